@@ -1,0 +1,24 @@
+package twin
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+)
+
+const counterBytes = 8
+
+// ETagCounter reads the counter in a twin's etag: "AAAAAAAAAAE=" is the base64 of an 8-byte big-endian 1. It is false for
+// anything else, such as the etag of an identity.
+func ETagCounter(etag string) (uint64, bool) {
+	raw, err := base64.StdEncoding.DecodeString(etag)
+	if err != nil || len(raw) != counterBytes {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(raw), true
+}
+
+// unquoteETag takes the form of an HTTP header, `"AAAAAAAAAAE="` or `W/"..."`, to the bare one of a twin's body.
+func unquoteETag(etag string) string {
+	return strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
+}
