@@ -1,0 +1,244 @@
+package iothub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/google/uuid"
+)
+
+const (
+	apiVersion     = "2021-04-12"
+	moduleName     = "iothub"
+	moduleVersion  = "v1alpha1"
+	applicationID  = "pnp-operator"
+	contentType    = "application/json; charset=utf-8"
+	defaultTimeout = 75 * time.Second // the hub queues a throttled request for up to 60 s
+)
+
+// Names of headers that are the hub's own.
+const (
+	headerRequestID    = "Request-Id"
+	headerHubRequestID = "X-Ms-Request-Id"
+	headerErrorCode    = "Iothub-Errorcode"
+	headerMaxItems     = "X-Ms-Max-Item-Count"
+	headerContinuation = "X-Ms-Continuation"
+)
+
+// Options say which hub to talk to, and how. They may be printed: the key in ConnectionString is not.
+type Options struct {
+	// HostName of the hub, such as factory.azure-devices.net: the resource of every token and the Host of every request.
+	HostName string
+	// Endpoint is the https://host:port to dial instead (private link, simulator). Empty: HostName, port 443.
+	Endpoint string
+	// CABundle holds the PEM certificates to trust instead of the system's. Empty: the system's.
+	CABundle []byte
+	// ConnectionString is the credential. It must be for HostName.
+	ConnectionString ConnectionString
+	// AllowedHostSuffixes name the hosts that a token may be sent to, see CheckHost. Empty: none.
+	AllowedHostSuffixes []string
+	// Timeout of a call, including reading the answer. Zero: 75 s, longer than the hub holds back a throttled request.
+	Timeout time.Duration
+	// Clock dates the tokens. Nil: time.Now.
+	Clock func() time.Time
+	// Observe is called once after each HTTP exchange: statusCode is 0 if none arrived, code is "" on success and the
+	// Error's otherwise. The hub chooses codes: bound them before they become metric labels. Nil: not called.
+	Observe func(op string, statusCode int, code string, d time.Duration)
+}
+
+// Client asks one hub. It is safe for concurrent use; Close it when the hub is no longer needed.
+type Client struct {
+	hostName  string
+	base      string // scheme, host and port of every request
+	timeout   time.Duration
+	observe   func(op string, statusCode int, code string, d time.Duration)
+	pipeline  runtime.Pipeline
+	transport *transport
+}
+
+// New checks the options and makes a client; nothing is sent. Its errors are *ConfigError and *HostNotAllowedError, both
+// Terminal.
+func New(o Options) (*Client, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	t, err := newTransport(o.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{hostName: o.HostName, base: o.base(), timeout: o.Timeout, observe: o.Observe, transport: t}
+	if c.timeout == 0 {
+		c.timeout = defaultTimeout
+	}
+	c.pipeline = newPipeline(o, t)
+	return c, nil
+}
+
+func (o Options) validate() error {
+	if err := CheckHost(o.HostName, o.Endpoint, o.AllowedHostSuffixes); err != nil {
+		return err
+	}
+	if len(o.ConnectionString.key.bytes()) == 0 {
+		return &ConfigError{Field: "connection string", Problem: "is missing"}
+	}
+	if !strings.EqualFold(o.ConnectionString.HostName, o.HostName) {
+		return &ConfigError{Field: "connection string", Problem: fmt.Sprintf("is for %q, not for %q", o.ConnectionString.HostName, o.HostName)}
+	}
+	if o.Timeout < 0 {
+		return &ConfigError{Field: "timeout", Problem: "is negative"}
+	}
+	return nil
+}
+
+// base is built from the parts that CheckHost has seen, so nothing else of the endpoint gets into a request.
+func (o Options) base() string {
+	u := &url.URL{Scheme: "https", Host: hostHeader(o.HostName)}
+	if o.Endpoint != "" {
+		if parsed, err := url.Parse(o.Endpoint); err == nil {
+			u.Host = parsed.Host
+		}
+	}
+	return u.String()
+}
+
+// hostHeader puts an IPv6 address in brackets.
+func hostHeader(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// newPipeline has no retries: MaxRetries 0 would mean three.
+func newPipeline(o Options, t *transport) runtime.Pipeline {
+	now := o.Clock
+	if now == nil {
+		now = time.Now
+	}
+	sas := &sasPolicy{allowed: o.AllowedHostSuffixes, tokens: tokenSource{
+		hostName: o.HostName, policy: o.ConnectionString.SharedAccessKeyName, key: o.ConnectionString.key, now: now,
+	}}
+	return runtime.NewPipeline(moduleName, moduleVersion,
+		runtime.PipelineOptions{PerRetry: []policy.Policy{sas}},
+		&policy.ClientOptions{
+			Retry:     policy.RetryOptions{MaxRetries: -1},
+			Telemetry: policy.TelemetryOptions{ApplicationID: applicationID},
+			Transport: t,
+		})
+}
+
+// Close ends idle connections. Calls under way are not disturbed.
+func (c *Client) Close() { c.transport.http.CloseIdleConnections() }
+
+// String names the hub.
+func (c *Client) String() string { return "iothub.Client(" + c.hostName + ")" }
+
+// GoString is String.
+func (c *Client) GoString() string { return c.String() }
+
+// call is one question to the hub.
+type call struct {
+	op       string // names the question in errors and metrics
+	deviceID string // "" where the call is not about a device
+	method   string
+	path     string // escaped
+	header   http.Header
+	body     []byte
+	// decode takes the whole body of a 2xx answer. Its error makes the answer unreadable.
+	decode func(header http.Header, body []byte) error
+}
+
+// do asks once. All its errors are *Error.
+func (c *Client) do(ctx context.Context, q call) error {
+	if err := ctx.Err(); err != nil {
+		return transportError(q, "", nil, err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	requestID := uuid.NewString()
+	req, err := c.newRequest(bounded, q, requestID)
+	if err != nil {
+		return transportError(q, requestID, nil, err)
+	}
+	start := time.Now()
+	resp, err := c.pipeline.Do(req)
+	if err != nil {
+		err = c.reason(ctx, bounded, err)
+	}
+	return c.observed(q, start, resp, outcome(q, requestID, resp, err))
+}
+
+// reason prefers an end that we set to what the transport made of it.
+func (c *Client) reason(ctx, bounded context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case bounded.Err() != nil:
+		return fmt.Errorf("no whole answer within %s: %w", c.timeout, bounded.Err())
+	default:
+		return err
+	}
+}
+
+// outcome judges an exchange: err is the pipeline's, and resp may be set beside it if the answer could not be read.
+func outcome(q call, requestID string, resp *http.Response, err error) *Error {
+	if err != nil {
+		return transportError(q, requestID, resp, err)
+	}
+	body, err := runtime.Payload(resp)
+	if err != nil {
+		return transportError(q, requestID, resp, err)
+	}
+	if resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices {
+		return responseError(q, requestID, resp, body)
+	}
+	if err := q.decode(resp.Header, body); err != nil {
+		return unreadable(q, requestID, resp, err)
+	}
+	return nil
+}
+
+// observed reports an exchange to the metrics hook. A refused host is not an exchange.
+func (c *Client) observed(q call, start time.Time, resp *http.Response, failure *Error) error {
+	status, code := 0, ""
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	if failure != nil {
+		code = failure.Code
+	}
+	if c.observe != nil && code != CodeHostNotAllowed {
+		c.observe(q.op, status, code, time.Since(start))
+	}
+	if failure == nil {
+		return nil // not a typed nil
+	}
+	return failure
+}
+
+func (c *Client) newRequest(ctx context.Context, q call, requestID string) (*policy.Request, error) {
+	req, err := runtime.NewRequest(ctx, q.method, c.base+q.path+"?api-version="+apiVersion)
+	if err != nil {
+		return nil, errors.New("request could not be made")
+	}
+	raw := req.Raw()
+	raw.Host = hostHeader(c.hostName)
+	raw.Header.Set("Accept", "application/json")
+	raw.Header.Set(headerRequestID, requestID)
+	for name, values := range q.header {
+		raw.Header[name] = values
+	}
+	if q.body == nil {
+		return req, nil
+	}
+	return req, req.SetBody(streaming.NopCloser(bytes.NewReader(q.body)), contentType)
+}

@@ -1,0 +1,99 @@
+package iothub
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// envelope is what an error answer says, cleaned.
+type envelope struct {
+	code       string
+	number     int
+	message    string
+	trackingID string
+}
+
+// identifier is the form of codes and ids that are copied from an answer.
+var identifier = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)
+
+// errorBody has the fields of all envelopes. They are of any type, so that one odd field does not hide the others.
+//
+//	{"Message":"ErrorCode:DeviceNotFound;dev1","ExceptionMessage":"Tracking ID:..."}     most answers
+//	{"errorCode":409301,"trackingId":"...","message":"...","timestampUtc":"..."}         modules
+//	{"Message":"{\"errorCode\":404103,\"message\":\"...\"}","ExceptionMessage":""}       methods, some 401
+type errorBody struct {
+	Message, ExceptionMessage, ErrorCode, TrackingID any
+}
+
+// parseEnvelope reads an error answer: the code from the header iothub-errorcode if that is set, else from the body.
+func parseEnvelope(header string, body []byte) envelope {
+	e := parseBody(body)
+	e.setCode(header)
+	return e
+}
+
+func parseBody(body []byte) envelope {
+	outer, ok := decodeBody(body)
+	if !ok {
+		return envelope{message: clean(string(body))}
+	}
+	message, _ := outer.Message.(string)
+	if inner, ok := decodeBody([]byte(message)); ok && inner.ErrorCode != nil {
+		return inner.envelope()
+	}
+	return outer.envelope()
+}
+
+func decodeBody(body []byte) (errorBody, bool) {
+	var b errorBody
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	return b, d.Decode(&b) == nil
+}
+
+func (b errorBody) envelope() envelope {
+	var e envelope
+	e.setCode(b.ErrorCode)
+	message, _ := b.Message.(string)
+	if rest, ok := strings.CutPrefix(message, "ErrorCode:"); ok {
+		code, text, _ := strings.Cut(rest, ";")
+		e.setCode(strings.TrimSpace(code))
+		message = text
+	}
+	e.message = clean(message)
+	e.trackingID = b.tracking()
+	return e
+}
+
+// setCode takes a name, or a number in either JSON type.
+func (e *envelope) setCode(v any) {
+	var s string
+	switch v := v.(type) {
+	case string:
+		s = v
+	case json.Number:
+		s = v.String()
+	}
+	if n, err := strconv.Atoi(s); err == nil {
+		e.number = max(n, 0)
+		return
+	}
+	if identifier.MatchString(s) {
+		e.code = s
+	}
+}
+
+func (b errorBody) tracking() string {
+	if id, ok := b.TrackingID.(string); ok && id != "" {
+		return clean(id)
+	}
+	text, _ := b.ExceptionMessage.(string)
+	id, ok := strings.CutPrefix(strings.TrimSpace(text), "Tracking ID:")
+	if !ok {
+		return ""
+	}
+	return clean(id)
+}

@@ -1,0 +1,154 @@
+package iothub
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestCheckHost(t *testing.T) {
+	tests := map[string]struct {
+		host, endpoint string
+		allowed        bool
+	}{
+		"a hub":                                    {host: "factory.azure-devices.net", allowed: true},
+		"a hub in upper case":                      {host: "FACTORY.Azure-Devices.NET", allowed: true},
+		"a private link name":                      {host: "factory.privatelink.azure-devices.net", allowed: true},
+		"an exact entry":                           {host: "localhost", allowed: true},
+		"an exact IP address":                      {host: "127.0.0.1", allowed: true},
+		"an exact IPv6 address":                    {host: "::1", allowed: true},
+		"below an exact entry":                     {host: "evil.localhost"},
+		"the suffix alone":                         {host: "azure-devices.net"},
+		"the suffix with its dot":                  {host: ".azure-devices.net"},
+		"the suffix inside":                        {host: "evil.azure-devices.net.attacker.example"},
+		"the suffix without a label boundary":      {host: "evilazure-devices.net"},
+		"another IP address":                       {host: "127.0.0.2"},
+		"an IP address that ends in a suffix":      {host: "10.0.0.1"},
+		"an IPv6 address with zone":                {host: "::1%eth0"},
+		"a mapped IPv6 address":                    {host: "::ffff:127.0.0.1"},
+		"an IP address in decimal":                 {host: "2130706433"},
+		"a trailing dot":                           {host: "factory.azure-devices.net."},
+		"a port":                                   {host: "factory.azure-devices.net:443"},
+		"an empty name":                            {host: ""},
+		"an empty label":                           {host: "a..azure-devices.net"},
+		"user information":                         {host: "attacker.example@factory.azure-devices.net"},
+		"a path":                                   {host: "attacker.example/factory.azure-devices.net"},
+		"a fragment":                               {host: "attacker.example#.azure-devices.net"},
+		"a backslash":                              {host: `attacker.example\.azure-devices.net`},
+		"a line break":                             {host: "attacker.example\n.azure-devices.net"},
+		"a NUL":                                    {host: "attacker.example\x00.azure-devices.net"},
+		"a scheme":                                 {host: "https://factory.azure-devices.net"},
+		"a name beyond ASCII":                      {host: "fäctory.azure-devices.net"},
+		"a full-width dot":                         {host: "evil.azure-devices。net"},
+		"a Kelvin sign, which folds to k":          {host: "\u212A.azure-devices.net"},
+		"an endpoint":                              {host: testHost, endpoint: "https://127.0.0.1:8443", allowed: true},
+		"an endpoint with slash":                   {host: testHost, endpoint: "https://127.0.0.1:8443/", allowed: true},
+		"an IPv6 endpoint":                         {host: testHost, endpoint: "https://[::1]:8443", allowed: true},
+		"an endpoint in upper case":                {host: testHost, endpoint: "HTTPS://Factory.PrivateLink.Azure-Devices.Net", allowed: true},
+		"an endpoint for a host that is not":       {host: "attacker.example", endpoint: "https://127.0.0.1:8443"},
+		"a foreign endpoint":                       {host: testHost, endpoint: "https://attacker.example"},
+		"a foreign endpoint, hub as user":          {host: testHost, endpoint: "https://factory.azure-devices.net@attacker.example"},
+		"a foreign endpoint, hub as user and port": {host: testHost, endpoint: "https://factory.azure-devices.net:443@attacker.example"},
+		"an allowed endpoint with user":            {host: testHost, endpoint: "https://user:hunter2@127.0.0.1:8443"},
+		"an endpoint without TLS":                  {host: testHost, endpoint: "http://127.0.0.1:8443"},
+		"an endpoint without scheme":               {host: testHost, endpoint: "127.0.0.1:8443"},
+		"an endpoint by scheme only":               {host: testHost, endpoint: "https:factory.azure-devices.net"},
+		"an endpoint with path":                    {host: testHost, endpoint: "https://127.0.0.1:8443/x"},
+		"an endpoint with query":                   {host: testHost, endpoint: "https://127.0.0.1:8443?x=y"},
+		"an endpoint with empty query":             {host: testHost, endpoint: "https://127.0.0.1:8443?"},
+		"an endpoint with fragment":                {host: testHost, endpoint: "https://127.0.0.1:8443#x"},
+		"an endpoint with escaped host":            {host: testHost, endpoint: "https://attacker.example%2f.azure-devices.net"},
+		"an endpoint with backslash":               {host: testHost, endpoint: `https://attacker.example\@127.0.0.1`},
+		"an endpoint with trailing dot":            {host: testHost, endpoint: "https://factory.azure-devices.net."},
+		"an endpoint that is no URL":               {host: testHost, endpoint: "https://127.0.0.1:hunter2"},
+	}
+	allowed := []string{".azure-devices.net", " localhost ", "127.0.0.1", "::1", ".0.1", ".", ""}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := CheckHost(tc.host, tc.endpoint, allowed)
+			if (err == nil) != tc.allowed {
+				t.Fatalf("CheckHost(%q, %q) = %v", tc.host, tc.endpoint, err)
+			}
+			if err == nil {
+				return
+			}
+			if !isType[*HostNotAllowedError](err) || ClassOf(err) != Terminal || CodeOf(err) != CodeHostNotAllowed {
+				t.Errorf("error is %T, class %s", err, ClassOf(err))
+			}
+			if text := err.Error(); !strings.Contains(text, "--allowed-hub-suffixes") || strings.Contains(text, "hunter2") {
+				t.Errorf("error text: %s", text)
+			}
+		})
+	}
+}
+
+func TestARefusalNamesTheHost(t *testing.T) {
+	err := CheckHost(testHost, "https://attacker.example:8443", []string{".azure-devices.net"})
+	const want = `host "attacker.example" is not among those that credentials may be sent to; see --allowed-hub-suffixes`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestNoTokenGoesToAHostThatIsNotAllowed(t *testing.T) {
+	foreign := newPeer(t, goodAnswers[OpGetTwin])
+	tests := map[string]string{ // what a bug might make of the client's base
+		"another host":      strings.Replace(foreign.URL, "127.0.0.1", "localhost", 1),
+		"no TLS":            strings.Replace(foreign.URL, "https:", "http:", 1),
+		"user information":  strings.Replace(foreign.URL, "127.0.0.1", "a:b@127.0.0.1", 1),
+		"the hub as a user": strings.Replace(foreign.URL, "127.0.0.1", "127.0.0.1@localhost", 1),
+	}
+	for name, base := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := foreign.client(t)
+			c.base = base
+			_, err := c.GetTwin(t.Context(), "dev1")
+			if CodeOf(err) != CodeHostNotAllowed || ClassOf(err) != Terminal {
+				t.Errorf("error %v", err)
+			}
+			var refusal *HostNotAllowedError
+			if !errors.As(err, &refusal) {
+				t.Errorf("error %v does not wrap a HostNotAllowedError", err)
+			}
+		})
+	}
+	if n := foreign.accepted(); n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	target := newPeer(t, answer(200, twinBody))
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		p := newPeer(t, answer(status, "", "Location", target.URL+"/twins/dev1"))
+		c := p.client(t)
+		for op, call := range calls {
+			if err := call(t.Context(), c); CodeOf(err) != CodeRedirect || ClassOf(err) != Transient {
+				t.Errorf("%s %d: %v", op, status, err)
+			}
+		}
+		if n := len(p.log()); n != len(calls) {
+			t.Errorf("%d: %d requests for %d calls", status, n, len(calls))
+		}
+	}
+	if n := target.accepted(); n != 0 {
+		t.Errorf("%d connections to the target", n)
+	}
+}
+
+func TestCookiesAreNotKept(t *testing.T) {
+	p := newPeer(t, func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+		goodAnswers[OpGetTwin](w, r)
+	})
+	c := p.client(t)
+	for range 2 {
+		if err := calls[OpGetTwin](t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := p.log()[1].header.Get("Cookie"); got != "" {
+		t.Errorf("cookie %q sent back", got)
+	}
+}

@@ -1,0 +1,70 @@
+package iothub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+)
+
+// Query is one page's worth of question, in the hub's SQL-like language.
+type Query struct {
+	// SQL such as: SELECT deviceId, version FROM devices. At most 8192 characters.
+	SQL string
+	// MaxItems per page. Zero: the hub's default; more than 100 gives 100.
+	MaxItems int
+	// Continuation of the page before, "" for the first one.
+	Continuation string
+}
+
+// QueryPage is one page of answers.
+type QueryPage struct {
+	// Items are twins for SELECT *, and whatever was projected otherwise.
+	Items []json.RawMessage
+	// Continuation asks for the next page, "" on the last one. A page without items may have one.
+	Continuation string
+}
+
+// Query asks for one page: POST /devices/query. The answer comes from an index that lags behind the twins by seconds, at
+// times half an hour, and that remembers deleted devices.
+func (c *Client) Query(ctx context.Context, q Query) (QueryPage, error) {
+	body, err := json.Marshal(map[string]string{"query": q.SQL})
+	if err != nil {
+		return QueryPage{}, localError(call{op: OpQuery}, CodeInvalidQuery, Terminal, err)
+	}
+	var page QueryPage
+	err = c.do(ctx, call{
+		op: OpQuery, method: http.MethodPost, path: "/devices/query", header: q.header(), body: body,
+		decode: func(header http.Header, body []byte) (err error) {
+			page, err = decodePage(header, body)
+			return err
+		},
+	})
+	if err != nil {
+		return QueryPage{}, err
+	}
+	return page, nil
+}
+
+func (q Query) header() http.Header {
+	h := http.Header{}
+	if q.MaxItems > 0 {
+		h.Set(headerMaxItems, strconv.Itoa(q.MaxItems))
+	}
+	if q.Continuation != "" {
+		h.Set(headerContinuation, q.Continuation)
+	}
+	return h
+}
+
+func decodePage(header http.Header, body []byte) (QueryPage, error) {
+	page := QueryPage{Continuation: header.Get(headerContinuation)}
+	if err := json.Unmarshal(body, &page.Items); err != nil {
+		return QueryPage{}, err
+	}
+	if page.Items == nil {
+		return QueryPage{}, errors.New("query answer is null, not an array")
+	}
+	return page, nil
+}

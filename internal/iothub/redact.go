@@ -1,0 +1,42 @@
+package iothub
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+const (
+	redacted = "REDACTED"
+	// maxMessage in runes is what is kept of a text that comes from outside.
+	maxMessage = 512
+	// maxRaw in bytes is what is looked at of it: enough for maxMessage runes of any width and what cleaning removes.
+	maxRaw = 16 * maxMessage
+)
+
+// credential finds the value in sig=..., SharedAccessKey=..., "primaryKey":"..." and their like, escaped or not.
+var credential = regexp.MustCompile(`(?i)\b((?:sig|SharedAccessKey|primaryKey|secondaryKey|password|access_token)\\?"?\s*(?:=|:|%3D|%3A|\\u003d)\s*\\?"?)[^\s&;,"'<>\\]+`)
+
+// bearer finds the token of Microsoft Entra ID.
+var bearer = regexp.MustCompile(`(?i)\b(Bearer\s+)[A-Za-z0-9._~+/=-]+`)
+
+// localPort is the address that a connection had on our side, which differs every time.
+var localPort = regexp.MustCompile(`\S+:\d+->`)
+
+func withoutLocalPort(s string) string { return localPort.ReplaceAllString(s, "") }
+
+// redact takes the credentials out of a text.
+func redact(s string) string {
+	return bearer.ReplaceAllString(credential.ReplaceAllString(s, "${1}"+redacted), "${1}"+redacted)
+}
+
+// clean makes a text from outside fit for logs and status: valid UTF-8 on one line, without credentials, cut at a rune.
+func clean(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), maxRaw)], "")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	s = redact(s)
+	if runes := []rune(s); len(runes) > maxMessage {
+		return string(runes[:maxMessage])
+	}
+	return s
+}

@@ -1,0 +1,123 @@
+package iothub
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const (
+	maxIdleConns       = 64 // per hub; more concurrent calls than this dial anew
+	idleConnTimeout    = time.Minute
+	dialTimeout        = 10 * time.Second
+	dialKeepAlive      = 30 * time.Second
+	handshakeTimeout   = 10 * time.Second
+	maxResponseHeaders = 64 << 10 // bytes
+	maxResponseBody    = 8 << 20  // bytes; a page of 100 twins of 72 KB each fits
+)
+
+var errBodyTooLarge = errors.New("answer exceeds 8 MiB")
+
+// transport sends each request once. It is HTTP/1.1, as every Microsoft SDK speaks to IoT Hub: over HTTP/2 net/http repeats
+// requests on its own, and one dead connection would stall all calls to the hub.
+type transport struct{ http *http.Transport }
+
+func newTransport(caBundle []byte) (*transport, error) {
+	roots, err := rootPool(caBundle)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: dialKeepAlive}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &transport{http: &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, // ServerName: the host dialled
+		TLSHandshakeTimeout:    handshakeTimeout,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleConnTimeout,
+		MaxResponseHeaderBytes: maxResponseHeaders,
+	}}, nil
+}
+
+// rootPool is nil, which means the system's, without a bundle.
+func rootPool(caBundle []byte) (*x509.CertPool, error) {
+	if len(caBundle) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(caBundle) {
+		return nil, &ConfigError{Field: "caBundle", Problem: "holds no PEM certificate"}
+	}
+	return pool, nil
+}
+
+// Do implements azcore's policy.Transporter. It works below http.Client, which would follow redirects.
+func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	resp, err := t.http.RoundTrip(notReplayable(req))
+	if err != nil {
+		return nil, &transportFailure{err}
+	}
+	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxResponseBody}
+	cleanHead(resp)
+	return resp, nil
+}
+
+// cleanHead keeps credentials that the peer repeats in a failure from azcore's log, which shows the status line and some
+// headers. Those of a success are data: an etag, a continuation.
+func cleanHead(resp *http.Response) {
+	resp.Status = strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)
+	if resp.StatusCode < http.StatusMultipleChoices {
+		return
+	}
+	for _, values := range resp.Header {
+		for i, v := range values {
+			values[i] = redact(v)
+		}
+	}
+}
+
+// transportFailure cleans the text of an error, which may quote what the peer sent, or name our own port.
+type transportFailure struct{ err error }
+
+func (f *transportFailure) Error() string { return clean(withoutLocalPort(f.err.Error())) }
+func (f *transportFailure) Unwrap() error { return f.err }
+
+// notReplayable keeps net/http from sending a GET again after the hub has read it: it repeats a request without body when
+// a reused connection breaks before the answer. The empty body and the identity encoding put nothing on the wire.
+func notReplayable(req *http.Request) *http.Request {
+	if req.Method != http.MethodGet {
+		return req // only repeated if nothing of it was written
+	}
+	once := *req
+	once.Body, once.GetBody, once.TransferEncoding = emptyBody{}, nil, []string{"identity"}
+	return &once
+}
+
+type emptyBody struct{}
+
+func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (emptyBody) Close() error             { return nil }
+
+// limitedBody fails, rather than ends, when the answer is larger than it may be.
+type limitedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, errBodyTooLarge
+	}
+	return n, err
+}
