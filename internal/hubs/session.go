@@ -1,0 +1,130 @@
+// Package hubs keeps one live session per IoTHub object: the client, what memory knows beyond status, and the sweep.
+package hubs
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// Hub is what a session asks of an IoT hub. *iothub.Client implements it.
+type Hub interface {
+	GetTwin(ctx context.Context, deviceID string) (*twin.Twin, error)
+	PatchTwin(ctx context.Context, deviceID string, patch []byte, etag string) (*twin.Twin, error)
+	PatchDigitalTwin(ctx context.Context, deviceID string, patch []byte, etag string) (newETag string, err error)
+	Query(ctx context.Context, q iothub.Query) (iothub.QueryPage, error)
+	Close()
+}
+
+// Session is the live connection of one IoTHub object.
+type Session struct {
+	Hub
+	HostName string
+	// Fingerprint of the credential and connection settings that the session was built from. Never printed.
+	Fingerprint string
+
+	mu      sync.Mutex
+	devices map[string]*Device
+	stop    context.CancelFunc
+	refused bool
+}
+
+// NewSession wraps an authenticated client.
+func NewSession(hub Hub, hostName, fingerprint string) *Session {
+	return &Session{Hub: hub, HostName: hostName, Fingerprint: fingerprint, devices: map[string]*Device{}}
+}
+
+// Device returns what memory holds of a device, an empty record if nothing.
+func (s *Session) Device(id string) *Device {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, ok := s.devices[id]
+	if !ok {
+		d = &Device{}
+		s.devices[id] = d
+	}
+	return d
+}
+
+// Forget drops what memory holds of a device that is no longer declared.
+func (s *Session) Forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.devices, id)
+}
+
+// inherit takes over what an earlier session of the same hub knew: a rotated key changes nothing about devices.
+func (s *Session) inherit(earlier *Session) {
+	if earlier.HostName != s.HostName {
+		return
+	}
+	earlier.mu.Lock()
+	defer earlier.mu.Unlock()
+	s.devices = earlier.devices
+}
+
+// Registry holds the sessions by IoTHub object. The zero value is ready to use and safe for concurrent use.
+type Registry struct {
+	mu       sync.Mutex
+	sessions map[types.NamespacedName]*Session
+}
+
+// Get returns the session of an IoTHub, nil while it has none.
+func (r *Registry) Get(hub types.NamespacedName) *Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sessions[hub]
+}
+
+// Put installs a session, runs its background work until the session is replaced or dropped, and ends the earlier one.
+func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session, background func(context.Context)) {
+	ctx, s.stop = context.WithCancel(ctx)
+	r.mu.Lock()
+	earlier := r.sessions[hub]
+	if r.sessions == nil {
+		r.sessions = map[types.NamespacedName]*Session{}
+	}
+	if earlier != nil {
+		s.inherit(earlier)
+	}
+	r.sessions[hub] = s
+	r.mu.Unlock()
+	if earlier != nil {
+		earlier.end()
+	}
+	go background(ctx)
+}
+
+// Drop ends the session of an IoTHub, if it has one.
+func (r *Registry) Drop(hub types.NamespacedName) {
+	r.mu.Lock()
+	s := r.sessions[hub]
+	delete(r.sessions, hub)
+	r.mu.Unlock()
+	if s != nil {
+		s.end()
+	}
+}
+
+func (s *Session) end() {
+	s.stop()
+	s.Close()
+}
+
+// Refuse notes that the hub refused the credential in the middle of work: the session has to prove itself again.
+func (s *Session) Refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = true
+}
+
+// Refused reports whether the hub refused the credential since the session was built.
+func (s *Session) Refused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
