@@ -1,0 +1,108 @@
+package v1alpha1
+
+// Condition types. They follow kstatus: Ready is always present, Reconciling and Stalled only while they are true, and never both.
+const (
+	// ConditionReady is true if the object is what its spec asks for.
+	ConditionReady = "Ready"
+	// ConditionReconciling is true if the object is not Ready and the operator, the hub or the device is still expected to act.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is true if nothing more happens until a person acts.
+	ConditionStalled = "Stalled"
+	// ConditionSynced is true if the twin at the hub holds every declared value.
+	ConditionSynced = "Synced"
+	// ConditionAcknowledged is true if the device acknowledged every declared value.
+	ConditionAcknowledged = "Acknowledged"
+	// ConditionRemovalsHalted is true on an IoTHub if one sync would remove more properties than the brake allows.
+	ConditionRemovalsHalted = "RemovalsHalted"
+)
+
+// Reasons of an IoTHub.
+const (
+	// ReasonAuthenticated surfaces when the hub accepted the credential.
+	ReasonAuthenticated = "Authenticated"
+	// ReasonSecretNotFound surfaces when the referenced Secret does not exist.
+	ReasonSecretNotFound = "SecretNotFound"
+	// ReasonSecretKeyNotFound surfaces when the Secret lacks the referenced key.
+	ReasonSecretKeyNotFound = "SecretKeyNotFound"
+	// ReasonInvalidConnectionString surfaces when the connection string cannot be parsed.
+	ReasonInvalidConnectionString = "InvalidConnectionString"
+	// ReasonHostNameMismatch surfaces when the connection string is for another hub than spec.hostName.
+	ReasonHostNameMismatch = "HostNameMismatch"
+	// ReasonHostNotAllowed surfaces when the host is outside the operator's --allowed-hub-suffixes.
+	ReasonHostNotAllowed = "HostNotAllowed"
+	// ReasonInvalidEndpoint surfaces when spec.endpoint or spec.caBundle cannot be used.
+	ReasonInvalidEndpoint = "InvalidEndpoint"
+	// ReasonUnauthorized surfaces when the hub refuses the credential or its rights.
+	ReasonUnauthorized = "Unauthorized"
+	// ReasonHubUnavailable surfaces when the hub cannot be reached or fails, for longer than the grace time.
+	ReasonHubUnavailable = "HubUnavailable"
+	// ReasonHubRefused surfaces when the hub refuses a request for good.
+	ReasonHubRefused = "HubRefused"
+	// ReasonMassRemoval surfaces when removals are halted until a person confirms them.
+	ReasonMassRemoval = "MassRemoval"
+	// ReasonConfirmed surfaces on RemovalsHalted=False after a person confirmed the removals.
+	ReasonConfirmed = "Confirmed"
+)
+
+// Reasons of a PnPDevice.
+const (
+	// ReasonDeviceAcknowledged surfaces when the device acknowledged every declared value.
+	ReasonDeviceAcknowledged = "DeviceAcknowledged"
+	// ReasonApplied surfaces when the hub holds every declared value.
+	ReasonApplied = "Applied"
+	// ReasonProgressing surfaces when declared values are on their way to the hub.
+	ReasonProgressing = "Progressing"
+	// ReasonAwaitingAcknowledgement surfaces when the device has not answered yet.
+	ReasonAwaitingAcknowledgement = "AwaitingAcknowledgement"
+	// ReasonDeviceOffline surfaces when the device has not answered and the hub says that it is not connected.
+	ReasonDeviceOffline = "DeviceOffline"
+	// ReasonAcknowledgementTimeout surfaces when a connected device stayed silent longer than spec.acknowledgeWithinSeconds.
+	ReasonAcknowledgementTimeout = "AcknowledgementTimeout"
+	// ReasonRejected surfaces when the device refused a declared value.
+	ReasonRejected = "Rejected"
+	// ReasonAdjusted surfaces when the device took another value than the declared one.
+	ReasonAdjusted = "Adjusted"
+	// ReasonDrifted surfaces when the hub differs from the declaration and spec.management is Observe.
+	ReasonDrifted = "Drifted"
+	// ReasonDriftCorrected surfaces as an Event when a foreign change of a declared value was put back.
+	ReasonDriftCorrected = "DriftCorrected"
+	// ReasonReleased surfaces as an Event when a removed property was left alone because the hub no longer held our value.
+	ReasonReleased = "Released"
+	// ReasonOwnershipConflict surfaces when another writer keeps changing a declared value.
+	ReasonOwnershipConflict = "OwnershipConflict"
+	// ReasonHubNotFound surfaces when the IoTHub of spec.hubRef does not exist.
+	ReasonHubNotFound = "HubNotFound"
+	// ReasonHubNotReady surfaces when the IoTHub of spec.hubRef is not Ready.
+	ReasonHubNotReady = "HubNotReady"
+	// ReasonHubSuspended surfaces when the IoTHub is suspended and something would have to be written.
+	ReasonHubSuspended = "HubSuspended"
+	// ReasonSuspended surfaces when the object is suspended and something would have to be written.
+	ReasonSuspended = "Suspended"
+	// ReasonDeviceNotFound surfaces when the hub does not know the device.
+	ReasonDeviceNotFound = "DeviceNotFound"
+	// ReasonModelMismatch surfaces when the device announced another model than spec.modelID.
+	ReasonModelMismatch = "ModelMismatch"
+	// ReasonInvalidDeclaration surfaces when a declared value breaks the twin's own rules.
+	ReasonInvalidDeclaration = "InvalidDeclaration"
+	// ReasonDeviceAlreadyDeclared surfaces when another PnPDevice declares the same device.
+	ReasonDeviceAlreadyDeclared = "DeviceAlreadyDeclared"
+	// ReasonNotConformant surfaces when the twin holds something that makes the hub refuse every digital-twin patch.
+	ReasonNotConformant = "TwinNotConformant"
+	// ReasonThrottled surfaces when the hub refuses requests because of its quota.
+	ReasonThrottled = "Throttled"
+	// ReasonNotCleared surfaces as an Event when deletionPolicy Clear could not be carried out.
+	ReasonNotCleared = "NotCleared"
+)
+
+// Annotations that people and tools set.
+const (
+	// AnnotationReconcileRequestedAt asks for a fresh read of the hub. Any new value counts; status.lastHandledReconcileAt echoes it.
+	AnnotationReconcileRequestedAt = "iot.pnp-operator.io/reconcile-requested-at"
+	// AnnotationResendRequestedAt asks to write Applied and Rejected values once more. status.lastHandledResendAt echoes it.
+	AnnotationResendRequestedAt = "iot.pnp-operator.io/resend-requested-at"
+	// AnnotationConfirmRemovals on an IoTHub lets halted removals go on. Any new value counts; status.lastConfirmedRemovals echoes it.
+	AnnotationConfirmRemovals = "iot.pnp-operator.io/confirm-removals"
+)
+
+// FinalizerClear keeps a PnPDevice with deletionPolicy Clear until its properties are removed from the twin.
+const FinalizerClear = "iot.pnp-operator.io/clear"

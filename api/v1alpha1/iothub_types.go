@@ -1,0 +1,153 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// TwinAPI names the hub API that writes go through.
+// +kubebuilder:validation:Enum=DigitalTwin;DeviceTwin
+type TwinAPI string
+
+const (
+	// TwinAPIDigitalTwin writes JSON Patches to /digitaltwins.
+	TwinAPIDigitalTwin TwinAPI = "DigitalTwin"
+	// TwinAPIDeviceTwin writes merge patches to /twins.
+	TwinAPIDeviceTwin TwinAPI = "DeviceTwin"
+)
+
+// SecretKeyReference names one key of a Secret of the object's own namespace.
+type SecretKeyReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// key in the Secret's data.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key"`
+}
+
+// HubAuthentication says how the operator proves who it is. Exactly one method is set.
+// +kubebuilder:validation:XValidation:rule="has(self.connectionStringSecretRef)",message="authentication needs exactly one method: set connectionStringSecretRef"
+type HubAuthentication struct {
+	// connectionStringSecretRef names the Secret that holds a connection string of a shared access policy with ServiceConnect.
+	// +optional
+	ConnectionStringSecretRef *SecretKeyReference `json:"connectionStringSecretRef,omitempty"`
+}
+
+// IoTHubSpec is the connection to one Azure IoT hub.
+type IoTHubSpec struct {
+	// hostName of the hub, for example factory.azure-devices.net. It cannot be changed: another hub is another object.
+	// +required
+	// +kubebuilder:validation:MinLength=5
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="hostName is immutable: create another IoTHub for another hub"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9][a-z0-9-]{1,48}[a-z0-9]([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)+$')",message="hostName must be the hub's full host name in lower case, like factory.azure-devices.net"
+	HostName string `json:"hostName"`
+
+	// authentication says how the operator proves who it is to the hub.
+	// +required
+	Authentication HubAuthentication `json:"authentication"`
+
+	// endpoint to dial instead of https://hostName, for a private link or a simulator.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^https://[^/@?#\s]+$`
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// caBundle in PEM that the endpoint's certificate is checked against instead of the system's.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
+
+	// twinAPI that writes go through, unless a PnPDevice overrides it. Unset means DigitalTwin.
+	// +optional
+	TwinAPI TwinAPI `json:"twinAPI,omitempty"`
+
+	// sweepIntervalSeconds between two comparisons of all declared devices with the hub by query.
+	// +optional
+	// +default=3600
+	// +kubebuilder:default=3600
+	// +kubebuilder:validation:Minimum=5
+	// +kubebuilder:validation:Maximum=86400
+	SweepIntervalSeconds int32 `json:"sweepIntervalSeconds,omitempty"`
+
+	// suspend stops every write to this hub. Reads and status go on.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// IoTHubDevices counts the PnPDevices that use the hub.
+type IoTHubDevices struct {
+	// total number of PnPDevices.
+	// +optional
+	Total int32 `json:"total"`
+	// ready ones.
+	// +optional
+	Ready int32 `json:"ready"`
+	// offline ones, as far as the hub said.
+	// +optional
+	Offline int32 `json:"offline"`
+}
+
+// IoTHubStatus is what the operator knows of the connection.
+type IoTHubStatus struct {
+	// observedGeneration is the generation that the conditions are about.
+	// +optional
+	// +default=-1
+	// +kubebuilder:default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// devices counts the PnPDevices of this hub. It is written at most once a minute.
+	// +optional
+	Devices *IoTHubDevices `json:"devices,omitempty"`
+
+	// lastConfirmedRemovals echoes the annotation iot.pnp-operator.io/confirm-removals.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LastConfirmedRemovals string `json:"lastConfirmedRemovals,omitempty"`
+
+	// conditions: Ready, and Reconciling, Stalled or RemovalsHalted where they apply.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// IoTHub is the connection to an Azure IoT hub. PnPDevices of the same namespace use it.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=iothubs,shortName=hub,categories=pnp
+// +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.hostName`
+// +kubebuilder:printcolumn:name="Devices",type=integer,JSONPath=`.status.devices.total`
+// +kubebuilder:printcolumn:name="Devices Ready",type=integer,JSONPath=`.status.devices.ready`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Offline",type=integer,JSONPath=`.status.devices.offline`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type IoTHub struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the connection.
+	// +required
+	Spec IoTHubSpec `json:"spec"`
+	// status is what the operator knows of it.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status IoTHubStatus `json:"status,omitempty"`
+}
+
+// IoTHubList is a list of IoTHub.
+// +kubebuilder:object:root=true
+type IoTHubList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []IoTHub `json:"items"`
+}
+
+// GetConditions returns the conditions for the setters that work on any kind.
+func (h *IoTHub) GetConditions() *[]metav1.Condition { return &h.Status.Conditions }

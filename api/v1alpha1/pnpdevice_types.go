@@ -1,0 +1,373 @@
+package v1alpha1
+
+import (
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// HubReference names an IoTHub of the object's own namespace.
+type HubReference struct {
+	// name of the IoTHub.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// Management says whether the operator writes.
+// +kubebuilder:validation:Enum=Enforce;Observe
+type Management string
+
+const (
+	// ManagementEnforce writes declared values and corrects drift.
+	ManagementEnforce Management = "Enforce"
+	// ManagementObserve reports drift and never writes.
+	ManagementObserve Management = "Observe"
+)
+
+// DeletionPolicy says what happens to the twin when the object is deleted.
+// +kubebuilder:validation:Enum=Retain;Clear
+type DeletionPolicy string
+
+const (
+	// DeletionRetain leaves the twin as it is.
+	DeletionRetain DeletionPolicy = "Retain"
+	// DeletionClear removes the properties that the object owns.
+	DeletionClear DeletionPolicy = "Clear"
+)
+
+// ReadyWhen says what a declared value needs for the object to be Ready.
+// +kubebuilder:validation:Enum=Acknowledged;Applied
+type ReadyWhen string
+
+const (
+	// ReadyWhenAcknowledged waits for the device's acknowledgement.
+	ReadyWhenAcknowledged ReadyWhen = "Acknowledged"
+	// ReadyWhenApplied is content when the hub holds the value.
+	ReadyWhenApplied ReadyWhen = "Applied"
+)
+
+// ReportedScope says which reported properties are mirrored into status.
+// +kubebuilder:validation:Enum=Declared;All;None
+type ReportedScope string
+
+const (
+	// ReportedDeclared mirrors the reported values of declared properties.
+	ReportedDeclared ReportedScope = "Declared"
+	// ReportedAll mirrors every reported property.
+	ReportedAll ReportedScope = "All"
+	// ReportedNone mirrors no reported value.
+	ReportedNone ReportedScope = "None"
+)
+
+// PropertyState says how far a property has come.
+// +kubebuilder:validation:Enum=Pending;Applied;InProgress;Acknowledged;Adjusted;Rejected;Drifted;Reported
+type PropertyState string
+
+// ComponentDeclaration declares desired properties of one component.
+type ComponentDeclaration struct {
+	// name of the component in the device's model.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$`
+	Name string `json:"name"`
+
+	// properties declares values by property name. Each is any JSON value but null.
+	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +structType=atomic
+	Properties *apiextensionsv1.JSON `json:"properties,omitempty"`
+}
+
+// PnPDeviceSpec declares what the digital twin of one device shall hold.
+type PnPDeviceSpec struct {
+	// hubRef names the IoTHub, in this namespace. Another hub means that the device is adopted there anew.
+	// +required
+	HubRef HubReference `json:"hubRef"`
+
+	// deviceID at the hub, metadata.name if unset. It cannot be changed.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9\-:.+%_#*?!(),=@;$']+$`
+	DeviceID string `json:"deviceID,omitempty"`
+
+	// modelID that the device has to announce. With another one nothing is written.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^dtmi:[A-Za-z](?:[A-Za-z0-9_]*[A-Za-z0-9])?(?::[A-Za-z](?:[A-Za-z0-9_]*[A-Za-z0-9])?)*(?:;[1-9][0-9]{0,8}(?:\.[1-9][0-9]{0,5})?)?$`
+	ModelID string `json:"modelID,omitempty"`
+
+	// properties of the default component, by name. Each is any JSON value but null.
+	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +structType=atomic
+	Properties *apiextensionsv1.JSON `json:"properties,omitempty"`
+
+	// components with declared properties.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=300
+	Components []ComponentDeclaration `json:"components,omitempty"`
+
+	// twinAPI that writes go through. Unset means what the IoTHub says.
+	// +optional
+	TwinAPI TwinAPI `json:"twinAPI,omitempty"`
+
+	// management: Enforce writes the declared values, Observe only reports where the hub differs.
+	// +optional
+	// +default="Enforce"
+	// +kubebuilder:default=Enforce
+	Management Management `json:"management,omitempty"`
+
+	// deletionPolicy: Retain leaves the twin as it is when this object is deleted, Clear removes the properties that it owns.
+	// +optional
+	// +default="Retain"
+	// +kubebuilder:default=Retain
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// readyWhen: Acknowledged waits for the device, Applied is content when the hub holds the values.
+	// +optional
+	// +default="Acknowledged"
+	// +kubebuilder:default=Acknowledged
+	ReadyWhen ReadyWhen `json:"readyWhen,omitempty"`
+
+	// acknowledgeWithinSeconds is how long a connected device may stay silent before the object is Stalled.
+	// +optional
+	// +default=600
+	// +kubebuilder:default=600
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=604800
+	AcknowledgeWithinSeconds int32 `json:"acknowledgeWithinSeconds,omitempty"`
+
+	// suspend stops reading from and writing to the hub for this object.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// reported: which reported properties are mirrored into status.
+	// +optional
+	// +default="Declared"
+	// +kubebuilder:default=Declared
+	Reported ReportedScope `json:"reported,omitempty"`
+}
+
+// TwinReference identifies the twin that the status is about.
+type TwinReference struct {
+	// hub host name.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Hub string `json:"hub,omitempty"`
+	// deviceID at the hub.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	DeviceID string `json:"deviceID,omitempty"`
+	// deviceEtag of the device identity. It moves with every write to the identity and when the device is created again.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	DeviceEtag string `json:"deviceEtag,omitempty"`
+	// etag of the twin, which guards every write. Empty means that the twin has not been read yet.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Etag string `json:"etag,omitempty"`
+	// version of the twin when this status was written.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Version int64 `json:"version,omitempty"`
+	// desiredVersion is the $version of the desired section.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	DesiredVersion int64 `json:"desiredVersion,omitempty"`
+}
+
+// PropertyStatus is what is known of one property.
+type PropertyStatus struct {
+	// name of the property.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Name string `json:"name"`
+
+	// state says how far the property has come.
+	// +required
+	State PropertyState `json:"state"`
+
+	// owned is true if this object claimed the property and will remove it when it leaves the declaration.
+	// +optional
+	Owned bool `json:"owned,omitempty"`
+
+	// desired value: what the hub holds as of desiredVersion; with desiredVersion 0, what is about to be written.
+	// +optional
+	Desired *apiextensionsv1.JSON `json:"desired,omitempty"`
+
+	// reported value, without the acknowledgement around it.
+	// +optional
+	Reported *apiextensionsv1.JSON `json:"reported,omitempty"`
+
+	// desiredVersion is the $version of the desired section that set this value.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	DesiredVersion int64 `json:"desiredVersion,omitempty"`
+
+	// ackVersion is the desired $version that the device acknowledged.
+	// +optional
+	AckVersion int64 `json:"ackVersion,omitempty"`
+
+	// ackCode is the device's status code, in the manner of HTTP.
+	// +optional
+	AckCode int64 `json:"ackCode,omitempty"`
+
+	// ackDescription is the device's own text, cut at 512 characters.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	AckDescription string `json:"ackDescription,omitempty"`
+
+	// correctedAt lists up to three times at which a foreign change of this property was put back.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=3
+	CorrectedAt []metav1.Time `json:"correctedAt,omitempty"`
+
+	// lastTransitionTime is when state changed last.
+	// +optional
+	LastTransitionTime metav1.Time `json:"lastTransitionTime,omitempty"`
+}
+
+// ComponentStatus is what is known of one component.
+type ComponentStatus struct {
+	// name of the component.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Name string `json:"name"`
+
+	// exists is true if the twin holds the component, in desired or in reported.
+	// +optional
+	Exists bool `json:"exists,omitempty"`
+
+	// properties of the component.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
+	Properties []PropertyStatus `json:"properties,omitempty"`
+}
+
+// PnPDeviceStatus is what the hub and the device said. It is also the operator's durable cache.
+type PnPDeviceStatus struct {
+	// observedGeneration is the generation that the conditions are about.
+	// +optional
+	// +default=-1
+	// +kubebuilder:default=-1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// lastHandledReconcileAt echoes the annotation iot.pnp-operator.io/reconcile-requested-at.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+
+	// lastHandledResendAt echoes the annotation iot.pnp-operator.io/resend-requested-at.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	LastHandledResendAt string `json:"lastHandledResendAt,omitempty"`
+
+	// modelID that the device announced.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	ModelID string `json:"modelID,omitempty"`
+
+	// connectionState as the hub said when it was last asked: Connected or Disconnected.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ConnectionState string `json:"connectionState,omitempty"`
+
+	// connectionStateSeenTime is when the operator first saw this connectionState.
+	// +optional
+	ConnectionStateSeenTime *metav1.Time `json:"connectionStateSeenTime,omitempty"`
+
+	// twin that this status is about.
+	// +optional
+	Twin *TwinReference `json:"twin,omitempty"`
+
+	// declared is the number of declared properties.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Declared int32 `json:"declared"`
+
+	// acknowledged is the number of declared properties that the device acknowledged.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Acknowledged int32 `json:"acknowledged"`
+
+	// summary is acknowledged/declared, for the table.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Summary string `json:"summary,omitempty"`
+
+	// properties of the default component.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
+	Properties []PropertyStatus `json:"properties,omitempty"`
+
+	// components with declared, owned or mirrored properties.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=1024
+	Components []ComponentStatus `json:"components,omitempty"`
+
+	// conditions: Ready, Synced, Acknowledged, and Reconciling or Stalled where they apply.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// PnPDevice declares what the digital twin of one IoT Plug and Play device shall hold.
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=pnpdevices,shortName=pnp,categories=pnp
+// +kubebuilder:printcolumn:name="Hub",type=string,JSONPath=`.spec.hubRef.name`
+// +kubebuilder:printcolumn:name="Device",type=string,JSONPath=`.status.twin.deviceID`
+// +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.connectionState`
+// +kubebuilder:printcolumn:name="Acked",type=string,JSONPath=`.status.summary`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.modelID`,priority=1
+// +kubebuilder:printcolumn:name="Etag",type=string,JSONPath=`.status.twin.etag`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="has(self.spec.deviceID) || size(self.metadata.name) <= 128",message="metadata.name is longer than a device id can be (128): set deviceID",fieldPath=".spec.deviceID"
+// +kubebuilder:validation:XValidation:rule="(has(self.spec.deviceID) ? self.spec.deviceID : self.metadata.name) == (has(oldSelf.spec.deviceID) ? oldSelf.spec.deviceID : oldSelf.metadata.name)",message="deviceID is immutable: create another PnPDevice for another device",fieldPath=".spec.deviceID"
+type PnPDevice struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is the declaration.
+	// +required
+	Spec PnPDeviceSpec `json:"spec"`
+	// status is what the hub and the device said.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
+	Status PnPDeviceStatus `json:"status,omitempty"`
+}
+
+// PnPDeviceList is a list of PnPDevice.
+// +kubebuilder:object:root=true
+type PnPDeviceList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []PnPDevice `json:"items"`
+}
+
+// DeviceID is the device's id at the hub: spec.deviceID, or the object's name.
+func (d *PnPDevice) DeviceID() string {
+	if d.Spec.DeviceID != "" {
+		return d.Spec.DeviceID
+	}
+	return d.Name
+}
+
+// GetConditions returns the conditions for the setters that work on any kind.
+func (d *PnPDevice) GetConditions() *[]metav1.Condition { return &d.Status.Conditions }

@@ -1,0 +1,70 @@
+package controllers
+
+import (
+	"strings"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// conditioned is an object of this API.
+type conditioned interface {
+	client.Object
+	GetConditions() *[]metav1.Condition
+}
+
+// verdict is what one pass says about an object as a whole: the value of Ready, and who acts next.
+type verdict struct {
+	ready           bool
+	stalled         bool // meaningless when ready
+	reason, message string
+}
+
+// setVerdict writes Ready, and Reconciling or Stalled while they are true, the way kstatus reads them.
+func setVerdict(o conditioned, v verdict) {
+	setCondition(o, v1alpha1.ConditionReady, v.ready, v.reason, v.message)
+	setOrRemove(o, v1alpha1.ConditionReconciling, !v.ready && !v.stalled, v.reason, v.message)
+	setOrRemove(o, v1alpha1.ConditionStalled, !v.ready && v.stalled, v.reason, v.message)
+}
+
+func setOrRemove(o conditioned, kind string, on bool, reason, message string) {
+	if on {
+		setCondition(o, kind, true, reason, message)
+		return
+	}
+	apimeta.RemoveStatusCondition(o.GetConditions(), kind)
+}
+
+func setCondition(o conditioned, kind string, on bool, reason, message string) {
+	status := metav1.ConditionFalse
+	if on {
+		status = metav1.ConditionTrue
+	}
+	apimeta.SetStatusCondition(o.GetConditions(), metav1.Condition{
+		Type: kind, Status: status, Reason: reason, Message: cut(message, 1024), ObservedGeneration: o.GetGeneration(),
+	})
+}
+
+func isTrue(o conditioned, kind string) bool {
+	return apimeta.IsStatusConditionTrue(*o.GetConditions(), kind)
+}
+
+func readyOf(o conditioned) metav1.Condition {
+	if c := apimeta.FindStatusCondition(*o.GetConditions(), v1alpha1.ConditionReady); c != nil {
+		return *c
+	}
+	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown}
+}
+
+// cut shortens a text to at most limit runes, at a rune boundary, and drops what is not UTF-8.
+func cut(s string, limit int) string {
+	s = strings.ToValidUTF8(s, "�")
+	runes := []rune(s)
+	if len(runes) <= limit {
+		return s
+	}
+	return string(runes[:limit-1]) + "…"
+}

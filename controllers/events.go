@@ -1,0 +1,64 @@
+package controllers
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+const (
+	actionReconcile = "Reconcile"
+	actionWrite     = "Write"
+	actionDelete    = "Delete"
+)
+
+// announce emits an Event where Ready or its reason changed in a way that a user wants to hear of.
+func announce(to events.EventRecorder, before, after conditioned) {
+	was, is := readyOf(before), readyOf(after)
+	switch {
+	case is.Status == metav1.ConditionTrue && was.Status != metav1.ConditionTrue:
+		to.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, actionReconcile, "%s", is.Message)
+	case isTrue(after, v1alpha1.ConditionStalled) && (!isTrue(before, v1alpha1.ConditionStalled) || was.Reason != is.Reason):
+		to.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
+	case isTrouble(is.Reason) && was.Reason != is.Reason:
+		to.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
+	}
+}
+
+func isTrouble(reason string) bool {
+	switch reason {
+	case v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound:
+		return true
+	}
+	return false
+}
+
+// announceCorrection tells of a foreign change that was put back.
+func announceCorrection(to events.EventRecorder, device *v1alpha1.PnPDevice, c twin.Change) {
+	to.Eventf(device, nil, corev1.EventTypeWarning, v1alpha1.ReasonDriftCorrected, actionWrite,
+		"Put %s back from %s to %s: someone else had changed it at the hub", c.Leaf, shown(c.Was), shownValue(c.Value))
+}
+
+// announceRelease tells of a property that left the declaration and was not removed.
+func announceRelease(to events.EventRecorder, device *v1alpha1.PnPDevice, leaf twin.Leaf, held *twin.Desired) {
+	to.Eventf(device, nil, corev1.EventTypeWarning, v1alpha1.ReasonReleased, actionWrite,
+		"Left %s at the hub as it is, %s: someone else had changed it since it was last written", leaf, shown(held))
+}
+
+// announceNotCleared tells of a deletion that left properties at the hub.
+func announceNotCleared(to events.EventRecorder, device *v1alpha1.PnPDevice, why string) {
+	to.Eventf(device, nil, corev1.EventTypeWarning, v1alpha1.ReasonNotCleared, actionDelete,
+		"Deleted without removing its properties from device %q: %s", device.DeviceID(), why)
+}
+
+func shown(d *twin.Desired) string {
+	if d == nil {
+		return "nothing"
+	}
+	return shownValue(d.Value)
+}
+
+func shownValue(v any) string { return cut(string(twin.EncodeValue(v)), 200) }

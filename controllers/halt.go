@@ -1,0 +1,79 @@
+package controllers
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+)
+
+const (
+	// retryTerminal is how often a failure that a user has to mend is tried again: the mending may happen at the hub,
+	// where nothing tells us.
+	retryTerminal = 10 * time.Minute
+	// retryAbsent is how often a device that the hub did not know is asked for.
+	retryAbsent = 5 * time.Minute
+	// soon is the delay of a pass that has to start over with what it just wrote to status.
+	soon = time.Millisecond
+)
+
+// halt ends a pass early with a verdict. It is the one error type of the phases; any other error is transient.
+type halt struct {
+	verdict
+	// after is when to try again without being woken; 0: only when woken.
+	after time.Duration
+	// quiet leaves status as it is.
+	quiet bool
+	// unchanged keeps the conditions as they are, though not what was learned.
+	unchanged bool
+}
+
+func (h *halt) Error() string { return h.reason + ": " + h.message }
+
+// stalled halts until a user acts.
+func stalled(reason, message string, after time.Duration) *halt {
+	return &halt{verdict: verdict{stalled: true, reason: reason, message: message}, after: after}
+}
+
+// waiting halts until someone else acts.
+func waiting(reason, message string, after time.Duration) *halt {
+	return &halt{verdict: verdict{reason: reason, message: message}, after: after}
+}
+
+// quietly halts without a word in status.
+func quietly(after time.Duration) *halt { return &halt{quiet: true, after: after} }
+
+// haltOf turns the failure of a hub call into a halt where it is the user's to mend; nil means transient.
+func haltOf(err error) *halt {
+	var h *halt
+	switch {
+	case errors.As(err, &h):
+		return h
+	case iothub.IsNotFound(err):
+		return stalled(v1alpha1.ReasonDeviceNotFound, "The hub does not know the device: create its identity at the hub", retryAbsent)
+	case iothub.IsUnauthorized(err):
+		return waiting(v1alpha1.ReasonHubNotReady, "The hub refused the credential of the IoTHub", retryTerminal)
+	case iothub.ClassOf(err) == iothub.Terminal:
+		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
+	}
+	return nil
+}
+
+// troubleOf is the verdict on a transient failure once it has lasted.
+func troubleOf(err error) verdict {
+	reason := v1alpha1.ReasonHubUnavailable
+	if iothub.IsThrottled(err) || iothub.ClassOf(err) == iothub.Waiting {
+		reason = v1alpha1.ReasonThrottled
+	}
+	return verdict{reason: reason, message: "The hub has been failing and is tried again: " + stableText(err)}
+}
+
+// stableText is the failure without ids and times, so that a failure that repeats reads the same.
+func stableText(err error) string {
+	var e *iothub.Error
+	if errors.As(err, &e) {
+		return e.Stable()
+	}
+	return err.Error()
+}

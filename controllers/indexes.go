@@ -1,0 +1,50 @@
+package controllers
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+const (
+	indexHub    = "spec.hubRef.name"
+	indexDevice = "deviceID"
+	indexSecret = "spec.authentication.connectionStringSecretRef.name"
+)
+
+// Index registers the look-ups that the controllers make in the cache.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	for _, index := range []struct {
+		object  client.Object
+		field   string
+		extract client.IndexerFunc
+	}{
+		{&v1alpha1.PnPDevice{}, indexHub, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.PnPDevice).Spec.HubRef.Name}
+		}},
+		{&v1alpha1.PnPDevice{}, indexDevice, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.PnPDevice).DeviceID()}
+		}},
+		{&v1alpha1.IoTHub{}, indexSecret, func(o client.Object) []string {
+			if ref := o.(*v1alpha1.IoTHub).Spec.Authentication.ConnectionStringSecretRef; ref != nil {
+				return []string{ref.Name}
+			}
+			return nil
+		}},
+	} {
+		if err := indexer.IndexField(ctx, index.object, index.field, index.extract); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// membersOf lists the PnPDevices that use an IoTHub. They are the cache's own: not to be changed.
+func membersOf(ctx context.Context, c client.Reader, hub types.NamespacedName) ([]v1alpha1.PnPDevice, error) {
+	var list v1alpha1.PnPDeviceList
+	err := c.List(ctx, &list, client.InNamespace(hub.Namespace), client.MatchingFields{indexHub: hub.Name}, client.UnsafeDisableDeepCopy)
+	return list.Items, err
+}

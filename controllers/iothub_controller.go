@@ -1,0 +1,143 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+// heartbeat is how often an IoTHub counts its devices. No hub call is made for it.
+const heartbeat = time.Minute
+
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs,verbs=get;list;watch
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups="";events.k8s.io,resources=events,verbs=create;patch
+
+// IoTHubReconciler keeps one authenticated session per IoTHub.
+type IoTHubReconciler struct {
+	client.Client
+	// Secrets reads Secrets without a cache: their contents are not kept.
+	Secrets  client.Reader
+	Recorder events.EventRecorder
+	Hubs     *hubs.Registry
+	Wakes    *Wakes
+	Brake    *Brake
+	// AllowedHostSuffixes are the hosts that may be sent a token.
+	AllowedHostSuffixes []string
+
+	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
+	lifetime context.Context
+}
+
+// SetupWithManager registers the controller.
+func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	r.lifetime = ctx
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.IoTHub{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.usersOfSecret)).
+		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
+		Complete(r)
+}
+
+func (r *IoTHubReconciler) usersOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	var list v1alpha1.IoTHubList
+	if err := r.List(ctx, &list, client.InNamespace(secret.GetNamespace()), client.MatchingFields{indexSecret: secret.GetName()}); err != nil {
+		return nil
+	}
+	requests := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
+	}
+	return requests
+}
+
+// Reconcile builds the session that the spec and the Secret describe and proves that the hub accepts it. The order is
+// fixed: get, connect, count, removals, status.
+func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	hub := &v1alpha1.IoTHub{}
+	if err := r.Get(ctx, req.NamespacedName, hub); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Hubs.Drop(req.NamespacedName)
+			r.Brake.Forget(req.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := hub.DeepCopy()
+	connected := r.connect(ctx, hub)
+	if err := r.count(ctx, hub); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.brake(ctx, hub); err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.finish(ctx, before, hub, connected)
+}
+
+// finish turns the outcome of connect into conditions, one status patch at most, and the next wake-up.
+func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoTHub, outcome error) (ctrl.Result, error) {
+	var h *halt
+	transient := outcome != nil && !errors.As(outcome, &h)
+	switch {
+	case outcome == nil:
+		setVerdict(hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated, message: "The hub accepted the credential"})
+	case transient:
+		setVerdict(hub, troubleOf(outcome))
+	default:
+		setVerdict(hub, h.verdict)
+	}
+	hub.Status.ObservedGeneration = hub.Generation
+	if err := r.persist(ctx, before, hub); err != nil {
+		return ctrl.Result{}, err
+	}
+	if transient {
+		return ctrl.Result{}, outcome
+	}
+	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
+}
+
+func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
+	if h != nil && h.after > 0 {
+		return h.after
+	}
+	return heartbeat
+}
+
+func (r *IoTHubReconciler) persist(ctx context.Context, before, hub *v1alpha1.IoTHub) error {
+	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
+		return nil
+	}
+	statusPatches.WithLabelValues("IoTHub").Inc()
+	changed := hub.DeepCopy()
+	if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	announce(r.Recorder, before, hub)
+	return nil
+}
+
+// drop ends the session: what it believed about the credential no longer holds.
+func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
+	r.Hubs.Drop(types.NamespacedName{Namespace: hub.Namespace, Name: hub.Name})
+}

@@ -1,0 +1,145 @@
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+)
+
+// connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
+func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub) error {
+	options, fingerprint, err := r.options(ctx, hub)
+	if err != nil {
+		r.drop(hub)
+		return err
+	}
+	key := client.ObjectKeyFromObject(hub)
+	if s := r.Hubs.Get(key); s != nil && s.Fingerprint == fingerprint && !s.Refused() {
+		return nil
+	}
+	c, err := iothub.New(options)
+	if err != nil {
+		r.drop(hub)
+		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
+	}
+	if err := probe(ctx, c); err != nil {
+		c.Close()
+		r.drop(hub)
+		return err
+	}
+	r.install(ctx, hub, hubs.NewSession(c, hub.Spec.HostName, fingerprint))
+	return nil
+}
+
+func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session) {
+	key := client.ObjectKeyFromObject(hub)
+	sweep := &hubs.Sweep{
+		Session:   s,
+		Watchlist: &watchlist{reader: r.Client, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName},
+		Interval:  time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second,
+		Log:       log.FromContext(ctx).WithName("sweep"),
+	}
+	r.Hubs.Put(r.lifetime, key, s, sweep.Run)
+	r.Wakes.membersOf(ctx, key)
+}
+
+// probe proves that the credential works, with the cheapest call that needs ServiceConnect and no device.
+func probe(ctx context.Context, c *iothub.Client) error {
+	_, err := c.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+	switch {
+	case err == nil:
+		return nil
+	case iothub.IsUnauthorized(err):
+		return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", retryTerminal)
+	case iothub.ClassOf(err) == iothub.Terminal:
+		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
+	}
+	return err
+}
+
+// options reads everything that the session depends on. The fingerprint changes with any of it.
+func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub) (iothub.Options, string, error) {
+	spec := hub.Spec
+	if err := iothub.CheckHost(spec.HostName, spec.Endpoint, r.AllowedHostSuffixes); err != nil {
+		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
+	}
+	if spec.CABundle != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(spec.CABundle)) {
+		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidEndpoint, "spec.caBundle holds no PEM certificate", 0)
+	}
+	secret, err := r.connectionString(ctx, hub)
+	if err != nil {
+		return iothub.Options{}, "", err
+	}
+	parsed, err := iothub.ParseConnectionString(secret)
+	if err != nil {
+		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidConnectionString, secretName(hub)+": "+err.Error(), 0)
+	}
+	if !strings.EqualFold(parsed.HostName, spec.HostName) {
+		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNameMismatch, fmt.Sprintf(
+			"%s is for host %q; spec.hostName is %q", secretName(hub), parsed.HostName, spec.HostName), 0)
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{
+		spec.HostName, spec.Endpoint, spec.CABundle, fmt.Sprint(spec.SweepIntervalSeconds), secret}, "\x00")))
+	return iothub.Options{
+		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
+		ConnectionString: parsed, AllowedHostSuffixes: r.AllowedHostSuffixes, Observe: observeRequest,
+	}, hex.EncodeToString(sum[:]), nil
+}
+
+func secretName(hub *v1alpha1.IoTHub) string {
+	ref := hub.Spec.Authentication.ConnectionStringSecretRef
+	return fmt.Sprintf("Secret %q key %q", ref.Name, ref.Key)
+}
+
+// connectionString reads the Secret. Its watch wakes the hub, so a missing one is waited for without polling.
+func (r *IoTHubReconciler) connectionString(ctx context.Context, hub *v1alpha1.IoTHub) (string, error) {
+	ref := hub.Spec.Authentication.ConnectionStringSecretRef
+	var secret corev1.Secret
+	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: hub.Namespace, Name: ref.Name}, &secret)
+	if apierrors.IsNotFound(err) {
+		return "", waiting(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %q does not exist in namespace %q", ref.Name, hub.Namespace), 0)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading Secret %q: %w", ref.Name, err)
+	}
+	value, ok := secret.Data[ref.Key]
+	if !ok {
+		return "", waiting(v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q", ref.Name, ref.Key), 0)
+	}
+	return strings.TrimSpace(string(value)), nil
+}
+
+// count puts the device counts into status, at most once a minute.
+func (r *IoTHubReconciler) count(ctx context.Context, hub *v1alpha1.IoTHub) error {
+	devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
+	if err != nil {
+		return fmt.Errorf("listing the hub's devices: %w", err)
+	}
+	counts := v1alpha1.IoTHubDevices{Total: int32(len(devices))} //nolint:gosec // a cluster holds far fewer than 2^31 objects
+	for i := range devices {
+		if isTrue(&devices[i], v1alpha1.ConditionReady) {
+			counts.Ready++
+		}
+		if devices[i].Status.ConnectionState == disconnected {
+			counts.Offline++
+		}
+	}
+	if hub.Status.Devices == nil || *hub.Status.Devices != counts {
+		hub.Status.Devices = &counts
+	}
+	return nil
+}

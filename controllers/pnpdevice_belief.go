@@ -1,0 +1,159 @@
+package controllers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// Status is the durable cache: this file turns it into what package twin works on.
+
+// declarationOf decodes what a spec declares.
+func declarationOf(spec *v1alpha1.PnPDeviceSpec) (twin.Declaration, error) {
+	declared := twin.Declaration{}
+	if err := declare(declared, "", spec.Properties); err != nil {
+		return nil, err
+	}
+	for _, c := range spec.Components {
+		if err := declare(declared, c.Name, c.Properties); err != nil {
+			return nil, err
+		}
+	}
+	return declared, nil
+}
+
+func declare(into twin.Declaration, component string, properties *apiextensionsv1.JSON) error {
+	v := valueOf(properties)
+	if v == nil {
+		return nil
+	}
+	fields, ok := v.(map[string]any)
+	if !ok {
+		return fmt.Errorf("properties of component %q: got %s, expected an object", component, shownValue(v))
+	}
+	for name, value := range fields {
+		into[twin.Leaf{Component: component, Name: name}] = value
+	}
+	return nil
+}
+
+// valueOf decodes JSON that the API server has parsed before; it cannot be malformed.
+func valueOf(j *apiextensionsv1.JSON) any {
+	if j == nil || len(j.Raw) == 0 {
+		return nil
+	}
+	v, err := twin.DecodeValue(j.Raw)
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
+func jsonOf(v any) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: twin.EncodeValue(v)} }
+
+// entries are the properties of a status by leaf.
+type entries map[twin.Leaf]v1alpha1.PropertyStatus
+
+func entriesOf(status *v1alpha1.PnPDeviceStatus) entries {
+	all := entries{}
+	for _, p := range status.Properties {
+		all[twin.Leaf{Name: p.Name}] = p
+	}
+	for _, c := range status.Components {
+		for _, p := range c.Properties {
+			all[twin.Leaf{Component: c.Name, Name: p.Name}] = p
+		}
+	}
+	return all
+}
+
+// writeTo lays the entries out in status, sorted.
+func (e entries) writeTo(status *v1alpha1.PnPDeviceStatus, exists map[string]bool) {
+	status.Properties = nil
+	var components []v1alpha1.ComponentStatus
+	for _, leaf := range slices.SortedFunc(maps.Keys(e), twin.CompareLeaves) {
+		if leaf.Component == "" {
+			status.Properties = append(status.Properties, e[leaf])
+			continue
+		}
+		if n := len(components); n == 0 || components[n-1].Name != leaf.Component {
+			components = append(components, v1alpha1.ComponentStatus{Name: leaf.Component, Exists: exists[leaf.Component]})
+		}
+		last := &components[len(components)-1]
+		last.Properties = append(last.Properties, e[leaf])
+	}
+	status.Components = components
+}
+
+// claims are the leaves that the object owns. The value of a drifted one is the other writer's, so what was declared
+// stands in for it; where it is declared no more, nothing at the hub is ours to remove.
+func (e entries) claims(declared twin.Declaration) twin.Claims {
+	claims := twin.Claims{}
+	for leaf, p := range e {
+		if !p.Owned {
+			continue
+		}
+		claim := twin.Claim{Value: valueOf(p.Desired), Version: p.DesiredVersion}
+		if p.State == stateOf(twin.StateDrifted) {
+			claim.Value = declared[leaf]
+		}
+		claims[leaf] = claim
+	}
+	return claims
+}
+
+func stateOf(s twin.State) v1alpha1.PropertyState { return v1alpha1.PropertyState(s) }
+
+// isKnown reports whether status says what the hub holds for a leaf. A claim that is not known to be written says
+// nothing, and a drifted leaf is in someone else's hands.
+func (e entries) isKnown(leaf twin.Leaf) bool {
+	p, ok := e[leaf]
+	return ok && p.DesiredVersion > 0 && p.State != stateOf(twin.StateReported) && p.State != stateOf(twin.StateDrifted)
+}
+
+// belief is the twin as far as status knows it: the leaves of status only.
+func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
+	ref := status.Twin
+	t := &twin.Twin{
+		DeviceID: ref.DeviceID, ModelID: status.ModelID, ETag: ref.Etag, DeviceETag: ref.DeviceEtag,
+		Version: ref.Version, DesiredVersion: ref.DesiredVersion, ConnectionState: status.ConnectionState,
+		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
+	}
+	for _, c := range status.Components {
+		if c.Exists {
+			t.Components[c.Name] = true
+		}
+	}
+	for leaf, p := range entriesOf(status) {
+		t.Properties[leaf] = twin.Property{Desired: believedDesired(p), Reported: believedReported(p)}
+	}
+	return t
+}
+
+func believedDesired(p v1alpha1.PropertyStatus) *twin.Desired {
+	if p.Desired == nil || p.State == stateOf(twin.StateReported) {
+		return nil
+	}
+	return &twin.Desired{Value: valueOf(p.Desired), Version: p.DesiredVersion}
+}
+
+// believedReported rebuilds what the device said. Where values are not mirrored (reported: None) the state itself tells
+// whether the value was the desired one.
+func believedReported(p v1alpha1.PropertyStatus) *twin.Reported {
+	if p.Reported == nil && p.AckCode == 0 {
+		return nil
+	}
+	r := &twin.Reported{Value: valueOf(p.Reported)}
+	if p.Reported == nil && p.State == stateOf(twin.StateAcknowledged) {
+		r.Value = valueOf(p.Desired)
+	}
+	if p.AckCode != 0 {
+		r.Ack = &twin.Ack{Version: p.AckVersion, Code: p.AckCode, Description: p.AckDescription}
+	}
+	return r
+}

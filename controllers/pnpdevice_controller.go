@@ -1,0 +1,171 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices/status,verbs=patch
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices/finalizers,verbs=update
+
+// DefaultGrace is how long the hub may fail before status says so.
+const DefaultGrace = 30 * time.Second
+
+// PnPDeviceReconciler converges the twin of each PnPDevice with its declaration.
+type PnPDeviceReconciler struct {
+	client.Client
+	Recorder events.EventRecorder
+	Hubs     *hubs.Registry
+	Wakes    *Wakes
+	Brake    *Brake
+	// Concurrency is the number of workers.
+	Concurrency int
+	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
+	Grace time.Duration
+
+	latest latest
+}
+
+// SetupWithManager registers the controller.
+func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if r.Grace == 0 {
+		r.Grace = DefaultGrace
+	}
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.forgets(), changed)).
+		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
+		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(hubMatters())).
+		WatchesRawSource(source.Channel(r.Wakes.devices, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.Wakes.members, handler.EnqueueRequestsFromMapFunc(r.members))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
+		Complete(r)
+}
+
+// Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
+// are resolveHub, compete, check, observe, checkModel and converge; the first that halts ends the pass with its verdict.
+func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	device, err := r.latest.get(ctx, r.Client, req.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !device.DeletionTimestamp.IsZero() {
+		return r.delete(ctx, device)
+	}
+	if err := r.keepFinalizer(ctx, device); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	before := device.DeepCopy()
+	s := newScope(device, time.Now())
+	return r.finish(ctx, before, s, r.pass(ctx, s))
+}
+
+func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
+	for _, phase := range []func(context.Context, *scope) error{
+		r.resolveHub, r.compete, r.check, r.observe, r.checkModel, r.converge,
+	} {
+		if err := phase(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepFinalizer has the finalizer exactly while the deletion policy needs it.
+func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) error {
+	base := device.DeepCopy()
+	changed := false
+	if device.Spec.DeletionPolicy == v1alpha1.DeletionClear && !device.Spec.Suspend {
+		changed = controllerutil.AddFinalizer(device, v1alpha1.FinalizerClear)
+	} else if device.Spec.DeletionPolicy != v1alpha1.DeletionClear {
+		changed = controllerutil.RemoveFinalizer(device, v1alpha1.FinalizerClear)
+	}
+	if !changed {
+		return nil
+	}
+	return r.Patch(ctx, device, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+}
+
+// finish decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt
+// is transient: it backs off, and status speaks of it once it has lasted for the grace time.
+func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
+	if errors.Is(outcome, context.Canceled) && ctx.Err() != nil {
+		return ctrl.Result{}, outcome
+	}
+	h, transient := r.classify(s, outcome)
+	if h != nil && h.quiet {
+		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
+	}
+	next := summarise(s, h)
+	if err := r.persist(ctx, before, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	if transient {
+		return ctrl.Result{}, outcome
+	}
+	return ctrl.Result{RequeueAfter: next}, nil
+}
+
+// classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
+// transient failure halts with what status says already, and with its own verdict once it has lasted.
+func (r *PnPDeviceReconciler) classify(s *scope, outcome error) (h *halt, transient bool) {
+	if outcome != nil {
+		h = haltOf(outcome)
+		transient = h == nil
+	}
+	switch {
+	case s.memory == nil && transient:
+		return unchanged(s.device), true
+	case s.memory == nil:
+		return h, false
+	case !transient:
+		s.memory.Recovered()
+		return h, false
+	case s.now.Sub(s.memory.Failing(s.now)) < r.Grace:
+		return unchanged(s.device), true
+	}
+	return &halt{verdict: troubleOf(outcome)}, true
+}
+
+// unchanged halts with the verdict that status holds, or that of a beginning.
+func unchanged(device *v1alpha1.PnPDevice) *halt {
+	is := readyOf(device)
+	if is.Reason == "" {
+		return waiting(v1alpha1.ReasonProgressing, "Asking the hub for the device", 0)
+	}
+	return &halt{unchanged: true}
+}
+
+// persist writes status if it says something new. It carries the resourceVersion that it was computed from: a paused
+// ex-leader must not overwrite what its successor learned.
+func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) error {
+	if !equality.Semantic.DeepEqual(before.Status, s.device.Status) {
+		statusPatches.WithLabelValues("PnPDevice").Inc()
+		changed := s.device.DeepCopy()
+		if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		r.latest.put(changed)
+		announce(r.Recorder, before, s.device)
+	}
+	if s.memory != nil && s.twin != nil && !s.claiming {
+		s.memory.Persisted()
+	}
+	return nil
+}

@@ -1,0 +1,307 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+const (
+	// maxRounds of read, diff and write within one pass while others write to the same twin.
+	maxRounds = 3
+	// Three corrections of one leaf within an hour are a fight.
+	fightCorrections = 3
+	fightWindow      = time.Hour
+)
+
+var errContended = errors.New("the twin changed during every attempt to write it")
+
+// converge diffs and writes until the hub holds the declaration. A leaf that is new to this object is claimed in status
+// in one pass and written in the next, so that a crash in between orphans nothing.
+func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
+	for range maxRounds {
+		plan := twin.Diff(s.declared, s.claims, s.twin)
+		changes := append(s.contested(plan.Changes), s.resends()...)
+		if s.observes() || len(changes) == 0 {
+			r.release(s, plan.Released)
+			s.resent = true
+			return nil
+		}
+		if s.hub.Spec.Suspend {
+			return stalled(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended: %s", s.hub.Name, listed("not written: ", leavesOf(changes))), 0)
+		}
+		allowed, braked, err := r.braked(ctx, s, changes)
+		if err != nil {
+			return err
+		}
+		if len(allowed) == 0 {
+			return braked
+		}
+		if s.claim(allowed) {
+			return nil
+		}
+		if err := r.write(ctx, s, allowed); err != nil {
+			return err
+		}
+		if braked != nil {
+			return braked
+		}
+	}
+	if len(twin.Diff(s.declared, s.claims, s.twin).Changes) == len(s.conflicts) {
+		return nil
+	}
+	return errContended
+}
+
+// contested takes out the leaves that another writer fights for, and remembers them.
+func (s *scope) contested(changes []twin.Change) []twin.Change {
+	clear(s.conflicts)
+	kept := changes[:0:0]
+	for _, c := range changes {
+		configuration := ""
+		if c.Was != nil {
+			configuration = c.Was.By
+		}
+		if c.Cause != twin.Removed && (configuration != "" || s.isFight(c)) {
+			s.conflicts[c.Leaf] = configuration
+			continue
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+func (s *scope) isFight(c twin.Change) bool {
+	return c.Cause == twin.Drifted && len(recentCorrections(s.entries[c.Leaf], s.now)) >= fightCorrections
+}
+
+func recentCorrections(p v1alpha1.PropertyStatus, now time.Time) []time.Time {
+	var recent []time.Time
+	for _, at := range p.CorrectedAt {
+		if now.Sub(at.Time) < fightWindow {
+			recent = append(recent, at.Time)
+		}
+	}
+	return recent
+}
+
+// conflictRetry returns when the first contested leaf may be corrected again, and whether that is now.
+func (s *scope) conflictRetry() (in time.Duration, due bool) {
+	for _, p := range s.entries {
+		if p.State != stateOf(twin.StateDrifted) || !p.Owned || len(p.CorrectedAt) < fightCorrections {
+			continue
+		}
+		until := p.CorrectedAt[0].Add(fightWindow).Sub(s.now)
+		if until <= 0 {
+			return 0, true
+		}
+		in = sooner(in, until)
+	}
+	return in, false
+}
+
+// sooner is the smaller of two delays, where 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// resends are the unanswered and refused values that someone asked to write once more: an equal value is otherwise never sent.
+func (s *scope) resends() []twin.Change {
+	if !s.resendRequested() {
+		return nil
+	}
+	var changes []twin.Change
+	for leaf, value := range s.declared {
+		held := s.twin.Properties[leaf].Desired
+		state := s.entries[leaf].State
+		unanswered := state == stateOf(twin.StateApplied) || state == stateOf(twin.StateRejected)
+		if unanswered && held != nil && twin.Equal(held.Value, value) {
+			changes = append(changes, twin.Change{Leaf: leaf, Cause: twin.Edited, Value: value, Was: held})
+		}
+	}
+	return changes
+}
+
+// claim marks new leaves as ours. It reports whether status has to be written before the hub is.
+func (s *scope) claim(changes []twin.Change) bool {
+	for _, c := range changes {
+		if _, ours := s.claims[c.Leaf]; !ours && c.Cause == twin.New {
+			s.claims[c.Leaf] = twin.Claim{Value: c.Value}
+			s.claiming = true
+		}
+	}
+	return s.claiming
+}
+
+// braked takes removals out of the changes while the hub's removals are halted, and returns the verdict on that.
+func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []twin.Change) ([]twin.Change, error, error) {
+	kept := changes[:0:0]
+	for _, c := range changes {
+		if c.Cause != twin.Removed {
+			kept = append(kept, c)
+		}
+	}
+	removals := len(changes) - len(kept)
+	if removals == 0 || s.removalsAllowed {
+		return changes, nil, nil
+	}
+	allowed, err := r.Brake.Allow(ctx, r, s.hub, removals, s.now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if allowed {
+		s.removalsAllowed = true
+		return changes, nil, nil
+	}
+	r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.hub))
+	return kept, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0), nil
+}
+
+// write sends one patch. A stale etag, or a patch that no longer fits, is answered by a read; the caller diffs again.
+func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
+	token := s.memory.BeginRead()
+	t, err := r.patch(ctx, s, changes)
+	switch {
+	case err == nil && t == nil:
+		s.accepted(changes)
+		return r.read(ctx, s)
+	case err == nil:
+		s.memory.Observe(t, token)
+		s.adopt(t)
+		s.accepted(changes)
+		r.tell(ctx, s, changes)
+		return nil
+	case iothub.IsPreconditionFailed(err):
+		return r.read(ctx, s)
+	case iothub.IsInvalidPatch(err) && !s.rerendered:
+		s.rerendered = true
+		return r.read(ctx, s)
+	case iothub.ClassOf(err) == iothub.Terminal:
+		return r.explain(ctx, s, err)
+	}
+	return r.refused(ctx, s, err)
+}
+
+// patch sends the changes in the object's dialect and returns the twin that the hub holds now. A digital-twin patch has no
+// answer but an etag: one step further means that nothing but our change happened; otherwise the twin is nil, to be read.
+func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twin.Change) (*twin.Twin, error) {
+	id := s.device.DeviceID()
+	if s.dialect() == twin.DeviceTwin {
+		body, err := twin.RenderDeviceTwin(changes, s.twin)
+		if err != nil {
+			return nil, unrenderable(err)
+		}
+		return s.session.PatchTwin(ctx, id, body, s.twin.ETag)
+	}
+	body, err := twin.RenderDigitalTwin(changes, s.twin)
+	if err != nil {
+		return nil, unrenderable(err)
+	}
+	etag, err := s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag)
+	if err != nil {
+		return nil, err
+	}
+	if !follows(s.twin.ETag, etag) {
+		return nil, nil
+	}
+	return s.twin.Apply(changes, etag, s.twin.DesiredVersion+1), nil
+}
+
+func unrenderable(err error) error {
+	return stalled(v1alpha1.ReasonNotConformant, err.Error()+": set twinAPI: DeviceTwin to write it all the same", retryTerminal)
+}
+
+func follows(before, after string) bool {
+	a, okA := twin.ETagCounter(before)
+	b, okB := twin.ETagCounter(after)
+	return okA && okB && b == a+1
+}
+
+// accepted takes note of what the hub took.
+func (s *scope) accepted(changes []twin.Change) {
+	for _, c := range changes {
+		if c.Cause == twin.Removed {
+			delete(s.claims, c.Leaf)
+			delete(s.entries, c.Leaf)
+			continue
+		}
+		claim := twin.Claim{Value: c.Value}
+		if held := s.twin.Properties[c.Leaf].Desired; held != nil && twin.Equal(held.Value, c.Value) {
+			claim.Version = held.Version
+		}
+		s.claims[c.Leaf] = claim
+		s.written[c.Leaf] = true
+		s.corrected[c.Leaf] = c.Cause == twin.Drifted
+	}
+	s.resent = true
+}
+
+func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin.Change) {
+	log.FromContext(ctx).Info("Patched the twin", "deviceID", s.device.DeviceID(), "leaves", listed("", leavesOf(changes)), "desiredVersion", s.twin.DesiredVersion)
+	for _, c := range changes {
+		if c.Cause == twin.Drifted {
+			driftCorrected.Inc()
+			announceCorrection(r.Recorder, s.device, c)
+		}
+	}
+}
+
+// explain names what makes the hub refuse a digital-twin patch for good, if the twin shows it.
+func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal error) error {
+	if s.dialect() == twin.DeviceTwin || iothub.IsUnauthorized(refusal) || iothub.IsNotFound(refusal) {
+		return r.refused(ctx, s, refusal)
+	}
+	if !s.wasRead {
+		if err := r.read(ctx, s); err != nil {
+			return err
+		}
+	}
+	names := twin.NonConformant(s.twin)
+	if len(names) == 0 {
+		return refusal
+	}
+	return stalled(v1alpha1.ReasonNotConformant, "The hub refuses every digital-twin patch while the twin holds what a digital twin cannot: "+
+		strings.Join(names, ", ")+". Remove that, or set twinAPI: DeviceTwin on the PnPDevice or its IoTHub", retryTerminal)
+}
+
+// release lets go of leaves that left the declaration while the hub holds someone else's value.
+func (r *PnPDeviceReconciler) release(s *scope, leaves []twin.Leaf) {
+	for _, leaf := range leaves {
+		s.released[leaf] = true
+		delete(s.claims, leaf)
+		announceRelease(r.Recorder, s.device, leaf, s.twin.Properties[leaf].Desired)
+	}
+}
+
+func leavesOf(changes []twin.Change) []twin.Leaf {
+	leaves := make([]twin.Leaf, len(changes))
+	for i, c := range changes {
+		leaves[i] = c.Leaf
+	}
+	return leaves
+}
+
+// listed names up to three leaves.
+func listed(prefix string, leaves []twin.Leaf) string {
+	const most = 3
+	names := make([]string, 0, most)
+	for i, leaf := range leaves {
+		if i == most {
+			return prefix + strings.Join(names, ", ") + fmt.Sprintf(" and %d more", len(leaves)-most)
+		}
+		names = append(names, leaf.String())
+	}
+	return prefix + strings.Join(names, ", ")
+}

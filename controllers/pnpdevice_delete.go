@@ -1,0 +1,110 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// notCleared ends a deletion whose clearing cannot be done any more: the object goes, loudly.
+type notCleared struct{ why string }
+
+func (e *notCleared) Error() string { return "not cleared: " + e.why }
+
+// delete clears what the object owns if its policy says so, and lets it go. Whatever a user took away, the hub, the Secret,
+// the credential's rights, the object goes all the same; only a hub that is failing for now is waited for.
+func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDevice) (ctrl.Result, error) {
+	if !controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) {
+		return ctrl.Result{}, nil
+	}
+	before := device.DeepCopy()
+	s := newScope(device, time.Now())
+	outcome := r.clear(ctx, s)
+	var left *notCleared
+	if errors.As(outcome, &left) {
+		log.FromContext(ctx).Info("Deleting without clearing the twin", "deviceID", device.DeviceID(), "reason", left.why)
+		devicesNotCleared.Inc()
+		announceNotCleared(r.Recorder, device, left.why)
+		outcome = nil
+	}
+	if outcome != nil {
+		return r.finish(ctx, before, s, outcome)
+	}
+	base := device.DeepCopy()
+	controllerutil.RemoveFinalizer(device, v1alpha1.FinalizerClear)
+	return ctrl.Result{}, client.IgnoreNotFound(r.Patch(ctx, device, client.MergeFrom(base)))
+}
+
+// clear removes the owned leaves from the twin. nil: nothing of ours is left there.
+func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
+	if s.device.Spec.DeletionPolicy != v1alpha1.DeletionClear || s.observes() || !ownsAnything(s.entries) {
+		return nil
+	}
+	if s.device.Spec.Suspend {
+		return &notCleared{"the object is suspended"}
+	}
+	if err := r.hubForClearing(ctx, s); err != nil {
+		return err
+	}
+	if !adopted(s.device, s.hub.Spec.HostName) {
+		return nil
+	}
+	if winner, err := r.winner(ctx, s.device, s.hub.Spec.HostName); err != nil || winner.UID != s.device.UID {
+		return err
+	}
+	s.declared = twin.Declaration{}
+	s.claims = s.entries.claims(s.declared)
+	err := r.read(ctx, s)
+	if err == nil {
+		err = r.converge(ctx, s)
+	}
+	switch {
+	case err == nil || iothub.IsNotFound(err):
+		return nil
+	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
+		return &notCleared{stableText(err)}
+	}
+	return err
+}
+
+func isHalt(err error) bool {
+	var h *halt
+	return errors.As(err, &h)
+}
+
+func ownsAnything(all entries) bool {
+	for _, p := range all {
+		if p.Owned {
+			return true
+		}
+	}
+	return false
+}
+
+// hubForClearing resolves the hub; one that a user has to mend is not waited for.
+func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) error {
+	outcome := r.resolveHub(ctx, s)
+	if s.hub == nil {
+		var h *halt
+		if errors.As(outcome, &h) && h.reason == v1alpha1.ReasonHubNotFound {
+			return &notCleared{h.message}
+		}
+		return outcome
+	}
+	ready := readyOf(s.hub)
+	transient := ready.Reason == "" || ready.Reason == v1alpha1.ReasonHubUnavailable || ready.Reason == v1alpha1.ReasonThrottled
+	if outcome == nil || isTrue(s.hub, v1alpha1.ConditionReady) || transient {
+		return outcome
+	}
+	return &notCleared{fmt.Sprintf("IoTHub %q is not usable: %s", s.hub.Name, ready.Reason)}
+}

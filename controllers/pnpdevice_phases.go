@@ -1,0 +1,192 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// safetyNet is the slow timer beside a wake-up that should come by itself.
+const safetyNet = time.Minute
+
+func hubKey(device *v1alpha1.PnPDevice) types.NamespacedName {
+	return types.NamespacedName{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}
+}
+
+// resolveHub finds the session. A hub that is Ready without one has just not been reached after a start: nothing to report.
+func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
+	hub := &v1alpha1.IoTHub{}
+	err := r.Get(ctx, hubKey(s.device), hub)
+	if apierrors.IsNotFound(err) {
+		return waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", s.device.Spec.HubRef.Name, s.device.Namespace), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("reading IoTHub %q: %w", s.device.Spec.HubRef.Name, err)
+	}
+	s.hub = hub
+	s.session = r.Hubs.Get(client.ObjectKeyFromObject(hub))
+	if ready := readyOf(hub); !isTrue(hub, v1alpha1.ConditionReady) {
+		if ready.Reason == "" {
+			return quietly(safetyNet)
+		}
+		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, ready.Reason, ready.Message), 0)
+	}
+	if s.session == nil {
+		return quietly(safetyNet)
+	}
+	s.memory = s.session.Device(s.device.DeviceID())
+	return nil
+}
+
+// compete lets one PnPDevice of a device go on, cluster-wide.
+func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
+	winner, err := r.winner(ctx, s.device, s.hub.Spec.HostName)
+	if err != nil {
+		return err
+	}
+	if winner.UID == s.device.UID {
+		return nil
+	}
+	s.memory = nil // it is the winner's
+	who := "another PnPDevice of this cluster"
+	if winner.Namespace == s.device.Namespace {
+		who = fmt.Sprintf("PnPDevice %q", winner.Name)
+	}
+	return stalled(v1alpha1.ReasonDeviceAlreadyDeclared,
+		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.device.DeviceID(), s.hub.Spec.HostName, who), retryTerminal)
+}
+
+// check refuses a declaration that the twin's own rules forbid. Nothing of it is written.
+func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
+	declared, err := declarationOf(&s.device.Spec)
+	if err != nil {
+		return stalled(v1alpha1.ReasonInvalidDeclaration, err.Error(), 0)
+	}
+	if violations := twin.Validate(declared, s.dialect()); len(violations) > 0 {
+		texts := make([]string, len(violations))
+		for i, v := range violations {
+			texts[i] = v.String()
+		}
+		return stalled(v1alpha1.ReasonInvalidDeclaration, strings.Join(texts, "; "), 0)
+	}
+	s.declared = declared
+	s.claims = s.entries.claims(declared)
+	return nil
+}
+
+// observe settles what is known of the twin: what memory holds and status does not, what status holds, or one read.
+func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
+	isAdopted := adopted(s.device, s.hub.Spec.HostName)
+	if !isAdopted {
+		s.entries, s.claims = entries{}, twin.Claims{}
+	}
+	if s.device.Spec.Suspend {
+		return s.rest(isAdopted)
+	}
+	if s.mustAsk(isAdopted) {
+		return r.read(ctx, s)
+	}
+	if t := s.memory.Unpersisted(); t != nil {
+		s.adopt(t)
+		return nil
+	}
+	if !isAdopted || !s.statusSuffices() {
+		return r.read(ctx, s)
+	}
+	s.twin = belief(&s.device.Status)
+	return nil
+}
+
+// rest is the whole of a suspended pass: the hub is neither read nor written.
+func (s *scope) rest(isAdopted bool) error {
+	if isAdopted {
+		s.twin = belief(&s.device.Status)
+		if s.statusSuffices() && len(twin.Diff(s.declared, s.claims, s.twin).Changes) == 0 {
+			return nil
+		}
+	}
+	return stalled(v1alpha1.ReasonSuspended, "Suspended with values that the hub does not hold yet", 0)
+}
+
+// mustAsk reports whether the hub has to be read although something is known.
+func (s *scope) mustAsk(isAdopted bool) bool {
+	due := s.memory.FollowUpDue(s.now)
+	_, retry := s.conflictRetry()
+	return s.memory.Doubtful() || due || retry || isAdopted && s.readRequested()
+}
+
+// statusSuffices reports whether status knows every declared leaf.
+func (s *scope) statusSuffices() bool {
+	for leaf := range s.declared {
+		if !s.entries.isKnown(leaf) {
+			return false
+		}
+	}
+	return true
+}
+
+// read asks the hub.
+func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
+	token := s.memory.BeginRead()
+	t, err := s.session.GetTwin(ctx, s.device.DeviceID())
+	if err != nil {
+		return r.refused(ctx, s, err)
+	}
+	s.memory.Observe(t, token)
+	s.wasRead = true
+	s.adopt(t)
+	return nil
+}
+
+// refused has the IoTHub prove itself again if the hub refused the credential.
+func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) error {
+	if h := haltOf(err); h != nil && h.reason == v1alpha1.ReasonHubNotReady {
+		s.session.Refuse()
+		r.Wakes.hub(ctx, hubKey(s.device))
+	}
+	return err
+}
+
+// adopt takes a twin that the hub returned and drops the claims that do not fit it. A write to the identity, a rotated
+// key for example, leaves the twin as it was, so claims that still fit are kept; a twin whose version went back is
+// another incarnation of the device, where small counters match by chance and nothing is ours.
+func (s *scope) adopt(t *twin.Twin) {
+	s.twin = t
+	known := s.device.Status.Twin
+	if known == nil || !adopted(s.device, s.hub.Spec.HostName) {
+		return
+	}
+	sameIdentity := t.DeviceETag == known.DeviceEtag
+	for leaf, claim := range s.claims {
+		held := t.Properties[leaf].Desired
+		fits := held != nil && held.Version == claim.Version && twin.Equal(held.Value, claim.Value)
+		switch {
+		case sameIdentity && claim.Version <= t.DesiredVersion:
+		case !sameIdentity && t.Version >= known.Version && fits:
+		default:
+			delete(s.claims, leaf)
+			delete(s.entries, leaf)
+		}
+	}
+}
+
+// checkModel writes nothing to a device of another model than the declared one.
+func (r *PnPDeviceReconciler) checkModel(_ context.Context, s *scope) error {
+	want := s.device.Spec.ModelID
+	if want == "" || s.twin.ModelID == want {
+		return nil
+	}
+	got := fmt.Sprintf("announced %q", s.twin.ModelID)
+	if s.twin.ModelID == "" {
+		got = "has not announced any model"
+	}
+	return stalled(v1alpha1.ReasonModelMismatch, fmt.Sprintf("The device %s; spec.modelID is %q", got, want), retryAbsent)
+}

@@ -1,0 +1,145 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// winner is the PnPDevice that may act on a device of a hub host. The incumbent that status records wins over age, since
+// a restore from backup resets creation times, and only objects whose IoTHub has authenticated compete, so that a tenant
+// without a credential cannot block another.
+func (r *PnPDeviceReconciler) winner(ctx context.Context, device *v1alpha1.PnPDevice, hostName string) (*v1alpha1.PnPDevice, error) {
+	var list v1alpha1.PnPDeviceList
+	if err := r.List(ctx, &list, client.MatchingFields{indexDevice: device.DeviceID()}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
+	}
+	best := device
+	for i := range list.Items {
+		rival := &list.Items[i]
+		if rival.UID == device.UID || !outranks(rival, best, hostName) {
+			continue
+		}
+		competes, err := r.competes(ctx, rival, hostName)
+		if err != nil {
+			return nil, err
+		}
+		if competes {
+			best = rival
+		}
+	}
+	return best, nil
+}
+
+func (r *PnPDeviceReconciler) competes(ctx context.Context, rival *v1alpha1.PnPDevice, hostName string) (bool, error) {
+	var hub v1alpha1.IoTHub
+	if err := r.Get(ctx, hubKey(rival), &hub); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return hub.Spec.HostName == hostName && isTrue(&hub, v1alpha1.ConditionReady), nil
+}
+
+func outranks(a, b *v1alpha1.PnPDevice, hostName string) bool {
+	incumbentA, incumbentB := adopted(a, hostName), adopted(b, hostName)
+	if incumbentA != incumbentB {
+		return incumbentA
+	}
+	return cmp.Or(
+		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+		cmp.Compare(a.Namespace, b.Namespace),
+		cmp.Compare(a.Name, b.Name),
+	) < 0
+}
+
+// siblings are the other declarations of the same device id.
+func (r *PnPDeviceReconciler) siblings(ctx context.Context, o client.Object) []reconcile.Request {
+	device, ok := o.(*v1alpha1.PnPDevice)
+	if !ok {
+		return nil
+	}
+	var list v1alpha1.PnPDeviceList
+	if err := r.List(ctx, &list, client.MatchingFields{indexDevice: device.DeviceID()}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if list.Items[i].UID != device.UID {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// rivalryChanged passes what can change who wins: an object that goes, moves to another hub, or becomes or ceases to be
+// the incumbent.
+func rivalryChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
+			return was.Spec.HubRef != is.Spec.HubRef || incumbency(was) != incumbency(is)
+		},
+	}
+}
+
+func incumbency(d *v1alpha1.PnPDevice) string {
+	if d.Status.Twin == nil || d.Status.Twin.Etag == "" {
+		return ""
+	}
+	return d.Status.Twin.Hub
+}
+
+// members are the PnPDevices of an IoTHub.
+func (r *PnPDeviceReconciler) members(ctx context.Context, hub client.Object) []reconcile.Request {
+	devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
+	if err != nil {
+		return nil
+	}
+	requests := make([]reconcile.Request, len(devices))
+	for i := range devices {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&devices[i])
+	}
+	return requests
+}
+
+// hubMatters passes the changes of an IoTHub that devices wait for.
+func hubMatters() predicate.Predicate {
+	return predicate.Funcs{
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
+			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason || halted(was) != halted(is)
+		},
+	}
+}
+
+func halted(hub *v1alpha1.IoTHub) metav1.ConditionStatus {
+	if c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted); c != nil {
+		return c.Status
+	}
+	return metav1.ConditionUnknown
+}
+
+// forgets drops what sessions remember of a device whose object goes.
+func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
+	return predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
+		device, ok := e.Object.(*v1alpha1.PnPDevice)
+		if !ok {
+			return true
+		}
+		if session := r.Hubs.Get(hubKey(device)); session != nil {
+			session.Forget(device.DeviceID())
+		}
+		return true
+	}}
+}

@@ -1,0 +1,88 @@
+package controllers
+
+import (
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+const (
+	connected    = "Connected"
+	disconnected = "Disconnected"
+)
+
+// scope is one pass over one PnPDevice. Phases fill it in order; summarise turns it into status at the end. A phase
+// never writes status itself.
+type scope struct {
+	device *v1alpha1.PnPDevice
+	now    time.Time
+
+	hub     *v1alpha1.IoTHub
+	session *hubs.Session
+	memory  *hubs.Device
+
+	declared twin.Declaration
+	entries  entries     // what status said of each property at the beginning, less what no longer counts
+	claims   twin.Claims // the leaves that this object owns
+
+	// twin is what is known of the device now: read in this pass, accepted by the hub in this pass, or believed from
+	// status. nil: the pass ended before that was settled, and status keeps what it said.
+	twin *twin.Twin
+	// wasRead is true once this pass asked the hub.
+	wasRead bool
+	// written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.
+	written, corrected map[twin.Leaf]bool
+	// released leaves left the declaration and are someone else's by now.
+	released map[twin.Leaf]bool
+	// conflicts are leaves that are left to another writer for now, with the name of its configuration if known.
+	conflicts map[twin.Leaf]string
+	// claiming is true if this pass only claims leaves in status, for the next one to write.
+	claiming bool
+	// rerendered is true once a patch was rendered anew because the hub found it invalid.
+	rerendered bool
+	// removalsAllowed is true once the brake let this pass remove.
+	removalsAllowed bool
+	// resent is true once a requested resend went out.
+	resent bool
+}
+
+func newScope(device *v1alpha1.PnPDevice, now time.Time) *scope {
+	return &scope{
+		device: device, now: now, entries: entriesOf(&device.Status),
+		written: map[twin.Leaf]bool{}, corrected: map[twin.Leaf]bool{}, conflicts: map[twin.Leaf]string{},
+		released: map[twin.Leaf]bool{},
+	}
+}
+
+// dialect is the API that writes go through.
+func (s *scope) dialect() twin.Dialect {
+	api := s.device.Spec.TwinAPI
+	if api == "" && s.hub != nil {
+		api = s.hub.Spec.TwinAPI
+	}
+	if api == v1alpha1.TwinAPIDeviceTwin {
+		return twin.DeviceTwin
+	}
+	return twin.DigitalTwin
+}
+
+func (s *scope) observes() bool { return s.device.Spec.Management == v1alpha1.ManagementObserve }
+
+// adopted reports whether status is about this device at this hub.
+func adopted(device *v1alpha1.PnPDevice, hostName string) bool {
+	t := device.Status.Twin
+	return t != nil && t.Etag != "" && t.Hub == hostName && t.DeviceID == device.DeviceID()
+}
+
+// readRequested reports whether someone asked for a fresh read that has not been made.
+func (s *scope) readRequested() bool {
+	return s.device.Annotations[v1alpha1.AnnotationReconcileRequestedAt] != s.device.Status.LastHandledReconcileAt
+}
+
+// resendRequested reports whether someone asked to write unanswered values again.
+func (s *scope) resendRequested() bool {
+	at := s.device.Annotations[v1alpha1.AnnotationResendRequestedAt]
+	return at != "" && at != s.device.Status.LastHandledResendAt && !s.resent
+}

@@ -1,0 +1,217 @@
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// operatorUser is the identity that the controllers run as: the ServiceAccount of config/rbac, not an administrator.
+const operatorUser = "system:serviceaccount:pnp-system:pnp-operator"
+
+// grace is short here: how long the hub may fail before status says so.
+const grace = time.Second
+
+var (
+	scheme      = runtime.NewScheme()
+	environment *envtest.Environment
+	admin       client.Client
+	kubeconfig  string
+	ctx         context.Context
+	stop        context.CancelFunc
+	manager     *operator
+	logs        = &logBuffer{}
+)
+
+func TestControllers(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second)
+	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	SetDefaultConsistentlyPollingInterval(100 * time.Millisecond)
+	RunSpecs(t, "Controllers")
+}
+
+var _ = BeforeSuite(func() {
+	ctx, stop = context.WithCancel(context.Background())
+	ctrl.SetLogger(zap.New(zap.WriteTo(logs), zap.UseDevMode(true)))
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
+	environment = &envtest.Environment{
+		BinaryAssetsDirectory: assets(),
+		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	cfg, err := environment.Start()
+	Expect(err).NotTo(HaveOccurred(), "starting the control plane: build it with hack/controlplane/build.sh")
+	admin, err = client.New(cfg, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	writeKubeconfig()
+	grantRole()
+	manager = startOperator()
+})
+
+var _ = AfterSuite(func() {
+	if manager != nil {
+		manager.stop()
+	}
+	stop()
+	Expect(environment.Stop()).To(Succeed())
+})
+
+func assets() string {
+	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
+		return dir
+	}
+	return filepath.Join("..", "bin", "k8s")
+}
+
+func writeKubeconfig() {
+	user, err := environment.AddUser(envtest.User{Name: "test-admin", Groups: []string{"system:masters"}}, nil)
+	Expect(err).NotTo(HaveOccurred())
+	raw, err := user.KubeConfig()
+	Expect(err).NotTo(HaveOccurred())
+	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(os.WriteFile(kubeconfig, raw, 0o600)).To(Succeed())
+}
+
+// grantRole applies the generated role, so that a missing rule fails here.
+func grantRole() {
+	raw, err := os.ReadFile(filepath.Join("..", "config", "rbac", "role.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	role := &rbacv1.ClusterRole{}
+	Expect(yaml.Unmarshal(raw, role)).To(Succeed())
+	Expect(admin.Create(ctx, role)).To(Succeed())
+	Expect(admin.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: "User", Name: operatorUser}},
+	})).To(Succeed())
+}
+
+// operator is one running instance of the controllers.
+type operator struct {
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func startOperator() *operator {
+	cfg := rest.CopyConfig(environment.Config)
+	cfg.QPS, cfg.Burst = 500, 1000
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
+	unnamed := true
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
+		Controller: config.Controller{SkipNameValidation: &unnamed},
+	})
+	Expect(err).NotTo(HaveOccurred())
+	lifetime, cancel := context.WithCancel(ctx)
+	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
+		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace,
+	})).To(Succeed())
+	o := &operator{cancel: cancel, done: make(chan error, 1)}
+	go func() { o.done <- mgr.Start(lifetime) }()
+	return o
+}
+
+func (o *operator) stop() {
+	GinkgoHelper()
+	o.cancel()
+	Eventually(o.done, time.Minute).Should(Receive(BeNil()))
+}
+
+func restartOperator() {
+	GinkgoHelper()
+	manager.stop()
+	manager = startOperator()
+}
+
+// site is a namespace with a simulated hub behind it.
+type site struct {
+	namespace string
+	sim       *simulator.Simulator
+}
+
+var sites atomic.Int64
+
+// newHub starts a simulator whose hub name no other test uses.
+func newHub() *simulator.Simulator {
+	GinkgoHelper()
+	sim, err := simulator.Start(ctx, simulator.Options{HostName: fmt.Sprintf("factory-%d.azure-devices.net", sites.Add(1))})
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(sim.Close)
+	return sim
+}
+
+// newSite has a namespace, a hub, its Secret and an IoTHub named "hub" that is Ready.
+func newSite() *site {
+	GinkgoHelper()
+	s := &site{namespace: newNamespace(), sim: newHub()}
+	s.createSecret(s.sim.ConnectionString("service"))
+	Expect(admin.Create(ctx, s.iotHub())).To(Succeed())
+	s.eventuallyHub(beReady())
+	return s
+}
+
+func newNamespace() string {
+	GinkgoHelper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "site-"}}
+	Expect(admin.Create(ctx, ns)).To(Succeed())
+	DeferCleanup(func() { removeDevices(ns.Name) })
+	return ns.Name
+}
+
+// removeDevices leaves no object behind that later tests' operators would work on. Nothing deletes namespaces here.
+func removeDevices(namespace string) {
+	GinkgoHelper()
+	Expect(admin.DeleteAllOf(ctx, &v1alpha1.IoTHub{}, client.InNamespace(namespace))).To(Succeed())
+	Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(namespace))).To(Succeed())
+	Eventually(func(g Gomega) {
+		var left v1alpha1.PnPDeviceList
+		g.Expect(admin.List(ctx, &left, client.InNamespace(namespace))).To(Succeed())
+		g.Expect(left.Items).To(BeEmpty())
+	}).Should(Succeed())
+}
+
+func (s *site) createSecret(connectionString string) {
+	GinkgoHelper()
+	Expect(admin.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "hub"},
+		StringData: map[string]string{"connectionString": connectionString},
+	})).To(Succeed())
+}
+
+func (s *site) iotHub() *v1alpha1.IoTHub {
+	return &v1alpha1.IoTHub{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "hub"},
+		Spec: v1alpha1.IoTHubSpec{
+			HostName: s.sim.HostName(), Endpoint: s.sim.Endpoint(), CABundle: string(s.sim.CAPEM()), SweepIntervalSeconds: 3600,
+			Authentication: v1alpha1.HubAuthentication{
+				ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: "hub", Key: "connectionString"},
+			},
+		},
+	}
+}

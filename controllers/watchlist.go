@@ -1,0 +1,83 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+var semantic = equality.Semantic
+
+// watchlist is what the sweep of one IoTHub compares the hub with: the PnPDevices in the cache.
+type watchlist struct {
+	reader   client.Reader
+	wakes    *Wakes
+	hub      types.NamespacedName
+	hostName string
+}
+
+// Declared lists the devices of the hub that are not suspended.
+func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
+	devices, err := membersOf(ctx, w.reader, w.hub)
+	if err != nil {
+		return nil, err
+	}
+	var declared []hubs.Declared
+	for i := range devices {
+		d := &devices[i]
+		if d.Spec.Suspend || isTrue(d, v1alpha1.ConditionStalled) && readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
+			continue
+		}
+		declared = append(declared, hubs.Declared{
+			DeviceID: d.DeviceID(), Adopted: adopted(d, w.hostName), ConnectionState: d.Status.ConnectionState,
+		})
+	}
+	return declared, nil
+}
+
+// Differs says whether the twin would change what status says.
+func (w *watchlist) Differs(ctx context.Context, t *twin.Twin) bool {
+	for _, d := range w.declaring(ctx, t.DeviceID) {
+		if differs(d.DeepCopy(), t) {
+			return true
+		}
+	}
+	return false
+}
+
+func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
+	declared, err := declarationOf(&device.Spec)
+	if err != nil {
+		return false
+	}
+	s := newScope(device, time.Time{})
+	s.declared, s.claims, s.twin = declared, s.entries.claims(declared), t
+	before := device.Status.DeepCopy()
+	s.describe()
+	return before.Twin == nil || before.Twin.Etag != t.ETag || before.ConnectionState != device.Status.ConnectionState ||
+		before.ModelID != device.Status.ModelID || !sameProperties(before, &device.Status)
+}
+
+// Wake has the objects of the device reconciled.
+func (w *watchlist) Wake(deviceID string) {
+	ctx := context.Background()
+	for _, d := range w.declaring(ctx, deviceID) {
+		w.wakes.device(ctx, client.ObjectKeyFromObject(&d))
+	}
+}
+
+func (w *watchlist) declaring(ctx context.Context, deviceID string) []v1alpha1.PnPDevice {
+	var list v1alpha1.PnPDeviceList
+	err := w.reader.List(ctx, &list, client.InNamespace(w.hub.Namespace), client.MatchingFields{indexDevice: deviceID}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil
+	}
+	return list.Items
+}

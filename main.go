@@ -1,0 +1,118 @@
+// Command manager runs pnp-operator: it converges the digital twins of Azure IoT Hub devices with what Kubernetes objects declare.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers"
+)
+
+// version is stamped by the build.
+var version = "dev"
+
+// options are the flags.
+type options struct {
+	metricsAddress, probeAddress string
+	leaderElect                  bool
+	leaderElectionNamespace      string
+	allowedHubSuffixes           string
+	concurrency                  int
+	qps                          float64
+	showVersion                  bool
+	zap                          zap.Options
+}
+
+func parseFlags() options {
+	var o options
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "The address of the metrics endpoint, such as :8080; 0 turns it off.")
+	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address of the /healthz and /readyz probes.")
+	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas act.")
+	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "The namespace of the lease, that of the pod if empty.")
+	flag.StringVar(&o.allowedHubSuffixes, "allowed-hub-suffixes", ".azure-devices.net,.azure-devices.us,.azure-devices.cn",
+		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one.")
+	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices are worked on at a time.")
+	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
+	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
+	o.zap.BindFlags(flag.CommandLine)
+	flag.Parse()
+	return o
+}
+
+func main() {
+	o := parseFlags()
+	if o.showVersion {
+		fmt.Println(version)
+		return
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
+	if err := run(o); err != nil {
+		ctrl.Log.Error(err, "Stopped")
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	mgr, err := newManager(o)
+	if err != nil {
+		return fmt.Errorf("setting up the manager: %w", err)
+	}
+	ctx := ctrl.SetupSignalHandler()
+	err = controllers.Setup(ctx, mgr, controllers.Options{
+		AllowedHubSuffixes: splitList(o.allowedHubSuffixes),
+		Concurrency:        o.concurrency,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the controllers: %w", err)
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+		return fmt.Errorf("setting up the probes: %w", err)
+	}
+	ctrl.Log.Info("Starting pnp-operator", "version", version)
+	return mgr.Start(ctx)
+}
+
+func newManager(o options) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
+	return ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:        o.probeAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
+		LeaderElectionNamespace:       o.leaderElectionNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	})
+}
+
+func splitList(s string) []string {
+	var items []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
