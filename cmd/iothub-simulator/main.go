@@ -1,0 +1,169 @@
+// Command iothub-simulator runs an Azure IoT Hub on this machine, for tests and demonstrations.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/spf13/pflag"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if errors.Is(err, pflag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "iothub-simulator:", err)
+		os.Exit(1)
+	}
+}
+
+const help = `iothub-simulator runs an Azure IoT Hub on this machine: the REST API for the registry, device twins, digital
+twins and queries over TLS, virtual IoT Plug and Play devices, injected faults and a call log.
+
+Clients connect to the printed endpoint and sign tokens for the hub's host name. With --env-file, what they need is written
+as KEY=VALUE lines once everything listens:
+
+  HUB_CONNECTION_STRING   of the policy iothubowner
+  HUB_HOST_NAME           the name that tokens are signed for
+  HUB_ENDPOINT            where the REST API really listens
+  HUB_CA_FILE             the CA that signed the endpoint's certificate (with --ca-file)
+  SIMULATOR_DEBUG_URL     the debug API: devices, faults, calls, settings
+
+Example:
+  iothub-simulator --ca-file /tmp/hub-ca.pem --env-file /tmp/hub.env --devices 10
+
+Flags:
+`
+
+// options are the flags.
+type options struct {
+	simulator.Options
+	envFile   string
+	devices   int
+	pattern   string
+	model     string
+	verbosity int
+}
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := pflag.NewFlagSet("iothub-simulator", pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "address of the REST API; port 0 is any free one")
+	flags.StringVar(&o.DebugListen, "debug-listen", "127.0.0.1:0", "address of the debug API; empty turns it off")
+	flags.StringVar(&o.HostName, "host-name", simulator.DefaultHostName, "host name of the hub, as tokens name it")
+	flags.StringVar(&o.CAFile, "ca-file", "", "write the CA certificate to this file")
+	flags.StringVar(&o.envFile, "env-file", "", "write how to connect to this file, once ready")
+	flags.DurationVar(&o.AckDelay, "ack-delay", 20*time.Millisecond, "how long virtual devices take to react")
+	flags.Uint64Var(&o.Seed, "seed", 0, "make generated keys repeatable; 0 makes them random")
+	flags.IntVar(&o.devices, "devices", 0, "create this many virtual devices")
+	flags.StringVar(&o.pattern, "device-pattern", "device-%04d", "ids of the virtual devices, numbered from 0")
+	flags.StringVar(&o.model, "model", simulator.TemperatureController, "model of the virtual devices")
+	flags.IntVarP(&o.verbosity, "verbosity", "v", 0, "1 logs refused tokens and queries, 2 every call")
+	flags.Usage = func() { _, _ = fmt.Fprint(stderr, help, flags.FlagUsages()) }
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if o.AckDelay == 0 {
+		o.AckDelay = -1 // at once
+	}
+	o.Logger = newLogger(stderr, o.verbosity)
+	return o, nil
+}
+
+func newLogger(w io.Writer, verbosity int) logr.Logger {
+	return funcr.New(func(_, line string) { _, _ = fmt.Fprintln(w, line) }, funcr.Options{LogTimestamp: true, Verbosity: verbosity})
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	s, err := simulator.Start(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if err := addDevices(s, o); err != nil {
+		return err
+	}
+	if o.envFile != "" {
+		if err := writeAtomically(o.envFile, environment(s, o)); err != nil {
+			return err
+		}
+	}
+	_, _ = fmt.Fprintf(stdout, "ready: hub %s at %s, debug API at %s, %d devices\n", s.HostName(), s.Endpoint(), orNone(s.DebugURL()), o.devices)
+	<-ctx.Done()
+	return s.Close()
+}
+
+func addDevices(s *simulator.Simulator, o options) error {
+	if o.devices == 0 {
+		return nil
+	}
+	return s.AddDevices(simulator.DeviceRequest{Pattern: o.pattern, Count: o.devices, Spec: simulator.Spec{Model: o.model}})
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func environment(s *simulator.Simulator, o options) string {
+	var b strings.Builder
+	for _, line := range [][2]string{
+		{"HUB_CONNECTION_STRING", s.ConnectionString("iothubowner")},
+		{"HUB_HOST_NAME", s.HostName()},
+		{"HUB_ENDPOINT", s.Endpoint()},
+		{"HUB_CA_FILE", absolute(o.CAFile)},
+		{"SIMULATOR_DEBUG_URL", s.DebugURL()},
+	} {
+		b.WriteString(line[0] + "=" + line[1] + "\n")
+	}
+	return b.String()
+}
+
+// writeAtomically lets readers see all of the file or none. It holds a key, so only the owner may read it.
+func writeAtomically(path, content string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".iothub-simulator-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // fails once it is renamed, as it should
+	_, err = f.WriteString(content)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// absolute makes a path hold for readers in other directories.
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil && path != "" {
+		return full
+	}
+	return path
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+func TestRunUntilStopped(t *testing.T) {
+	dir := t.TempDir()
+	env, ca := filepath.Join(dir, "hub.env"), filepath.Join(dir, "ca.pem")
+	ctx, stop := context.WithCancel(t.Context())
+	out, stdout := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, []string{"--env-file", env, "--ca-file", ca, "--devices", "3", "--seed", "7", "--ack-delay", "0"}, stdout, io.Discard)
+	}()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "ready: hub factory.azure-devices.net at https://localhost:") {
+		t.Fatalf("%q, %v", line, err)
+	}
+	values := readEnvironment(t, env)
+	for _, name := range []string{"HUB_CONNECTION_STRING", "HUB_HOST_NAME", "HUB_ENDPOINT", "HUB_CA_FILE", "SIMULATOR_DEBUG_URL"} {
+		if values[name] == "" {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	info, err := simulator.NewDebugClient(values["SIMULATOR_DEBUG_URL"]).Info(ctx)
+	if err != nil || info.VirtualDevices != 3 || info.Endpoint != values["HUB_ENDPOINT"] {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if pem, err := os.ReadFile(values["HUB_CA_FILE"]); err != nil || !strings.HasPrefix(string(pem), "-----BEGIN CERTIFICATE-----") {
+		t.Errorf("%s, %v", pem, err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("stopped with %v", err)
+	}
+}
+
+func readEnvironment(t *testing.T, path string) map[string]string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 2 {
+		t.Errorf("something is left beside it: %v", entries)
+	}
+	values := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		values[name] = value
+	}
+	return values
+}
+
+func TestBadArguments(t *testing.T) {
+	for name, args := range map[string][]string{
+		"an unknown flag":    {"--colour"},
+		"an argument":        {"now"},
+		"a bad address":      {"--listen", "256.0.0.1:0"},
+		"a bad pattern":      {"--devices", "2", "--device-pattern", "same"},
+		"an unwritable file": {"--env-file", "/nonexistent/hub.env"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
+				t.Error("it ran")
+			}
+		})
+	}
+}
+
+func TestHelpNamesEveryVariable(t *testing.T) {
+	var help strings.Builder
+	if err := run(t.Context(), []string{"--help"}, io.Discard, &help); !errors.Is(err, pflag.ErrHelp) {
+		t.Errorf("got %v", err)
+	}
+	for _, want := range []string{"HUB_CONNECTION_STRING", "SIMULATOR_DEBUG_URL", "--ack-delay", "--debug-listen"} {
+		if !strings.Contains(help.String(), want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}

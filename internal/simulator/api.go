@@ -1,0 +1,162 @@
+package simulator
+
+import (
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/calls"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/devices"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
+)
+
+// The layers' types, so that most users need to import this package only.
+type (
+	// Hub is the state store.
+	Hub = hub.Hub
+	// Twin is one committed, immutable state of a device.
+	Twin = hub.Twin
+	// Change is one committed change, as Hub.Subscribe announces it.
+	Change = hub.Change
+	// HubError is a refusal by the hub.
+	HubError = hub.Error
+	// DeviceOption changes what Hub.CreateDevice creates.
+	DeviceOption = hub.DeviceOption
+
+	// Devices is the virtual devices.
+	Devices = devices.Devices
+	// Spec is a virtual device.
+	Spec = devices.Spec
+	// Behaviour is how a virtual device reacts.
+	Behaviour = devices.Behaviour
+
+	// Faults is the faults in force.
+	Faults = faults.Set
+	// Fault is one rule of what goes wrong.
+	Fault = faults.Fault
+	// FaultKind is how a call goes wrong.
+	FaultKind = faults.Kind
+
+	// CallLog is the call log.
+	CallLog = calls.Log
+	// Call is one REST call.
+	Call = calls.Call
+	// CallFilter selects calls.
+	CallFilter = calls.Filter
+
+	// Policies is the hub's shared access policies.
+	Policies = auth.Policies
+	// Policy is one of them.
+	Policy = auth.Policy
+)
+
+// Models that virtual devices implement.
+const (
+	Thermostat            = devices.Thermostat
+	TemperatureController = devices.TemperatureController
+)
+
+// Kinds of faults.
+const (
+	FaultStatus      = faults.Status
+	FaultLatency     = faults.Latency
+	FaultHang        = faults.Hang
+	FaultResetBefore = faults.ResetBefore
+	FaultResetAfter  = faults.ResetAfter
+	FaultHalfBody    = faults.HalfBody
+	FaultInvalidJSON = faults.InvalidJSON
+
+	// Forever as Fault.Count lets a fault happen until it is removed.
+	Forever = faults.Forever
+)
+
+// Error envelopes, for Fault.Envelope.
+const (
+	EnvelopeE1 = rest.E1
+	EnvelopeE2 = rest.E2
+	EnvelopeE3 = rest.E3
+)
+
+// Names of operations, for faults and the call log.
+const (
+	OpListDevices      = rest.ListDevices
+	OpGetDevice        = rest.GetDevice
+	OpPutDevice        = rest.PutDevice
+	OpDeleteDevice     = rest.DeleteDevice
+	OpGetTwin          = rest.GetTwin
+	OpPatchTwin        = rest.PatchTwin
+	OpReplaceTwin      = rest.ReplaceTwin
+	OpGetDigitalTwin   = rest.GetDigitalTwin
+	OpPatchDigitalTwin = rest.PatchDigitalTwin
+	OpQuery            = rest.Query
+	OpUnknown          = rest.Unknown
+)
+
+// Acknowledge applies every value and answers 200.
+func Acknowledge() Behaviour { return devices.Acknowledge() }
+
+// Delay answers 202 at once and 200 after d.
+func Delay(d time.Duration) Behaviour { return devices.Delay(d) }
+
+// Reject keeps the old value and answers with an error code.
+func Reject(code int, description string) Behaviour { return devices.Reject(code, description) }
+
+// Ignore never answers.
+func Ignore() Behaviour { return devices.Ignore() }
+
+// Adjust applies value, which must be JSON, instead of what was asked for.
+func Adjust(value string) Behaviour { return devices.Adjust(value) }
+
+// PlainValue reports values without an acknowledgement envelope.
+func PlainValue() Behaviour { return devices.PlainValue() }
+
+// Float32 holds numbers in single precision.
+func Float32() Behaviour { return devices.Float32() }
+
+// GoOffline drops the connection at once; the rest of the behaviour stays.
+func GoOffline() Behaviour { return devices.GoOffline() }
+
+// GoOnline connects again; the rest of the behaviour stays.
+func GoOnline() Behaviour { return devices.GoOnline() }
+
+// Throttled is a 429 as the hub sends it: ThrottlingBacklogTimeout, no Retry-After, connection closed.
+func Throttled() Fault { return faults.Throttled() }
+
+// ServerError is a 500.
+func ServerError() Fault { return faults.ServerError() }
+
+// Unavailable is a 503.
+func Unavailable() Fault { return faults.Unavailable() }
+
+// GatewayTimeout is a 504 with code 504101 in the E3 envelope.
+func GatewayTimeout() Fault { return faults.GatewayTimeout() }
+
+// Slow delays a call.
+func Slow(d time.Duration) Fault { return faults.Slow(d) }
+
+// Broken is a fault of a kind that needs no further fields, such as FaultResetAfter.
+func Broken(k FaultKind) Fault { return faults.Broken(k) }
+
+// SignSAS makes a shared access signature; an empty policy makes a device's.
+func SignSAS(resource, policy, key string, expiry time.Time) (string, error) {
+	return auth.Sign(resource, policy, key, expiry)
+}
+
+// WithStatus creates a device enabled or disabled.
+func WithStatus(enabled bool, reason string) DeviceOption { return hub.WithStatus(enabled, reason) }
+
+// WithKeys creates a device with given symmetric keys.
+func WithKeys(primary, secondary string) DeviceOption { return hub.WithKeys(primary, secondary) }
+
+// WithModel creates a device as if it had announced a model before.
+func WithModel(id string) DeviceOption { return hub.WithModel(id) }
+
+// WithTags sets tags after creation.
+func WithTags(patch string) DeviceOption { return hub.WithTags(patch) }
+
+// WithDesired writes desired properties after creation.
+func WithDesired(patch string) DeviceOption { return hub.WithDesired(patch) }
+
+// WithReported writes reported properties after creation.
+func WithReported(patch string) DeviceOption { return hub.WithReported(patch) }

@@ -1,0 +1,220 @@
+package simulator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/calls"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/devices"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
+)
+
+// DefaultHostName is the hub's name unless Options say otherwise.
+const DefaultHostName = "factory.azure-devices.net"
+
+// Options configure a Simulator. The zero value is useful.
+type Options struct {
+	// HostName of the hub, as connection strings and tokens name it; default DefaultHostName. Clients connect to
+	// Simulator.Endpoint instead.
+	HostName string
+	// Listen is the address of the REST API, default 127.0.0.1:0.
+	Listen string
+	// DebugListen is the address of the debug API; empty is off.
+	DebugListen string
+	// CAFile, if set, is written with the certificate of the CA that signed the listener's.
+	CAFile string
+	// AckDelay is how long a virtual device takes to react: 0 is 20 ms, negative not at all.
+	AckDelay time.Duration
+	// Seed makes generated keys repeatable; 0 makes them random.
+	Seed uint64
+	// Logger is silent by default.
+	Logger logr.Logger
+	// Clock gives time stamps, judges tokens and ages the query index; default time.Now.
+	Clock func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.HostName == "" {
+		o.HostName = DefaultHostName
+	}
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger.GetSink() == nil {
+		o.Logger = logr.Discard()
+	}
+	return o
+}
+
+// Simulator is a running IoT Hub.
+type Simulator struct {
+	options  Options
+	hub      *hub.Hub
+	devices  *devices.Devices
+	faults   *faults.Set
+	calls    *calls.Log
+	policies *auth.Policies
+	caPEM    []byte
+	closed   chan struct{}
+	once     sync.Once
+
+	rest, debug         *http.Server
+	restAddr, debugAddr net.Addr
+}
+
+// Start runs a simulator until ctx ends or Close is called.
+func Start(ctx context.Context, o Options) (*Simulator, error) {
+	o = o.withDefaults()
+	s := &Simulator{options: o, faults: faults.New(), calls: calls.New(), closed: make(chan struct{})}
+	s.hub = hub.New(o.Clock, o.Seed)
+	s.policies = auth.NewPolicies(s.hub.NewKey)
+	s.devices = devices.New(s.hub, o.AckDelay, o.Logger)
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	context.AfterFunc(ctx, func() { _ = s.Close() })
+	return s, nil
+}
+
+func (s *Simulator) listen() error {
+	certificate, caPEM, err := issue(s.options.HostName)
+	if err != nil {
+		return fmt.Errorf("certificate: %w", err)
+	}
+	s.caPEM = caPEM
+	if s.options.CAFile != "" {
+		if err := os.WriteFile(s.options.CAFile, caPEM, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := s.serveREST(certificate); err != nil {
+		return err
+	}
+	if s.options.DebugListen == "" {
+		return nil
+	}
+	return s.serveDebug()
+}
+
+func (s *Simulator) serveREST(certificate tls.Certificate) error {
+	l, err := net.Listen("tcp", s.options.Listen)
+	if err != nil {
+		return err
+	}
+	s.restAddr = l.Addr()
+	s.rest = s.server(&rest.Server{
+		HostName: s.options.HostName, Hub: s.hub, Policies: s.policies, Faults: s.faults, Calls: s.calls,
+		Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
+	})
+	// The real hub speaks HTTP/1.1 only.
+	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	go s.serve(s.rest, tls.NewListener(l, config))
+	return nil
+}
+
+func (s *Simulator) serveDebug() error {
+	l, err := net.Listen("tcp", s.options.DebugListen)
+	if err != nil {
+		return err
+	}
+	s.debugAddr = l.Addr()
+	s.debug = s.server(newDebugAPI(s))
+	go s.serve(s.debug, l)
+	return nil
+}
+
+func (s *Simulator) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          stdlog.New(logWriter{s.options.Logger}, "", 0),
+	}
+}
+
+func (s *Simulator) serve(server *http.Server, l net.Listener) {
+	if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		s.options.Logger.Error(err, "Listener failed")
+	}
+}
+
+// logWriter sends what net/http complains about, mostly handshakes, to a quiet level.
+type logWriter struct{ log logr.Logger }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.log.V(2).Info("HTTP server", "message", string(p))
+	return len(p), nil
+}
+
+// Close stops the simulator and cuts all its connections.
+func (s *Simulator) Close() error {
+	var err error
+	s.once.Do(func() {
+		close(s.closed)
+		for _, server := range []*http.Server{s.rest, s.debug} {
+			if server != nil {
+				err = errors.Join(err, server.Close())
+			}
+		}
+		s.devices.Close()
+	})
+	return err
+}
+
+// HostName returns the hub's host name.
+func (s *Simulator) HostName() string { return s.options.HostName }
+
+// Endpoint returns where the REST API listens: https://localhost:PORT.
+func (s *Simulator) Endpoint() string {
+	return fmt.Sprintf("https://localhost:%d", s.restAddr.(*net.TCPAddr).Port)
+}
+
+// DebugURL returns where the debug API listens, or "" if it is off.
+func (s *Simulator) DebugURL() string {
+	if s.debugAddr == nil {
+		return ""
+	}
+	return "http://" + s.debugAddr.String()
+}
+
+// CAPEM returns the certificate of the CA that signed the listener's.
+func (s *Simulator) CAPEM() []byte { return s.caPEM }
+
+// ConnectionString returns the connection string of a policy as it is now, or "" if there is no such policy.
+func (s *Simulator) ConnectionString(policy string) string {
+	p, ok := s.policies.Get(policy)
+	if !ok {
+		return ""
+	}
+	return "HostName=" + s.HostName() + ";SharedAccessKeyName=" + p.Name + ";SharedAccessKey=" + p.Key
+}
+
+// Hub returns the state store.
+func (s *Simulator) Hub() *Hub { return s.hub }
+
+// Devices returns the virtual devices.
+func (s *Simulator) Devices() *Devices { return s.devices }
+
+// Faults returns the faults in force.
+func (s *Simulator) Faults() *Faults { return s.faults }
+
+// Calls returns the call log.
+func (s *Simulator) Calls() *CallLog { return s.calls }
+
+// Policies returns the hub's shared access policies.
+func (s *Simulator) Policies() *Policies { return s.policies }
