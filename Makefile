@@ -1,0 +1,94 @@
+# pnp-operator. `make help` lists the targets; `make demo` and `make test` need nothing done by hand before.
+SHELL := /usr/bin/env bash -o pipefail
+.SHELLFLAGS := -ec
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 20s
+BIN := $(CURDIR)/bin
+export CGO_ENABLED ?= 0
+export GOFLAGS ?= -buildvcs=false
+
+##@ See it work
+
+.PHONY: demo
+demo: prerequisites ## Run the main job against a real API server and a simulated hub, assert every step, clean up.
+	@go run ./hack/demo run
+
+.PHONY: demo-up
+demo-up: prerequisites ## Leave the demo running; bin/demo/env says how to reach it.
+	@go run ./hack/demo up
+
+.PHONY: demo-down
+demo-down: prerequisites ## Stop what demo-up started.
+	@go run ./hack/demo down
+
+##@ Test
+
+.PHONY: test
+test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.
+	@echo "test: unit and integration tests (a few minutes)"
+	go test ./... -count=1 -timeout 20m
+	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
+
+.PHONY: test-race
+test-race: control-plane ## The same with the race detector (needs a C compiler).
+	CGO_ENABLED=1 go test -race ./... -count=1 -timeout 40m
+
+.PHONY: fuzz
+fuzz: prerequisites ## Run every fuzz target for FUZZTIME (default 20s).
+	@hack/fuzz.sh $(FUZZTIME)
+
+##@ Check
+
+.PHONY: verify
+verify: generate lint ## Regenerate and lint; fails if that changes a file or leaves an untracked one.
+	go mod tidy -diff
+	@hack/verify-clean.sh
+
+.PHONY: generate
+generate: prerequisites ## Regenerate deepcopy code, CRDs and the role.
+	@hack/generate.sh
+
+.PHONY: lint
+lint: prerequisites ## Run golangci-lint.
+	@hack/tools/build.sh golangci-lint
+	$(BIN)/tools/golangci-lint run ./...
+
+##@ Build
+
+.PHONY: build
+build: prerequisites ## Build the operator and the simulator into bin/.
+	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/manager .
+	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/iothub-simulator ./cmd/iothub-simulator
+
+.PHONY: control-plane
+control-plane: prerequisites ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/k8s, once.
+	@hack/controlplane/build.sh
+
+.PHONY: manifests
+manifests: prerequisites ## Print everything that an installation applies.
+	@hack/tools/build.sh kustomize >&2
+	@$(BIN)/tools/kustomize build config/default
+
+.PHONY: image
+image: ## Build the container image with docker.
+	docker build --build-arg VERSION=$(VERSION) -t pnp-operator:$(VERSION) .
+
+##@ Housekeeping
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf $(BIN)
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make <target>\n"} \
+		/^[a-zA-Z_-]+:.*?##/ { printf "  %-15s %s\n", $$1, $$2 } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+.PHONY: prerequisites
+prerequisites:
+	@command -v go >/dev/null || { echo "go is missing: install the Go toolchain that go.mod names" >&2; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: apt-get install git" >&2; exit 1; }
