@@ -46,10 +46,10 @@ func quietly(after time.Duration) *halt { return &halt{quiet: true, after: after
 
 // haltOf turns the failure of a hub call into a halt where it is the user's to mend; nil means transient.
 func haltOf(err error) *halt {
-	var h *halt
-	switch {
-	case errors.As(err, &h):
+	if h, ok := errors.AsType[*halt](err); ok {
 		return h
+	}
+	switch {
 	case iothub.IsNotFound(err):
 		return stalled(v1alpha1.ReasonDeviceNotFound, "The hub does not know the device: create its identity at the hub", retryAbsent)
 	case iothub.IsUnauthorized(err):
@@ -71,8 +71,7 @@ func troubleOf(err error) verdict {
 
 // stableText is the failure without ids and times, so that a failure that repeats reads the same.
 func stableText(err error) string {
-	var e *iothub.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*iothub.Error](err); ok {
 		return e.Stable()
 	}
 	return err.Error()

@@ -43,7 +43,10 @@ type IoTHubReconciler struct {
 	Brake    *Brake
 	// AllowedHostSuffixes are the hosts that may be sent a token.
 	AllowedHostSuffixes []string
+	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
+	HubTimeout time.Duration
 
+	latest *latest
 	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
 	lifetime context.Context
 }

@@ -49,7 +49,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	key := client.ObjectKeyFromObject(hub)
 	sweep := &hubs.Sweep{
 		Session:   s,
-		Watchlist: &watchlist{reader: r.Client, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName},
+		Watchlist: &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName},
 		Interval:  time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second,
 		Log:       log.FromContext(ctx).WithName("sweep"),
 	}
@@ -96,7 +96,7 @@ func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub) (i
 		spec.HostName, spec.Endpoint, spec.CABundle, fmt.Sprint(spec.SweepIntervalSeconds), secret}, "\x00")))
 	return iothub.Options{
 		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
-		ConnectionString: parsed, AllowedHostSuffixes: r.AllowedHostSuffixes, Observe: observeRequest,
+		ConnectionString: parsed, AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Observe: observeRequest,
 	}, hex.EncodeToString(sum[:]), nil
 }
 

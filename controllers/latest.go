@@ -26,13 +26,18 @@ func (l *latest) get(ctx context.Context, cache client.Reader, key types.Namespa
 	if err := cache.Get(ctx, key, &cached); err != nil {
 		return nil, err
 	}
+	return l.newer(&cached), nil
+}
+
+// newer returns a copy of what was written last if that is newer than the cached object, and the latter otherwise.
+func (l *latest) newer(cached *v1alpha1.PnPDevice) *v1alpha1.PnPDevice {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if written, ok := l.objects[cached.UID]; ok && isNewer(written, &cached) {
-		return written.DeepCopy(), nil
+	if written, ok := l.objects[cached.UID]; ok && isNewer(written, cached) {
+		return written.DeepCopy()
 	}
 	delete(l.objects, cached.UID)
-	return &cached, nil
+	return cached
 }
 
 // put remembers what was written.

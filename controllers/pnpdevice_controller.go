@@ -39,7 +39,7 @@ type PnPDeviceReconciler struct {
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 
-	latest latest
+	latest *latest // shared with the sweeps
 }
 
 // SetupWithManager registers the controller.

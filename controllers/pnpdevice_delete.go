@@ -16,10 +16,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// notCleared ends a deletion whose clearing cannot be done any more: the object goes, loudly.
-type notCleared struct{ why string }
+// notClearedError ends a deletion whose clearing cannot be done any more: the object goes, loudly.
+type notClearedError struct{ why string }
 
-func (e *notCleared) Error() string { return "not cleared: " + e.why }
+func (e *notClearedError) Error() string { return "not cleared: " + e.why }
 
 // delete clears what the object owns if its policy says so, and lets it go. Whatever a user took away, the hub, the Secret,
 // the credential's rights, the object goes all the same; only a hub that is failing for now is waited for.
@@ -30,8 +30,7 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDe
 	before := device.DeepCopy()
 	s := newScope(device, time.Now())
 	outcome := r.clear(ctx, s)
-	var left *notCleared
-	if errors.As(outcome, &left) {
+	if left, ok := errors.AsType[*notClearedError](outcome); ok {
 		log.FromContext(ctx).Info("Deleting without clearing the twin", "deviceID", device.DeviceID(), "reason", left.why)
 		devicesNotCleared.Inc()
 		announceNotCleared(r.Recorder, device, left.why)
@@ -51,7 +50,7 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if s.device.Spec.Suspend {
-		return &notCleared{"the object is suspended"}
+		return &notClearedError{"the object is suspended"}
 	}
 	if err := r.hubForClearing(ctx, s); err != nil {
 		return err
@@ -62,6 +61,11 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if winner, err := r.winner(ctx, s.device, s.hub.Spec.HostName); err != nil || winner.UID != s.device.UID {
 		return err
 	}
+	return r.removeOwned(ctx, s)
+}
+
+// removeOwned converges the twin with an empty declaration.
+func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	s.declared = twin.Declaration{}
 	s.claims = s.entries.claims(s.declared)
 	err := r.read(ctx, s)
@@ -72,14 +76,14 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	case err == nil || iothub.IsNotFound(err):
 		return nil
 	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
-		return &notCleared{stableText(err)}
+		return &notClearedError{stableText(err)}
 	}
 	return err
 }
 
 func isHalt(err error) bool {
-	var h *halt
-	return errors.As(err, &h)
+	_, ok := errors.AsType[*halt](err)
+	return ok
 }
 
 func ownsAnything(all entries) bool {
@@ -95,9 +99,8 @@ func ownsAnything(all entries) bool {
 func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) error {
 	outcome := r.resolveHub(ctx, s)
 	if s.hub == nil {
-		var h *halt
-		if errors.As(outcome, &h) && h.reason == v1alpha1.ReasonHubNotFound {
-			return &notCleared{h.message}
+		if h, ok := errors.AsType[*halt](outcome); ok && h.reason == v1alpha1.ReasonHubNotFound {
+			return &notClearedError{h.message}
 		}
 		return outcome
 	}
@@ -106,5 +109,5 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	if outcome == nil || isTrue(s.hub, v1alpha1.ConditionReady) || transient {
 		return outcome
 	}
-	return &notCleared{fmt.Sprintf("IoTHub %q is not usable: %s", s.hub.Name, ready.Reason)}
+	return &notClearedError{fmt.Sprintf("IoTHub %q is not usable: %s", s.hub.Name, ready.Reason)}
 }

@@ -3,7 +3,9 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -44,6 +46,7 @@ var (
 	ctx         context.Context
 	stop        context.CancelFunc
 	manager     *operator
+	namespaces  *exec.Cmd // the kube-controller-manager, which finishes the deletion of namespaces
 	logs        = &logBuffer{}
 )
 
@@ -71,6 +74,7 @@ var _ = BeforeSuite(func() {
 	Expect(err).NotTo(HaveOccurred())
 	writeKubeconfig()
 	grantRole()
+	startNamespaceController()
 	manager = startOperator()
 })
 
@@ -78,6 +82,8 @@ var _ = AfterSuite(func() {
 	if manager != nil {
 		manager.stop()
 	}
+	Expect(namespaces.Process.Kill()).To(Succeed())
+	_ = namespaces.Wait() // it was killed
 	stop()
 	Expect(environment.Stop()).To(Succeed())
 })
@@ -96,6 +102,25 @@ func writeKubeconfig() {
 	Expect(err).NotTo(HaveOccurred())
 	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
 	Expect(os.WriteFile(kubeconfig, raw, 0o600)).To(Succeed())
+}
+
+func startNamespaceController() {
+	port, err := freePort()
+	Expect(err).NotTo(HaveOccurred())
+	namespaces = exec.Command(filepath.Join(assets(), "kube-controller-manager"), "--kubeconfig="+kubeconfig, "--controllers=namespace-controller",
+		"--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port="+port, "--cert-dir="+filepath.Dir(kubeconfig))
+	namespaces.Stderr = GinkgoWriter
+	Expect(namespaces.Start()).To(Succeed())
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
 }
 
 // grantRole applies the generated role, so that a missing rule fails here.
@@ -130,7 +155,7 @@ func startOperator() *operator {
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
-		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace,
+		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, HubTimeout: 2 * time.Second,
 	})).To(Succeed())
 	o := &operator{cancel: cancel, done: make(chan error, 1)}
 	go func() { o.done <- mgr.Start(lifetime) }()

@@ -18,6 +18,7 @@ var semantic = equality.Semantic
 // watchlist is what the sweep of one IoTHub compares the hub with: the PnPDevices in the cache.
 type watchlist struct {
 	reader   client.Reader
+	latest   *latest
 	wakes    *Wakes
 	hub      types.NamespacedName
 	hostName string
@@ -37,6 +38,7 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 		}
 		declared = append(declared, hubs.Declared{
 			DeviceID: d.DeviceID(), Adopted: adopted(d, w.hostName), ConnectionState: d.Status.ConnectionState,
+			Missing: readyOf(d).Reason == v1alpha1.ReasonDeviceNotFound,
 		})
 	}
 	return declared, nil
@@ -45,7 +47,7 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 // Differs says whether the twin would change what status says.
 func (w *watchlist) Differs(ctx context.Context, t *twin.Twin) bool {
 	for _, d := range w.declaring(ctx, t.DeviceID) {
-		if differs(d.DeepCopy(), t) {
+		if differs(w.latest.newer(&d).DeepCopy(), t) {
 			return true
 		}
 	}

@@ -91,6 +91,14 @@ func (d *Device) compare(r Row) (changed bool) {
 	return r.DeviceETag != d.deviceETag || r.Version > d.version
 }
 
+// busy reports whether the reconciler has this device in hand: something is not in status yet, or follow-up reads are due.
+func (d *Device) busy() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, due := d.nextFollowUp(time.Time{})
+	return d.unpersisted != nil || due
+}
+
 // older reports whether the row is behind memory.
 func (d *Device) older(r Row) bool {
 	d.mu.Lock()

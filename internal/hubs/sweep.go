@@ -34,6 +34,7 @@ const (
 type Declared struct {
 	DeviceID        string
 	Adopted         bool // the twin was read before
+	Missing         bool // the hub did not know the device when it was last asked
 	ConnectionState string
 }
 
@@ -125,17 +126,19 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 }
 
 func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, found, byValue bool) (bool, error) {
-	if !found {
-		return d.Adopted, nil // deleted, or not in the index yet: the read tells
-	}
-	if !d.Adopted {
-		return true, nil
+	memory := s.Session.Device(d.DeviceID)
+	switch {
+	case d.Missing:
+		return found, nil
+	case !d.Adopted || memory.busy():
+		return false, nil // the reconciler is about to read it anyway
+	case !found:
+		return true, nil // deleted, or not in the index yet: the read tells
 	}
 	var row Row
 	if err := json.Unmarshal(raw, &row); err != nil {
 		return false, fmt.Errorf("decoding a query row: %w", err)
 	}
-	memory := s.Session.Device(d.DeviceID)
 	if memory.older(row) {
 		return false, nil
 	}

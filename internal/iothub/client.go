@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -170,7 +171,7 @@ func (c *Client) do(ctx context.Context, q call) error {
 		return transportError(q, requestID, nil, err)
 	}
 	start := time.Now()
-	resp, err := c.pipeline.Do(req)
+	resp, err := c.pipeline.Do(req) //nolint:bodyclose // azcore's bodyDownloadPolicy has read and closed it, even where it failed
 	if err != nil {
 		err = c.reason(ctx, bounded, err)
 	}
@@ -234,9 +235,7 @@ func (c *Client) newRequest(ctx context.Context, q call, requestID string) (*pol
 	raw.Host = hostHeader(c.hostName)
 	raw.Header.Set("Accept", "application/json")
 	raw.Header.Set(headerRequestID, requestID)
-	for name, values := range q.header {
-		raw.Header[name] = values
-	}
+	maps.Copy(raw.Header, q.header)
 	if q.body == nil {
 		return req, nil
 	}

@@ -74,7 +74,8 @@ func TestParseConnectionStringRefuses(t *testing.T) {
 func TestConnectionStringsDifferByKey(t *testing.T) {
 	a, _ := ParseConnectionString(connectionString(testKey))
 	b, _ := ParseConnectionString(connectionString("MDEyMzQ1Njc4OWFiY2RlZg=="))
-	if a.Equal(b) || !a.Equal(a) || a.Equal(ConnectionString{}) || !(ConnectionString{}).Equal(ConnectionString{}) {
+	self := a
+	if a.Equal(b) || !a.Equal(self) || a.Equal(ConnectionString{}) || !(ConnectionString{}).Equal(ConnectionString{}) {
 		t.Error("Equal is wrong")
 	}
 }

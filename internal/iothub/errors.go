@@ -13,11 +13,11 @@ import (
 type Class string
 
 const (
-	// Transient: nobody; try again with a backoff. Whatever is not known is transient.
+	// Transient means nobody: try again with a backoff. Whatever is not known is transient.
 	Transient Class = "Transient"
-	// Waiting: someone other than the user, or time: an offline device, a throttle, a quota.
+	// Waiting means someone other than the user, or time: an offline device, a throttle, a quota.
 	Waiting Class = "Waiting"
-	// Terminal: the user. The same call fails until a spec, a Secret or the hub's configuration changes.
+	// Terminal means the user. The same call fails until a spec, a Secret or the hub's configuration changes.
 	Terminal Class = "Terminal"
 )
 

@@ -1,7 +1,6 @@
 package iothub
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -107,8 +106,7 @@ func TestNoTokenGoesToAHostThatIsNotAllowed(t *testing.T) {
 			if CodeOf(err) != CodeHostNotAllowed || ClassOf(err) != Terminal {
 				t.Errorf("error %v", err)
 			}
-			var refusal *HostNotAllowedError
-			if !errors.As(err, &refusal) {
+			if !isType[*HostNotAllowedError](err) {
 				t.Errorf("error %v does not wrap a HostNotAllowedError", err)
 			}
 		})

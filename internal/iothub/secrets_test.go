@@ -21,7 +21,7 @@ func spellings(secret []byte) []string {
 	b64 := base64.StdEncoding.EncodeToString(secret)
 	return []string{
 		string(secret), b64, url.QueryEscape(b64), hex.EncodeToString(secret), strings.ToUpper(hex.EncodeToString(secret)),
-		strings.Trim(fmt.Sprint(secret), "[]"), strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}"),
+		strings.Trim(fmt.Sprintf("%d", secret), "[]"), strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}"),
 	}
 }
 
@@ -77,14 +77,22 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("iothub-errorcode", token)
 	w.Header().Set("x-ms-request-id", token)
 	w.WriteHeader(http.StatusUnauthorized)
-	_ = json.NewEncoder(w).Encode(map[string]string{"Message": "ErrorCode:" + token + ";" + token, "ExceptionMessage": "Tracking ID:" + token})
+	_, _ = fmt.Fprintln(w, encoded(map[string]string{"Message": "ErrorCode:" + token + ";" + token, "ExceptionMessage": "Tracking ID:" + token}))
+}
+
+func encoded(members map[string]string) string {
+	raw, err := json.Marshal(members)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return string(raw)
 }
 
 // wrappedEcho repeats it in the envelope within an envelope, and plainEcho in no envelope at all.
 func wrappedEcho(w http.ResponseWriter, r *http.Request) {
-	inner, _ := json.Marshal(map[string]string{"errorCode": "401002", "message": r.Header.Get("Authorization"), "trackingId": r.Header.Get("Authorization")})
+	inner := encoded(map[string]string{"errorCode": "401002", "message": r.Header.Get("Authorization"), "trackingId": r.Header.Get("Authorization")})
 	w.WriteHeader(http.StatusUnauthorized)
-	_ = json.NewEncoder(w).Encode(map[string]string{"Message": string(inner)})
+	_, _ = fmt.Fprintln(w, encoded(map[string]string{"Message": inner}))
 }
 
 func plainEcho(w http.ResponseWriter, r *http.Request) {

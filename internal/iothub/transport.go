@@ -65,7 +65,7 @@ func rootPool(caBundle []byte) (*x509.CertPool, error) {
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	resp, err := t.http.RoundTrip(notReplayable(req))
 	if err != nil {
-		return nil, &transportFailure{err}
+		return nil, &roundTripError{err}
 	}
 	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxResponseBody}
 	cleanHead(resp)
@@ -86,11 +86,11 @@ func cleanHead(resp *http.Response) {
 	}
 }
 
-// transportFailure cleans the text of an error, which may quote what the peer sent, or name our own port.
-type transportFailure struct{ err error }
+// roundTripError cleans the text of an error, which may quote what the peer sent, or name our own port.
+type roundTripError struct{ err error }
 
-func (f *transportFailure) Error() string { return clean(withoutLocalPort(f.err.Error())) }
-func (f *transportFailure) Unwrap() error { return f.err }
+func (e *roundTripError) Error() string { return clean(withoutLocalPort(e.err.Error())) }
+func (e *roundTripError) Unwrap() error { return e.err }
 
 // notReplayable keeps net/http from sending a GET again after the hub has read it: it repeats a request without body when
 // a reused connection breaks before the answer. The empty body and the identity encoding put nothing on the wire.

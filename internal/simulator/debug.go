@@ -123,9 +123,13 @@ func debugStatus(err error) int {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // a Go caller of the simulator gave it a value that JSON does not have, such as NaN
+		status, body = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
+	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }
 
 func newDebugAPI(s *Simulator) http.Handler {

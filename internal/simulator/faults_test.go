@@ -105,7 +105,7 @@ func TestE2Envelope(t *testing.T) {
 
 func TestResetBeforeTheWrite(t *testing.T) {
 	c := startBroken(t, simulator.Broken(simulator.FaultResetBefore))
-	_, err := c.request(t.Context(), "PATCH", "/twins/dev1", write)
+	err := c.failure(t.Context(), "PATCH", "/twins/dev1", write)
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v", err)
 	}
@@ -117,7 +117,7 @@ func TestResetBeforeTheWrite(t *testing.T) {
 
 func TestLostReply(t *testing.T) {
 	c := startBroken(t, simulator.Broken(simulator.FaultResetAfter))
-	_, err := c.request(t.Context(), "PATCH", "/twins/dev1", write)
+	err := c.failure(t.Context(), "PATCH", "/twins/dev1", write)
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("got %v", err)
 	}
@@ -141,7 +141,7 @@ func TestHalfABody(t *testing.T) {
 	c.must(err)
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
-	if resp.StatusCode != 200 || len(body) == 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if resp.StatusCode != http.StatusOK || len(body) == 0 || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("status %d, %d bytes, %v", resp.StatusCode, len(body), err)
 	}
 	c.wantOneCall(200, "HalfBody")
@@ -162,7 +162,7 @@ func TestHangEndsWhenTheClientGivesUp(t *testing.T) {
 		_ = c.sim.Calls().AwaitCount(ctx, simulator.OpPatchTwin, 1)
 		cancel()
 	}()
-	if _, err := c.request(ctx, "PATCH", "/twins/dev1", write); !errors.Is(err, context.Canceled) {
+	if err := c.failure(ctx, "PATCH", "/twins/dev1", write); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if c.version() != 2 {
@@ -176,7 +176,7 @@ func TestHangEndsWithTheSimulator(t *testing.T) {
 		_ = c.sim.Calls().AwaitCount(t.Context(), simulator.OpGetTwin, 1)
 		_ = c.sim.Close()
 	}()
-	if _, err := c.request(t.Context(), "GET", "/twins/dev1", ""); err == nil {
+	if err := c.failure(t.Context(), "GET", "/twins/dev1", ""); err == nil {
 		t.Error("an answer came")
 	}
 }
@@ -198,7 +198,7 @@ func TestLatencyOutlastsTheClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	var timeout net.Error
-	if _, err := c.request(ctx, "PATCH", "/twins/dev1", write); !errors.As(err, &timeout) || !timeout.Timeout() {
+	if err := c.failure(ctx, "PATCH", "/twins/dev1", write); !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("got %v", err)
 	}
 	if c.version() != 2 {

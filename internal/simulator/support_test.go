@@ -112,6 +112,16 @@ func (c *client) request(ctx context.Context, method, path, body string, headers
 	return c.http.Do(r)
 }
 
+// failure is why a request got no answer, nil if it got one.
+func (c *client) failure(ctx context.Context, method, path, body string) error {
+	c.t.Helper()
+	resp, err := c.request(ctx, method, path, body)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	return err
+}
+
 func (c *client) do(method, path, body string, headers ...string) answer {
 	c.t.Helper()
 	resp, err := c.request(c.t.Context(), method, path, body, headers...)

@@ -6,13 +6,13 @@ import "slices"
 type Cause string
 
 const (
-	// New: this object never wrote the leaf, or is not known to have.
+	// New means that this object never wrote the leaf, or is not known to have.
 	New Cause = "New"
-	// Edited: the declaration changed since the leaf was written.
+	// Edited means that the declaration changed since the leaf was written.
 	Edited Cause = "Edited"
-	// Drifted: another writer changed or removed the leaf.
+	// Drifted means that another writer changed or removed the leaf.
 	Drifted Cause = "Drifted"
-	// Removed: the declaration no longer names the leaf, and the hub still holds the value that this object wrote.
+	// Removed means that the declaration no longer names the leaf, and the hub still holds the value that this object wrote.
 	Removed Cause = "Removed"
 )
 

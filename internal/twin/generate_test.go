@@ -151,9 +151,7 @@ func stamped(v any, at string) object {
 func declarations(h *hub, anything bool) *rapid.Generator[twin.Declaration] {
 	return rapid.Custom(func(t *rapid.T) twin.Declaration {
 		d := twin.Declaration(rapid.MapOfN(leaves(anything), values(2, anything), 0, 4).Draw(t, "declared"))
-		for leaf, v := range someLeaves(t, h, "kept") {
-			d[leaf] = v
-		}
+		maps.Copy(d, someLeaves(t, h, "kept"))
 		for leaf := range someLeaves(t, h, "edited") {
 			d[leaf] = values(2, anything).Draw(t, "edit")
 		}

@@ -4,21 +4,21 @@ package twin
 type State string
 
 const (
-	// StatePending: the hub does not hold the declared value yet.
+	// StatePending means that the hub does not hold the declared value yet.
 	StatePending State = "Pending"
-	// StateApplied: the hub holds the value, and the device has not answered to it in a way that counts.
+	// StateApplied means that the hub holds the value, and the device has not answered to it in a way that counts.
 	StateApplied State = "Applied"
-	// StateInProgress: the device has taken the value on (ac 202).
+	// StateInProgress means that the device has taken the value on (ac 202).
 	StateInProgress State = "InProgress"
-	// StateAcknowledged: the device answered 2xx to the version that set the value, or a later one, and holds it.
+	// StateAcknowledged means that the device answered 2xx to the version that set the value, or a later one, and holds it.
 	StateAcknowledged State = "Acknowledged"
-	// StateAdjusted: the device answered 2xx, but holds another value.
+	// StateAdjusted means that the device answered 2xx, but holds another value.
 	StateAdjusted State = "Adjusted"
-	// StateRejected: the device refused the value (ac >= 400). It is not sent again until it changes.
+	// StateRejected means that the device refused the value (ac >= 400). It is not sent again until it changes.
 	StateRejected State = "Rejected"
-	// StateDrifted: management is Observe, and the hub holds another value.
+	// StateDrifted means that management is Observe, and the hub holds another value.
 	StateDrifted State = "Drifted"
-	// StateReported: the property is not declared, only shown.
+	// StateReported means that the property is not declared, only shown.
 	StateReported State = "Reported"
 )
 

@@ -78,7 +78,7 @@ func (s *scenario) conflicts(sections ...object) bool {
 		return slices.ContainsFunc(sections, func(section object) bool {
 			held, present := section[c.Leaf.Component]
 			_, isObject := held.(object)
-			return present && !(isObject && s.hub.isComponent(c.Leaf.Component))
+			return present && (!isObject || !s.hub.isComponent(c.Leaf.Component))
 		})
 	})
 }

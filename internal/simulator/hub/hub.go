@@ -181,23 +181,23 @@ func (h *Hub) update(id string, change func(*Twin) (*Twin, Change, error)) (*Twi
 }
 
 // create stores a new device and returns it, or nil if the device exists.
-func (h *Hub) create(id string, make func() *Twin) *Twin {
+func (h *Hub) create(id string, build func() *Twin) *Twin {
 	for {
 		d := h.deviceOrNew(id)
-		if t, stale := h.createIn(d, id, make); !stale {
+		if t, stale := h.createIn(d, id, build); !stale {
 			return t
 		}
 	}
 }
 
 // createIn reports stale if d has been dropped from its shard: look it up again.
-func (h *Hub) createIn(d *device, id string, make func() *Twin) (t *Twin, stale bool) {
+func (h *Hub) createIn(d *device, id string, build func() *Twin) (t *Twin, stale bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dropped || d.state.Load() != nil {
 		return nil, d.dropped
 	}
-	t = make()
+	t = build()
 	h.commit(d, id, nil, t, Change{Kind: Created})
 	return t, false
 }

@@ -157,9 +157,9 @@ func (h *Hub) parseKeys(a Authentication) (Authentication, error) {
 }
 
 func parseThumbprints(a Authentication) (Authentication, error) {
-	for _, print := range []string{a.PrimaryThumbprint, a.SecondaryThumbprint} {
-		if print != "" && !thumbprints.MatchString(print) {
-			return a, argumentInvalid("The thumbprint %q is invalid", print)
+	for _, thumbprint := range []string{a.PrimaryThumbprint, a.SecondaryThumbprint} {
+		if thumbprint != "" && !thumbprints.MatchString(thumbprint) {
+			return a, argumentInvalid("The thumbprint %q is invalid", thumbprint)
 		}
 	}
 	a.PrimaryKey, a.SecondaryKey = "", ""

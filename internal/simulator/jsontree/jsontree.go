@@ -201,7 +201,9 @@ func appendString(b []byte, s string) []byte {
 	var buf bytes.Buffer
 	e := json.NewEncoder(&buf)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string always encodes
+	if err := e.Encode(s); err != nil {
+		panic(err) // a string always encodes
+	}
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
 }
 

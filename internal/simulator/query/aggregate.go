@@ -82,7 +82,7 @@ func (t *total) add(v any) {
 		t.n++
 		t.sum += f
 	}
-	if _, comparable := compare(v, v); !comparable {
+	if _, ok := compare(v, v); !ok {
 		return
 	}
 	if c, ok := compare(v, t.min); t.min == nil || ok && c < 0 {

@@ -288,7 +288,7 @@ func (p *parser) primary() expression {
 	case t.kind == word:
 		return p.wordValue()
 	}
-	p.fail("expected a value, found %s", t)
+	p.failf("expected a value, found %s", t)
 	return constant{undefined{}}
 }
 
@@ -304,7 +304,7 @@ func (p *parser) array() expression {
 // function: IS_DEFINED is the only one for twins.
 func (p *parser) function() expression {
 	if t := p.next(); !strings.EqualFold(t.text, "IS_DEFINED") {
-		p.fail("no function %s", t)
+		p.failf("no function %s", t)
 	}
 	p.expect("(")
 	e := isDefined{p.attribute()}

@@ -49,7 +49,7 @@ func Parse(s string) (*Query, error) {
 	p := &parser{tokens: tokens}
 	q := p.query()
 	if p.err == nil && p.peek().kind != end {
-		p.fail("%s is not expected here", p.peek())
+		p.failf("%s is not expected here", p.peek())
 	}
 	if p.err != nil {
 		return nil, p.err
@@ -81,7 +81,7 @@ type parser struct {
 	err    error
 }
 
-func (p *parser) fail(format string, args ...any) {
+func (p *parser) failf(format string, args ...any) {
 	if p.err == nil {
 		p.err = fmt.Errorf(format, args...)
 		p.tokens = []token{{kind: end}}
@@ -108,7 +108,7 @@ func (p *parser) accept(s string) bool {
 
 func (p *parser) expect(s string) {
 	if !p.accept(s) {
-		p.fail("expected %s, found %s", s, p.peek())
+		p.failf("expected %s, found %s", s, p.peek())
 	}
 }
 
@@ -138,7 +138,7 @@ func (p *parser) query() *Query {
 func (p *parser) count() int {
 	t := p.next()
 	if t.kind != number || t.value < 1 || t.value != float64(int(t.value)) {
-		p.fail("TOP needs a positive whole number, found %s", t)
+		p.failf("TOP needs a positive whole number, found %s", t)
 	}
 	return int(t.value)
 }
@@ -155,7 +155,7 @@ func list[T any](p *parser, element func() T) []T {
 func (p *parser) collection() string {
 	from := strings.ToLower(strings.Join(p.attribute(), "."))
 	if !slices.Contains([]string{Devices, Modules, Jobs}, from) {
-		p.fail("no collection %q", from)
+		p.failf("no collection %q", from)
 	}
 	return from
 }
@@ -187,7 +187,7 @@ func (p *parser) column() column {
 	if p.accept("AS") {
 		t := p.next()
 		if t.kind != word {
-			p.fail("AS needs a name, found %s", t)
+			p.failf("AS needs a name, found %s", t)
 		}
 		c.name = t.text
 	}
@@ -221,13 +221,13 @@ var keywords = []string{
 func (p *parser) attribute() attribute {
 	t := p.next()
 	if t.kind != word || slices.Contains(keywords, strings.ToUpper(t.text)) {
-		p.fail("expected a name, found %s", t)
+		p.failf("expected a name, found %s", t)
 	}
 	a := attribute{t.text}
 	for p.accept(".") {
 		t := p.next()
 		if t.kind != word && t.kind != name {
-			p.fail("expected a name after the dot, found %s", t)
+			p.failf("expected a name after the dot, found %s", t)
 		}
 		a = append(a, t.text)
 	}

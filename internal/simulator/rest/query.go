@@ -150,7 +150,10 @@ func hash(text string) string {
 }
 
 func (p *position) String() string {
-	raw, _ := json.Marshal(p) // strings and numbers always encode
+	raw, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
 	return base64.StdEncoding.EncodeToString(raw)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -156,9 +157,7 @@ func (r reply) send(w http.ResponseWriter, id string) {
 	h.Set("Server", "Microsoft-HTTPAPI/2.0")
 	h.Set("Vary", "Origin")
 	h["x-ms-request-id"] = []string{id} // spelled as the hub does
-	for name, values := range r.header {
-		h[name] = values
-	}
+	maps.Copy(h, r.header)
 	if r.close {
 		h.Set("Connection", "close")
 	}

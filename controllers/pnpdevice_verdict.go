@@ -1,0 +1,137 @@
+package controllers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// judge is the verdict of a pass that went through.
+func (s *scope) judge() verdict {
+	if s.claiming {
+		return verdict{reason: v1alpha1.ReasonProgressing, message: "Writing the declared values to the hub"}
+	}
+	if len(s.conflicts) > 0 {
+		return s.conflictVerdict()
+	}
+	for _, problem := range []struct {
+		state  twin.State
+		reason string
+		stall  bool
+		text   func(twin.Leaf, v1alpha1.PropertyStatus) string
+	}{
+		{twin.StateDrifted, v1alpha1.ReasonDrifted, true, s.driftedText},
+		{twin.StatePending, v1alpha1.ReasonProgressing, false, func(l twin.Leaf, _ v1alpha1.PropertyStatus) string { return "Writing " + l.String() + " to the hub" }},
+		{twin.StateRejected, v1alpha1.ReasonRejected, true, rejectedText},
+		{twin.StateAdjusted, v1alpha1.ReasonAdjusted, true, s.adjustedText},
+	} {
+		if leaves := s.inState(problem.state); len(leaves) > 0 {
+			text := problem.text(leaves[0], entriesOf(&s.device.Status)[leaves[0]])
+			return verdict{stalled: problem.stall, reason: problem.reason, message: text + alsoText(leaves[1:])}
+		}
+	}
+	return s.answerVerdict()
+}
+
+func (s *scope) answerVerdict() verdict {
+	unanswered := s.inState(twin.StateApplied, twin.StateInProgress)
+	if s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
+		return verdict{ready: true, reason: v1alpha1.ReasonApplied, message: "The hub holds every declared value"}
+	}
+	if len(unanswered) == 0 {
+		return verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged, message: "The device acknowledged every declared value"}
+	}
+	text := listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)
+	if s.device.Status.ConnectionState == disconnected {
+		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "Offline: waiting for " + text}
+	}
+	if left, ok := s.deadline(); ok && left <= 0 {
+		return verdict{stalled: true, reason: v1alpha1.ReasonAcknowledgementTimeout,
+			message: fmt.Sprintf("Waited more than %d s for %s", s.device.Spec.AcknowledgeWithinSeconds, text)}
+	}
+	return verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement, message: "Waiting for " + text}
+}
+
+// plainHint tells users of devices that do not acknowledge how to live with them.
+func (s *scope) plainHint(leaves []twin.Leaf) string {
+	for _, leaf := range leaves {
+		if r := s.twin.Properties[leaf].Reported; r != nil && r.Ack == nil {
+			return fmt.Sprintf("; it reports %s without an acknowledgement: if it never acknowledges, set readyWhen: Applied", leaf)
+		}
+	}
+	return ""
+}
+
+func (s *scope) conflictVerdict() verdict {
+	leaves := slices.SortedFunc(maps.Keys(s.conflicts), twin.CompareLeaves)
+	who := "another writer keeps changing it"
+	if name := s.conflicts[leaves[0]]; name != "" {
+		who = fmt.Sprintf("configuration %q of the hub writes it", name)
+	}
+	return verdict{stalled: true, reason: v1alpha1.ReasonOwnershipConflict,
+		message: fmt.Sprintf("%s is left alone for now: %s%s", leaves[0], who, alsoText(leaves[1:]))}
+}
+
+func (s *scope) driftedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
+	held := "nothing"
+	if p.Desired != nil {
+		held = shownValue(valueOf(p.Desired))
+	}
+	return fmt.Sprintf("%s: declared %s, the hub holds %s", leaf, shownValue(s.declared[leaf]), held)
+}
+
+func rejectedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
+	return fmt.Sprintf("The device rejected %s with code %d: %s", leaf, p.AckCode, p.AckDescription)
+}
+
+func (s *scope) adjustedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
+	got := "another value"
+	if p.Reported != nil {
+		got = shownValue(valueOf(p.Reported))
+	}
+	return fmt.Sprintf("The device took %s for %s instead of %s", got, leaf, shownValue(s.declared[leaf]))
+}
+
+func alsoText(more []twin.Leaf) string {
+	if len(more) == 0 {
+		return ""
+	}
+	return listed("; also ", more)
+}
+
+// inState lists the declared leaves in one of the states, sorted.
+func (s *scope) inState(states ...twin.State) []twin.Leaf {
+	var leaves []twin.Leaf
+	for leaf, p := range entriesOf(&s.device.Status) {
+		if _, declared := s.declared[leaf]; declared && slices.Contains(states, twin.State(p.State)) {
+			leaves = append(leaves, leaf)
+		}
+	}
+	slices.SortFunc(leaves, twin.CompareLeaves)
+	return leaves
+}
+
+// deadline returns how long until a connected device has been silent for too long. It pauses while the device is offline.
+func (s *scope) deadline() (time.Duration, bool) {
+	st := &s.device.Status
+	if st.ConnectionState == disconnected || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
+		return 0, false
+	}
+	within := time.Duration(s.device.Spec.AcknowledgeWithinSeconds) * time.Second
+	var first time.Time
+	all := entriesOf(st)
+	for _, leaf := range s.inState(twin.StateApplied, twin.StateInProgress) {
+		since := all[leaf].LastTransitionTime.Time
+		if seen := st.ConnectionStateSeenTime; seen != nil && seen.After(since) {
+			since = seen.Time
+		}
+		if end := since.Add(within); first.IsZero() || end.Before(first) {
+			first = end
+		}
+	}
+	return first.Sub(s.now), !first.IsZero()
+}
