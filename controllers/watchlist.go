@@ -68,8 +68,7 @@ func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
 }
 
 // Wake has the objects of the device reconciled.
-func (w *watchlist) Wake(deviceID string) {
-	ctx := context.Background()
+func (w *watchlist) Wake(ctx context.Context, deviceID string) {
 	for _, d := range w.declaring(ctx, deviceID) {
 		w.wakes.device(ctx, client.ObjectKeyFromObject(&d))
 	}

@@ -45,7 +45,7 @@ type Watchlist interface {
 	// Differs says whether a twin's declared values differ from what status knows.
 	Differs(ctx context.Context, t *twin.Twin) bool
 	// Wake has the device read and reconciled.
-	Wake(deviceID string)
+	Wake(ctx context.Context, deviceID string)
 }
 
 // Sweep is the safety net under whatever else tells of changes: it compares all declared devices with the hub by
@@ -119,7 +119,7 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 		}
 		if changed {
 			s.Session.Device(d.DeviceID).Doubt()
-			s.Watchlist.Wake(d.DeviceID)
+			s.Watchlist.Wake(ctx, d.DeviceID)
 		}
 	}
 	return nil

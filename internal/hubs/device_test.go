@@ -1,0 +1,87 @@
+package hubs
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+func TestADoubtRaisedDuringAReadOutlivesIt(t *testing.T) {
+	d := &Device{}
+	d.Doubt()
+	token := d.BeginRead()
+	d.Doubt()
+	d.Observe(&twin.Twin{Version: 2}, token)
+	if !d.Doubtful() {
+		t.Error("the doubt that was raised while the read was under way is gone")
+	}
+	d.Observe(&twin.Twin{Version: 3}, d.BeginRead())
+	if d.Doubtful() {
+		t.Error("a read that began after the last doubt did not settle it")
+	}
+}
+
+func TestFollowUpReadsComeAtTwoTenAndSixtySeconds(t *testing.T) {
+	start := time.Unix(1_000_000, 0)
+	d := &Device{}
+	if d.FollowUpDue(start.Add(time.Hour)) {
+		t.Fatal("a follow-up read is due although nothing is unsettled")
+	}
+	d.Unsettled(start, false)
+	for _, second := range []time.Duration{2, 10, 60} {
+		due := start.Add(second * time.Second)
+		if d.FollowUpDue(due.Add(-time.Millisecond)) {
+			t.Errorf("the read at %d s is due before its time", second)
+		}
+		if !d.FollowUpDue(due) {
+			t.Errorf("the read at %d s is not due", second)
+		}
+	}
+	if _, more := d.NextFollowUp(start.Add(time.Hour)); more {
+		t.Error("there is a fourth follow-up read")
+	}
+}
+
+func TestFollowUpReadsThatWereMissedAreNotMadeUpFor(t *testing.T) {
+	start := time.Unix(1_000_000, 0)
+	d := &Device{}
+	d.Unsettled(start, false)
+	if !d.FollowUpDue(start.Add(30 * time.Second)) {
+		t.Fatal("no read is due after 30 s")
+	}
+	if in, _ := d.NextFollowUp(start.Add(30 * time.Second)); in != 30*time.Second {
+		t.Errorf("the next read is in %v, want 30s", in)
+	}
+}
+
+func TestANewWriteRestartsFollowUpsAndSettlingEndsThem(t *testing.T) {
+	start := time.Unix(1_000_000, 0)
+	d := &Device{}
+	d.Unsettled(start, true)
+	d.Unsettled(start.Add(time.Second), false)
+	if in, _ := d.NextFollowUp(start); in != 2*time.Second {
+		t.Errorf("being unsettled still moved the first read to %v", in)
+	}
+	d.Unsettled(start.Add(time.Second), true)
+	if in, _ := d.NextFollowUp(start); in != 3*time.Second {
+		t.Errorf("after a new write the first read is in %v, want 3s", in)
+	}
+	d.Settled()
+	if _, more := d.NextFollowUp(start); more {
+		t.Error("reads go on after the device settled")
+	}
+}
+
+func TestFailingRemembersTheFirstFailureUntilRecovered(t *testing.T) {
+	start := time.Unix(1_000_000, 0)
+	d := &Device{}
+	d.Failing(start)
+	if since := d.Failing(start.Add(time.Minute)); !since.Equal(start) {
+		t.Errorf("failing since %v, want %v", since, start)
+	}
+	d.Recovered()
+	if since := d.Failing(start.Add(time.Hour)); !since.Equal(start.Add(time.Hour)) {
+		t.Errorf("failing since %v after a recovery", since)
+	}
+}

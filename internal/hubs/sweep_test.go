@@ -1,0 +1,185 @@
+package hubs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/time/rate"
+
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// hub answers queries with rows; whatever else is asked is a failure of the test.
+type hub struct {
+	Hub
+	rows    []string
+	queries []string
+	err     error
+}
+
+func (h *hub) Query(_ context.Context, q iothub.Query) (iothub.QueryPage, error) {
+	h.queries = append(h.queries, q.SQL)
+	page := iothub.QueryPage{}
+	for _, row := range h.rows {
+		page.Items = append(page.Items, json.RawMessage(row))
+	}
+	return page, h.err
+}
+
+type list struct {
+	declared []Declared
+	differs  bool
+	woken    []string
+}
+
+func (l *list) Declared(context.Context) ([]Declared, error) { return l.declared, nil }
+func (l *list) Differs(context.Context, *twin.Twin) bool     { return l.differs }
+func (l *list) Wake(_ context.Context, deviceID string)      { l.woken = append(l.woken, deviceID) }
+
+func newSweep(h *hub, l *list) *Sweep {
+	return &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard(), limiter: rate.NewLimiter(rate.Inf, 1)}
+}
+
+const row = `{"deviceId":"d","etag":"AAAAAAAAAAE=","deviceEtag":%q,"version":%d,"connectionState":%q,"properties":{"desired":{"$version":1},"reported":{"$version":1}}}`
+
+func TestTheSweepWakesExactlyWhatChanged(t *testing.T) {
+	adopted := Declared{DeviceID: "d", Adopted: true, ConnectionState: "Connected"}
+	seen := &twin.Twin{Version: 5, DeviceETag: "a"}
+	for name, c := range map[string]struct {
+		device  Declared
+		memory  *twin.Twin
+		rows    []string
+		differs bool
+		byValue bool
+		want    bool
+	}{
+		"nothing changed":   {adopted, seen, []string{fmt.Sprintf(row, "a", 5, "Connected")}, false, false, false},
+		"the version moved": {adopted, seen, []string{fmt.Sprintf(row, "a", 6, "Connected")}, false, false, true},
+		"an older row of the same identity is index lag":    {adopted, seen, []string{fmt.Sprintf(row, "a", 4, "Disconnected")}, false, false, false},
+		"an older row of another identity is a new device":  {adopted, seen, []string{fmt.Sprintf(row, "b", 2, "Connected")}, false, false, true},
+		"the device went offline":                           {adopted, seen, []string{fmt.Sprintf(row, "a", 5, "Disconnected")}, false, false, true},
+		"a device absent in memory is seeded from the row":  {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, false, false, false},
+		"the first sweep compares values":                   {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, true, true, true},
+		"the first sweep finds the values equal":            {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, false, true, false},
+		"an adopted device is not in the answer":            {adopted, seen, nil, false, false, true},
+		"a missing device is still missing":                 {Declared{DeviceID: "d", Missing: true}, nil, nil, false, false, false},
+		"a missing device is there now":                     {Declared{DeviceID: "d", Missing: true}, nil, []string{fmt.Sprintf(row, "a", 2, "Connected")}, false, false, true},
+		"a device that is not adopted yet is not disturbed": {Declared{DeviceID: "d"}, nil, []string{fmt.Sprintf(row, "a", 2, "Connected")}, false, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &list{declared: []Declared{c.device}, differs: c.differs}
+			s := newSweep(&hub{rows: c.rows}, l)
+			if !c.byValue {
+				s.valuesDone = time.Now()
+			}
+			if c.memory != nil {
+				d := s.Session.Device("d")
+				d.Observe(c.memory, d.BeginRead())
+				d.Persisted()
+			}
+			if err := s.once(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := len(l.woken) == 1; got != c.want {
+				t.Errorf("woken: %v, want %v", l.woken, c.want)
+			}
+			if got := s.Session.Device("d").Doubtful(); got != c.want {
+				t.Errorf("doubtful: %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestADeviceThatTheReconcilerHasInHandIsLeftToIt(t *testing.T) {
+	l := &list{declared: []Declared{{DeviceID: "d", Adopted: true}}}
+	s := newSweep(&hub{rows: []string{fmt.Sprintf(row, "a", 9, "Connected")}}, l)
+	s.Session.Device("d").Unsettled(time.Now(), true)
+	if err := s.once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.woken) != 0 {
+		t.Errorf("woken %v although a follow-up read is coming", l.woken)
+	}
+}
+
+func TestAFailedValueSweepIsMadeAgain(t *testing.T) {
+	h := &hub{err: errors.New("no")}
+	s := newSweep(h, &list{declared: []Declared{{DeviceID: "d"}}})
+	if err := s.once(t.Context()); err == nil {
+		t.Fatal("the hub's failure was swallowed")
+	}
+	h.err = nil
+	if err := s.once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := sweepSQL([]Declared{{DeviceID: "d"}}, true); h.queries[1] != want {
+		t.Errorf("got %s, want %s", h.queries[1], want)
+	}
+	if err := s.once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := sweepSQL([]Declared{{DeviceID: "d"}}, false); h.queries[2] != want {
+		t.Errorf("got %s, want %s", h.queries[2], want)
+	}
+}
+
+func TestQueriesStayWithinTheHubsLimits(t *testing.T) {
+	var devices []Declared
+	for i := range 1000 {
+		devices = append(devices, Declared{DeviceID: fmt.Sprintf("%s-%d", strings.Repeat("'", i%124), i)})
+	}
+	for _, byValue := range []bool{false, true} {
+		var got []Declared
+		for _, chunk := range chunks(devices, byValue) {
+			if sql := sweepSQL(chunk, byValue); len(sql) > 8192 {
+				t.Errorf("a query has %d characters", len(sql))
+			}
+			if len(chunk) > 100 {
+				t.Errorf("a query asks for %d devices", len(chunk))
+			}
+			got = append(got, chunk...)
+		}
+		if diff := cmp.Diff(devices, got); diff != "" {
+			t.Errorf("the chunks do not hold every device once (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestASessionOfTheSameHubInheritsWhatWasKnown(t *testing.T) {
+	ended := 0
+	closing := func() Hub { return closingHub{ended: &ended} }
+	r := &Registry{}
+	key := struct{ Namespace, Name string }{"ns", "hub"}
+	first := NewSession(closing(), "h", "1")
+	r.Put(t.Context(), key, first, func(context.Context) {})
+	first.Device("d").Doubt()
+	second := NewSession(closing(), "h", "2")
+	r.Put(t.Context(), key, second, func(context.Context) {})
+	if !r.Get(key).Device("d").Doubtful() {
+		t.Error("a rotated key made the session forget its devices")
+	}
+	other := NewSession(closing(), "other", "3")
+	r.Put(t.Context(), key, other, func(context.Context) {})
+	if r.Get(key).Device("d").Doubtful() {
+		t.Error("a session of another hub inherited devices")
+	}
+	r.Drop(key)
+	if r.Get(key) != nil || ended != 3 {
+		t.Errorf("session %v is left, %d of 3 were closed", r.Get(key), ended)
+	}
+}
+
+type closingHub struct {
+	Hub
+	ended *int
+}
+
+func (h closingHub) Close() { *h.ended++ }
