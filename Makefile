@@ -13,16 +13,21 @@ export GOFLAGS ?= -buildvcs=false
 ##@ See it work
 
 .PHONY: demo
-demo: prerequisites ## Run the main job against a real API server and a simulated hub, assert every step, clean up.
-	@go run ./hack/demo run
+demo: bin/pnp-demo ## Run the main job against a real API server and a simulated hub, assert every step, clean up.
+	@bin/pnp-demo run
 
 .PHONY: demo-up
-demo-up: prerequisites ## Leave the demo running; bin/demo/env says how to reach it.
-	@go run ./hack/demo up
+demo-up: bin/pnp-demo ## Leave the demo running; bin/demo/env says how to reach it.
+	@bin/pnp-demo up
 
 .PHONY: demo-down
-demo-down: prerequisites ## Stop what demo-up started.
-	@go run ./hack/demo down
+demo-down: bin/pnp-demo ## Stop what demo-up started.
+	@bin/pnp-demo down
+
+# Built rather than run by `go run`, which would not pass a signal on, and nothing would be cleaned up.
+.PHONY: bin/pnp-demo
+bin/pnp-demo: prerequisites
+	@go build -o $@ ./hack/demo
 
 ##@ Test
 

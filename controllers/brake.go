@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -32,10 +33,11 @@ type Brake struct {
 
 // census counts properties of one hub.
 type census struct {
-	takenAt        time.Time
-	owned, pending int
-	removed        []removal
-	halted         bool
+	takenAt time.Time
+	owned   int
+	pending map[types.UID]int     // about to be removed, by object
+	removed map[types.UID]removal // removed within the window, by object
+	halted  bool
 }
 
 type removal struct {
@@ -46,8 +48,8 @@ type removal struct {
 // NewBrake returns a brake that is off.
 func NewBrake() *Brake { return &Brake{hubs: map[types.NamespacedName]*census{}} }
 
-// Allow reports whether count properties of one device may be removed now, and remembers them if so.
-func (b *Brake) Allow(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, count int, now time.Time) (bool, error) {
+// Allow reports whether count properties of one object's device may be removed now.
+func (b *Brake) Allow(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, object types.UID, count int, now time.Time) (bool, error) {
 	if c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted); c != nil {
 		return c.Reason == v1alpha1.ReasonConfirmed, nil
 	}
@@ -57,18 +59,27 @@ func (b *Brake) Allow(ctx context.Context, reader client.Reader, hub *v1alpha1.I
 	if err := c.refresh(ctx, reader, client.ObjectKeyFromObject(hub), now); err != nil {
 		return false, err
 	}
-	recent := c.recent(now)
-	c.halted = c.halted || c.pending+recent > max(brakeAtLeast, (c.owned+recent)/brakeShare)
-	if !c.halted {
-		c.removed = append(c.removed, removal{now, count})
-	}
+	c.pending[object] = max(c.pending[object], count) // the census may be older than the object's edit
+	gone, total := c.sync(now)
+	c.halted = c.halted || total > max(brakeAtLeast, (c.owned+gone)/brakeShare)
 	return !c.halted, nil
+}
+
+// Removed takes note of properties that were removed from one object's device.
+func (b *Brake) Removed(hub types.NamespacedName, object types.UID, count int, now time.Time) {
+	if count == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(hub)
+	c.removed[object] = removal{now, c.removed[object].count + count}
 }
 
 func (b *Brake) of(hub types.NamespacedName) *census {
 	c, ok := b.hubs[hub]
 	if !ok {
-		c = &census{}
+		c = &census{removed: map[types.UID]removal{}}
 		b.hubs[hub] = c
 	}
 	return c
@@ -86,16 +97,20 @@ func (c *census) refresh(ctx context.Context, reader client.Reader, hub types.Na
 	return nil
 }
 
-// recent counts what was removed within the window.
-func (c *census) recent(now time.Time) int {
-	total, kept := 0, c.removed[:0]
-	for _, r := range c.removed {
-		if now.Sub(r.at) < brakeWindow {
-			kept, total = append(kept, r), total+r.count
+// sync counts what was removed within the window, and that together with what is about to be: the size of the sync that is
+// going on. An object whose removal the cache does not show yet counts once.
+func (c *census) sync(now time.Time) (gone, total int) {
+	maps.DeleteFunc(c.removed, func(_ types.UID, r removal) bool { return now.Sub(r.at) >= brakeWindow })
+	for object, count := range c.pending {
+		total += max(count, c.removed[object].count)
+	}
+	for object, r := range c.removed {
+		gone += r.count
+		if _, counted := c.pending[object]; !counted {
+			total += r.count
 		}
 	}
-	c.removed = kept
-	return total
+	return gone, total
 }
 
 // Halted reports whether the brake was pulled and not released.
@@ -113,14 +128,18 @@ func (b *Brake) Forget(hub types.NamespacedName) {
 }
 
 // countOwned counts the properties that the hub's objects own, and those among them that are about to be removed.
-func countOwned(ctx context.Context, reader client.Reader, hub types.NamespacedName) (owned, pending int, err error) {
+func countOwned(ctx context.Context, reader client.Reader, hub types.NamespacedName) (owned int, pending map[types.UID]int, err error) {
 	devices, err := membersOf(ctx, reader, hub)
 	if err != nil {
-		return 0, 0, fmt.Errorf("counting owned properties: %w", err)
+		return 0, nil, fmt.Errorf("counting owned properties: %w", err)
 	}
+	pending = map[types.UID]int{}
 	for i := range devices {
 		o, p := ownedBy(&devices[i])
-		owned, pending = owned+o, pending+p
+		owned += o
+		if p > 0 {
+			pending[devices[i].UID] = p
+		}
 	}
 	return owned, pending, nil
 }
@@ -148,7 +167,7 @@ func ownedBy(device *v1alpha1.PnPDevice) (owned, pending int) {
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	key := client.ObjectKeyFromObject(hub)
 	condition := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	answer := hub.Annotations[v1alpha1.AnnotationConfirmRemovals]
+	answer := echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
 	isNew := answer != "" && answer != hub.Status.LastConfirmedRemovals
 	hub.Status.LastConfirmedRemovals = answer
 	if condition == nil && !r.Brake.Halted(key) {
@@ -159,7 +178,7 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 		return err
 	}
 	switch {
-	case pending == 0:
+	case len(pending) == 0:
 		apimeta.RemoveStatusCondition(&hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
 	case isNew:
 		setCondition(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed, "The removals were confirmed")

@@ -38,14 +38,22 @@ func isTrouble(reason string) bool {
 
 // announceCorrection tells of a foreign change that was put back.
 func announceCorrection(to events.EventRecorder, device *v1alpha1.PnPDevice, c twin.Change) {
-	to.Eventf(device, nil, corev1.EventTypeWarning, v1alpha1.ReasonDriftCorrected, actionWrite,
+	to.Eventf(device, fieldOf(device, c.Leaf), corev1.EventTypeWarning, v1alpha1.ReasonDriftCorrected, actionWrite,
 		"Put %s back from %s to %s: someone else had changed it at the hub", c.Leaf, shown(c.Was), shownValue(c.Value))
 }
 
 // announceRelease tells of a property that left the declaration and was not removed.
 func announceRelease(to events.EventRecorder, device *v1alpha1.PnPDevice, leaf twin.Leaf, held *twin.Desired) {
-	to.Eventf(device, nil, corev1.EventTypeWarning, v1alpha1.ReasonReleased, actionWrite,
+	to.Eventf(device, fieldOf(device, leaf), corev1.EventTypeWarning, v1alpha1.ReasonReleased, actionWrite,
 		"Left %s at the hub as it is, %s: someone else had changed it since it was last written", leaf, shown(held))
+}
+
+// fieldOf tells Events about several leaves of one object apart: what else is alike is counted, with the first one's text.
+func fieldOf(device *v1alpha1.PnPDevice, leaf twin.Leaf) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: "PnPDevice", Namespace: device.Namespace, Name: device.Name, UID: device.UID,
+		FieldPath: leaf.String(),
+	}
 }
 
 // announceNotCleared tells of a deletion that left properties at the hub.

@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -66,7 +68,20 @@ func troubleOf(err error) verdict {
 	if iothub.IsThrottled(err) || iothub.ClassOf(err) == iothub.Waiting {
 		reason = v1alpha1.ReasonThrottled
 	}
-	return verdict{reason: reason, message: "The hub has been failing and is tried again: " + stableText(err)}
+	return verdict{reason: reason, message: "The hub has been failing and is tried again: " + failureText(err)}
+}
+
+// failureText names the failure by its codes: what failed differs from try to try, and the log has it.
+func failureText(err error) string {
+	e, ok := errors.AsType[*iothub.Error](err)
+	if !ok {
+		return err.Error()
+	}
+	text := e.Code
+	if e.StatusCode != 0 {
+		text = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.StatusCode, e.Code))
+	}
+	return text
 }
 
 // stableText is the failure without ids and times, so that a failure that repeats reads the same.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
 // heartbeat is how often an IoTHub counts its devices. No hub call is made for it.
@@ -105,6 +106,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	switch {
 	case outcome == nil:
 		setVerdict(hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated, message: "The hub accepted the credential"})
+	case transient && !isHubError(outcome): // the API server's trouble says nothing about the hub
 	case transient:
 		setVerdict(hub, troubleOf(outcome))
 	default:
@@ -118,6 +120,11 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		return ctrl.Result{}, outcome
 	}
 	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
+}
+
+func isHubError(err error) bool {
+	_, ok := errors.AsType[*iothub.Error](err)
+	return ok
 }
 
 func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {

@@ -24,12 +24,17 @@ import (
 func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	options, fingerprint, err := r.options(ctx, hub)
 	if err != nil {
-		r.drop(hub)
+		if isHalt(err) { // a session outlives an API server that fails for now
+			r.drop(hub)
+		}
 		return err
 	}
-	key := client.ObjectKeyFromObject(hub)
-	if s := r.Hubs.Get(key); s != nil && s.Fingerprint == fingerprint && !s.Refused() {
-		return nil
+	if s := r.Hubs.Get(client.ObjectKeyFromObject(hub)); s != nil && s.Fingerprint == fingerprint {
+		if !s.Refused() {
+			return nil
+		}
+		r.drop(hub)
+		return unauthorized()
 	}
 	c, err := iothub.New(options)
 	if err != nil {
@@ -64,11 +69,15 @@ func probe(ctx context.Context, c *iothub.Client) error {
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", retryTerminal)
+		return unauthorized()
 	case iothub.ClassOf(err) == iothub.Terminal:
 		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
 	}
 	return err
+}
+
+func unauthorized() error {
+	return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", retryTerminal)
 }
 
 // options reads everything that the session depends on. The fingerprint changes with any of it.

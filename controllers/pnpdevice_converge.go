@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,9 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 			s.resent = true
 			return nil
 		}
+		if s.claim(changes) {
+			return nil
+		}
 		if s.hub.Spec.Suspend {
 			return stalled(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended: %s", s.hub.Name, listed("not written: ", leavesOf(changes))), 0)
 		}
@@ -46,14 +50,8 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		if len(allowed) == 0 {
 			return braked
 		}
-		if s.claim(allowed) {
-			return nil
-		}
 		if err := r.write(ctx, s, allowed); err != nil {
 			return err
-		}
-		if braked != nil {
-			return braked
 		}
 	}
 	if len(twin.Diff(s.declared, s.claims, s.twin).Changes) == len(s.conflicts) {
@@ -65,6 +63,9 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 // contested takes out the leaves that another writer fights for, and remembers them.
 func (s *scope) contested(changes []twin.Change) []twin.Change {
 	clear(s.conflicts)
+	if s.observes() {
+		return changes
+	}
 	kept := changes[:0:0]
 	for _, c := range changes {
 		configuration := ""
@@ -147,41 +148,46 @@ func (s *scope) claim(changes []twin.Change) bool {
 
 // braked takes removals out of the changes while the hub's removals are halted, and returns the verdict on that.
 func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []twin.Change) ([]twin.Change, error, error) {
-	kept := changes[:0:0]
-	for _, c := range changes {
-		if c.Cause != twin.Removed {
-			kept = append(kept, c)
-		}
-	}
-	removals := len(changes) - len(kept)
-	if removals == 0 || s.removalsAllowed {
+	removals := removalsOf(changes)
+	if len(removals) == 0 {
 		return changes, nil, nil
 	}
-	allowed, err := r.Brake.Allow(ctx, r, s.hub, removals, s.now)
+	allowed, err := r.Brake.Allow(ctx, r, s.hub, s.device.UID, len(removals), s.now)
 	if err != nil {
 		return nil, nil, err
 	}
 	if allowed {
-		s.removalsAllowed = true
 		return changes, nil, nil
 	}
 	r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.hub))
+	kept := slices.DeleteFunc(slices.Clone(changes), isRemoval)
 	return kept, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0), nil
+}
+
+func isRemoval(c twin.Change) bool { return c.Cause == twin.Removed }
+
+func removalsOf(changes []twin.Change) []twin.Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c twin.Change) bool { return !isRemoval(c) })
 }
 
 // write sends one patch. A stale etag, or a patch that no longer fits, is answered by a read; the caller diffs again.
 func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
 	token := s.memory.BeginRead()
 	t, err := r.patch(ctx, s, changes)
+	if conflict, ok := errors.AsType[*twin.KindConflictError](err); ok {
+		if removals := removalsOf(changes); 0 < len(removals) && len(removals) < len(changes) {
+			return r.write(ctx, s, removals) // what is ours may be what is in the way
+		}
+		return s.unrenderable(conflict)
+	}
 	switch {
 	case err == nil && t == nil:
-		s.accepted(changes)
+		r.accepted(ctx, s, changes)
 		return r.read(ctx, s)
 	case err == nil:
 		s.memory.Observe(t, token)
 		s.adopt(t)
-		s.accepted(changes)
-		r.tell(ctx, s, changes)
+		r.accepted(ctx, s, changes)
 		return nil
 	case iothub.IsPreconditionFailed(err):
 		return r.read(ctx, s)
@@ -201,13 +207,13 @@ func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twi
 	if s.dialect() == twin.DeviceTwin {
 		body, err := twin.RenderDeviceTwin(changes, s.twin)
 		if err != nil {
-			return nil, unrenderable(err)
+			return nil, err
 		}
 		return s.session.PatchTwin(ctx, id, body, s.twin.ETag)
 	}
 	body, err := twin.RenderDigitalTwin(changes, s.twin)
 	if err != nil {
-		return nil, unrenderable(err)
+		return nil, err
 	}
 	etag, err := s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag)
 	if err != nil {
@@ -219,8 +225,13 @@ func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twi
 	return s.twin.Apply(changes, etag, s.twin.DesiredVersion+1), nil
 }
 
-func unrenderable(err error) error {
-	return stalled(v1alpha1.ReasonNotConformant, err.Error()+": set twinAPI: DeviceTwin to write it all the same", retryTerminal)
+// unrenderable is the verdict on a name that is a component on one side and a property on the other.
+func (s *scope) unrenderable(err error) error {
+	way := ""
+	if s.dialect() == twin.DigitalTwin {
+		way = ": if that is meant, set twinAPI: DeviceTwin"
+	}
+	return stalled(v1alpha1.ReasonNotConformant, err.Error()+way, retryTerminal)
 }
 
 func follows(before, after string) bool {
@@ -229,12 +240,14 @@ func follows(before, after string) bool {
 	return okA && okB && b == a+1
 }
 
-// accepted takes note of what the hub took.
-func (s *scope) accepted(changes []twin.Change) {
+// accepted takes note of what the hub took, and tells of it.
+func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []twin.Change) {
+	removed := 0
 	for _, c := range changes {
 		if c.Cause == twin.Removed {
 			delete(s.claims, c.Leaf)
 			delete(s.entries, c.Leaf)
+			removed++
 			continue
 		}
 		claim := twin.Claim{Value: c.Value}
@@ -246,6 +259,8 @@ func (s *scope) accepted(changes []twin.Change) {
 		s.corrected[c.Leaf] = c.Cause == twin.Drifted
 	}
 	s.resent = true
+	r.Brake.Removed(client.ObjectKeyFromObject(s.hub), s.device.UID, removed, s.now)
+	r.tell(ctx, s, changes)
 }
 
 func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin.Change) {
@@ -276,11 +291,17 @@ func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal err
 		strings.Join(names, ", ")+". Remove that, or set twinAPI: DeviceTwin on the PnPDevice or its IoTHub", retryTerminal)
 }
 
-// release lets go of leaves that left the declaration while the hub holds someone else's value.
-func (r *PnPDeviceReconciler) release(s *scope, leaves []twin.Leaf) {
-	for _, leaf := range leaves {
-		s.released[leaf] = true
-		delete(s.claims, leaf)
+// release lets go of what left the declaration and is not ours to remove: the hub holds someone else's value, or nothing.
+func (r *PnPDeviceReconciler) release(s *scope, foreign []twin.Leaf) {
+	for leaf := range s.claims {
+		if _, declared := s.declared[leaf]; !declared {
+			delete(s.claims, leaf)
+		}
+	}
+	if s.observes() {
+		return
+	}
+	for _, leaf := range foreign {
 		announceRelease(r.Recorder, s.device, leaf, s.twin.Properties[leaf].Desired)
 	}
 }

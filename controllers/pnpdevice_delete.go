@@ -72,6 +72,10 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	if err == nil {
 		err = r.converge(ctx, s)
 	}
+	if h, ok := errors.AsType[*halt](err); ok && h.reason == v1alpha1.ReasonNotConformant && !s.clearsPlainly {
+		s.clearsPlainly = true
+		err = r.converge(ctx, s)
+	}
 	switch {
 	case err == nil || iothub.IsNotFound(err):
 		return nil

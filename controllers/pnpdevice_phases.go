@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -120,7 +121,23 @@ func (s *scope) rest(isAdopted bool) error {
 func (s *scope) mustAsk(isAdopted bool) bool {
 	due := s.memory.FollowUpDue(s.now)
 	_, retry := s.conflictRetry()
-	return s.memory.Doubtful() || due || retry || isAdopted && s.readRequested()
+	return s.memory.Doubtful() || due || retry || isAdopted && (s.readRequested() || s.isMistrusted() || s.isOverdue())
+}
+
+// isMistrusted reports whether the last word about the device was a failure at the hub: only the hub can say that it is over.
+func (s *scope) isMistrusted() bool {
+	switch readyOf(s.device).Reason {
+	case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonModelMismatch, v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled,
+		v1alpha1.ReasonHubRefused, v1alpha1.ReasonNotConformant:
+		return true
+	}
+	return false
+}
+
+// isOverdue reports whether the device is about to be called silent: not without looking.
+func (s *scope) isOverdue() bool {
+	left, ok := s.deadline()
+	return ok && left <= 0 && readyOf(s.device).Reason != v1alpha1.ReasonAcknowledgementTimeout
 }
 
 // statusSuffices reports whether status knows every declared leaf.
@@ -138,6 +155,8 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
 	t, err := s.session.GetTwin(ctx, s.device.DeviceID())
 	if err != nil {
+		s.memory.Doubt() // status is not to be believed before a read succeeds
+		s.wasRead = iothub.IsNotFound(err)
 		return r.refused(ctx, s, err)
 	}
 	s.memory.Observe(t, token)
@@ -148,8 +167,7 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 
 // refused has the IoTHub prove itself again if the hub refused the credential.
 func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) error {
-	if h := haltOf(err); h != nil && h.reason == v1alpha1.ReasonHubNotReady {
-		s.session.Refuse()
+	if iothub.IsUnauthorized(err) && s.session.Refuse() {
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	return err

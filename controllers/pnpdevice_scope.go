@@ -30,20 +30,18 @@ type scope struct {
 	// twin is what is known of the device now: read in this pass, accepted by the hub in this pass, or believed from
 	// status. nil: the pass ended before that was settled, and status keeps what it said.
 	twin *twin.Twin
-	// wasRead is true once this pass asked the hub.
+	// wasRead is true once this pass asked the hub and had an answer, if only that there is no such device.
 	wasRead bool
 	// written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.
 	written, corrected map[twin.Leaf]bool
-	// released leaves left the declaration and are someone else's by now.
-	released map[twin.Leaf]bool
 	// conflicts are leaves that are left to another writer for now, with the name of its configuration if known.
 	conflicts map[twin.Leaf]string
 	// claiming is true if this pass only claims leaves in status, for the next one to write.
 	claiming bool
 	// rerendered is true once a patch was rendered anew because the hub found it invalid.
 	rerendered bool
-	// removalsAllowed is true once the brake let this pass remove.
-	removalsAllowed bool
+	// clearsPlainly has a deletion go through the device twin, where the digital twin cannot be patched.
+	clearsPlainly bool
 	// resent is true once a requested resend went out.
 	resent bool
 }
@@ -52,7 +50,6 @@ func newScope(device *v1alpha1.PnPDevice, now time.Time) *scope {
 	return &scope{
 		device: device, now: now, entries: entriesOf(&device.Status),
 		written: map[twin.Leaf]bool{}, corrected: map[twin.Leaf]bool{}, conflicts: map[twin.Leaf]string{},
-		released: map[twin.Leaf]bool{},
 	}
 }
 
@@ -62,7 +59,7 @@ func (s *scope) dialect() twin.Dialect {
 	if api == "" && s.hub != nil {
 		api = s.hub.Spec.TwinAPI
 	}
-	if api == v1alpha1.TwinAPIDeviceTwin {
+	if s.clearsPlainly || api == v1alpha1.TwinAPIDeviceTwin {
 		return twin.DeviceTwin
 	}
 	return twin.DigitalTwin
@@ -78,11 +75,17 @@ func adopted(device *v1alpha1.PnPDevice, hostName string) bool {
 
 // readRequested reports whether someone asked for a fresh read that has not been made.
 func (s *scope) readRequested() bool {
-	return s.device.Annotations[v1alpha1.AnnotationReconcileRequestedAt] != s.device.Status.LastHandledReconcileAt
+	return s.annotation(v1alpha1.AnnotationReconcileRequestedAt) != s.device.Status.LastHandledReconcileAt
 }
 
 // resendRequested reports whether someone asked to write unanswered values again.
 func (s *scope) resendRequested() bool {
-	at := s.device.Annotations[v1alpha1.AnnotationResendRequestedAt]
+	at := s.annotation(v1alpha1.AnnotationResendRequestedAt)
 	return at != "" && at != s.device.Status.LastHandledResendAt && !s.resent
 }
+
+// annotation is a request in the object's metadata, as far as status can echo it.
+func (s *scope) annotation(key string) string { return echoable(s.device.Annotations[key]) }
+
+// echoable is as much of an annotation as status has room for.
+func echoable(value string) string { return cut(value, 256) }

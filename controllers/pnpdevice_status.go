@@ -14,7 +14,11 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-const ackDescriptionRunes = 512
+const (
+	ackDescriptionRunes = 512
+	// maxMirrored bounds the properties in status. A twin section of 32 KB holds fewer than that.
+	maxMirrored = 4096
+)
 
 // summarise computes the whole status from what the pass found and returns when the next pass is due, 0 if only when
 // woken. It is the only writer of status.
@@ -114,13 +118,13 @@ func (s *scope) describeProperties() {
 		all[leaf] = s.entry(leaf)
 	}
 	for leaf := range s.claims {
-		if _, done := all[leaf]; !done && !s.observes() {
+		if _, done := all[leaf]; !done && !s.observes() && s.twin.Properties[leaf].Desired != nil {
 			all[leaf] = s.entries[leaf] // its removal is not done yet
 		}
 	}
 	if s.device.Spec.Reported == v1alpha1.ReportedAll {
 		for leaf, p := range s.twin.Properties {
-			if _, done := all[leaf]; !done && p.Reported != nil {
+			if _, done := all[leaf]; !done && p.Reported != nil && len(all) < maxMirrored {
 				all[leaf] = s.reportedEntry(leaf, p.Reported)
 			}
 		}
@@ -131,7 +135,7 @@ func (s *scope) describeProperties() {
 func (s *scope) reportedEntry(leaf twin.Leaf, r *twin.Reported) v1alpha1.PropertyStatus {
 	previous := s.entries[leaf]
 	e := v1alpha1.PropertyStatus{Name: leaf.Name, State: stateOf(twin.StateReported), Reported: sameJSON(previous.Reported, r.Value)}
-	s.transition(&e, previous)
+	s.transition(&e, previous, false)
 	return e
 }
 
@@ -146,7 +150,7 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 		s.outstanding(&e, leaf, p.Desired)
 	}
 	_, e.Owned = s.claims[leaf]
-	s.transition(&e, previous)
+	s.transition(&e, previous, s.written[leaf])
 	return e
 }
 
@@ -176,11 +180,16 @@ func (s *scope) outstanding(e *v1alpha1.PropertyStatus, leaf twin.Leaf, held *tw
 	_, contested := s.conflicts[leaf]
 	e.State = stateOf(twin.StatePending)
 	switch {
+	case s.observes():
+		e.State = stateOf(twin.StateDrifted)
+		if held != nil {
+			e.Desired, e.DesiredVersion = sameJSON(previous, held.Value), held.Version
+		}
 	case ours && claim.Version == 0 && !contested:
 		e.Desired = sameJSON(previous, claim.Value)
 	case ours && !contested && held != nil && twin.Equal(held.Value, claim.Value):
 		e.Desired, e.DesiredVersion = sameJSON(previous, held.Value), claim.Version
-	case ours || contested || s.observes():
+	case ours || contested:
 		e.State = stateOf(twin.StateDrifted)
 		if held != nil {
 			e.Desired, e.DesiredVersion = sameJSON(previous, held.Value), held.Version
@@ -218,21 +227,21 @@ func (s *scope) corrections(leaf twin.Leaf, previous v1alpha1.PropertyStatus) []
 	return times[max(0, len(times)-fightCorrections):]
 }
 
-func (s *scope) transition(e *v1alpha1.PropertyStatus, previous v1alpha1.PropertyStatus) {
+// transition keeps the time of the last change of state. A write begins anew: the device owes another answer.
+func (s *scope) transition(e *v1alpha1.PropertyStatus, previous v1alpha1.PropertyStatus, written bool) {
 	e.LastTransitionTime = previous.LastTransitionTime
-	if previous.State != e.State || s.written[twin.Leaf{Name: e.Name}] && e.State != previous.State {
+	if previous.State != e.State || written {
 		e.LastTransitionTime = metav1.NewTime(s.now.Truncate(time.Second))
 	}
 }
 
 // echo says that the requests in the annotations were heard.
 func (s *scope) echo() {
-	if s.device.Spec.Suspend {
-		return
+	if s.wasRead {
+		s.device.Status.LastHandledReconcileAt = s.annotation(v1alpha1.AnnotationReconcileRequestedAt)
 	}
-	s.device.Status.LastHandledReconcileAt = s.device.Annotations[v1alpha1.AnnotationReconcileRequestedAt]
 	if s.resent {
-		s.device.Status.LastHandledResendAt = s.device.Annotations[v1alpha1.AnnotationResendRequestedAt]
+		s.device.Status.LastHandledResendAt = s.annotation(v1alpha1.AnnotationResendRequestedAt)
 	}
 }
 

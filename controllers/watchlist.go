@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -80,5 +81,5 @@ func (w *watchlist) declaring(ctx context.Context, deviceID string) []v1alpha1.P
 	if err != nil {
 		return nil
 	}
-	return list.Items
+	return slices.DeleteFunc(list.Items, func(d v1alpha1.PnPDevice) bool { return d.Spec.HubRef.Name != w.hub.Name })
 }

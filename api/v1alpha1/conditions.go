@@ -34,7 +34,7 @@ const (
 	ReasonInvalidEndpoint = "InvalidEndpoint"
 	// ReasonUnauthorized surfaces when the hub refuses the credential or its rights.
 	ReasonUnauthorized = "Unauthorized"
-	// ReasonHubUnavailable surfaces when the hub cannot be reached or fails, for longer than the grace time.
+	// ReasonHubUnavailable surfaces when the hub cannot be reached or fails; on a PnPDevice only after a grace time.
 	ReasonHubUnavailable = "HubUnavailable"
 	// ReasonHubRefused surfaces when the hub refuses a request for good.
 	ReasonHubRefused = "HubRefused"

@@ -99,7 +99,7 @@ type IoTHubStatus struct {
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// devices counts the PnPDevices of this hub. It is written at most once a minute.
+	// devices counts the PnPDevices of this hub, about once a minute.
 	// +optional
 	Devices *IoTHubDevices `json:"devices,omitempty"`
 
@@ -118,7 +118,7 @@ type IoTHubStatus struct {
 // IoTHub is the connection to an Azure IoT hub. PnPDevices of the same namespace use it.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=iothubs,shortName=hub,categories=pnp
+// +kubebuilder:resource:path=iothubs,shortName=hub,categories=iot
 // +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.hostName`
 // +kubebuilder:printcolumn:name="Devices",type=integer,JSONPath=`.status.devices.total`
 // +kubebuilder:printcolumn:name="Devices Ready",type=integer,JSONPath=`.status.devices.ready`

@@ -249,7 +249,7 @@ type ComponentStatus struct {
 	// properties of the component.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:MaxItems=4096
 	Properties []PropertyStatus `json:"properties,omitempty"`
 }
 
@@ -307,13 +307,13 @@ type PnPDeviceStatus struct {
 	// properties of the default component.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:MaxItems=4096
 	Properties []PropertyStatus `json:"properties,omitempty"`
 
 	// components with declared, owned or mirrored properties.
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:MaxItems=4096
 	Components []ComponentStatus `json:"components,omitempty"`
 
 	// conditions: Ready, Synced, Acknowledged, and Reconciling or Stalled where they apply.
@@ -326,7 +326,7 @@ type PnPDeviceStatus struct {
 // PnPDevice declares what the digital twin of one IoT Plug and Play device shall hold.
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:path=pnpdevices,shortName=pnp,categories=pnp
+// +kubebuilder:resource:path=pnpdevices,shortName=pnp,categories=iot
 // +kubebuilder:printcolumn:name="Hub",type=string,JSONPath=`.spec.hubRef.name`
 // +kubebuilder:printcolumn:name="Device",type=string,JSONPath=`.status.twin.deviceID`
 // +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.connectionState`

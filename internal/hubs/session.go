@@ -4,6 +4,7 @@ package hubs
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -27,44 +28,39 @@ type Session struct {
 	// Fingerprint of the credential and connection settings that the session was built from. Never printed.
 	Fingerprint string
 
+	memory  *memory
+	stop    context.CancelFunc
+	refused atomic.Bool
+}
+
+// memory of the devices of one hub. Sessions that follow each other share it: a rotated key changes nothing about devices.
+type memory struct {
 	mu      sync.Mutex
 	devices map[string]*Device
-	stop    context.CancelFunc
-	refused bool
 }
 
 // NewSession wraps an authenticated client.
 func NewSession(hub Hub, hostName, fingerprint string) *Session {
-	return &Session{Hub: hub, HostName: hostName, Fingerprint: fingerprint, devices: map[string]*Device{}}
+	return &Session{Hub: hub, HostName: hostName, Fingerprint: fingerprint, memory: &memory{devices: map[string]*Device{}}}
 }
 
 // Device returns what memory holds of a device, an empty record if nothing.
 func (s *Session) Device(id string) *Device {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d, ok := s.devices[id]
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	d, ok := s.memory.devices[id]
 	if !ok {
 		d = &Device{}
-		s.devices[id] = d
+		s.memory.devices[id] = d
 	}
 	return d
 }
 
 // Forget drops what memory holds of a device that is no longer declared.
 func (s *Session) Forget(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.devices, id)
-}
-
-// inherit takes over what an earlier session of the same hub knew: a rotated key changes nothing about devices.
-func (s *Session) inherit(earlier *Session) {
-	if earlier.HostName != s.HostName {
-		return
-	}
-	earlier.mu.Lock()
-	defer earlier.mu.Unlock()
-	s.devices = earlier.devices
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	delete(s.memory.devices, id)
 }
 
 // Registry holds the sessions by IoTHub object. The zero value is ready to use and safe for concurrent use.
@@ -88,8 +84,8 @@ func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session
 	if r.sessions == nil {
 		r.sessions = map[types.NamespacedName]*Session{}
 	}
-	if earlier != nil {
-		s.inherit(earlier)
+	if earlier != nil && earlier.HostName == s.HostName {
+		s.memory = earlier.memory
 	}
 	r.sessions[hub] = s
 	r.mu.Unlock()
@@ -116,15 +112,8 @@ func (s *Session) end() {
 }
 
 // Refuse notes that the hub refused the credential in the middle of work: the session has to prove itself again.
-func (s *Session) Refuse() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refused = true
-}
+// It reports whether this is the first word of it.
+func (s *Session) Refuse() bool { return !s.refused.Swap(true) }
 
 // Refused reports whether the hub refused the credential since the session was built.
-func (s *Session) Refused() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.refused
-}
+func (s *Session) Refused() bool { return s.refused.Load() }

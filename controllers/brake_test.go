@@ -1,0 +1,187 @@
+package controllers_test
+
+import (
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+var _ = Describe("The brake on mass removals", func() {
+	const (
+		count = 30
+		most  = 20 // of 30 owned leaves; a tenth would be fewer
+	)
+	name := func(i int) string { return fmt.Sprintf("device-%02d", i) }
+	// fleet is a site with 30 converged devices of one leaf each.
+	fleet := func(edits ...func(*v1alpha1.PnPDevice)) *site {
+		GinkgoHelper()
+		s := newSite()
+		for i := range count {
+			s.virtual(name(i), simulator.Thermostat, simulator.Acknowledge())
+			s.create(name(i), append(edits, onceApplied, withProperties(`{"targetTemperature": 42}`))...)
+		}
+		for i := range count {
+			s.eventually(name(i), beReady())
+		}
+		return s
+	}
+	remove := func(s *site) {
+		GinkgoHelper()
+		for i := range count {
+			s.edit(name(i), withProperties(`{}`))
+		}
+	}
+	removed := func(s *site) int {
+		GinkgoHelper()
+		n := 0
+		for i := range count {
+			if len(s.desired(name(i))) == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	// settled waits until every device is either done or halted, and returns how many are halted.
+	settled := func(s *site) (halted int) {
+		GinkgoHelper()
+		Eventually(func(g Gomega) {
+			halted = 0
+			var list v1alpha1.PnPDeviceList
+			g.Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
+			for i := range list.Items {
+				d := &list.Items[i]
+				g.Expect(d).To(Or(beReady(), beStalled(v1alpha1.ReasonMassRemoval)))
+				if conditionOf(d, v1alpha1.ConditionReady).Status == metav1.ConditionFalse {
+					halted++
+				}
+			}
+		}).Should(Succeed())
+		return halted
+	}
+	allGone := func(s *site) {
+		GinkgoHelper()
+		Eventually(func() int { return removed(s) }).Should(Equal(count))
+	}
+	lifted := func(s *site) {
+		GinkgoHelper()
+		Eventually(func(g Gomega) {
+			h := &v1alpha1.IoTHub{}
+			g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "hub"}, h)).To(Succeed())
+			g.Expect(h).To(haveCondition(v1alpha1.ConditionRemovalsHalted, "/"))
+		}, 90*time.Second).Should(Succeed()) // the hub's own heartbeat is a minute
+	}
+
+	It("halts a sync that would remove too much, and goes on when a person confirms", func() {
+		s := fleet()
+		remove(s)
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+		halted := settled(s)
+		Expect(removed(s)).To(And(BeNumerically("<=", most), Equal(count-halted)))
+		Expect(s.hubObject()).To(beReady())
+		s.eventually(name(count-1), haveMessage(v1alpha1.AnnotationConfirmRemovals))
+
+		By("staying halted after a restart")
+		left := removed(s)
+		restartOperator()
+		s.readNow(name(count - 1))
+		Expect(s.get(name(count - 1))).To(beStalled(v1alpha1.ReasonMassRemoval))
+		Expect(removed(s)).To(Equal(left))
+
+		By("letting writes through that remove nothing")
+		s.edit(name(count-1), withProperties(`{"mode": "eco"}`))
+		s.eventuallyDesired(name(count-1), `{"targetTemperature": 42, "mode": "eco"}`)
+		s.eventually(name(count-1), beStalled(v1alpha1.ReasonMassRemoval))
+		s.edit(name(count-1), withProperties(`{}`))
+
+		By("being confirmed")
+		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "yes, 2026-11-22"))
+		s.eventuallyHub(HaveField("Status.LastConfirmedRemovals", "yes, 2026-11-22"))
+		allGone(s)
+		for i := range count {
+			s.eventually(name(i), beReady())
+		}
+
+		By("guarding the next sync again, whatever was confirmed before")
+		lifted(s)
+		for i := range count {
+			s.edit(name(i), withProperties(`{"targetTemperature": 43}`))
+			s.eventually(name(i), beReady())
+		}
+		remove(s)
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+		settled(s)
+		Expect(removed(s)).To(BeNumerically("<=", most))
+	})
+
+	It("is lifted when the declarations are put back", func() {
+		s := fleet()
+		remove(s)
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+		settled(s)
+		for i := range count {
+			s.edit(name(i), withProperties(`{"targetTemperature": 42}`))
+		}
+		for i := range count {
+			s.eventually(name(i), beReady())
+		}
+		Expect(removed(s)).To(BeZero())
+		lifted(s)
+	})
+
+	It("guards the leaves of one device as well", func() {
+		s := newSite()
+		properties := "{}"
+		for i := range count {
+			properties = fmt.Sprintf(`{"leaf%d": %d, %s`, i, i, properties[1:])
+		}
+		properties = properties[:len(properties)-3] + "}"
+		s.virtual("one", simulator.Thermostat, simulator.Acknowledge())
+		s.virtual("many", simulator.Thermostat, simulator.Acknowledge())
+		s.create("one", onceApplied, withProperties(`{"targetTemperature": 42}`))
+		s.create("many", onceApplied, withProperties(properties))
+		s.eventually("one", beReady())
+		s.eventually("many", beReady())
+		s.edit("one", withProperties(`{}`)) // what was counted for this one is too old for the other
+		s.eventuallyDesired("one", `{}`)
+		s.edit("many", withProperties(`{}`))
+		s.eventually("many", beStalled(v1alpha1.ReasonMassRemoval))
+		Expect(s.desired("many")).To(HaveLen(count))
+	})
+
+	It("halts the clearing of deleted objects, and a person lets them go", func() {
+		s := fleet(clearing)
+		Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(s.namespace))).To(Succeed())
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+		Eventually(func(g Gomega) {
+			var list v1alpha1.PnPDeviceList
+			g.Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
+			g.Expect(len(list.Items)).To(BeNumerically(">=", count-most))
+			for i := range list.Items {
+				g.Expect(conditionOf(&list.Items[i], v1alpha1.ConditionStalled).Reason).To(Equal(v1alpha1.ReasonMassRemoval))
+			}
+		}).Should(Succeed())
+		Expect(removed(s)).To(BeNumerically("<=", most))
+		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "yes"))
+		for i := range count {
+			s.eventuallyGone(name(i))
+		}
+		Expect(removed(s)).To(Equal(count))
+	})
+
+	It("does not count what is let go without being removed", func() {
+		s := fleet()
+		Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(s.namespace))).To(Succeed())
+		for i := range count {
+			s.eventuallyGone(name(i))
+		}
+		Expect(removed(s)).To(BeZero())
+		Expect(s.hubObject()).To(haveCondition(v1alpha1.ConditionRemovalsHalted, "/"))
+	})
+})

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"time"
+)
+
+// build makes the programs that are missing or out of date.
+func (c clone) build(ctx context.Context, to *report) error {
+	for _, words := range [][]string{
+		{c.path("hack/controlplane/build.sh")},
+		{c.path("hack/tools/build.sh"), "kustomize"},
+		{"go", "build", "-o", "bin/manager", "."},
+		{"go", "build", "-o", "bin/iothub-simulator", "./cmd/iothub-simulator"},
+	} {
+		cmd := newCommand(ctx, words[0], words[1:]...)
+		cmd.Dir = c.root
+		if err := watched(ctx, to, cmd, commandLine(words...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watched runs a command, shows what it prints and says every ten seconds that it still runs.
+func watched(ctx context.Context, to *report, cmd *exec.Cmd, name string) error {
+	to.sayf("$ %s", name)
+	cmd.Stdout, cmd.Stderr = to, to
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		tick := time.NewTicker(10 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				to.sayf("  still at it: %s", name)
+			}
+		}
+	}()
+	if err := because(ctx, cmd.Run()); err != nil {
+		return fmt.Errorf("running %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// allowedHubSuffixes lets the operator talk to the simulator beside real hubs.
+const allowedHubSuffixes = ".azure-devices.net,localhost"
+
+func (d *demo) startControlPlane(ctx context.Context) error {
+	args := []string{"up", "-assets", d.assets, d.file(controlPlaneFolder)}
+	cmd := newCommand(ctx, d.path("bin/k8s/controlplane"), args...)
+	return watched(ctx, d.out, cmd, "controlplane up")
+}
+
+// install applies config/default without its Deployment: there is no kubelet here that could run it.
+func (d *demo) install(ctx context.Context) error {
+	overlay := kustomization{
+		Resources: []string{d.path("config/default")},
+		Patches: []patch{{
+			Target: target{Kind: "Deployment"},
+			Patch:  "$patch: delete\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: any\n",
+		}},
+	}
+	if err := overlay.writeTo(d.file("install")); err != nil {
+		return err
+	}
+	cmd := newCommand(ctx, d.path("bin/tools/kustomize"), "build", d.file("install"))
+	cmd.Stderr = d.out
+	manifests, err := cmd.Output()
+	if err := because(ctx, err); err != nil {
+		return fmt.Errorf("rendering config/default: %w", err)
+	}
+	d.out.sayf("$ kustomize build %s | kubectl apply --server-side -f -", d.file("install"))
+	if _, err := d.kubectl.showInput(ctx, string(manifests), "apply", "--server-side", "-f", "-"); err != nil {
+		return err
+	}
+	_, err = d.kubectl.show(ctx, "wait", "--for=condition=Established", "crd/iothubs.iot.pnp-operator.io", "crd/pnpdevices.iot.pnp-operator.io", "--timeout=20s")
+	return err
+}
+
+// identify writes the operator's own kubeconfig and checks that it is not an administrator's.
+func (d *demo) identify(ctx context.Context) error {
+	token, err := d.kubectl.output(ctx, "", "create", "token", operatorAccount, "-n", operatorNamespace, "--duration=168h")
+	if err != nil {
+		return err
+	}
+	if err := d.writeOperatorKubeconfig(ctx, strings.TrimSpace(token)); err != nil {
+		return err
+	}
+	operator := d.kubectl
+	operator.kubeconfig = d.file(operatorKubeconfig)
+	d.out.sayf("As ServiceAccount %s/%s, which the operator runs as:", operatorNamespace, operatorAccount)
+	for _, right := range []struct {
+		words []string
+		want  string
+	}{
+		{[]string{"list", "pnpdevices.iot.pnp-operator.io", "--all-namespaces"}, "yes"},
+		{[]string{"patch", "pnpdevices.iot.pnp-operator.io/status", "--all-namespaces"}, "yes"},
+		{[]string{"delete", "namespaces"}, "no"},
+		{[]string{"create", "secrets", "--all-namespaces"}, "no"},
+		{[]string{"delete", "pnpdevices.iot.pnp-operator.io", "--all-namespaces"}, "no"},
+	} {
+		answer, err := operator.can(ctx, right.words...)
+		if err != nil {
+			return err
+		}
+		if answer != right.want {
+			return miss{"the operator's rights: can-i " + strings.Join(right.words, " "), right.want, answer}
+		}
+	}
+	d.out.passf("the operator has its own rights and no more")
+	return nil
+}
+
+// writeOperatorKubeconfig writes the administrator's kubeconfig with a token for its certificate.
+func (d *demo) writeOperatorKubeconfig(ctx context.Context, token string) error {
+	out, err := d.kubectl.output(ctx, "", "config", "view", "--raw", "--flatten", "--minify", "-o", "json")
+	if err != nil {
+		return err
+	}
+	data, err := withToken(out, token)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(d.file(operatorKubeconfig), data, 0o600); err != nil {
+		return fmt.Errorf("writing the operator's kubeconfig: %w", err)
+	}
+	return nil
+}
+
+// withToken returns a kubeconfig, in JSON, whose only user shows the token and nothing else.
+func withToken(kubeconfig, token string) ([]byte, error) {
+	var config map[string]any
+	if err := json.Unmarshal([]byte(kubeconfig), &config); err != nil {
+		return nil, fmt.Errorf("decoding the administrator's kubeconfig: %w", err)
+	}
+	contexts, _ := config["contexts"].([]any)
+	if len(contexts) != 1 {
+		return nil, fmt.Errorf("the administrator's kubeconfig has %d contexts instead of 1", len(contexts))
+	}
+	first, _ := contexts[0].(map[string]any)
+	inner, ok := first["context"].(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("the administrator's kubeconfig has no context in %v", first["name"])
+	}
+	inner["user"] = operatorAccount
+	config["users"] = []any{map[string]any{"name": operatorAccount, "user": map[string]any{"token": token}}}
+	return json.MarshalIndent(config, "", "  ")
+}
+
+// startOperator starts the operator with its own kubeconfig and waits until it is ready.
+func (d *demo) startOperator(ctx context.Context) error {
+	probes, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	p := d.manager()
+	d.out.sayf("$ manager --allowed-hub-suffixes=%s    log: %s", allowedHubSuffixes, p.logFile())
+	ended, err := p.start(d.path("bin/manager"), "--kubeconfig="+d.file(operatorKubeconfig),
+		"--allowed-hub-suffixes="+allowedHubSuffixes, "--health-probe-bind-address="+probes)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Timeout: time.Second}
+	err = p.await(ctx, ended, 30*time.Second, func() error { return probe(ctx, client, "http://"+probes+"/readyz") })
+	if err != nil {
+		return err
+	}
+	d.supervise(p, ended)
+	d.out.passf("the operator runs, pid %d", p.pid())
+	return nil
+}
+
+func probe(ctx context.Context, client *http.Client, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, response.Status)
+	}
+	return nil
+}
+
+// freeAddress returns a loopback address that nobody listens at now.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("finding a free port: %w", err)
+	}
+	return listener.Addr().String(), listener.Close()
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// What a demonstration keeps in its folder, beside logs and pid files.
+const (
+	controlPlaneFolder = "controlplane"
+	operatorKubeconfig = "operator.kubeconfig"
+	hubEnvFile         = "hub.env"
+	hubCAFile          = "hub-ca.pem"
+	envFile            = "env"
+)
+
+// demo is one demonstration. Everything that it writes is in dir.
+type demo struct {
+	clone
+	dir     string
+	out     *report
+	kubectl kubectl // as administrator
+
+	hubEnv  map[string]string // what the simulator wrote
+	hub     *simulator.DebugClient
+	edits   []edit // made to the samples so far
+	stopped context.CancelCauseFunc
+}
+
+func newDemo(c clone, dir string, out *report) *demo {
+	d := &demo{clone: c, dir: dir, out: out}
+	d.kubectl = kubectl{program: c.kubectl(), kubeconfig: d.file(controlPlaneFolder + "/kubeconfig"), out: out}
+	return d
+}
+
+func (d *demo) file(name string) string     { return filepath.Join(d.dir, filepath.FromSlash(name)) }
+func (d *demo) process(name string) process { return process{name: name, dir: d.dir} }
+func (d *demo) manager() process            { return d.process("manager") }
+func (d *demo) simulator() process          { return d.process("iothub-simulator") }
+
+// setUp starts everything, up to an operator that has nothing to do yet. The context that it returns ends when a process
+// that it started ends.
+func (d *demo) setUp(ctx context.Context) (context.Context, error) {
+	ctx, d.stopped = context.WithCancelCause(ctx)
+	for _, step := range []func(context.Context) error{
+		d.startHub, d.startControlPlane, d.install, d.identify, d.startOperator, d.addHubSecret,
+	} {
+		if err := step(ctx); err != nil {
+			return ctx, err
+		}
+	}
+	return ctx, nil
+}
+
+// ending says that a process ended too early, and how.
+func ending(p process, how error) error {
+	if how == nil {
+		return fmt.Errorf("%s ended too early, without an error", p.name)
+	}
+	return fmt.Errorf("%s ended too early: %w", p.name, how)
+}
+
+// supervise ends the demonstration when a process ends before it does.
+func (d *demo) supervise(p process, ended <-chan error) {
+	go func() { d.stopped(ending(p, <-ended)) }()
+}
+
+// tearDown stops every process and removes the folder. What does not stop does not keep the others from it.
+func (d *demo) tearDown(ctx context.Context) error {
+	if d.stopped != nil {
+		d.stopped(context.Canceled) // so that nobody wonders about the ends below
+	}
+	var errs []error
+	for _, p := range []process{d.manager(), d.simulator()} {
+		ran, err := p.stop(10 * time.Second)
+		errs = append(errs, err)
+		if ran {
+			d.out.sayf("  %-24s stopped", p.name)
+		}
+	}
+	errs = append(errs, d.stopControlPlane(ctx))
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stopping: %w; folder %q stays", err, d.dir)
+	}
+	if err := os.RemoveAll(d.dir); err != nil {
+		return fmt.Errorf("removing the demonstration's folder: %w", err)
+	}
+	d.out.sayf("  removed %s", d.dir)
+	return nil
+}
+
+func (d *demo) stopControlPlane(ctx context.Context) error {
+	if _, err := os.Stat(d.file(controlPlaneFolder)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	cmd := newCommand(ctx, d.path("bin/k8s/controlplane"), "down", "-grace=10s", d.file(controlPlaneFolder))
+	cmd.Stdout, cmd.Stderr = d.out, d.out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("stopping the control plane: %w", err)
+	}
+	return nil
+}

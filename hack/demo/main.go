@@ -1,0 +1,80 @@
+// Command demo shows pnp-operator at work on this machine: a real Kubernetes API server, a simulated IoT hub with virtual
+// devices, and the operator as a process of its own, with no more rights than its ServiceAccount has.
+//
+// It works from any folder of a clone and builds what it needs. It needs Linux's /proc.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+)
+
+const usage = `usage: demo COMMAND
+
+Commands:
+  run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
+  up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
+  down   stop what up started and remove bin/demo
+`
+
+// errUsage is returned for a command line that usage answers.
+var errUsage = errors.New("unusable command line")
+
+func main() { os.Exit(status()) }
+
+// status runs the command line of this process and returns its exit status.
+func status() int {
+	// With SIGPIPE among them, a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	case !errors.Is(err, errShown):
+		_, _ = fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+	}
+	return 1
+}
+
+// execute runs one command line.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) != 1 {
+		_, _ = io.WriteString(stderr, usage)
+		return errUsage
+	}
+	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "up": up, "down": down}[args[0]]
+	if !ok {
+		_, _ = io.WriteString(stderr, usage)
+		return errUsage
+	}
+	root, err := here()
+	if err != nil {
+		return err
+	}
+	return command(ctx, clone{root: root, assets: assetsOf(root)}, newReport(stdout))
+}
+
+// here returns the clone that the working directory is in, else the one that this program is in.
+func here() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the working directory: %w", err)
+	}
+	if root, err := findRoot(dir); err == nil {
+		return root, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program: %w", err)
+	}
+	return findRoot(filepath.Dir(self))
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a program that runs on its own, known by its pid file in dir whoever started it.
+type process struct{ name, dir string }
+
+func (p process) logFile() string { return filepath.Join(p.dir, p.name+".log") }
+func (p process) pidFile() string { return filepath.Join(p.dir, p.name+".pid") }
+
+// start starts the program as a session of its own, so that neither a terminal's interrupt nor our end reaches it. The
+// channel receives how it ended, should it end before we do.
+func (p process) start(program string, args ...string) (<-chan error, error) {
+	log, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("making the log of %s: %w", p.name, err)
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(program, args...)
+	cmd.Dir = p.dir
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", p.name, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	if err := os.WriteFile(p.pidFile(), []byte(strconv.Itoa(cmd.Process.Pid)+"\n"), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("recording the pid of %s: %w", p.name, err), cmd.Process.Kill())
+	}
+	return ended, nil
+}
+
+// pid returns the pid of the process, 0 if it does not run. A recorded pid counts only if the command line of its process
+// names our folder: the pid of a process that has ended may be given to another.
+func (p process) pid() int {
+	data, err := os.ReadFile(p.pidFile())
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil || pid <= 1 || !p.is(pid) {
+		return 0
+	}
+	return pid
+}
+
+func (p process) is(pid int) bool {
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // empty for a process that has ended
+	program, args, _ := bytes.Cut(cmdline, []byte{0})
+	return err == nil && filepath.Base(string(program)) == p.name && bytes.Contains(args, []byte("="+p.dir+"/"))
+}
+
+// stop ends the process, if it runs, and tells whether it did. One that does not end by itself is killed.
+func (p process) stop(grace time.Duration) (bool, error) {
+	pid := p.pid()
+	if pid == 0 {
+		return false, p.forget()
+	}
+	for _, step := range []struct {
+		signal syscall.Signal
+		wait   time.Duration
+	}{{syscall.SIGTERM, grace}, {syscall.SIGKILL, 5 * time.Second}} {
+		if err := syscall.Kill(pid, step.signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return false, fmt.Errorf("sending %s to %s, pid %d: %w", step.signal, p.name, pid, err)
+		}
+		for end := time.Now().Add(step.wait); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if !p.is(pid) {
+				return true, p.forget()
+			}
+		}
+	}
+	return false, fmt.Errorf("%s, pid %d, does not end even when killed", p.name, pid)
+}
+
+func (p process) forget() error {
+	if err := os.Remove(p.pidFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the pid file of %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// logTail returns the last n lines of the process's log.
+func (p process) logTail(n int) string {
+	data, err := os.ReadFile(p.logFile())
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// await polls until ready returns nil. It fails when the time is up, when ctx ends, or when the process ended.
+func (p process) await(ctx context.Context, ended <-chan error, within time.Duration, ready func() error) error {
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		select {
+		case how := <-ended:
+			return fmt.Errorf("%w; the end of its log:\n%s", ending(p, how), p.logTail(20))
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-limit.C:
+			return fmt.Errorf("%s is not ready after %s: %w; the end of its log:\n%s", p.name, within, err, p.logTail(20))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// shell is a process that runs a script, under the name that it is found by.
+func shell(t *testing.T, script string) (process, <-chan error) {
+	t.Helper()
+	p := process{name: "sh", dir: t.TempDir()}
+	ended, err := p.start("sh", "-c", script, "--folder="+p.dir+"/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := p.stop(0); err != nil {
+			t.Error(err)
+		}
+	})
+	return p, ended
+}
+
+// reported reports whether the script has printed something.
+func (p process) reported() error {
+	if p.logTail(1) == "" {
+		return errors.New("it has printed nothing")
+	}
+	return nil
+}
+
+func TestAProcessIsStoppedByWhoeverKnowsItsFolder(t *testing.T) {
+	for name, script := range map[string]string{
+		"one that ends when asked":  "echo ready; while :; do sleep 0.02; done",
+		"one that has to be killed": "trap '' TERM; echo ready; while :; do sleep 0.02; done",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, ended := shell(t, script)
+			if err := p.await(t.Context(), ended, 10*time.Second, p.reported); err != nil {
+				t.Fatal(err)
+			}
+			other := process{name: p.name, dir: p.dir}
+			if other.pid() == 0 {
+				t.Fatal("it is not found")
+			}
+			if ran, err := other.stop(100 * time.Millisecond); !ran || err != nil {
+				t.Errorf("stop = %v, %v", ran, err)
+			}
+			<-ended
+			if ran, err := other.stop(0); ran || err != nil {
+				t.Errorf("the second stop = %v, %v", ran, err)
+			}
+		})
+	}
+}
+
+func TestAForeignProcessIsLeftAlone(t *testing.T) {
+	other := exec.Command("sh", "-c", "while :; do sleep 0.02; done", "--folder=/elsewhere/")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Wait() }()
+	defer func() { _ = other.Process.Kill() }()
+	for name, pid := range map[string]string{
+		"of another folder": strconv.Itoa(other.Process.Pid),
+		"of this test":      strconv.Itoa(os.Getpid()),
+		"of init":           "1",
+		"of a group":        "-" + strconv.Itoa(other.Process.Pid),
+		"cut short":         "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := process{name: "sh", dir: t.TempDir()}
+			file(t, p.dir, "sh.pid", pid)
+			if ran, err := p.stop(0); ran || err != nil {
+				t.Errorf("stop = %v, %v", ran, err)
+			}
+			if _, err := os.Stat(p.pidFile()); err == nil {
+				t.Error("the pid file is still there")
+			}
+		})
+	}
+}
+
+func TestAProcessThatEndsTooEarlyShowsItsLog(t *testing.T) {
+	p, ended := shell(t, "echo no luck; exit 3")
+	err := p.await(t.Context(), ended, 10*time.Second, func() error { return errors.New("not ready") })
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no luck") {
+		t.Errorf("error is %v", err)
+	}
+}

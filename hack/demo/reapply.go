@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+)
+
+// reapply applies what is already there and watches for a sweep that nothing happens.
+func (d *demo) reapply(ctx context.Context, table *tableWatch) error {
+	table.tell(ctx, "nothing should have changed")
+	versions, err := d.resourceVersions(ctx)
+	if err != nil {
+		return err
+	}
+	newest, err := d.newestCall(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the call log: %w", err)
+	}
+	if err := d.applySamples(ctx); err != nil {
+		return err
+	}
+	if err := d.expectSweep(ctx); err != nil {
+		return err
+	}
+	if err := d.checkOnlySweeps(ctx, newest); err != nil {
+		return err
+	}
+	now, err := d.resourceVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.check("no object and no status was written", fmt.Sprintf("resourceVersions %v", versions), fmt.Sprintf("resourceVersions %v", now), maps.Equal(versions, now)); err != nil {
+		return err
+	}
+	_, err = d.kubectl.show(ctx, "get", "hub,pnp", "-n", namespace)
+	return err
+}
+
+// expectSweep waits for the next sweep, and a moment longer for what it may lead to.
+func (d *demo) expectSweep(ctx context.Context) error {
+	newest, err := d.newestCall(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the call log: %w", err)
+	}
+	err = d.expect(ctx, expectation{
+		what:     "the operator compared the devices with the hub since",
+		expected: "a query",
+		within:   withinSweep,
+		look: func(ctx context.Context) (string, bool, error) {
+			sweeps, _, err := d.callsAfter(ctx, newest)
+			return fmt.Sprintf("queries: %d", sweeps), sweeps > 0, err
+		},
+	})
+	time.Sleep(time.Second)
+	return err
+}
+
+// checkOnlySweeps checks that the hub was asked nothing else since a call.
+func (d *demo) checkOnlySweeps(ctx context.Context, seq uint64) error {
+	sweeps, others, err := d.callsAfter(ctx, seq)
+	if err != nil {
+		return fmt.Errorf("reading the call log: %w", err)
+	}
+	got := fmt.Sprintf("queries of the sweep: %d, other calls: %d %s", sweeps, len(others), strings.Join(others, ", "))
+	return d.check("the hub was asked nothing but the sweep's questions", "no other call", strings.TrimSpace(got), len(others) == 0)
+}
+
+func (d *demo) resourceVersions(ctx context.Context) (map[string]string, error) {
+	devices, err := d.devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	versions := map[string]string{}
+	for i := range devices {
+		versions[devices[i].Name] = devices[i].ResourceVersion
+	}
+	return versions, nil
+}

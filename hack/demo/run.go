@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// run shows the scenarios and cleans up, whatever happens.
+func run(ctx context.Context, c clone, out *report) error {
+	if err := c.build(ctx, out); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(c.path("bin"), "demo-run-")
+	if err != nil {
+		return fmt.Errorf("making the demonstration's folder: %w", err)
+	}
+	d := newDemo(c, dir, out)
+	return d.conclude(ctx, d.show(ctx))
+}
+
+func (d *demo) show(ctx context.Context) error {
+	d.out.scenario("Starting a control plane, a simulated hub and the operator")
+	ctx, err := d.setUp(ctx)
+	if err != nil {
+		return err
+	}
+	return d.play(ctx)
+}
+
+// conclude tells of the failure, if there is one, cleans up and sums up.
+func (d *demo) conclude(ctx context.Context, failure error) error {
+	if failure != nil {
+		log := ""
+		if ctx.Err() == nil { // nobody asked for the end
+			log = d.manager().logTail(25)
+		}
+		d.out.fail(failure, log)
+	}
+	d.out.scenario("Cleaning up")
+	if err := d.tearDown(context.WithoutCancel(ctx)); err != nil {
+		d.out.fail(err, "")
+	}
+	return d.out.finish()
+}
+
+// play shows all scenarios, or those up to the first that fails.
+func (d *demo) play(ctx context.Context) error {
+	table, err := d.watchTable(ctx)
+	if err != nil {
+		return err
+	}
+	defer table.stop()
+	for i, s := range []struct {
+		title string
+		play  func(*demo, context.Context, *tableWatch) error
+	}{
+		{"The devices take what the samples declare", (*demo).converge},
+		{"A value that someone else changed is put back", (*demo).drift},
+		{"What leaves the declaration leaves the hub, and nothing else does", (*demo).removal},
+		{"A device refuses a value, and says why", (*demo).rejection},
+		{"The same declaration once more costs nothing", (*demo).reapply},
+	} {
+		d.out.scenario(fmt.Sprintf("(%d) %s", i+1, s.title))
+		if err := s.play(d, ctx, table); err != nil {
+			return fmt.Errorf("scenario %d: %w", i+1, err)
+		}
+		table.look(ctx)
+	}
+	return nil
+}

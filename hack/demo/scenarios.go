@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+const (
+	// A change at the hub is seen by the next sweep, which is due every sweepSeconds; then it is written and acknowledged.
+	withinSweep = 4 * sweepSeconds * time.Second
+	withinEdit  = 15 * time.Second
+)
+
+var (
+	controllerTarget = target{Kind: "PnPDevice", Name: controller}
+	thermostatTarget = target{Kind: "PnPDevice", Name: thermostat}
+)
+
+// converge applies the samples as they are. The first writes are slowed down so that the table shows that they are pending.
+func (d *demo) converge(ctx context.Context, table *tableWatch) error {
+	slow := simulator.Fault{Kind: simulator.FaultLatency, Operation: simulator.OpPatchDigitalTwin, Latency: 800 * time.Millisecond, Count: 2}
+	if _, err := d.hub.AddFault(ctx, slow); err != nil {
+		return fmt.Errorf("slowing down the hub: %w", err)
+	}
+	table.tell(ctx, "the samples are applied: first written to the hub, then acknowledged by the devices")
+	if err := d.applySamples(ctx); err != nil {
+		return err
+	}
+	if err := d.waitReady(ctx); err != nil {
+		return err
+	}
+	devices, err := d.devices(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range devices {
+		if err := d.checkConverged(ctx, &devices[i]); err != nil {
+			return err
+		}
+	}
+	return d.check("there are two devices", "2", fmt.Sprint(len(devices)), len(devices) == 2)
+}
+
+// checkConverged checks that the hub holds what a device declares, and that it took one write.
+func (d *demo) checkConverged(ctx context.Context, device *v1alpha1.PnPDevice) error {
+	leaves, err := leavesOf(&device.Spec)
+	if err != nil {
+		return err
+	}
+	for _, l := range leaves {
+		if err := d.expectAtHub(ctx, time.Second, l.value, device.DeviceID(), l.path...); err != nil {
+			return err
+		}
+	}
+	patches, err := d.patchesOf(ctx, device.DeviceID())
+	if err != nil {
+		return err
+	}
+	return d.check("the operator wrote to "+device.DeviceID()+" once", "1 PATCH in the hub's call log", fmt.Sprintf("%d PATCH", patches), patches == 1)
+}
+
+// waitReady waits until every device is Ready.
+func (d *demo) waitReady(ctx context.Context) error {
+	_, err := d.kubectl.show(ctx, "wait", "--for=condition=Ready", "pnp", "--all", "-n", namespace, "--timeout=30s")
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		table, _ := d.kubectl.output(ctx, "", "get", "hub,pnp", "-n", namespace)
+		return miss{"every PnPDevice is Ready", "condition Ready is True on all", err.Error() + "\n" + table}
+	}
+	d.out.passf("every PnPDevice is Ready")
+	return nil
+}
+
+// drift changes a value at the hub, as someone with access to the hub would.
+func (d *demo) drift(ctx context.Context, table *tableWatch) error {
+	path := []string{"thermostat1", "targetTemperature"}
+	declared, _, err := d.desired(ctx, controllerDevice, path...)
+	if err != nil {
+		return err
+	}
+	const foreign = 55
+	table.tell(ctx, "someone changed thermostat1/targetTemperature at the hub; the operator puts it back")
+	d.out.sayf("Someone sets thermostat1/targetTemperature of %s to %d at the hub", controllerDevice, foreign)
+	err = d.hub.PatchDesired(ctx, controllerDevice, fmt.Sprintf(`{"thermostat1":{"__t":"c","targetTemperature":%d}}`, foreign), "")
+	if err != nil {
+		return fmt.Errorf("changing the value at the hub: %w", err)
+	}
+	if err := d.expectAtHub(ctx, withinSweep, declared, controllerDevice, path...); err != nil {
+		return err
+	}
+	if err := d.expectCorrectionEvent(ctx, "thermostat1/targetTemperature", fmt.Sprint(foreign), shown(declared)); err != nil {
+		return err
+	}
+	return d.expectAcknowledged(ctx, withinSweep, controller)
+}
+
+// expectCorrectionEvent waits for the Event that names path, old and new value.
+func (d *demo) expectCorrectionEvent(ctx context.Context, path, was, is string) error {
+	command := []string{"get", "events", "-n", namespace, "--field-selector", "reason=" + v1alpha1.ReasonDriftCorrected}
+	err := d.expect(ctx, expectation{
+		what:     "an Event tells path, old and new value",
+		expected: fmt.Sprintf("an Event %s that names %q, %q and %q", v1alpha1.ReasonDriftCorrected, path, was, is),
+		within:   withinEdit,
+		look: func(ctx context.Context) (string, bool, error) {
+			message, err := d.kubectl.output(ctx, "", append(command, "-o", "jsonpath={.items[*].message}")...)
+			return message, len(missing(message, path, "from "+was+" ", "to "+is)) == 0, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	_, err = d.kubectl.show(ctx, command...)
+	return err
+}
+
+// expectAcknowledged waits until a device is Ready and status speaks of the desired version that the hub holds now.
+func (d *demo) expectAcknowledged(ctx context.Context, within time.Duration, name string) error {
+	return d.expect(ctx, expectation{
+		what:     name + " is Ready again, acknowledged by the device",
+		expected: "Ready is True for the newest desired version at the hub",
+		within:   within,
+		look: func(ctx context.Context) (string, bool, error) {
+			device, err := d.device(ctx, name)
+			if err != nil {
+				return "", false, err
+			}
+			version, _, err := d.desired(ctx, device.DeviceID(), "$version")
+			if err != nil || device.Status.Twin == nil {
+				return "no twin in status", false, err
+			}
+			ready := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionReady)
+			if ready == nil {
+				return "no condition Ready", false, nil
+			}
+			current := ready.ObservedGeneration == device.Generation && shown(version) == fmt.Sprint(device.Status.Twin.DesiredVersion)
+			return fmt.Sprintf("Ready is %s: %s; %s", ready.Status, ready.Message, device.Status.Summary), ready.Status == "True" && current, nil
+		},
+	})
+}
+
+// removal takes a property out of the declaration while a foreign one lives next to it.
+func (d *demo) removal(ctx context.Context, table *tableWatch) error {
+	d.out.sayf("Someone keeps a value of their own next to ours: thermostat2/hysteresis of %s", controllerDevice)
+	if err := d.hub.PatchDesired(ctx, controllerDevice, `{"thermostat2":{"__t":"c","hysteresis":0.5}}`, ""); err != nil {
+		return fmt.Errorf("adding a foreign value: %w", err)
+	}
+	device, err := d.device(ctx, controller)
+	if err != nil {
+		return err
+	}
+	remove, err := removalOf(device, "thermostat2")
+	if err != nil {
+		return err
+	}
+	table.tell(ctx, "thermostat2 left the declaration: one value less to acknowledge")
+	d.out.sayf("thermostat2 is removed from the YAML of %s", controller)
+	if err := d.applySamples(ctx, remove); err != nil {
+		return err
+	}
+	if err := d.expectAtHub(ctx, withinEdit, nil, controllerDevice, "thermostat2", "targetTemperature"); err != nil {
+		return err
+	}
+	if err := d.expectAtHub(ctx, time.Second, 0.5, controllerDevice, "thermostat2", "hysteresis"); err != nil {
+		return err
+	}
+	return d.expectAcknowledged(ctx, withinSweep, controller)
+}
+
+// removalOf is the edit that takes a component out of the declaration.
+func removalOf(device *v1alpha1.PnPDevice, component string) (edit, error) {
+	for i, c := range device.Spec.Components {
+		if c.Name == component {
+			return edit{controllerTarget, operation{Op: "remove", Path: fmt.Sprintf("/spec/components/%d", i)}}, nil
+		}
+	}
+	return edit{}, fmt.Errorf("PnPDevice %q declares no component %q", device.Name, component)
+}
+
+// rejection declares a value that the device refuses, and then one that it takes.
+func (d *demo) rejection(ctx context.Context, table *tableWatch) error {
+	const words = "targetTemperature must be between 5 and 35"
+	if err := d.hub.Behave(ctx, thermostatDevice, "targetTemperature", simulator.Reject(400, words)); err != nil {
+		return fmt.Errorf("making the device refuse: %w", err)
+	}
+	table.tell(ctx, "the device refuses 90")
+	d.out.sayf("targetTemperature of %s is changed to 90 in the YAML", thermostat)
+	if err := d.applySamples(ctx, setTemperature(90)); err != nil {
+		return err
+	}
+	if err := d.expectRejected(ctx, words); err != nil {
+		return err
+	}
+	if err := d.hub.Behave(ctx, thermostatDevice, "targetTemperature", simulator.Acknowledge()); err != nil {
+		return fmt.Errorf("making the device accept: %w", err)
+	}
+	table.tell(ctx, "the value is corrected")
+	d.out.sayf("targetTemperature of %s is changed to 22 in the YAML", thermostat)
+	if err := d.applySamples(ctx, setTemperature(22)); err != nil {
+		return err
+	}
+	if err := d.expectAtHub(ctx, withinEdit, 22.0, thermostatDevice, "targetTemperature"); err != nil {
+		return err
+	}
+	if err := d.expectAcknowledged(ctx, withinSweep, thermostat); err != nil {
+		return err
+	}
+	return d.waitReady(ctx)
+}
+
+func setTemperature(to int) edit {
+	return edit{thermostatTarget, operation{"replace", "/spec/properties/targetTemperature", to}}
+}
+
+// expectRejected waits until the thermostat is stalled with the device's own words.
+func (d *demo) expectRejected(ctx context.Context, words string) error {
+	return d.expect(ctx, expectation{
+		what:     "status says that the device refused, in its own words",
+		expected: fmt.Sprintf("Ready=False, Stalled=True, reason %s, %q in the message", v1alpha1.ReasonRejected, words),
+		within:   withinSweep,
+		look: func(ctx context.Context) (string, bool, error) {
+			device, err := d.device(ctx, thermostat)
+			if err != nil {
+				return "", false, err
+			}
+			conditions := device.Status.Conditions
+			ready := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
+			if ready == nil {
+				return "no condition Ready", false, nil
+			}
+			isStalled := apimeta.IsStatusConditionTrue(conditions, v1alpha1.ConditionStalled)
+			got := fmt.Sprintf("Ready=%s, Stalled=%t, reason %s: %s", ready.Status, isStalled, ready.Reason, ready.Message)
+			ok := ready.Status == "False" && isStalled && ready.Reason == v1alpha1.ReasonRejected && strings.Contains(ready.Message, words)
+			return got, ok, nil
+		},
+	})
+}
