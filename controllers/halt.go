@@ -71,17 +71,26 @@ func troubleOf(err error) verdict {
 	return verdict{reason: reason, message: "The hub has been failing and is tried again: " + failureText(err)}
 }
 
-// failureText names the failure by its codes: what failed differs from try to try, and the log has it.
+// failures in plain words, where the hub gave no answer of its own.
+var failures = map[string]string{
+	iothub.CodeDNS:             "its host name does not resolve",
+	iothub.CodeTLS:             "its certificate was refused, or it does not speak TLS",
+	iothub.CodeConnection:      "no connection, or it broke before the whole answer was there",
+	iothub.CodeTimeout:         "no whole answer in time",
+	iothub.CodeInvalidResponse: "an answer that is cut, or not what was asked for",
+	iothub.CodeRedirect:        "it redirects, which is not followed",
+}
+
+// failureText names the failure by its kind: the details differ from try to try, and the log has them.
 func failureText(err error) string {
 	e, ok := errors.AsType[*iothub.Error](err)
-	if !ok {
+	switch {
+	case !ok:
 		return err.Error()
+	case failures[e.Code] != "":
+		return failures[e.Code]
 	}
-	text := e.Code
-	if e.StatusCode != 0 {
-		text = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.StatusCode, e.Code))
-	}
-	return text
+	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.StatusCode, e.Code))
 }
 
 // stableText is the failure without ids and times, so that a failure that repeats reads the same.

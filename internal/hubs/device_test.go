@@ -29,8 +29,8 @@ func TestFollowUpReadsComeAtTwoTenAndSixtySeconds(t *testing.T) {
 		t.Fatal("a follow-up read is due although nothing is unsettled")
 	}
 	d.Unsettled(start, false)
-	for _, second := range []time.Duration{2, 10, 60} {
-		due := start.Add(second * time.Second)
+	for _, second := range []int{2, 10, 60} {
+		due := start.Add(time.Duration(second) * time.Second)
 		if d.FollowUpDue(due.Add(-time.Millisecond)) {
 			t.Errorf("the read at %d s is due before its time", second)
 		}
