@@ -73,7 +73,7 @@ func (s *site) sweeps(n int) {
 	Eventually(func() int { return s.sim.Calls().Count(simulator.OpQuery) }, "60s").Should(BeNumerically(">=", want))
 }
 
-// conditionally matches a condition of a kind by "status/reason".
+// haveCondition matches a condition of a kind by "status/reason".
 func haveCondition(kind, want string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(o client.Object) string {
 		c := conditionOf(o, kind)
