@@ -33,8 +33,8 @@ bin/pnp-demo: prerequisites
 
 .PHONY: test
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.
-	@echo "test: unit and integration tests (a few minutes)"
-	go test ./... -count=1 -timeout 20m
+	@echo "test: unit and integration tests; the integration tests take about ten minutes and print when they are done"
+	go test ./... -count=1 -timeout 40m
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 
 .PHONY: test-race
