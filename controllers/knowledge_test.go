@@ -130,6 +130,16 @@ var _ = Describe("A device whose identity was written", func() {
 		})
 	}
 
+	It("keeps the claim of a leaf that leaves the declaration at the same time, and it is removed", func() {
+		s := declaring(simulator.Acknowledge())
+		s.edit("d", withProperties(`{"targetTemperature": 42, "mode": "eco"}`))
+		s.eventually("d", beReady())
+		Expect(s.sim.Hub().Rekey("d")).To(Succeed())
+		s.edit("d", withProperties(`{"targetTemperature": 42}`), annotate(v1alpha1.AnnotationReconcileRequestedAt, "look"))
+		s.eventually("d", And(beReady(), HaveField("Status.Properties", HaveLen(1))))
+		s.expectDesired("d", `{"targetTemperature": 42}`)
+	})
+
 	It("is noticed in the answer to a PATCH of the device twin, and keeps its claims", func() {
 		s := declaring(simulator.Acknowledge(), through(v1alpha1.TwinAPIDeviceTwin))
 		s.eventually("d", beReady())
