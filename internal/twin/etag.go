@@ -22,3 +22,8 @@ func ETagCounter(etag string) (uint64, bool) {
 func unquoteETag(etag string) string {
 	return strings.Trim(strings.TrimPrefix(etag, "W/"), `"`)
 }
+
+// ETagOf is the etag with a given counter: the inverse of ETagCounter.
+func ETagOf(counter uint64) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, counter))
+}

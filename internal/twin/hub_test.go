@@ -9,6 +9,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -21,11 +22,16 @@ type hub struct {
 	desiredVersion            int64
 	reportedVersion           int64
 	counter                   uint64
+	now                       time.Duration // since patchedAt
+	by                        string        // the configuration that writes, "" if it is somebody else
 }
 
 type object = map[string]any
 
 const patchedAt = "2026-11-22T10:00:00.1234567Z"
+
+// eventsBegin is later than anything that hubs holds.
+const eventsBegin = time.Hour
 
 func (h *hub) clone() *hub {
 	c := *h
@@ -43,8 +49,18 @@ func (h *hub) etag() string {
 // touch stamps a metadata node, as the hub does for every key of a write whether or not its value changed.
 func (h *hub) touch(node object) {
 	delete(node, "$lastUpdatedBy")
-	node["$lastUpdated"], node["$lastUpdatedVersion"] = patchedAt, json.Number(fmt.Sprint(h.desiredVersion))
+	if h.by != "" {
+		node["$lastUpdatedBy"] = h.by
+	}
+	node["$lastUpdated"], node["$lastUpdatedVersion"] = h.timestamp(), json.Number(fmt.Sprint(h.desiredVersion))
 }
+
+// touchReported stamps a node of the reported section, which has neither versions nor configurations.
+func (h *hub) touchReported(node object) { node["$lastUpdated"] = h.timestamp() }
+
+func (h *hub) timestamp() string { return at(patchedAt).Add(h.now).Format(time.RFC3339Nano) }
+
+func (h *hub) version() int64 { return int64(h.counter) + h.reportedVersion }
 
 func (h *hub) beginWrite() {
 	h.desiredVersion++
@@ -56,11 +72,11 @@ func (h *hub) beginWrite() {
 func (h *hub) patchDevice(body []byte) {
 	patch := value(string(body)).(object)["properties"].(object)["desired"].(object)
 	h.beginWrite()
-	h.merge(h.desired, h.desiredMeta, patch)
+	merge(h.desired, h.desiredMeta, patch, h.touch)
 }
 
 // merge is RFC 7396, with the metadata kept beside it.
-func (h *hub) merge(fields, meta, patch object) {
+func merge(fields, meta, patch object, touch func(node object)) {
 	for key, v := range patch {
 		if v == nil {
 			delete(fields, key)
@@ -72,11 +88,11 @@ func (h *hub) merge(fields, meta, patch object) {
 			node = object{}
 			meta[key] = node
 		}
-		h.touch(node)
+		touch(node)
 		inner, isObject := v.(object)
 		if !isObject {
 			fields[key], meta[key] = v, object{}
-			h.touch(meta[key].(object))
+			touch(meta[key].(object))
 			continue
 		}
 		held, ok := fields[key].(object)
@@ -84,7 +100,7 @@ func (h *hub) merge(fields, meta, patch object) {
 			held = object{}
 			fields[key] = held
 		}
-		h.merge(held, node, inner)
+		merge(held, node, inner, touch)
 	}
 }
 
@@ -145,7 +161,7 @@ func (h *hub) addComponent(name string, op object) error {
 	h.desired[name], h.desiredMeta[name] = object{"__t": "c"}, node
 	fields["__t"] = "c"
 	h.touch(node)
-	h.merge(h.desired[name].(object), node, fields)
+	merge(h.desired[name].(object), node, fields, h.touch)
 	return nil
 }
 
@@ -180,7 +196,7 @@ func (h *hub) operateOn(desired, reported, meta object, name string, op object) 
 	case op["op"] == "add" && !present, op["op"] == "replace" && present:
 		delete(desired, name)
 		delete(meta, name)
-		h.merge(desired, meta, object{name: op["value"]})
+		merge(desired, meta, object{name: op["value"]}, h.touch)
 	case op["op"] == "remove" && isDesired:
 		delete(desired, name)
 		delete(meta, name)
@@ -275,7 +291,7 @@ func (h *hub) deviceJSON() []byte {
 	}
 	return twin.EncodeValue(object{
 		"deviceId": "dev1", "modelId": "dtmi:com:example:TemperatureController;1",
-		"etag": h.etag(), "deviceEtag": "NjEyMDQ0NTEz", "version": json.Number(fmt.Sprint(int64(h.counter) + h.reportedVersion)),
+		"etag": h.etag(), "deviceEtag": "NjEyMDQ0NTEz", "version": json.Number(fmt.Sprint(h.version())),
 		"status": "enabled", "connectionState": "Connected", "x509Thumbprint": object{"PrimaryThumbprint": nil},
 		"properties": object{
 			"desired":  section(h.desired, h.desiredMeta, h.desiredVersion),

@@ -50,17 +50,24 @@ type Twin struct {
 	DesiredVersion int64
 	// ReportedVersion is $version of the reported section, 0 in the digital-twin dialect.
 	ReportedVersion int64
+	// DesiredUpdated and ReportedUpdated are the hub's times of the last write of the sections, zero if unknown.
+	DesiredUpdated, ReportedUpdated time.Time
 	// ConnectionState is "Connected" or "Disconnected", "" if unknown.
 	ConnectionState string
+	// ConnectionStateSince is when that began, zero unless an event told: twins carry no such time.
+	ConnectionStateSince time.Time
 	// Status is "enabled" or "disabled", "" if unknown.
 	Status string
 	// Properties holds every leaf that desired or reported holds, own or foreign.
 	Properties map[Leaf]Property
 	// Components are those that exist at the hub: desired or reported holds the name with the component marker.
 	Components map[string]bool
+	// Partial: Properties hold only the leaves that somebody asked to keep, such as those that a status shows. What they say
+	// of these is true, and a leaf without either side is absent at the hub. Of other leaves nothing is known.
+	Partial bool
 }
 
-// Property is one leaf at the hub. At least one side is set.
+// Property is one leaf at the hub. At least one side is set, unless the twin is partial.
 type Property struct {
 	Desired  *Desired
 	Reported *Reported
@@ -83,6 +90,9 @@ type Reported struct {
 	Ack *Ack
 	// LastUpdated is the hub's time of the report, zero if the hub does not say.
 	LastUpdated time.Time
+	// Envelope is the object around Value as the device reported it, if Value and Ack do not tell all of it: one of "ac" and
+	// "av" is missing or not an integer, or there is more in it. Later reports merge into it. Nil otherwise.
+	Envelope map[string]any
 }
 
 // Ack is the device's answer to a desired value, by the IoT Plug and Play conventions.

@@ -57,6 +57,7 @@ func (w *deviceTwin) twin() (*Twin, error) {
 		DeviceID: w.DeviceID, ModelID: w.ModelID,
 		ETag: unquoteETag(w.ETag), DeviceETag: unquoteETag(w.DeviceETag),
 		Version: w.Version, DesiredVersion: desired.version, ReportedVersion: reported.version,
+		DesiredUpdated: desired.updated(), ReportedUpdated: reported.updated(),
 		ConnectionState: w.ConnectionState, Status: w.Status,
 		Properties: map[Leaf]Property{}, Components: map[string]bool{},
 	}
@@ -90,6 +91,9 @@ func newSection(fields map[string]any) (section, error) {
 	return section{fields: fields, metadata: metadata, version: v}, nil
 }
 
+// updated is the hub's time of the section's last write.
+func (s section) updated() time.Time { return instant(s.metadata[lastUpdatedKey]) }
+
 func (s section) markComponents(components map[string]bool) {
 	for name, value := range s.fields {
 		if fields, ok := value.(map[string]any); ok && name != "" && isLeafName(name) && fields[componentMarker] == markerValue {
@@ -121,36 +125,4 @@ func eachProperty(fields map[string]any, visit func(name string, value any)) {
 			visit(name, value)
 		}
 	}
-}
-
-// newReported takes an acknowledgement envelope apart: an object with "value" and "ac" or "av", by the IoT Plug and Play
-// conventions on writable properties. One whose "ac" or "av" is missing or not an integer acknowledges nothing, but its
-// value is still what the device holds.
-func newReported(value any, updated time.Time) *Reported {
-	r := &Reported{Value: value, LastUpdated: updated}
-	envelope, ok := value.(map[string]any)
-	if !ok || !isEnvelope(envelope) {
-		return r
-	}
-	r.Value = envelope["value"]
-	r.Ack = newAck(envelope["av"], envelope["ac"], envelope["ad"])
-	return r
-}
-
-func isEnvelope(fields map[string]any) bool {
-	_, code := fields["ac"]
-	_, version := fields["av"]
-	_, value := fields["value"]
-	return value && (code || version)
-}
-
-// newAck is nil without an integer version and code.
-func newAck(version, code, description any) *Ack {
-	av, okVersion := integer(version)
-	ac, okCode := integer(code)
-	if !okVersion || !okCode {
-		return nil
-	}
-	ad, _ := description.(string)
-	return &Ack{Version: av, Code: ac, Description: ad}
 }

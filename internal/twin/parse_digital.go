@@ -6,7 +6,7 @@ import "fmt"
 // etag, quoted or not. The layout is Microsoft's "Understand IoT Plug and Play digital twins": the value of a property is the
 // reported one, and $metadata beside it holds the desired value and the acknowledgement. No error repeats the body.
 //
-// Of the device twin's fields the dialect lacks DeviceETag, Version, ReportedVersion, ConnectionState, Status and Desired.By,
+// Of the device twin's fields the dialect lacks DeviceETag, Version, ReportedVersion, the sections' times, ConnectionState, Status and Desired.By,
 // and DesiredVersion is only the highest that a property shows.
 func ParseDigitalTwin(body []byte, etag string) (*Twin, error) {
 	var root map[string]any
@@ -97,8 +97,22 @@ func (t *Twin) addDigitalMetadata(leaf Leaf, metadata map[string]any) error {
 		t.DesiredVersion = max(t.DesiredVersion, desired)
 	}
 	if reported := t.Properties[leaf].Reported; reported != nil {
-		reported.Ack = newAck(entry["ackVersion"], entry["ackCode"], entry["ackDescription"])
-		reported.LastUpdated = instant(entry["lastUpdateTime"])
+		t.setReported(leaf, newDigitalReport(reported.Value, entry))
 	}
 	return nil
+}
+
+// newDigitalReport puts the acknowledgement, if there is one, back around the value.
+func newDigitalReport(value any, entry map[string]any) *Reported {
+	updated := instant(entry["lastUpdateTime"])
+	envelope := map[string]any{envelopeValue: value}
+	for from, to := range map[string]string{"ackVersion": envelopeVersion, "ackCode": envelopeCode, "ackDescription": envelopeDescription} {
+		if v := entry[from]; v != nil {
+			envelope[to] = v
+		}
+	}
+	if !isEnvelope(envelope) {
+		return &Reported{Value: value, LastUpdated: updated}
+	}
+	return newReported(envelope, updated)
 }

@@ -37,6 +37,7 @@ func TestParseDeviceTwin(t *testing.T) {
 			body: freshTwin,
 			want: &twin.Twin{
 				DeviceID: "dev1", ETag: "AAAAAAAAAAE=", DeviceETag: "NjEyMDQ0NTEz", Version: 2, DesiredVersion: 1, ReportedVersion: 1,
+				DesiredUpdated: at("2021-07-07T20:45:24.2374163Z"), ReportedUpdated: at("2021-07-07T20:45:24.2374163Z"),
 				ConnectionState: "Disconnected", Status: "enabled",
 			},
 		},
@@ -99,8 +100,9 @@ func TestParseDeviceTwin(t *testing.T) {
 				"a":{"$lastUpdated":"2026-01-01T00:00:00Z","b":{"$lastUpdated":"2026-01-03T00:00:00.1234567Z"},"c":{"$lastUpdated":"2026-01-02T00:00:00Z"}},
 				"t1":{"$lastUpdated":"2026-01-05T00:00:00Z","d":{"$lastUpdated":"0001-01-01T00:00:00"}}}}}}`,
 			want: &twin.Twin{
-				DeviceID:   "dev1",
-				Components: map[string]bool{"t1": true},
+				DeviceID:        "dev1",
+				ReportedUpdated: at("2026-01-09T00:00:00Z"),
+				Components:      map[string]bool{"t1": true},
 				Properties: map[twin.Leaf]twin.Property{
 					leaf("", "a"):   {Reported: &twin.Reported{Value: value(`{"b":1,"c":2}`), LastUpdated: at("2026-01-03T00:00:00.1234567Z")}},
 					leaf("t1", "d"): {Reported: &twin.Reported{Value: "x"}},
@@ -174,6 +176,7 @@ func TestAcknowledgementEnvelopes(t *testing.T) {
 	tests := map[string]struct {
 		reported string
 		want     twin.Reported
+		keeps    bool // the envelope, because value and acknowledgement do not tell all of it
 	}{
 		"a whole envelope": {
 			reported: `{"value":23,"ac":200,"av":3,"ad":"complete"}`,
@@ -186,16 +189,28 @@ func TestAcknowledgementEnvelopes(t *testing.T) {
 		"a description that is no text is dropped": {
 			reported: `{"value":23,"ac":200,"av":3,"ad":{}}`,
 			want:     twin.Reported{Value: value(`23`), Ack: &twin.Ack{Version: 3, Code: 200}},
+			keeps:    true,
 		},
 		"integers of firmware that only knows floats": {
 			reported: `{"value":23,"ac":200.0,"av":3e0}`,
 			want:     twin.Reported{Value: value(`23`), Ack: &twin.Ack{Version: 3, Code: 200}},
+			keeps:    true,
 		},
-		"av is missing":          {reported: `{"value":23,"ac":200}`, want: twin.Reported{Value: value(`23`)}},
-		"ac is missing":          {reported: `{"value":23,"av":3}`, want: twin.Reported{Value: value(`23`)}},
-		"av is a string":         {reported: `{"value":23,"ac":200,"av":"3"}`, want: twin.Reported{Value: value(`23`)}},
-		"ac is a fraction":       {reported: `{"value":23,"ac":200.5,"av":3}`, want: twin.Reported{Value: value(`23`)}},
-		"ac is true":             {reported: `{"value":23,"ac":true,"av":3}`, want: twin.Reported{Value: value(`23`)}},
+		"what else is in it is kept": {
+			reported: `{"value":23,"ac":200,"av":3,"at":"noon"}`,
+			want:     twin.Reported{Value: value(`23`), Ack: &twin.Ack{Version: 3, Code: 200}},
+			keeps:    true,
+		},
+		"an empty description is not the same as none": {
+			reported: `{"value":23,"ac":200,"av":3,"ad":""}`,
+			want:     twin.Reported{Value: value(`23`), Ack: &twin.Ack{Version: 3, Code: 200}},
+			keeps:    true,
+		},
+		"av is missing":          {reported: `{"value":23,"ac":200}`, want: twin.Reported{Value: value(`23`)}, keeps: true},
+		"ac is missing":          {reported: `{"value":23,"av":3}`, want: twin.Reported{Value: value(`23`)}, keeps: true},
+		"av is a string":         {reported: `{"value":23,"ac":200,"av":"3"}`, want: twin.Reported{Value: value(`23`)}, keeps: true},
+		"ac is a fraction":       {reported: `{"value":23,"ac":200.5,"av":3}`, want: twin.Reported{Value: value(`23`)}, keeps: true},
+		"ac is true":             {reported: `{"value":23,"ac":true,"av":3}`, want: twin.Reported{Value: value(`23`)}, keeps: true},
 		"a plain value":          {reported: `23`, want: twin.Reported{Value: value(`23`)}},
 		"an object with a value": {reported: `{"value":23}`, want: twin.Reported{Value: value(`{"value":23}`)}},
 		"codes without a value":  {reported: `{"ac":200,"av":3}`, want: twin.Reported{Value: value(`{"ac":200,"av":3}`)}},
@@ -205,6 +220,9 @@ func TestAcknowledgementEnvelopes(t *testing.T) {
 			got, err := twin.ParseDeviceTwin([]byte(`{"deviceId":"dev1","properties":{"reported":{"a":` + tc.reported + `}}}`))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if tc.keeps {
+				tc.want.Envelope = value(tc.reported).(map[string]any)
 			}
 			if diff := cmp.Diff(&tc.want, got.Properties[leaf("", "a")].Reported); diff != "" {
 				t.Errorf("reported (-want +got):\n%s", diff)
@@ -274,8 +292,10 @@ func TestParseDigitalTwin(t *testing.T) {
 		"half an acknowledgement is none": {
 			body: `{"$dtId":"dev1","a":1,"$metadata":{"a":{"ackVersion":4}}}`,
 			want: &twin.Twin{
-				DeviceID:   "dev1",
-				Properties: map[twin.Leaf]twin.Property{leaf("", "a"): {Reported: &twin.Reported{Value: value(`1`)}}},
+				DeviceID: "dev1",
+				Properties: map[twin.Leaf]twin.Property{leaf("", "a"): {Reported: &twin.Reported{
+					Value: value(`1`), Envelope: map[string]any{"value": value(`1`), "av": value(`4`)},
+				}}},
 			},
 		},
 		"nulls are absent": {

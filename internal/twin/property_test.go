@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -138,7 +139,9 @@ func TestADigitalTwinPatchMakesTheHubHoldTheDeclaration(t *testing.T) {
 		}
 
 		applied := s.twin.Apply(s.plan.Changes, `"`+after.etag()+`"`, after.desiredVersion)
-		if diff := cmp.Diff(parseDevice(t, after), applied); diff != "" {
+		want := parseDevice(t, after)
+		want.DesiredUpdated, want.Version = time.Time{}, s.twin.Version // the response does not say
+		if diff := cmp.Diff(want, applied); diff != "" {
 			t.Fatalf("Apply after %s (-hub +got):\n%s", patch, diff)
 		}
 		if diff := cmp.Diff(parseDevice(t, s.hub), s.twin); diff != "" {
@@ -208,6 +211,7 @@ func TestBothDialectsReadTheSameTwin(t *testing.T) {
 		// What the digital twin does not show.
 		device.DeviceETag, device.Version, device.ReportedVersion = "", 0, 0
 		device.ConnectionState, device.Status = "", ""
+		device.DesiredUpdated, device.ReportedUpdated = time.Time{}, time.Time{}
 		device.DesiredVersion = 0
 		for leaf, p := range device.Properties {
 			if p.Desired != nil {

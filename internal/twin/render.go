@@ -110,7 +110,7 @@ func RenderDigitalTwin(changes []Change, t *Twin) ([]byte, error) {
 
 // setOperation follows Microsoft's guidance: add what is absent, replace what desired or reported holds.
 func (t *Twin) setOperation(leaf Leaf) string {
-	if _, present := t.Properties[leaf]; present {
+	if p := t.Properties[leaf]; p.Desired != nil || p.Reported != nil {
 		return "replace"
 	}
 	return "add"
