@@ -28,6 +28,9 @@ type Policy struct {
 	rights   Right
 }
 
+// MayConnect reports whether the policy grants ServiceConnect, which is also the right to use the event hub.
+func (p Policy) MayConnect() bool { return p.rights&ServiceConnect != 0 }
+
 // Policies is the hub's shared access policies, those that every hub is created with.
 type Policies struct {
 	mu     sync.Mutex

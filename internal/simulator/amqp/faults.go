@@ -1,0 +1,146 @@
+package amqp
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp/wire"
+)
+
+// faults are the refusals and stalls in force.
+type faults struct {
+	mu           sync.Mutex
+	refuseAttach int
+	attachWith   condition
+	refuseTokens int
+	stalls       map[string]bool // by partition, "" for all
+	happened     FaultCounts
+}
+
+// FaultCounts is how often faults happened.
+type FaultCounts struct {
+	Cut           int `json:"cut"`           // connections
+	Closed        int `json:"closed"`        // connections
+	Detached      int `json:"detached"`      // links
+	Truncated     int `json:"truncated"`     // connections
+	RefusedAttach int `json:"refusedAttach"` // links
+	RefusedToken  int `json:"refusedToken"`  // tokens
+}
+
+// attach refuses a link if that is in force.
+func (f *faults) attach() *condition {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuseAttach == 0 {
+		return nil
+	}
+	f.refuseAttach--
+	f.happened.RefusedAttach++
+	why := f.attachWith
+	return &why
+}
+
+var errRefused = errors.New("InvalidSignature: The token has an invalid signature.")
+
+// putToken refuses a token if that is in force.
+func (f *faults) putToken() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuseTokens == 0 {
+		return nil
+	}
+	f.refuseTokens--
+	f.happened.RefusedToken++
+	return errRefused
+}
+
+func (f *faults) stalled(partition string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stalls[partition] || f.stalls[""]
+}
+
+func (f *faults) count(edit func(*FaultCounts)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	edit(&f.happened)
+}
+
+// FaultCounts returns how often faults happened.
+func (s *Server) FaultCounts() FaultCounts {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	return s.faults.happened
+}
+
+// RefuseAttach refuses the next n links, those to $cbs excepted.
+func (s *Server) RefuseAttach(n int, name, text string) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.refuseAttach, s.faults.attachWith = n, condition{name, text}
+}
+
+// RefuseTokens refuses the next n tokens.
+func (s *Server) RefuseTokens(n int) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.refuseTokens = n
+}
+
+// Stall holds back the events of a partition, of all with "", until Release.
+func (s *Server) Stall(partition string) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	if s.faults.stalls == nil {
+		s.faults.stalls = map[string]bool{}
+	}
+	s.faults.stalls[partition] = true
+}
+
+// Release ends all stalls.
+func (s *Server) Release() {
+	s.faults.mu.Lock()
+	s.faults.stalls = nil
+	s.faults.mu.Unlock()
+	for _, c := range s.connections() {
+		c.wakeUp()
+	}
+}
+
+// Cut cuts all connections without a word.
+func (s *Server) Cut() {
+	for _, c := range s.connections() {
+		c.cut()
+		s.faults.count(func(n *FaultCounts) { n.Cut++ })
+	}
+}
+
+// ForceClose closes all connections with an error, amqp:connection:forced for one.
+func (s *Server) ForceClose(name, text string) {
+	for _, c := range s.connections() {
+		c.mu.Lock()
+		c.frame(0, wire.Close, (&condition{name, text}).value())
+		c.closing = true
+		c.mu.Unlock()
+		c.wakeUp()
+		s.faults.count(func(n *FaultCounts) { n.Closed++ })
+	}
+}
+
+// Detach ends all receivers with an error.
+func (s *Server) Detach(name, text string) {
+	for _, l := range s.receivers.list() {
+		l.end(&condition{name, text})
+		s.faults.count(func(n *FaultCounts) { n.Detached++ })
+	}
+}
+
+// Truncate has every connection end in the middle of its next frames.
+func (s *Server) Truncate() {
+	for _, c := range s.connections() {
+		c.mu.Lock()
+		c.truncate = true
+		c.mu.Unlock()
+		s.faults.count(func(n *FaultCounts) { n.Truncated++ })
+	}
+}

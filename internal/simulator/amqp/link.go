@@ -1,0 +1,118 @@
+package amqp
+
+import (
+	"strings"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp/wire"
+)
+
+const (
+	cbsNode        = "$cbs"
+	managementNode = "$management"
+
+	maxMessage   = 1 << 20
+	senderCredit = 300
+)
+
+// link is one direction of messages. conn.mu guards it.
+type link struct {
+	conn    *conn
+	session *session
+	name    string
+	handle  uint32
+	sends   bool // we do
+	settled bool
+	address string // of the node
+	reply   string // the peer's target, where answers go
+
+	credit, deliveries uint32
+	drain              bool
+
+	incoming incoming  // a message that comes in parts
+	answers  [][]byte  // to send
+	partly   *outgoing // sent in part
+	receiver *receiver // of a partition
+	target   *target   // of a sending client
+}
+
+// attach answers a new link.
+func (c *conn) attach(s *session, p wire.Performative) {
+	l := &link{conn: c, session: s, name: p.Text(0), handle: p.Uint(1, 0), sends: p.Bool(2), settled: p.At(3) != uint8(0)}
+	source, dest := p.Composite(5), p.Composite(6)
+	l.address, l.reply = dest.Text(0), dest.Text(0)
+	if l.sends {
+		l.address = source.Text(0)
+	}
+	why := c.openNode(l, p)
+	if why != nil && why.name != condStolen {
+		// A link that is refused shows neither source nor target, and a detach follows: only so do clients take the error as
+		// the answer to their attach, and fail at once.
+		c.attached(l, p, nil, nil)
+		c.frame(s.channel, wire.Detach, l.handle, true, why.value())
+		return
+	}
+	s.links[l.handle] = l
+	c.attached(l, p, p.At(5), p.At(6))
+	switch {
+	case why != nil: // clients see a lost ownership only in a link that was open
+		c.detach(l, why)
+	case l.sends:
+		s.senders = append(s.senders, l)
+	default:
+		l.credit = senderCredit
+		c.linkFlow(l)
+	}
+}
+
+// attached echoes the settlement modes: azeventhubs refuses a link whose mode differs from what it asked for.
+func (c *conn) attached(l *link, p wire.Performative, source, dest any) {
+	var first any
+	limit := uint64(maxMessage)
+	if l.sends {
+		first, limit = uint32(0), 0 // azeventhubs would hold us to a limit of our own
+	}
+	c.frame(l.session.channel, wire.Attach, l.name, l.handle, !l.sends, p.At(3), p.At(4), source, dest, nil, nil, first, limit)
+}
+
+// openNode says what a link is connected to, or why it is not.
+func (c *conn) openNode(l *link, p wire.Performative) *condition {
+	if l.address == cbsNode {
+		return c.openCBS(l)
+	}
+	if why := c.server.faults.attach(); why != nil {
+		return why
+	}
+	if !c.claims.cover(c.needOf(l), c.server.options.Clock()) {
+		return &condition{condUnauthorized, "Unauthorized access. '" + rightNames[l.sends] + "' claim(s) are required to perform this operation."}
+	}
+	switch {
+	case l.address == managementNode:
+		return nil
+	case l.sends:
+		return c.openReceiver(l, p)
+	default:
+		return c.openTarget(l)
+	}
+}
+
+// rightNames are what links need, by whether we send on them.
+var rightNames = map[bool]string{true: "Listen", false: "Send"}
+
+func (c *conn) needOf(l *link) need {
+	if l.address == managementNode {
+		return need{address: managementNode, any: true}
+	}
+	return need{address: strings.ToLower(strings.Trim(l.address, "/")), listen: l.sends}
+}
+
+// openCBS lets one pair of links to $cbs be open on a connection, as Event Hubs does.
+func (c *conn) openCBS(l *link) *condition {
+	for _, s := range c.sessions {
+		for _, o := range s.links {
+			if o.address == cbsNode && o.sends == l.sends {
+				return &condition{condNotAllowed, "$cbs node has already been opened."}
+			}
+		}
+	}
+	return nil
+}
