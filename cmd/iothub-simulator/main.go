@@ -34,19 +34,26 @@ func main() {
 }
 
 const help = `iothub-simulator runs an Azure IoT Hub on this machine: the REST API for the registry, device twins, digital
-twins and queries over TLS, virtual IoT Plug and Play devices, injected faults and a call log.
+twins and queries over TLS, the Event Hubs-compatible endpoint over AMQP, virtual IoT Plug and Play devices, injected
+faults and a call log.
 
-Clients connect to the printed endpoint and sign tokens for the hub's host name. With --env-file, what they need is written
+Clients connect to the printed endpoints and sign tokens for the hub's host name. With --env-file, what they need is written
 as KEY=VALUE lines once everything listens:
 
   HUB_CONNECTION_STRING   of the policy iothubowner
   HUB_HOST_NAME           the name that tokens are signed for
   HUB_ENDPOINT            where the REST API really listens
-  HUB_CA_FILE             the CA that signed the endpoint's certificate (with --ca-file)
-  SIMULATOR_DEBUG_URL     the debug API: devices, faults, calls, settings
+  HUB_CA_FILE             the CA that signed the endpoints' certificate (with --ca-file)
+  EVENTHUB_CONNECTION_STRING
+                          of the Event Hubs-compatible endpoint, policy iothubowner
+  EVENTHUB_ADDRESS        where that really listens: the custom endpoint of Microsoft's SDKs
+  EVENTHUB_EMULATOR_CONNECTION_STRING
+                          without TLS (with --events-plain-listen)
+  SIMULATOR_DEBUG_URL     the debug API: devices, routes, faults, calls, events, settings
 
-Example:
+Examples:
   iothub-simulator --ca-file /tmp/hub-ca.pem --env-file /tmp/hub.env --devices 10
+  iothub-simulator --events-plain-listen 127.0.0.1:5672 --devices 3 --telemetry-interval 5s
 
 Flags:
 `
@@ -58,6 +65,7 @@ type options struct {
 	devices   int
 	pattern   string
 	model     string
+	telemetry time.Duration
 	verbosity int
 }
 
@@ -65,17 +73,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := pflag.NewFlagSet("iothub-simulator", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "address of the REST API; port 0 is any free one")
-	flags.StringVar(&o.DebugListen, "debug-listen", "127.0.0.1:0", "address of the debug API; empty turns it off")
-	flags.StringVar(&o.HostName, "host-name", simulator.DefaultHostName, "host name of the hub, as tokens name it")
-	flags.StringVar(&o.CAFile, "ca-file", "", "write the CA certificate to this file")
-	flags.StringVar(&o.envFile, "env-file", "", "write how to connect to this file, once ready")
-	flags.DurationVar(&o.AckDelay, "ack-delay", 20*time.Millisecond, "how long virtual devices take to react")
-	flags.Uint64Var(&o.Seed, "seed", 0, "make generated keys repeatable; 0 makes them random")
-	flags.IntVar(&o.devices, "devices", 0, "create this many virtual devices")
-	flags.StringVar(&o.pattern, "device-pattern", "device-%04d", "ids of the virtual devices, numbered from 0")
-	flags.StringVar(&o.model, "model", simulator.TemperatureController, "model of the virtual devices")
-	flags.IntVarP(&o.verbosity, "verbosity", "v", 0, "1 logs refused tokens and queries, 2 every call")
+	flags.SortFlags = false
+	o.addHubFlags(flags)
+	o.addEventFlags(flags)
+	o.addDeviceFlags(flags)
 	flags.Usage = func() { _, _ = fmt.Fprint(stderr, help, flags.FlagUsages()) }
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -88,6 +89,33 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	o.Logger = newLogger(stderr, o.verbosity)
 	return o, nil
+}
+
+func (o *options) addHubFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "address of the REST API; port 0 is any free one")
+	flags.StringVar(&o.DebugListen, "debug-listen", "127.0.0.1:0", "address of the debug API; empty turns it off")
+	flags.StringVar(&o.HostName, "host-name", simulator.DefaultHostName, "host name of the hub, as tokens name it")
+	flags.StringVar(&o.CAFile, "ca-file", "", "write the CA certificate to this file")
+	flags.StringVar(&o.envFile, "env-file", "", "write how to connect to this file, once ready")
+	flags.Uint64Var(&o.Seed, "seed", 0, "make generated keys repeatable; 0 makes them random")
+	flags.IntVarP(&o.verbosity, "verbosity", "v", 0, "1 logs refused tokens and queries, 2 every call")
+}
+
+func (o *options) addEventFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.EventsListen, "events-listen", "127.0.0.1:0", "address of the Event Hubs-compatible endpoint, AMQP over TLS")
+	flags.StringVar(&o.EventsPlainListen, "events-plain-listen", "", "address of the same without TLS, for the emulator mode of Microsoft's SDKs; empty turns it off")
+	flags.IntVar(&o.EventPartitions, "event-partitions", 4, "partitions of the event hub")
+	flags.StringSliceVar(&o.ConsumerGroups, "consumer-groups", []string{simulator.DefaultConsumerGroup}, "consumer groups besides $Default")
+	flags.StringVar(&o.EventHubNamespace, "event-hub-namespace", "", "host name of the event hub (default iothub-ns-HUB.servicebus.windows.net)")
+	flags.StringVar(&o.EventHubName, "event-hub-name", "", "name of the event hub (default iothub-ehub-HUB)")
+}
+
+func (o *options) addDeviceFlags(flags *pflag.FlagSet) {
+	flags.IntVar(&o.devices, "devices", 0, "create this many virtual devices")
+	flags.StringVar(&o.pattern, "device-pattern", "device-%04d", "ids of the virtual devices, numbered from 0")
+	flags.StringVar(&o.model, "model", simulator.TemperatureController, "model of the virtual devices")
+	flags.DurationVar(&o.AckDelay, "ack-delay", 20*time.Millisecond, "how long virtual devices take to react")
+	flags.DurationVar(&o.telemetry, "telemetry-interval", 0, "how often virtual devices send telemetry; 0 is never")
 }
 
 func newLogger(w io.Writer, verbosity int) logr.Logger {
@@ -113,16 +141,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(stdout, "ready: hub %s at %s, debug API at %s, %d devices\n", s.HostName(), s.Endpoint(), orNone(s.DebugURL()), o.devices)
+	_, _ = fmt.Fprint(stdout, ready(s, o))
 	<-ctx.Done()
 	return s.Close()
+}
+
+// ready is printed at once: who waits for the first line may not read on.
+func ready(s *simulator.Simulator, o options) string {
+	var b strings.Builder
+	_, _ = fmt.Fprintf(&b, "ready: hub %s at %s, debug API at %s, %d devices\n", s.HostName(), s.Endpoint(), orNone(s.DebugURL()), o.devices)
+	_, _ = fmt.Fprintf(&b, "events over TLS, custom endpoint %s:\n  %s\n", s.EventsAddress(), s.EventHubConnectionString("iothubowner"))
+	if plain := s.EmulatorConnectionString("iothubowner"); plain != "" {
+		_, _ = fmt.Fprintf(&b, "events in the emulator mode of SDKs:\n  %s\n", plain)
+	}
+	return b.String()
 }
 
 func addDevices(s *simulator.Simulator, o options) error {
 	if o.devices == 0 {
 		return nil
 	}
-	return s.AddDevices(simulator.DeviceRequest{Pattern: o.pattern, Count: o.devices, Spec: simulator.Spec{Model: o.model}})
+	return s.AddDevices(simulator.DeviceRequest{Pattern: o.pattern, Count: o.devices, Spec: simulator.Spec{
+		Model: o.model, Telemetry: simulator.Telemetry{Interval: o.telemetry},
+	}})
 }
 
 func orNone(s string) string {
@@ -139,6 +180,9 @@ func environment(s *simulator.Simulator, o options) string {
 		{"HUB_HOST_NAME", s.HostName()},
 		{"HUB_ENDPOINT", s.Endpoint()},
 		{"HUB_CA_FILE", absolute(o.CAFile)},
+		{"EVENTHUB_CONNECTION_STRING", s.EventHubConnectionString("iothubowner")},
+		{"EVENTHUB_ADDRESS", s.EventsAddress()},
+		{"EVENTHUB_EMULATOR_CONNECTION_STRING", s.EmulatorConnectionString("iothubowner")},
 		{"SIMULATOR_DEBUG_URL", s.DebugURL()},
 	} {
 		b.WriteString(line[0] + "=" + line[1] + "\n")

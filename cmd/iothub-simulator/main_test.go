@@ -15,6 +15,11 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
+var variables = []string{
+	"HUB_CONNECTION_STRING", "HUB_HOST_NAME", "HUB_ENDPOINT", "HUB_CA_FILE", "EVENTHUB_CONNECTION_STRING", "EVENTHUB_ADDRESS",
+	"EVENTHUB_EMULATOR_CONNECTION_STRING", "SIMULATOR_DEBUG_URL",
+}
+
 func TestRunUntilStopped(t *testing.T) {
 	dir := t.TempDir()
 	env, ca := filepath.Join(dir, "hub.env"), filepath.Join(dir, "ca.pem")
@@ -22,16 +27,24 @@ func TestRunUntilStopped(t *testing.T) {
 	out, stdout := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		done <- run(ctx, []string{"--env-file", env, "--ca-file", ca, "--devices", "3", "--seed", "7", "--ack-delay", "0"}, stdout, io.Discard)
+		done <- run(ctx, []string{"--env-file", env, "--ca-file", ca, "--devices", "3", "--seed", "7", "--ack-delay", "0",
+			"--events-plain-listen", "127.0.0.1:0"}, stdout, io.Discard)
 	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
+	lines := bufio.NewReader(out)
+	line, err := lines.ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "ready: hub factory.azure-devices.net at https://localhost:") {
 		t.Fatalf("%q, %v", line, err)
 	}
 	values := readEnvironment(t, env)
-	for _, name := range []string{"HUB_CONNECTION_STRING", "HUB_HOST_NAME", "HUB_ENDPOINT", "HUB_CA_FILE", "SIMULATOR_DEBUG_URL"} {
+	for _, name := range variables {
 		if values[name] == "" {
 			t.Errorf("%s is missing", name)
+		}
+	}
+	rest, _ := lines.Peek(lines.Buffered())
+	for _, name := range []string{"EVENTHUB_CONNECTION_STRING", "EVENTHUB_ADDRESS", "EVENTHUB_EMULATOR_CONNECTION_STRING"} {
+		if !strings.Contains(string(rest), values[name]) {
+			t.Errorf("%s is not printed in %s", name, rest)
 		}
 	}
 	info, err := simulator.NewDebugClient(values["SIMULATOR_DEBUG_URL"]).Info(ctx)
@@ -66,11 +79,13 @@ func readEnvironment(t *testing.T, path string) map[string]string {
 
 func TestBadArguments(t *testing.T) {
 	for name, args := range map[string][]string{
-		"an unknown flag":    {"--colour"},
-		"an argument":        {"now"},
-		"a bad address":      {"--listen", "256.0.0.1:0"},
-		"a bad pattern":      {"--devices", "2", "--device-pattern", "same"},
-		"an unwritable file": {"--env-file", "/nonexistent/hub.env"},
+		"an unknown flag":     {"--colour"},
+		"an argument":         {"now"},
+		"a bad address":       {"--listen", "256.0.0.1:0"},
+		"a bad event address": {"--events-listen", "256.0.0.1:0"},
+		"no partition":        {"--event-partitions", "-1"},
+		"a bad pattern":       {"--devices", "2", "--device-pattern", "same"},
+		"an unwritable file":  {"--env-file", "/nonexistent/hub.env"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {
@@ -85,7 +100,7 @@ func TestHelpNamesEveryVariable(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, io.Discard, &help); !errors.Is(err, pflag.ErrHelp) {
 		t.Errorf("got %v", err)
 	}
-	for _, want := range []string{"HUB_CONNECTION_STRING", "SIMULATOR_DEBUG_URL", "--ack-delay", "--debug-listen"} {
+	for _, want := range append([]string{"--ack-delay", "--debug-listen", "--events-listen"}, variables...) {
 		if !strings.Contains(help.String(), want) {
 			t.Errorf("%s is missing", want)
 		}

@@ -3,12 +3,15 @@ package simulator
 import (
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/calls"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/devices"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/routing"
 )
 
 // The layers' types, so that most users need to import this package only.
@@ -30,6 +33,30 @@ type (
 	Spec = devices.Spec
 	// Behaviour is how a virtual device reacts.
 	Behaviour = devices.Behaviour
+
+	// Telemetry is what a virtual device sends of its own accord.
+	Telemetry = devices.Telemetry
+
+	// AMQP is the server of the event hub.
+	AMQP = amqp.Server
+	// EventHub is the event hub that events are appended to.
+	EventHub = eventhub.Log
+	// Router announces what happens in the hub as events.
+	Router = routing.Router
+	// Routes says which sources of events have a route to the endpoint.
+	Routes = routing.Routes
+	// Event is an event as Router.Recent shows it.
+	Event = routing.Event
+	// EventSource says where an event comes from.
+	EventSource = routing.Source
+	// EventFaults is the faults of events in force.
+	EventFaults = routing.Faults
+	// EventFault is one rule of how events go wrong.
+	EventFault = routing.Fault
+	// EventFaultKind is how an event goes wrong.
+	EventFaultKind = routing.FaultKind
+	// EventFaultState is a fault of events and how often it matched and happened.
+	EventFaultState = routing.State
 
 	// Faults is the faults in force.
 	Faults = faults.Set
@@ -70,6 +97,32 @@ const (
 	// Forever as Fault.Count lets a fault happen until it is removed.
 	Forever = faults.Forever
 )
+
+// Kinds of faults of events.
+const (
+	EventLose          = routing.Lose
+	EventDuplicate     = routing.Duplicate
+	EventReorder       = routing.Reorder
+	EventCoalesce      = routing.Coalesce
+	EventDelay         = routing.Delay
+	EventPoison        = routing.Poison
+	EventUnknownSchema = routing.UnknownSchema
+)
+
+// Sources of events.
+const (
+	SourceTelemetry          = routing.Telemetry
+	SourceTwinChanges        = routing.TwinChanges
+	SourceDigitalTwinChanges = routing.DigitalTwinChanges
+	SourceLifecycle          = routing.Lifecycle
+	SourceConnectionState    = routing.ConnectionState
+)
+
+// DefaultRoutes are those that the simulator starts with: all but digital twin changes.
+func DefaultRoutes() Routes { return routing.DefaultRoutes() }
+
+// FallbackRoute is what a new hub in Azure has: telemetry and nothing else.
+func FallbackRoute() Routes { return routing.FallbackRoute() }
 
 // Error envelopes, for Fault.Envelope.
 const (

@@ -16,8 +16,8 @@ import (
 // validity is generous on both sides: clocks differ.
 const validity = 365 * 24 * time.Hour
 
-// issue makes a CA and a server certificate for this machine and the hub's host name. The CA's key is thrown away.
-func issue(hostName string) (server tls.Certificate, caPEM []byte, err error) {
+// issue makes a CA and a server certificate for this machine and the given host names. The CA's key is thrown away.
+func issue(hostNames ...string) (server tls.Certificate, caPEM []byte, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return server, nil, err
@@ -29,11 +29,11 @@ func issue(hostName string) (server tls.Certificate, caPEM []byte, err error) {
 	if err != nil {
 		return server, nil, err
 	}
-	server, err = issueServer(hostName, ca, caKey)
+	server, err = issueServer(hostNames, ca, caKey)
 	return server, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), err
 }
 
-func issueServer(hostName string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (tls.Certificate, error) {
+func issueServer(hostNames []string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -41,7 +41,10 @@ func issueServer(hostName string, ca *x509.Certificate, caKey *ecdsa.PrivateKey)
 	t := template(2, "pnp-operator IoT Hub simulator")
 	t.KeyUsage = x509.KeyUsageDigitalSignature
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	t.DNSNames = []string{"localhost", withoutPort(hostName)}
+	t.DNSNames = []string{"localhost"}
+	for _, name := range hostNames {
+		t.DNSNames = append(t.DNSNames, withoutPort(name))
+	}
 	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	der, err := x509.CreateCertificate(rand.Reader, t, ca, key.Public(), caKey)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err

@@ -39,12 +39,36 @@ import (
 //	DELETE /calls
 //	GET    /settings
 //	PUT    /settings                      Settings
+//
+// and, about events:
+//
+//	GET    /routes
+//	PUT    /routes                        Routes; a source that is not named stays
+//	GET    /events                        the newest; ?device= &limit=
+//	GET    /events/counts                 per source
+//	GET    /eventfaults                   in force and spent, with what they did
+//	POST   /eventfaults                   EventFault
+//	DELETE /eventfaults
+//	DELETE /eventfaults/{id}
+//	POST   /devices/{id}/telemetry        TelemetryRequest
+//	POST   /devices/{id}/remember         keeps the state of the device
+//	POST   /devices/{id}/rewind           puts it back, as a failover of the hub does
+//	GET    /amqp                          AMQPState
+//	POST   /amqp/cut                      all connections, without a word; /truncate: in the middle of a frame
+//	POST   /amqp/close                    all connections, with an AMQPError
+//	POST   /amqp/steal                    all readers lose to a higher owner level
+//	POST   /amqp/refuse                   RefuseRequest
+//	POST   /amqp/stall                    ?partition=; and /release
+//	POST   /eventhub/delete               and /recreate
+//	PUT    /consumergroups/{name}
+//	DELETE /consumergroups/{name}
 type debugAPI struct{ *Simulator }
 
 // Info is what runs where.
 type Info struct {
 	HostName       string `json:"hostName"`
 	Endpoint       string `json:"endpoint"`
+	EventsAddress  string `json:"eventsAddress"`
 	Devices        int    `json:"devices"`
 	VirtualDevices int    `json:"virtualDevices"`
 	Calls          int    `json:"calls"`
@@ -135,7 +159,17 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 func newDebugAPI(s *Simulator) http.Handler {
 	d := debugAPI{s}
 	mux := http.NewServeMux()
-	for pattern, h := range map[string]debugHandler{
+	for _, routes := range []map[string]debugHandler{d.hubRoutes(), d.eventRoutes(), d.amqpRoutes()} {
+		for pattern, h := range routes {
+			mux.Handle(pattern, h)
+		}
+	}
+	return mux
+}
+
+// hubRoutes are the part of the debug API that is about the hub and its devices.
+func (d debugAPI) hubRoutes() map[string]debugHandler {
+	return map[string]debugHandler{
 		"GET /info":                     d.info,
 		"POST /devices":                 d.createDevices,
 		"GET /devices/{id}":             d.device,
@@ -163,10 +197,7 @@ func newDebugAPI(s *Simulator) http.Handler {
 		"DELETE /calls":                 func(*http.Request) (any, error) { d.calls.Reset(); return nil, nil },
 		"GET /settings":                 func(*http.Request) (any, error) { return d.settings(), nil },
 		"PUT /settings":                 d.changeSettings,
-	} {
-		mux.Handle(pattern, h)
 	}
-	return mux
 }
 
 // withID adapts what needs only the id in the path; it fails where there is no such thing.
@@ -193,7 +224,7 @@ func decode(r *http.Request, v any) error {
 
 func (d debugAPI) info(*http.Request) (any, error) {
 	return Info{
-		HostName: d.HostName(), Endpoint: d.Endpoint(), Devices: d.hub.Len(), VirtualDevices: d.devices.Len(), Calls: d.calls.Total(),
+		HostName: d.HostName(), Endpoint: d.Endpoint(), EventsAddress: d.EventsAddress(), Devices: d.hub.Len(), VirtualDevices: d.devices.Len(), Calls: d.calls.Total(),
 	}, nil
 }
 

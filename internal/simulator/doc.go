@@ -10,6 +10,9 @@
 //	calls      the call log
 //	rest       the HTTPS front end
 //	devices    virtual IoT Plug and Play devices
+//	eventhub   an Event Hub's log: partitions, positions
+//	amqp       the AMQP 1.0 front end of such a log
+//	routing    makes events of what happens in the hub, and lets them go wrong
 //	simulator  all of it started, with a debug API and its client
 //
 // The rules are an independent reading of Microsoft's documentation and of recorded responses: nothing is shared with the

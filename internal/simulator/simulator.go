@@ -14,12 +14,15 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/calls"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/devices"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/routing"
 )
 
 // DefaultHostName is the hub's name unless Options say otherwise.
@@ -34,6 +37,19 @@ type Options struct {
 	Listen string
 	// DebugListen is the address of the debug API; empty is off.
 	DebugListen string
+	// EventPartitions is how many partitions the event hub has, default 4.
+	EventPartitions int
+	// ConsumerGroups of the event hub besides $Default; nil is DefaultConsumerGroup.
+	ConsumerGroups []string
+	// EventsListen is the address of the event hub, AMQP over TLS, default 127.0.0.1:0.
+	EventsListen string
+	// EventsPlainListen is an address of the event hub without TLS, for SDKs in their emulator mode; empty is off.
+	EventsPlainListen string
+	// EventHubNamespace is the event hub's host name, as connection strings name it, default
+	// iothub-ns-HUB.servicebus.windows.net. Clients connect to Simulator.EventsAddress instead.
+	EventHubNamespace string
+	// EventHubName is the name of the event hub in its namespace, default iothub-ehub-HUB.
+	EventHubName string
 	// CAFile, if set, is written with the certificate of the CA that signed the listener's.
 	CAFile string
 	// AckDelay is how long a virtual device takes to react: 0 is 20 ms, negative not at all.
@@ -56,6 +72,7 @@ func (o Options) withDefaults() Options {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o = o.withEventDefaults()
 	if o.Logger.GetSink() == nil {
 		o.Logger = logr.Discard()
 	}
@@ -70,21 +87,33 @@ type Simulator struct {
 	faults   *faults.Set
 	calls    *calls.Log
 	policies *auth.Policies
+	events   *eventhub.Log
+	amqp     *amqp.Server
+	router   *routing.Router
 	caPEM    []byte
 	closed   chan struct{}
 	once     sync.Once
 
-	rest, debug         *http.Server
-	restAddr, debugAddr net.Addr
+	remembered sync.Map // device id to *Twin
+
+	rest, debug                 *http.Server
+	restAddr, debugAddr         net.Addr
+	eventsAddr, plainEventsAddr net.Addr
 }
 
 // Start runs a simulator until ctx ends or Close is called.
 func Start(ctx context.Context, o Options) (*Simulator, error) {
 	o = o.withDefaults()
+	if o.EventPartitions < 1 {
+		return nil, fmt.Errorf("an event hub cannot have %d partitions", o.EventPartitions)
+	}
 	s := &Simulator{options: o, faults: faults.New(), calls: calls.New(), closed: make(chan struct{})}
 	s.hub = hub.New(o.Clock, o.Seed)
 	s.policies = auth.NewPolicies(s.hub.NewKey)
-	s.devices = devices.New(s.hub, o.AckDelay, o.Logger)
+	s.events = newLog(o)
+	s.amqp = amqp.New(amqp.Options{Log: s.events, Policies: s.policies, Clock: o.Clock, Logger: o.Logger})
+	s.router = routing.New(s.hub, s.events, routing.Options{HostName: o.HostName, Clock: o.Clock, Routes: routing.DefaultRoutes()})
+	s.devices = devices.New(s.hub, o.AckDelay, s.router, o.Logger)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -93,7 +122,7 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 }
 
 func (s *Simulator) listen() error {
-	certificate, caPEM, err := issue(s.options.HostName)
+	certificate, caPEM, err := issue(s.options.HostName, s.options.EventHubNamespace)
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}
@@ -103,7 +132,7 @@ func (s *Simulator) listen() error {
 			return err
 		}
 	}
-	if err := s.serveREST(certificate); err != nil {
+	if err := errors.Join(s.serveREST(certificate), s.serveEvents(certificate)); err != nil {
 		return err
 	}
 	if s.options.DebugListen == "" {
@@ -172,6 +201,8 @@ func (s *Simulator) Close() error {
 			}
 		}
 		s.devices.Close()
+		s.router.Close()
+		err = errors.Join(err, s.amqp.Close())
 	})
 	return err
 }
@@ -209,6 +240,9 @@ func (s *Simulator) Hub() *Hub { return s.hub }
 
 // Devices returns the virtual devices.
 func (s *Simulator) Devices() *Devices { return s.devices }
+
+// Router returns what makes events of what happens in the hub.
+func (s *Simulator) Router() *Router { return s.router }
 
 // Faults returns the faults in force.
 func (s *Simulator) Faults() *Faults { return s.faults }

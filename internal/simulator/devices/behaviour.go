@@ -134,6 +134,8 @@ type Spec struct {
 	Behaviour Behaviour `json:"behaviour"`
 	// Properties overrides Behaviour for properties, by name or component.name.
 	Properties map[string]Behaviour `json:"properties,omitempty"`
+	// Telemetry is what the device sends while it is connected.
+	Telemetry Telemetry `json:"telemetry,omitzero"`
 	// Offline leaves the device disconnected until Online.
 	Offline bool `json:"offline,omitempty"`
 }

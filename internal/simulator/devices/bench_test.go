@@ -20,7 +20,7 @@ func BenchmarkVirtualFleet(b *testing.B) {
 		before := liveHeap()
 		start := time.Now()
 		h := hub.New(time.Now, 1)
-		d := New(h, -1, logr.Discard())
+		d := New(h, -1, nil, logr.Discard())
 		acknowledged := expectAcknowledgements(h, fleet)
 		for i := range fleet {
 			id := fmt.Sprintf("device-%05d", i)

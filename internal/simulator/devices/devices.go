@@ -22,6 +22,7 @@ const DefaultAckDelay = 20 * time.Millisecond
 // Devices is the virtual devices of one simulator. An idle device costs no goroutine and no timer.
 type Devices struct {
 	hub         *hub.Hub
+	publisher   Publisher
 	log         logr.Logger
 	ackDelay    time.Duration
 	seed        maphash.Seed
@@ -33,11 +34,14 @@ type Devices struct {
 }
 
 // New returns no devices yet. ackDelay is how long each takes to react; negative is not at all, 0 is DefaultAckDelay.
-func New(h *hub.Hub, ackDelay time.Duration, log logr.Logger) *Devices {
+// Telemetry goes to p, or nowhere if that is nil.
+func New(h *hub.Hub, ackDelay time.Duration, p Publisher, log logr.Logger) *Devices {
 	if ackDelay == 0 {
 		ackDelay = DefaultAckDelay
 	}
-	d := &Devices{hub: h, log: log, ackDelay: max(ackDelay, 0), seed: maphash.MakeSeed(), devices: map[string]*device{}}
+	d := &Devices{
+		hub: h, publisher: p, log: log, ackDelay: max(ackDelay, 0), seed: maphash.MakeSeed(), devices: map[string]*device{},
+	}
 	for i := range d.workers {
 		d.workers[i] = startWorker()
 	}
@@ -63,7 +67,7 @@ func (d *Devices) Add(id string, s Spec) error {
 	}
 	dev := &device{id: id, pool: d, worker: d.workers[maphash.String(d.seed, id)%workerCount]}
 	dev.behave(s.Behaviour)
-	dev.model = s.Model
+	dev.model, dev.telemetry = s.Model, s.Telemetry
 	dev.overrides = maps.Clone(s.Properties)
 	if !d.insert(id, dev) {
 		return fmt.Errorf("a virtual device %q is already running", id)
@@ -75,7 +79,7 @@ func (d *Devices) Add(id string, s Spec) error {
 }
 
 func (s Spec) validate() error {
-	err := s.Behaviour.validate()
+	err := errors.Join(s.Behaviour.validate(), s.Telemetry.validate())
 	for _, b := range s.Properties {
 		err = errors.Join(err, b.validate())
 	}
@@ -187,11 +191,13 @@ func (d *Devices) changed(c hub.Change) {
 
 // device is one virtual device. Its locks are never held while it calls the hub.
 type device struct {
-	id      string
-	model   string
-	pool    *Devices
-	worker  *worker
-	session atomic.Int64 // of the connection: odd while connected
+	id        string
+	model     string
+	telemetry Telemetry
+	pool      *Devices
+	worker    *worker
+	rounds    int          // of telemetry; the worker's
+	session   atomic.Int64 // of the connection: odd while connected
 
 	life sync.Mutex // serialises connect and disconnect
 
@@ -230,7 +236,8 @@ func (dev *device) info() Info {
 	dev.mu.Lock()
 	defer dev.mu.Unlock()
 	return Info{dev.id, dev.online(), Spec{
-		Model: dev.model, Behaviour: dev.behaviour, Properties: maps.Clone(dev.overrides), Offline: !dev.online(),
+		Model: dev.model, Behaviour: dev.behaviour, Properties: maps.Clone(dev.overrides), Telemetry: dev.telemetry,
+		Offline: !dev.online(),
 	}}
 }
 
@@ -255,6 +262,7 @@ func (dev *device) connect() error {
 	dev.fetched, dev.latest = twin.DesiredVersion(), map[property]int64{}
 	dev.mu.Unlock()
 	dev.later(session, dev.pool.ackDelay, func() { dev.startUp(session, twin) })
+	dev.startTelemetry(session)
 	return nil
 }
 

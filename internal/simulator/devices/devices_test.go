@@ -26,7 +26,7 @@ type fixture struct {
 func newFixture(t testing.TB) fixture {
 	t.Helper()
 	h := hub.New(time.Now, 1)
-	d := New(h, -1, logr.Discard())
+	d := New(h, -1, nil, logr.Discard())
 	t.Cleanup(d.Close)
 	return fixture{t, h, d}
 }

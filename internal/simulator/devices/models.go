@@ -31,7 +31,10 @@ type initial struct {
 }
 
 // model is what a virtual device knows of its model.
-type model struct{ writable, readOnly []initial }
+type model struct {
+	writable, readOnly []initial
+	telemetry          []string // components that measure a temperature
+}
 
 // has reports whether the model has a component of that name.
 func (m model) has(component string) bool {
@@ -47,8 +50,9 @@ func (m model) has(component string) bool {
 
 var models = map[string]model{
 	Thermostat: {
-		writable: []initial{{property{"", "targetTemperature"}, json.Number("20.0")}},
-		readOnly: []initial{{property{"", "maxTempSinceLastReboot"}, json.Number("25.3")}},
+		writable:  []initial{{property{"", "targetTemperature"}, json.Number("20.0")}},
+		readOnly:  []initial{{property{"", "maxTempSinceLastReboot"}, json.Number("25.3")}},
+		telemetry: []string{""},
 	},
 	TemperatureController: {
 		writable: []initial{
@@ -68,6 +72,7 @@ var models = map[string]model{
 			{property{"deviceInformation", "totalStorage"}, json.Number("256")},
 			{property{"deviceInformation", "totalMemory"}, json.Number("1024")},
 		},
+		telemetry: []string{"thermostat1", "thermostat2"},
 	},
 }
 
