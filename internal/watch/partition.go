@@ -1,0 +1,122 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+)
+
+// partition is one partition over one connection.
+type partition struct {
+	*Stream
+
+	client *azeventhubs.ConsumerClient
+	id     string
+	end    azeventhubs.PartitionProperties // as it was when the connection began
+}
+
+// run reads. A refusal that another try on the same connection may mend is waited out; the other partitions go on.
+func (p *partition) run(ctx context.Context) error {
+	backoff := p.backoff()
+	for {
+		err := p.receive(ctx)
+		phase := phaseOf(err)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errTooOld) || isPositionError(err):
+			if err := p.jump(ctx, err); err != nil {
+				return err
+			}
+			continue
+		case phase == Unavailable:
+			return fmt.Errorf("partition %s: %w", p.id, err)
+		}
+		p.Log.Info("Partition refused, trying again", "partition", p.id, "reason", phase, "error", err.Error())
+		p.phases.set(p.id, phase)
+		if !pause(ctx, backoff.Step()) {
+			return ctx.Err()
+		}
+	}
+}
+
+// receive opens the partition behind the last handled event and handles what comes.
+func (p *partition) receive(ctx context.Context) error {
+	at, _ := p.places.get(p.id)
+	client, err := p.client.NewPartitionClient(p.id, &azeventhubs.PartitionClientOptions{
+		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: prefetch,
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(client)
+	settled := time.AfterFunc(p.Timing.Settle, func() { p.phases.set(p.id, Reading) })
+	defer settled.Stop()
+	for first := true; ; first = false {
+		// One at a time: the client waits for as many as it is asked for, and what it has prefetched it returns at once.
+		events, err := client.ReceiveEvents(ctx, 1, nil)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			if first && p.isTooOld(e) {
+				return errTooOld
+			}
+			p.handle(ctx, e)
+		}
+		if first {
+			p.phases.set(p.id, Reading)
+		}
+	}
+}
+
+var errTooOld = errors.New("the oldest unread event is too old to catch up from")
+
+// isTooOld compares with the partition's end, both by the hub's clock.
+func (p *partition) isTooOld(e *azeventhubs.ReceivedEventData) bool {
+	return e.EnqueuedTime != nil && p.end.LastEnqueuedOn.Sub(*e.EnqueuedTime) > p.Timing.MaxCatchUp
+}
+
+// jump goes on at the partition's end and has every declared device read. The new place is stored before it is used.
+func (p *partition) jump(ctx context.Context, why error) error {
+	ends, err := p.ends(ctx, p.client, []string{p.id})
+	if err != nil {
+		return err
+	}
+	p.end = ends[p.id]
+	p.Log.Info("Reading devices instead of events", "partition", p.id, "reason", why.Error())
+	p.places.set(p.id, endOf(p.end))
+	p.Sink.Resync(ctx)
+	return p.put(ctx, p.checkpoint(time.Now()))
+}
+
+// handle passes one event on. One that cannot be decoded is counted and passed over: it would not get better.
+func (p *partition) handle(ctx context.Context, e *azeventhubs.ReceivedEventData) {
+	m := messageOf(p.id, e)
+	event, err := Decode(m)
+	if err != nil {
+		p.Log.Info("Event cannot be decoded, passing over it", "partition", p.id, "sequenceNumber", m.SequenceNumber, "error", err.Error())
+		p.Sink.Poison(ctx, err)
+	} else {
+		p.Sink.Handle(ctx, event)
+	}
+	p.places.set(p.id, Mark{SequenceNumber: m.SequenceNumber, EnqueuedTime: m.EnqueuedTime})
+}
+
+func messageOf(partition string, e *azeventhubs.ReceivedEventData) Message {
+	m := Message{
+		Partition: partition, SequenceNumber: e.SequenceNumber, Offset: e.Offset,
+		Annotations: e.SystemProperties, Properties: e.Properties, Body: e.Body,
+	}
+	if e.EnqueuedTime != nil {
+		m.EnqueuedTime = e.EnqueuedTime.UTC()
+	}
+	if e.ContentType != nil {
+		m.ContentType = *e.ContentType
+	}
+	m.CorrelationID, _ = e.CorrelationID.(string)
+	return m
+}

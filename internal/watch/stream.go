@@ -1,0 +1,251 @@
+// Package watch reads an IoT hub's Event Hub-compatible endpoint: it decodes what arrives and hands it on in order, keeps
+// its place in checkpoints, and says how the stream is doing.
+package watch
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// Sink is what a stream's events are for.
+type Sink interface {
+	// Handle takes one event. Events of a partition come one after the other; while Handle runs the hub waits.
+	Handle(ctx context.Context, e Event)
+	// Poison counts an event that cannot be decoded.
+	Poison(ctx context.Context, err error)
+	// Resume takes up what a checkpoint says beside its marks: devices that have to be read.
+	Resume(ctx context.Context, c Checkpoint)
+	// Resync has every declared device read, whatever becomes of the connection: the stream has a hole.
+	Resync(ctx context.Context)
+	// Outstanding says what the effects of handled events still lack.
+	Outstanding(now time.Time) Outstanding
+}
+
+// State is how a stream is doing: the worst phase of its partitions, and which ones are in it.
+type State struct {
+	Phase      Phase
+	Partitions []string
+}
+
+func (s State) equal(other State) bool {
+	return s.Phase == other.Phase && slices.Equal(s.Partitions, other.Partitions)
+}
+
+// Timing of a stream; zero fields have defaults.
+type Timing struct {
+	// Settle is how long an attached partition must not be refused to count as read: the service says nothing on success.
+	Settle time.Duration // 2 s
+	// Save is how often a changed checkpoint is written.
+	Save time.Duration // 10 s
+	// Lag is how old an unhandled event may be.
+	Lag time.Duration // 1 min
+	// MaxCatchUp is how old the oldest unread event may be after a start; beyond it devices are read instead of events.
+	MaxCatchUp time.Duration // 1 h
+	// Retry is the longest pause between two tries.
+	Retry time.Duration // 30 s
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&t.Settle, 2 * time.Second}, {&t.Save, 10 * time.Second}, {&t.Lag, time.Minute}, {&t.MaxCatchUp, time.Hour}, {&t.Retry, 30 * time.Second}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return t
+}
+
+// Stream reads all partitions of one event hub, alone in its consumer group.
+type Stream struct {
+	Config Config
+	Store  Store
+	Sink   Sink
+	// Report is told of every change of State.
+	Report func(State)
+	Log    logr.Logger
+	Timing Timing
+
+	level    int64 // owner level, chosen once: raising it while running would have two readers fight for ever
+	identity Identity
+	places   places
+	phases   phases
+	storing  sync.Mutex
+	saved    *Checkpoint // guarded by storing
+}
+
+// failure ends a connection with the phase that the stream is in until the next one.
+type failure struct {
+	phase Phase
+	err   error
+}
+
+func (f *failure) Error() string { return string(f.phase) + ": " + f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// Run reads until the context ends: connect, find the place, read; whatever breaks off is tried again.
+func (s *Stream) Run(ctx context.Context) {
+	s.Timing = s.Timing.withDefaults()
+	s.phases.report = s.Report
+	s.phases.all(Connecting)
+	for {
+		backoff := s.backoff()
+		for {
+			began := time.Now()
+			err := s.connection(ctx)
+			if ctx.Err() != nil {
+				s.save(context.WithoutCancel(ctx))
+				return
+			}
+			s.Log.Info("Event stream broke off, reconnecting", "reason", phaseOf(err), "error", err.Error())
+			s.phases.all(phaseOf(err))
+			if !pause(ctx, backoff.Step()) {
+				return
+			}
+			if time.Since(began) > s.Timing.Retry {
+				break // it had worked
+			}
+		}
+	}
+}
+
+func (s *Stream) backoff() *wait.Backoff {
+	return &wait.Backoff{Duration: min(500*time.Millisecond, s.Timing.Retry), Factor: 2, Jitter: 0.2, Steps: 100, Cap: s.Timing.Retry}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// connection reads until something breaks.
+func (s *Stream) connection(ctx context.Context) error {
+	client, err := s.Config.client()
+	if err != nil {
+		return &failure{Unavailable, err}
+	}
+	defer closing(client)
+	hub, err := hubProperties(ctx, client)
+	if err != nil {
+		return err
+	}
+	ends, err := s.ends(ctx, client, hub.PartitionIDs)
+	if err != nil {
+		return err
+	}
+	if err := s.place(ctx, hub, ends); err != nil {
+		return err
+	}
+	return s.read(ctx, client, hub.PartitionIDs, ends)
+}
+
+type closer interface {
+	Close(ctx context.Context) error
+}
+
+// closing bounds the farewell: a peer that is gone does not answer it.
+func closing(c closer) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}
+
+const managementTimeout = 30 * time.Second
+
+func hubProperties(ctx context.Context, client *azeventhubs.ConsumerClient) (azeventhubs.EventHubProperties, error) {
+	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+	defer cancel()
+	hub, err := client.GetEventHubProperties(ctx, nil)
+	if err != nil {
+		return hub, &failure{managementPhase(err), fmt.Errorf("reading the event hub's properties: %w", err)}
+	}
+	return hub, nil
+}
+
+// ends are the partitions' properties: where each begins and ends now.
+func (s *Stream) ends(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
+	ends := make(map[string]azeventhubs.PartitionProperties, len(ids))
+	for _, id := range ids {
+		ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+		properties, err := client.GetPartitionProperties(ctx, id, nil)
+		cancel()
+		if err != nil {
+			return nil, &failure{managementPhase(err), fmt.Errorf("reading the properties of partition %s: %w", id, err)}
+		}
+		ends[id] = properties
+	}
+	return ends, nil
+}
+
+func (s *Stream) read(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
+	s.phases.each(ids, Connecting)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, id := range ids {
+		g.Go(func() error { return (&partition{Stream: s, client: client, id: id, end: ends[id]}).run(ctx) })
+	}
+	g.Go(func() error { return s.saveRegularly(ctx) })
+	g.Go(func() error { return s.watchLag(ctx, client, ids) })
+	return g.Wait()
+}
+
+// watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
+// are compared: clocks may differ.
+func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string) error {
+	earlier := map[string]azeventhubs.PartitionProperties{}
+	for pause(ctx, s.Timing.Lag) {
+		for id, end := range earlier {
+			at, _ := s.places.get(id)
+			s.phases.lag(id, at.SequenceNumber < end.LastEnqueuedSequenceNumber)
+		}
+		now, err := s.ends(ctx, client, ids)
+		if err != nil {
+			return err
+		}
+		earlier = now
+	}
+	return ctx.Err()
+}
+
+// places are the marks of what was handed to the sink.
+type places struct {
+	mu    sync.Mutex
+	marks map[string]Mark
+}
+
+func (p *places) get(id string) (Mark, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m, ok := p.marks[id]
+	return m, ok
+}
+
+func (p *places) set(id string, m Mark) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.marks == nil {
+		p.marks = map[string]Mark{}
+	}
+	p.marks[id] = m
+}
+
+func (p *places) all() map[string]Mark {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.marks)
+}

@@ -1,0 +1,445 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+const hubName, group = "iothub-ehub-factory", "pnp-operator"
+
+var timing = watch.Timing{Settle: 50 * time.Millisecond, Save: 20 * time.Millisecond, Lag: 100 * time.Millisecond, Retry: 200 * time.Millisecond}
+
+// store keeps a checkpoint in memory.
+type store struct {
+	mu    sync.Mutex
+	c     *watch.Checkpoint
+	saves int
+	err   error
+}
+
+func (s *store) Load(context.Context) (*watch.Checkpoint, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.c, s.err
+}
+
+func (s *store) Save(_ context.Context, c *watch.Checkpoint) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.c, s.saves = c, s.saves+1
+	}
+	return s.err
+}
+
+func (s *store) set(edit func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	edit()
+}
+
+func (s *store) mark(partition string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c == nil {
+		return -2
+	}
+	return s.c.Partitions[partition].SequenceNumber
+}
+
+// sink records what it is handed. Nothing is outstanding unless a test says so.
+type sink struct {
+	mu      sync.Mutex
+	bodies  []string
+	poison  int
+	resyncs int
+	resumed watch.Checkpoint
+	missing watch.Outstanding
+	states  []watch.State
+	block   chan struct{}
+}
+
+func (s *sink) Handle(_ context.Context, e watch.Event) {
+	if s.block != nil {
+		<-s.block
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bodies = append(s.bodies, string(e.Telemetry.Body))
+}
+
+func (s *sink) Poison(context.Context, error)                { s.set(func() { s.poison++ }) }
+func (s *sink) Resume(_ context.Context, c watch.Checkpoint) { s.set(func() { s.resumed = c }) }
+func (s *sink) Resync(context.Context)                       { s.set(func() { s.resyncs++ }) }
+func (s *sink) report(state watch.State)                     { s.set(func() { s.states = append(s.states, state) }) }
+func (s *sink) set(edit func())                              { s.mu.Lock(); defer s.mu.Unlock(); edit() }
+func (s *sink) Outstanding(time.Time) (o watch.Outstanding) {
+	s.set(func() { o = s.missing })
+	return o
+}
+func (s *sink) handled() (n int) { s.set(func() { n = len(s.bodies) }); return n }
+func (s *sink) phase() (p watch.Phase) {
+	s.set(func() {
+		if len(s.states) > 0 {
+			p = s.states[len(s.states)-1].Phase
+		}
+	})
+	return p
+}
+
+// site is an event hub with two partitions.
+type site struct {
+	log      *eventhub.Log
+	server   *amqp.Server
+	policies *auth.Policies
+	address  string
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{
+		log:      eventhub.New(eventhub.Options{Name: hubName, Partitions: 2, Groups: []string{group}}),
+		policies: auth.NewPolicies(func() string { return "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ=" }),
+	}
+	s.server = amqp.New(amqp.Options{Log: s.log, Policies: s.policies})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = l.Addr().String()
+	go func() { _ = s.server.Serve(l) }() // until the server is closed
+	t.Cleanup(func() {
+		if err := s.server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// send appends telemetry, which carries its number.
+func (s *site) send(partition, from, to int) {
+	for i := from; i < to; i++ {
+		s.log.Append(partition, eventhub.Message{
+			Annotations: map[string]any{"iothub-connection-device-id": "d", "iothub-message-source": "Telemetry"}, Body: fmt.Appendf(nil, "%d/%d", partition, i),
+		})
+	}
+}
+
+// stream is a Stream that runs.
+type stream struct {
+	*watch.Stream
+
+	sink *sink
+	stop func()
+}
+
+func (s *site) stream(t *testing.T, st *store, edits ...func(*watch.Stream)) *stream {
+	t.Helper()
+	p, _ := s.policies.Get("service")
+	config, err := watch.ParseConnectionString(fmt.Sprintf("Endpoint=sb://%s;SharedAccessKeyName=%s;SharedAccessKey=%s;EntityPath=%s;UseDevelopmentEmulator=true", s.address, p.Name, p.Key, hubName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ConsumerGroup, config.Instance = group, "test"
+	k := &sink{}
+	w := &stream{Stream: &watch.Stream{Config: config, Store: st, Sink: k, Report: k.report, Log: testr.New(t), Timing: timing}, sink: k}
+	for _, edit := range edits {
+		edit(w.Stream)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }()
+	w.stop = func() { cancel(); <-done }
+	t.Cleanup(w.stop)
+	return w
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatal("waited 20 s for " + what)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func (w *stream) reaches(t *testing.T, phase watch.Phase) {
+	t.Helper()
+	eventually(t, string(phase), func() bool { return w.sink.phase() == phase })
+}
+
+func TestAStreamGoesOnWhereItStopped(t *testing.T) {
+	s, st := newSite(t), &store{}
+	s.send(0, 0, 5) // before anybody reads: the devices are read instead
+	first := s.stream(t, st)
+	first.reaches(t, watch.Reading)
+	s.send(0, 5, 10)
+	s.send(1, 0, 3)
+	eventually(t, "eight events", func() bool { return first.sink.handled() == 8 })
+	first.stop()
+	s.send(0, 10, 12) // while nobody reads
+	second := s.stream(t, st)
+	eventually(t, "two events", func() bool { return second.sink.handled() == 2 })
+	if diff := cmp.Diff([]string{"0/10", "0/11"}, second.sink.bodies); diff != "" {
+		t.Errorf("events after the restart (-want +got):\n%s", diff)
+	}
+	if first.sink.resyncs != 1 || second.sink.resyncs != 0 {
+		t.Errorf("devices were read instead of events %d and %d times", first.sink.resyncs, second.sink.resyncs)
+	}
+}
+
+func TestTheCheckpointStaysBeforeWhatIsNotPersisted(t *testing.T) {
+	s, st := newSite(t), &store{}
+	w := s.stream(t, st)
+	w.reaches(t, watch.Reading)
+	w.sink.set(func() { w.sink.missing = watch.Outstanding{First: map[string]watch.Mark{"0": {SequenceNumber: 3}}} })
+	s.send(0, 0, 10)
+	s.send(1, 0, 4)
+	eventually(t, "the marks", func() bool { return st.mark("0") == 2 && st.mark("1") == 3 })
+	w.sink.set(func() { w.sink.missing = watch.Outstanding{} })
+	eventually(t, "the mark", func() bool { return st.mark("0") == 9 })
+	saves := func() (n int) { st.set(func() { n = st.saves }); return n }
+	before := saves()
+	s.send(1, 4, 5)
+	eventually(t, "one more", func() bool { return st.mark("1") == 4 })
+	if after := saves(); after > before+2 {
+		t.Errorf("%d writes for one event", after-before)
+	}
+}
+
+func TestWhatBreaksEndsInAPhaseAndHealsWithoutARestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		breakIt, mend func(*site)
+		want          watch.Phase
+	}{
+		"the event hub is deleted": {
+			func(s *site) { s.log.Delete(); s.server.Detach("amqp:not-found", "gone") }, func(s *site) { s.log.Recreate() }, watch.HubGone,
+		},
+		"the consumer group is deleted": {
+			func(s *site) { s.log.RemoveGroup(group); s.server.Cut() }, func(s *site) { s.log.AddGroup(group) }, watch.GroupGone,
+		},
+		"the policy is disabled": {
+			func(s *site) { _ = s.policies.Disable("service"); s.server.Cut() }, func(s *site) { _ = s.policies.Enable("service") }, watch.Unauthorized,
+		},
+		"the service is busy": {
+			func(s *site) { s.server.RefuseAttach(1000, "com.microsoft:server-busy", "busy"); s.server.Cut() },
+			func(s *site) { s.server.RefuseAttach(0, "", "") }, watch.Busy,
+		},
+		"the partitions lag": {
+			func(s *site) { s.server.Stall(""); s.send(0, 0, 3) }, func(s *site) { s.server.Release() }, watch.Lagging,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, st := newSite(t), &store{}
+			w := s.stream(t, st)
+			w.reaches(t, watch.Reading)
+			c.breakIt(s)
+			w.reaches(t, c.want)
+			c.mend(s)
+			w.reaches(t, watch.Reading)
+			before := w.sink.handled()
+			s.send(1, 0, 3)
+			eventually(t, "events", func() bool { return w.sink.handled() >= before+3 })
+		})
+	}
+}
+
+func TestNothingIsLostOrRepeatedWhileConnectionsBreak(t *testing.T) {
+	s, st := newSite(t), &store{}
+	w := s.stream(t, st)
+	w.reaches(t, watch.Reading)
+	breaks := []func(){
+		s.server.Cut, s.server.Truncate, func() { s.server.ForceClose("amqp:connection:forced", "maintenance") },
+		func() { s.server.Detach("com.microsoft:server-busy", "busy") }, func() { s.server.Detach("amqp:link:stolen", "by nobody") },
+	}
+	var want []string
+	for i := range 25 {
+		s.send(0, i*20, (i+1)*20)
+		for n := i * 20; n < (i+1)*20; n++ {
+			want = append(want, fmt.Sprintf("0/%d", n))
+		}
+		if i%5 == 4 {
+			eventually(t, "some events", func() bool { return w.sink.handled() > i*10 })
+			breaks[i/5]()
+		}
+	}
+	eventually(t, "500 events", func() bool { return w.sink.handled() >= len(want) })
+	if diff := cmp.Diff(want, w.sink.bodies); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestHolesInTheStreamHaveEveryDeviceRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		while func(*site, *store) // nobody reads
+		want  int
+	}{
+		"nothing happened":                    {func(*site, *store) {}, 0},
+		"events expired":                      {func(s *site, _ *store) { s.send(0, 10, 20); s.log.Partition("0").Expire(2) }, 1},
+		"the event hub was made anew":         {func(s *site, _ *store) { s.log.Recreate(); s.send(0, 0, 30) }, 1},
+		"the checkpoint is gone":              {func(_ *site, st *store) { st.c = nil }, 1},
+		"the checkpoint is of another group":  {func(_ *site, st *store) { st.c.Stream.ConsumerGroup = "other" }, 1},
+		"the checkpoint is ahead of the hub":  {func(_ *site, st *store) { st.c.Partitions["1"] = watch.Mark{SequenceNumber: 99} }, 1},
+		"a resync was under way at the crash": {func(_ *site, st *store) { st.c.Resync = true }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, st := newSite(t), &store{}
+			first := s.stream(t, st)
+			first.reaches(t, watch.Reading)
+			s.send(0, 0, 10)
+			eventually(t, "ten events", func() bool { return first.sink.handled() == 10 })
+			first.stop()
+			c.while(s, st)
+			second := s.stream(t, st)
+			second.reaches(t, watch.Reading)
+			if second.sink.resyncs != c.want {
+				t.Errorf("%d resyncs, want %d", second.sink.resyncs, c.want)
+			}
+			s.send(0, 100, 103)
+			eventually(t, "the newest event", func() bool {
+				var ok bool
+				second.sink.set(func() { ok = slices.Contains(second.sink.bodies, "0/102") })
+				return ok
+			})
+		})
+	}
+}
+
+func TestABacklogThatIsTooOldIsJumpedOver(t *testing.T) {
+	s, st := newSite(t), &store{}
+	first := s.stream(t, st)
+	first.reaches(t, watch.Reading)
+	first.stop()
+	s.send(0, 0, 1)
+	time.Sleep(120 * time.Millisecond) // the age of the backlog is the input of this test
+	s.send(0, 1, 2)
+	second := s.stream(t, st, func(w *watch.Stream) { w.Timing.MaxCatchUp = 100 * time.Millisecond })
+	eventually(t, "a resync", func() bool { var n int; second.sink.set(func() { n = second.sink.resyncs }); return n == 1 })
+	s.send(0, 2, 3)
+	eventually(t, "the event after it", func() bool { return second.sink.handled() == 1 })
+	if got := second.sink.bodies[0]; got != "0/2" {
+		t.Errorf("the first event is %s", got)
+	}
+}
+
+func TestTheNewerReaderWinsAndTheOlderOneComesBackWhenItLeaves(t *testing.T) {
+	s := newSite(t)
+	older := s.stream(t, &store{})
+	older.reaches(t, watch.Reading)
+	newer := s.stream(t, &store{c: &watch.Checkpoint{OwnerLevel: time.Now().Unix() + 1000}})
+	newer.reaches(t, watch.Reading)
+	older.reaches(t, watch.Taken)
+	s.send(0, 0, 3)
+	eventually(t, "three events", func() bool { return newer.sink.handled() == 3 })
+	newer.stop()
+	older.reaches(t, watch.Reading)
+	eventually(t, "three events", func() bool { return older.sink.handled() == 3 })
+}
+
+func TestAStoreThatFailsIsAPhaseAndHeals(t *testing.T) {
+	s, st := newSite(t), &store{}
+	w := s.stream(t, st)
+	w.reaches(t, watch.Reading)
+	st.set(func() { st.err = errors.New("no") })
+	s.send(0, 0, 1)
+	w.reaches(t, watch.StoreFailed)
+	st.set(func() { st.err = nil })
+	w.reaches(t, watch.Reading)
+}
+
+// taken is a store that another leader wrote since.
+type taken struct{ *store }
+
+func (s taken) Load(context.Context) (*watch.Checkpoint, error) {
+	return &watch.Checkpoint{OwnerLevel: time.Now().Unix() + 1000}, nil
+}
+
+func (s taken) Save(context.Context, *watch.Checkpoint) error { return errors.New("conflict") }
+
+// handover is a store that another leader takes over.
+type handover struct {
+	*store
+
+	to taken
+	on bool
+}
+
+func (s *handover) Load(ctx context.Context) (*watch.Checkpoint, error) {
+	if s.isTaken() {
+		return s.to.Load(ctx)
+	}
+	return s.store.Load(ctx)
+}
+
+func (s *handover) Save(ctx context.Context, c *watch.Checkpoint) error {
+	if s.isTaken() {
+		return s.to.Save(ctx, c)
+	}
+	return s.store.Save(ctx, c)
+}
+
+func (s *handover) isTaken() (on bool) { s.set(func() { on = s.on }); return on }
+
+func TestACheckpointOfANewerLeaderIsLeftAlone(t *testing.T) {
+	s, st := newSite(t), &handover{store: &store{}}
+	w := s.stream(t, st.store, func(w *watch.Stream) { w.Store = st })
+	w.reaches(t, watch.Reading)
+	st.set(func() { st.on = true })
+	s.send(0, 0, 1)
+	w.reaches(t, watch.Taken)
+}
+
+func TestAPoisonousEventIsCountedAndPassed(t *testing.T) {
+	s, st := newSite(t), &store{}
+	w := s.stream(t, st)
+	w.reaches(t, watch.Reading)
+	s.log.Append(0, eventhub.Message{
+		Annotations: map[string]any{"iothub-connection-device-id": "d", "iothub-message-source": "twinChangeEvents"},
+		Application: map[string]any{"iothub-message-schema": "twinChangeNotification", "opType": "updateTwin"}, Body: []byte(`{"version":`),
+	})
+	s.send(0, 1, 2)
+	eventually(t, "the event behind it", func() bool { return w.sink.handled() == 1 })
+	if w.sink.poison != 1 {
+		t.Errorf("%d poisonous events", w.sink.poison)
+	}
+	eventually(t, "the mark behind it", func() bool { return st.mark("0") == 1 })
+}
+
+func TestASlowSinkHoldsTheHubBack(t *testing.T) {
+	s, st := newSite(t), &store{}
+	w := s.stream(t, st, func(w *watch.Stream) { w.Sink.(*sink).block = make(chan struct{}) })
+	w.reaches(t, watch.Reading)
+	s.send(0, 0, 2000)
+	next := func() (n int64) {
+		for _, r := range s.server.Receivers() {
+			if r.Partition == "0" {
+				n = r.Next
+			}
+		}
+		return n
+	}
+	eventually(t, "the client's own room to be filled", func() bool { return next() >= 128 })
+	eventually(t, "the stream to lag", func() bool { return w.sink.phase() == watch.Lagging })
+	if got := next(); got > 2*128 {
+		t.Errorf("%d events were sent to a reader that handled none", got)
+	}
+	close(w.sink.block)
+	eventually(t, "all events", func() bool { return w.sink.handled() == 2000 })
+}
