@@ -31,6 +31,8 @@ type options struct {
 	leaderElect                  bool
 	leaderElectionNamespace      string
 	allowedHubSuffixes           string
+	allowedEventHubSuffixes      string
+	namespace                    string
 	concurrency                  int
 	qps                          float64
 	showVersion                  bool
@@ -45,12 +47,24 @@ func parseFlags() options {
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "The namespace of the lease, that of the pod if empty.")
 	flag.StringVar(&o.allowedHubSuffixes, "allowed-hub-suffixes", ".azure-devices.net,.azure-devices.us,.azure-devices.cn",
 		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one.")
+	flag.StringVar(&o.allowedEventHubSuffixes, "allowed-event-hub-suffixes", ".servicebus.windows.net,.servicebus.usgovcloudapi.net,.servicebus.chinacloudapi.cn",
+		"Event hubs that may be sent a token, in the same form.")
+	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
 	o.zap.BindFlags(flag.CommandLine)
 	flag.Parse()
 	return o
+}
+
+// ownNamespace is the pod's, or the usual one outside a cluster.
+func ownNamespace() string {
+	raw, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return "pnp-system"
+	}
+	return strings.TrimSpace(string(raw))
 }
 
 func main() {
@@ -73,8 +87,10 @@ func run(o options) error {
 	}
 	ctx := ctrl.SetupSignalHandler()
 	err = controllers.Setup(ctx, mgr, controllers.Options{
-		AllowedHubSuffixes: splitList(o.allowedHubSuffixes),
-		Concurrency:        o.concurrency,
+		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
+		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
+		Namespace:               o.namespace,
+		Concurrency:             o.concurrency,
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)

@@ -12,7 +12,7 @@ import (
 const (
 	indexHub    = "spec.hubRef.name"
 	indexDevice = "deviceID"
-	indexSecret = "spec.authentication.connectionStringSecretRef.name"
+	indexSecret = "secrets"
 )
 
 // Index registers the look-ups that the controllers make in the cache.
@@ -29,10 +29,15 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{o.(*v1alpha1.PnPDevice).DeviceID()}
 		}},
 		{&v1alpha1.IoTHub{}, indexSecret, func(o client.Object) []string {
-			if ref := o.(*v1alpha1.IoTHub).Spec.Authentication.ConnectionStringSecretRef; ref != nil {
-				return []string{ref.Name}
+			spec := o.(*v1alpha1.IoTHub).Spec
+			var names []string
+			if ref := spec.Authentication.ConnectionStringSecretRef; ref != nil {
+				names = append(names, ref.Name)
 			}
-			return nil
+			if e := spec.Events; e != nil && e.ConnectionStringSecretRef != nil {
+				names = append(names, e.ConnectionStringSecretRef.Name)
+			}
+			return names
 		}},
 	} {
 		if err := indexer.IndexField(ctx, index.object, index.field, index.extract); err != nil {

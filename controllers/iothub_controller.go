@@ -23,10 +23,14 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // heartbeat is how often an IoTHub counts its devices. No hub call is made for it.
 const heartbeat = time.Minute
+
+// cacheLag is how long the cache may take to show the operator's own last write of an IoTHub.
+const cacheLag = 100 * time.Millisecond
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs/status,verbs=patch
@@ -42,6 +46,14 @@ type IoTHubReconciler struct {
 	Hubs     *hubs.Registry
 	Wakes    *Wakes
 	Brake    *Brake
+	// Checkpoints keeps the places in event streams.
+	Checkpoints *checkpoints
+	// StreamTiming of event streams; zero fields have defaults.
+	StreamTiming watch.Timing
+	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
+	EchoWithin time.Duration
+	// AllowedEventHubSuffixes are the hosts of event hubs that may be sent a token.
+	AllowedEventHubSuffixes []string
 	// AllowedHostSuffixes are the hosts that may be sent a token.
 	AllowedHostSuffixes []string
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
@@ -78,25 +90,38 @@ func (r *IoTHubReconciler) usersOfSecret(ctx context.Context, secret client.Obje
 }
 
 // Reconcile builds the session that the spec and the Secret describe and proves that the hub accepts it. The order is
-// fixed: get, connect, count, removals, status.
+// fixed: get, events, connect, count, removals, status.
 func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	hub := &v1alpha1.IoTHub{}
 	if err := r.Get(ctx, req.NamespacedName, hub); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.Hubs.Drop(req.NamespacedName)
-			r.Brake.Forget(req.NamespacedName)
+			return ctrl.Result{}, r.forget(ctx, req.NamespacedName)
 		}
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+		return ctrl.Result{}, err
 	}
 	before := hub.DeepCopy()
-	connected := r.connect(ctx, hub)
+	e, err := r.eventsOf(ctx, hub)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	connected := r.connect(ctx, hub, e)
 	if err := r.count(ctx, hub); err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := r.brake(ctx, hub); err != nil {
 		return ctrl.Result{}, err
 	}
+	r.describeEvents(hub, e)
 	return r.finish(ctx, before, hub, connected)
+}
+
+// forget ends everything that was for an IoTHub that is gone.
+func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) error {
+	r.Hubs.Drop(hub)
+	r.Hubs.ReleaseStream(hub)
+	r.Brake.Forget(hub)
+	dropStream(hub)
+	return r.Checkpoints.sweep(ctx)
 }
 
 // finish turns the outcome of connect into conditions, one status patch at most, and the next wake-up.
@@ -113,7 +138,9 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		setVerdict(hub, h.verdict)
 	}
 	hub.Status.ObservedGeneration = hub.Generation
-	if err := r.persist(ctx, before, hub); err != nil {
+	if err := r.persist(ctx, before, hub); apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
+	} else if err != nil {
 		return ctrl.Result{}, err
 	}
 	if transient {

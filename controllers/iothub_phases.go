@@ -18,11 +18,12 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
-func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub) error {
-	options, fingerprint, err := r.options(ctx, hub)
+func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream) error {
+	options, fingerprint, err := r.options(ctx, hub, e)
 	if err != nil {
 		if isHalt(err) { // a session outlives an API server that fails for now
 			r.drop(hub)
@@ -46,19 +47,29 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub) er
 		r.drop(hub)
 		return err
 	}
-	r.install(ctx, hub, hubs.NewSession(c, hub.Spec.HostName, fingerprint))
+	r.install(ctx, hub, hubs.NewSession(c, hub.Spec.HostName, fingerprint), e)
 	return nil
 }
 
-func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session) {
+// install starts what runs beside the reconcilers for as long as the session lives: the sweep and the event stream.
+func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session, e eventStream) {
 	key := client.ObjectKeyFromObject(hub)
+	s.EchoWithin(r.EchoWithin)
+	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName}
+	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
-		Session:   s,
-		Watchlist: &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName},
-		Interval:  time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second,
-		Log:       log.FromContext(ctx).WithName("sweep"),
+		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
 	}
-	r.Hubs.Put(r.lifetime, key, s, sweep.Run)
+	r.Hubs.Put(r.lifetime, key, s, func(ctx context.Context) {
+		if e.wanted != nil && e.problem == nil {
+			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Log: logger.WithName("events"), Timing: r.StreamTiming}
+			feed := &hubs.Feed{
+				Session: s, Listeners: list, Meter: newMeter(key), Log: logger.WithName("events"), Changed: func() { r.Wakes.hub(r.lifetime, key) },
+			}
+			go s.Watch(ctx, stream, feed)
+		}
+		sweep.Run(ctx)
+	})
 	r.Wakes.membersOf(ctx, key)
 }
 
@@ -81,7 +92,7 @@ func unauthorized() error {
 }
 
 // options reads everything that the session depends on. The fingerprint changes with any of it.
-func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub) (iothub.Options, string, error) {
+func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream) (iothub.Options, string, error) {
 	spec := hub.Spec
 	if err := iothub.CheckHost(spec.HostName, spec.Endpoint, r.AllowedHostSuffixes); err != nil {
 		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
@@ -89,34 +100,33 @@ func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub) (i
 	if spec.CABundle != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(spec.CABundle)) {
 		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidEndpoint, "spec.caBundle holds no PEM certificate", 0)
 	}
-	secret, err := r.connectionString(ctx, hub)
+	ref := spec.Authentication.ConnectionStringSecretRef
+	secret, err := r.secretValue(ctx, hub, ref)
 	if err != nil {
 		return iothub.Options{}, "", err
 	}
 	parsed, err := iothub.ParseConnectionString(secret)
 	if err != nil {
-		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidConnectionString, secretName(hub)+": "+err.Error(), 0)
+		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
 	}
 	if !strings.EqualFold(parsed.HostName, spec.HostName) {
 		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNameMismatch, fmt.Sprintf(
-			"%s is for host %q; spec.hostName is %q", secretName(hub), parsed.HostName, spec.HostName), 0)
+			"%s is for host %q; spec.hostName is %q", keyName(ref), parsed.HostName, spec.HostName), 0)
 	}
 	sum := sha256.Sum256([]byte(strings.Join([]string{
-		spec.HostName, spec.Endpoint, spec.CABundle, fmt.Sprint(spec.SweepIntervalSeconds), secret}, "\x00")))
+		spec.HostName, spec.Endpoint, spec.CABundle, fmt.Sprint(spec.SweepIntervalSeconds), secret, e.fingerprint()}, "\x00")))
 	return iothub.Options{
 		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
 		ConnectionString: parsed, AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Observe: observeRequest,
 	}, hex.EncodeToString(sum[:]), nil
 }
 
-func secretName(hub *v1alpha1.IoTHub) string {
-	ref := hub.Spec.Authentication.ConnectionStringSecretRef
+func keyName(ref *v1alpha1.SecretKeyReference) string {
 	return fmt.Sprintf("Secret %q key %q", ref.Name, ref.Key)
 }
 
-// connectionString reads the Secret. Its watch wakes the hub, so a missing one is waited for without polling.
-func (r *IoTHubReconciler) connectionString(ctx context.Context, hub *v1alpha1.IoTHub) (string, error) {
-	ref := hub.Spec.Authentication.ConnectionStringSecretRef
+// secretValue reads one key of a Secret. Its watch wakes the hub, so a missing one is waited for without polling.
+func (r *IoTHubReconciler) secretValue(ctx context.Context, hub *v1alpha1.IoTHub, ref *v1alpha1.SecretKeyReference) (string, error) {
 	var secret corev1.Secret
 	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: hub.Namespace, Name: ref.Name}, &secret)
 	if apierrors.IsNotFound(err) {

@@ -2,10 +2,17 @@ package controllers
 
 import (
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 var (
@@ -22,10 +29,80 @@ var (
 	statusPatches = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_status_patches_total", Help: "Status patches by kind.",
 	}, []string{"kind"})
+	streamEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pnp_stream_events_total", Help: "Events read from event streams by what they are; Poison cannot be decoded.",
+	}, []string{"namespace", "hub", "kind"})
+	telemetryMessages = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pnp_telemetry_messages_total", Help: "Telemetry messages by hub and component; components beyond the first hundred of a hub count as other.",
+	}, []string{"namespace", "hub", "component"})
+	deviceTelemetry = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "pnp_device_telemetry", Help: "Last value of the telemetry that spec.telemetry of a PnPDevice names.",
+	}, []string{"namespace", "name", "component", "field"})
 )
 
+// meter counts what the event stream of one IoTHub brings.
+type meter struct {
+	hub        types.NamespacedName
+	components *sync.Map // those that have a series of their own
+}
+
+const maxComponents = 100
+
+func newMeter(hub types.NamespacedName) meter { return meter{hub: hub, components: &sync.Map{}} }
+
+// Event counts an event.
+func (m meter) Event(kind watch.Kind) {
+	streamEvents.WithLabelValues(m.hub.Namespace, m.hub.Name, string(kind)).Inc()
+}
+
+// Poison counts an event that cannot be decoded.
+func (m meter) Poison() { m.Event("Poison") }
+
+// Telemetry counts a message. Devices choose the names of components: they must not fill the memory.
+func (m meter) Telemetry(component string) {
+	if _, known := m.components.Load(component); !known {
+		n := 0
+		m.components.Range(func(any, any) bool { n++; return n < maxComponents })
+		if n >= maxComponents {
+			component = "other"
+		} else {
+			m.components.Store(component, nil)
+		}
+	}
+	telemetryMessages.WithLabelValues(m.hub.Namespace, m.hub.Name, strings.ToValidUTF8(component, "�")).Inc()
+}
+
+// Measured shows a number that an object asked for.
+func (m meter) Measured(x hubs.Measurement) {
+	deviceTelemetry.WithLabelValues(x.Object.Namespace, x.Object.Name, x.Component, x.Field).Set(x.Value)
+}
+
+// dropTelemetry removes the series of an object.
+func dropTelemetry(object types.NamespacedName) {
+	deviceTelemetry.DeletePartialMatch(prometheus.Labels{"namespace": object.Namespace, "name": object.Name})
+}
+
+// dropStream removes the series of an IoTHub.
+func dropStream(hub types.NamespacedName) {
+	labels := prometheus.Labels{"namespace": hub.Namespace, "hub": hub.Name}
+	streamEvents.DeletePartialMatch(labels)
+	telemetryMessages.DeletePartialMatch(labels)
+}
+
+// interestOf is the telemetry that an object wants to see.
+func interestOf(device *v1alpha1.PnPDevice) hubs.Interest {
+	if len(device.Spec.Telemetry) == 0 {
+		return hubs.Interest{}
+	}
+	i := hubs.Interest{Object: types.NamespacedName{Namespace: device.Namespace, Name: device.Name}, Fields: map[string][]string{}}
+	for _, t := range device.Spec.Telemetry {
+		i.Fields[t.Component] = t.Fields
+	}
+	return i
+}
+
 func init() {
-	metrics.Registry.MustRegister(hubRequests, driftCorrected, devicesNotCleared, statusPatches)
+	metrics.Registry.MustRegister(hubRequests, driftCorrected, devicesNotCleared, statusPatches, streamEvents, telemetryMessages, deviceTelemetry)
 }
 
 func observeRequest(op string, statusCode int, _ string, d time.Duration) {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -120,8 +122,9 @@ func (e entries) isKnown(leaf twin.Leaf) bool {
 func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 	ref := status.Twin
 	t := &twin.Twin{
-		DeviceID: ref.DeviceID, ModelID: status.ModelID, ETag: ref.Etag, DeviceETag: ref.DeviceEtag,
-		Version: ref.Version, DesiredVersion: ref.DesiredVersion, ConnectionState: status.ConnectionState,
+		Partial: true, DeviceID: ref.DeviceID, ModelID: status.ModelID, ETag: ref.Etag, DeviceETag: ref.DeviceEtag,
+		Version: ref.Version, DesiredVersion: ref.DesiredVersion,
+		ConnectionState: status.ConnectionState, ConnectionStateSince: timeOf(status.ConnectionStateSince),
 		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
 	}
 	for _, c := range status.Components {
@@ -133,6 +136,13 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 		t.Properties[leaf] = twin.Property{Desired: believedDesired(p), Reported: believedReported(p)}
 	}
 	return t
+}
+
+func timeOf(t *metav1.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
 }
 
 func believedDesired(p v1alpha1.PropertyStatus) *twin.Desired {

@@ -52,7 +52,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(hubMatters())).
-		WatchesRawSource(source.Channel(r.Wakes.devices, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
 		WatchesRawSource(source.Channel(r.Wakes.members, handler.EnqueueRequestsFromMapFunc(r.members))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
 		Complete(r)
@@ -105,6 +105,9 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 // finish decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt
 // is transient: it backs off, and status speaks of it once it has lasted for the grace time.
 func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
+	if s.memory != nil {
+		defer s.memory.EndPass()
+	}
 	if errors.Is(outcome, context.Canceled) && ctx.Err() != nil {
 		return ctrl.Result{}, outcome
 	}
@@ -113,6 +116,9 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
 	}
 	next := summarise(s, h)
+	if quiet := s.quietFor(before); quiet > 0 {
+		return ctrl.Result{RequeueAfter: sooner(next, quiet)}, nil
+	}
 	if err := r.persist(ctx, before, s); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -163,9 +169,10 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 		}
 		r.latest.put(changed)
 		announce(r.Recorder, before, s.device)
+		s.quieten(before)
 	}
 	if s.memory != nil && s.twin != nil && !s.claiming {
-		s.memory.Persisted()
+		s.memory.Persisted(s.twin)
 	}
 	return nil
 }

@@ -43,6 +43,12 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		if s.hub.Spec.Suspend {
 			return stalled(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended: %s", s.hub.Name, listed("not written: ", leavesOf(changes))), 0)
 		}
+		if s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() {
+			if err := r.lookAtModel(ctx, s); err != nil {
+				return err
+			}
+			continue
+		}
 		allowed, braked, err := r.braked(ctx, s, changes)
 		if err != nil {
 			return err
@@ -58,6 +64,14 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		return nil
 	}
 	return errContended
+}
+
+// lookAtModel reads the twin once more before a write: the device may have come back as one of another model.
+func (r *PnPDeviceReconciler) lookAtModel(ctx context.Context, s *scope) error {
+	if err := r.read(ctx, s); err != nil {
+		return err
+	}
+	return r.checkModel(ctx, s)
 }
 
 // contested takes out the leaves that another writer fights for, and remembers them.
@@ -173,7 +187,11 @@ func removalsOf(changes []twin.Change) []twin.Change {
 // write sends one patch. A stale etag, or a patch that no longer fits, is answered by a read; the caller diffs again.
 func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
 	token := s.memory.BeginRead()
-	t, err := r.patch(ctx, s, changes)
+	failed := s.session.Writing(s.device.DeviceID(), s.now)
+	t, whole, err := r.patch(ctx, s, changes)
+	if err != nil {
+		failed()
+	}
 	if conflict, ok := errors.AsType[*twin.KindConflictError](err); ok {
 		if removals := removalsOf(changes); 0 < len(removals) && len(removals) < len(changes) {
 			return r.write(ctx, s, removals) // what is ours may be what is in the way
@@ -185,7 +203,11 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		r.accepted(ctx, s, changes)
 		return r.read(ctx, s)
 	case err == nil:
-		s.memory.Observe(t, token)
+		if whole {
+			s.memory.Observe(t, token)
+		} else {
+			s.memory.Accepted(t)
+		}
 		s.adopt(t)
 		r.accepted(ctx, s, changes)
 		return nil
@@ -200,29 +222,28 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 	return r.refused(ctx, s, err)
 }
 
-// patch sends the changes in the object's dialect and returns the twin that the hub holds now. A digital-twin patch has no
-// answer but an etag: one step further means that nothing but our change happened; otherwise the twin is nil, to be read.
-func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twin.Change) (*twin.Twin, error) {
+// patch sends the changes in the object's dialect and returns the twin that the hub holds now, whole if the hub sent it. A
+// digital-twin patch has no answer but an etag: one step further means that nothing but our change happened; otherwise the
+// twin is nil, to be read.
+func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twin.Change) (t *twin.Twin, whole bool, err error) {
 	id := s.device.DeviceID()
 	if s.dialect() == twin.DeviceTwin {
 		body, err := twin.RenderDeviceTwin(changes, s.twin)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		return s.session.PatchTwin(ctx, id, body, s.twin.ETag)
+		t, err := s.session.PatchTwin(ctx, id, body, s.twin.ETag)
+		return t, true, err
 	}
 	body, err := twin.RenderDigitalTwin(changes, s.twin)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	etag, err := s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag)
-	if err != nil {
-		return nil, err
+	if err != nil || !follows(s.twin.ETag, etag) {
+		return nil, false, err
 	}
-	if !follows(s.twin.ETag, etag) {
-		return nil, nil
-	}
-	return s.twin.Apply(changes, etag, s.twin.DesiredVersion+1), nil
+	return s.twin.Apply(changes, etag, s.twin.DesiredVersion+1), false, nil
 }
 
 // unrenderable is the verdict on a name that is a component on one side and a property on the other.

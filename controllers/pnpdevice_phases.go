@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -89,27 +90,41 @@ func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 	if !isAdopted {
 		s.entries, s.claims = entries{}, twin.Claims{}
 	}
+	s.memory.BeginPass()
+	r.listen(s)
 	if s.device.Spec.Suspend {
 		return s.rest(isAdopted)
 	}
 	if s.mustAsk(isAdopted) {
 		return r.read(ctx, s)
 	}
-	if t := s.memory.Unpersisted(); t != nil {
+	t := s.memory.Unpersisted()
+	switch {
+	case t != nil && (!t.Partial || s.statusSuffices()):
 		s.adopt(t)
-		return nil
-	}
-	if !isAdopted || !s.statusSuffices() {
+	case !isAdopted || !s.statusSuffices():
 		return r.read(ctx, s)
+	default:
+		s.twin = belief(&s.device.Status)
 	}
-	s.twin = belief(&s.device.Status)
 	return nil
+}
+
+// listen says which telemetry the object wants to see, and drops what it showed of telemetry that it no longer wants.
+func (r *PnPDeviceReconciler) listen(s *scope) {
+	wanted := interestOf(s.device)
+	if before := s.memory.Interested(wanted); !reflect.DeepEqual(before, wanted) {
+		dropTelemetry(before.Object)
+	}
 }
 
 // rest is the whole of a suspended pass: the hub is neither read nor written.
 func (s *scope) rest(isAdopted bool) error {
 	if isAdopted {
 		s.twin = belief(&s.device.Status)
+		if t := s.memory.Unpersisted(); t != nil { // an event told: that costs the hub nothing
+			s.adopt(t)
+		}
 		if s.statusSuffices() && len(twin.Diff(s.declared, s.claims, s.twin).Changes) == 0 {
 			return nil
 		}
@@ -119,7 +134,7 @@ func (s *scope) rest(isAdopted bool) error {
 
 // mustAsk reports whether the hub has to be read although something is known.
 func (s *scope) mustAsk(isAdopted bool) bool {
-	due := s.memory.FollowUpDue(s.now)
+	due := s.memory.FollowUpDue(s.now) && !s.session.EventsTrusted()
 	_, retry := s.conflictRetry()
 	return s.memory.Doubtful() || due || retry || isAdopted && (s.readRequested() || s.isMistrusted() || s.isOverdue())
 }

@@ -140,6 +140,7 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 		if session := r.Hubs.Get(hubKey(device)); session != nil {
 			session.Forget(device.DeviceID())
 		}
+		dropTelemetry(client.ObjectKeyFromObject(device))
 		return true
 	}}
 }

@@ -104,10 +104,17 @@ func sameProperties(a, b *v1alpha1.PnPDeviceStatus) bool {
 
 func (s *scope) describeConnection() {
 	st := &s.device.Status
+	if since := s.twin.ConnectionStateSince; !since.IsZero() && !since.Equal(timeOf(st.ConnectionStateSince)) {
+		at := metav1.NewTime(since)
+		st.ConnectionStateSince = &at
+	}
 	if st.ConnectionState == s.twin.ConnectionState {
 		return
 	}
 	st.ConnectionState = s.twin.ConnectionState
+	if s.twin.ConnectionStateSince.IsZero() {
+		st.ConnectionStateSince = nil // a read shows the state, not since when
+	}
 	seen := metav1.NewTime(s.now.Truncate(time.Second))
 	st.ConnectionStateSeenTime = &seen
 }
@@ -320,6 +327,11 @@ func (s *scope) followUp(previous entries) time.Duration {
 		}
 		waits = true
 		moved = moved || p.State == stateOf(twin.StateInProgress) && previous[leaf].State != p.State
+	}
+	s.memory.Awaits(waits)
+	if s.session.EventsTrusted() {
+		s.memory.Settled()
+		return 0
 	}
 	offline := s.device.Status.ConnectionState == disconnected || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied
 	switch {

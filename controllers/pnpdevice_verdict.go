@@ -47,13 +47,21 @@ func (s *scope) answerVerdict() verdict {
 	}
 	text := listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)
 	if s.device.Status.ConnectionState == disconnected {
-		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "Offline: waiting for " + text}
+		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "Offline" + s.sinceText() + ": waiting for " + text}
 	}
 	if left, ok := s.deadline(); ok && left <= 0 {
 		return verdict{stalled: true, reason: v1alpha1.ReasonAcknowledgementTimeout,
 			message: fmt.Sprintf("Waited more than %d s for %s", s.device.Spec.AcknowledgeWithinSeconds, text)}
 	}
 	return verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement, message: "Waiting for " + text}
+}
+
+// sinceText says since when the device is offline, if an event told.
+func (s *scope) sinceText() string {
+	if since := s.device.Status.ConnectionStateSince; since != nil {
+		return " since " + since.UTC().Format(time.RFC3339)
+	}
+	return ""
 }
 
 // plainHint tells users of devices that do not acknowledge how to live with them.

@@ -8,12 +8,21 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // Options of the controllers.
 type Options struct {
 	// AllowedHubSuffixes are the hosts that may be sent a token.
 	AllowedHubSuffixes []string
+	// AllowedEventHubSuffixes are the hosts of event hubs that may be sent a token.
+	AllowedEventHubSuffixes []string
+	// Namespace of the operator, where it keeps its checkpoints.
+	Namespace string
+	// StreamTiming of event streams; zero fields have defaults.
+	StreamTiming watch.Timing
+	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
+	EchoWithin time.Duration
 	// Concurrency is the number of PnPDevices worked on at a time.
 	Concurrency int
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
@@ -31,6 +40,8 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("pnp-operator"),
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,
+		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
+		Checkpoints: &checkpoints{Client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: o.Namespace},
 	}
 	if err := hub.SetupWithManager(ctx, mgr); err != nil {
 		return err

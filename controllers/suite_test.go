@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,10 +31,16 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // operatorUser is the identity that the controllers run as: the ServiceAccount of config/rbac, not an administrator.
 const operatorUser = "system:serviceaccount:pnp-system:pnp-operator"
+
+const operatorNamespace = "pnp-system"
+
+// streamTiming has tests wait for less.
+var streamTiming = watch.Timing{Settle: 300 * time.Millisecond, Save: 500 * time.Millisecond, Lag: time.Second, Retry: 2 * time.Second}
 
 // grace is short here: how long the hub may fail before status says so.
 const grace = time.Second
@@ -127,13 +134,24 @@ func freePort() (string, error) {
 func grantRole() {
 	raw, err := os.ReadFile(filepath.Join("..", "config", "rbac", "role.yaml"))
 	Expect(err).NotTo(HaveOccurred())
-	role := &rbacv1.ClusterRole{}
-	Expect(yaml.Unmarshal(raw, role)).To(Succeed())
+	documents := strings.Split(string(raw), "\n---\n")
+	Expect(documents).To(HaveLen(2), "a ClusterRole, and a Role in the operator's namespace")
+	subjects := []rbacv1.Subject{{Kind: "User", Name: operatorUser}}
+	role, local := &rbacv1.ClusterRole{}, &rbacv1.Role{}
+	Expect(yaml.Unmarshal([]byte(documents[0]), role)).To(Succeed())
+	Expect(yaml.Unmarshal([]byte(documents[1]), local)).To(Succeed())
+	Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}})).To(Succeed())
 	Expect(admin.Create(ctx, role)).To(Succeed())
+	Expect(admin.Create(ctx, local)).To(Succeed())
 	Expect(admin.Create(ctx, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{Kind: "User", Name: operatorUser}},
+		Subjects:   subjects,
+	})).To(Succeed())
+	Expect(admin.Create(ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: local.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: local.Name},
+		Subjects:   subjects,
 	})).To(Succeed())
 }
 
@@ -156,6 +174,7 @@ func startOperator() *operator {
 	lifetime, cancel := context.WithCancel(ctx)
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, HubTimeout: 2 * time.Second,
+		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 	})).To(Succeed())
 	o := &operator{cancel: cancel, done: make(chan error, 1)}
 	go func() { o.done <- mgr.Start(lifetime) }()

@@ -7,30 +7,61 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
 // Wakes carries what happened outside the API server to the controllers.
 type Wakes struct {
-	devices chan event.GenericEvent // one PnPDevice has news at its hub
-	hubs    chan event.GenericEvent // an IoTHub has news for its own reconciler
-	members chan event.GenericEvent // all PnPDevices of an IoTHub can go on
+	devices chan event.TypedGenericEvent[wake] // one PnPDevice has news at its hub
+	hubs    chan event.GenericEvent            // an IoTHub has news for its own reconciler
+	members chan event.GenericEvent            // all PnPDevices of an IoTHub can go on
 }
 
 // NewWakes returns empty channels.
 func NewWakes() *Wakes {
 	const buffer = 1024
 	return &Wakes{
-		devices: make(chan event.GenericEvent, buffer),
+		devices: make(chan event.TypedGenericEvent[wake], buffer),
 		hubs:    make(chan event.GenericEvent, buffer),
 		members: make(chan event.GenericEvent, buffer),
 	}
 }
 
-func (w *Wakes) device(ctx context.Context, key types.NamespacedName) {
-	send(ctx, w.devices, event.GenericEvent{Object: &v1alpha1.PnPDevice{ObjectMeta: named(key)}})
+// Priorities in the queue of PnPDevices: an edit by a user is 0, the first list after a start is -100.
+const (
+	priorityEvent = -10
+	prioritySweep = -50
+)
+
+// wake has one PnPDevice reconciled.
+type wake struct {
+	key      types.NamespacedName
+	priority int
+	after    time.Duration
+}
+
+func (w *Wakes) device(ctx context.Context, what wake) {
+	send(ctx, w.devices, event.TypedGenericEvent[wake]{Object: what})
+}
+
+// enqueueWakes puts wakes into a controller's queue.
+func enqueueWakes() handler.TypedEventHandler[wake, reconcile.Request] {
+	return handler.TypedFuncs[wake, reconcile.Request]{
+		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[wake], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			request := reconcile.Request{NamespacedName: e.Object.key}
+			if queue, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+				queue.AddWithOpts(priorityqueue.AddOpts{Priority: &e.Object.priority, After: e.Object.after}, request)
+				return
+			}
+			q.AddAfter(request, e.Object.after)
+		},
+	}
 }
 
 func (w *Wakes) hub(ctx context.Context, key types.NamespacedName) {
@@ -41,7 +72,7 @@ func (w *Wakes) membersOf(ctx context.Context, key types.NamespacedName) {
 	send(ctx, w.members, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: named(key)}})
 }
 
-func send(ctx context.Context, to chan<- event.GenericEvent, e event.GenericEvent) {
+func send[E any](ctx context.Context, to chan<- E, e E) {
 	select {
 	case to <- e:
 	case <-ctx.Done():

@@ -16,7 +16,7 @@ import (
 
 var semantic = equality.Semantic
 
-// watchlist is what the sweep of one IoTHub compares the hub with: the PnPDevices in the cache.
+// watchlist is what the sweep of one IoTHub compares the hub with, and who hears of its events: the PnPDevices in the cache.
 type watchlist struct {
 	reader   client.Reader
 	latest   *latest
@@ -25,7 +25,7 @@ type watchlist struct {
 	hostName string
 }
 
-// Declared lists the devices of the hub that are not suspended.
+// Declared lists the devices of the hub.
 func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 	devices, err := membersOf(ctx, w.reader, w.hub)
 	if err != nil {
@@ -34,12 +34,12 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 	var declared []hubs.Declared
 	for i := range devices {
 		d := &devices[i]
-		if d.Spec.Suspend || isTrue(d, v1alpha1.ConditionStalled) && readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
+		if isTrue(d, v1alpha1.ConditionStalled) && readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
 			continue
 		}
 		declared = append(declared, hubs.Declared{
 			DeviceID: d.DeviceID(), Adopted: adopted(d, w.hostName), ConnectionState: d.Status.ConnectionState,
-			Missing: readyOf(d).Reason == v1alpha1.ReasonDeviceNotFound,
+			Suspended: d.Spec.Suspend, Missing: readyOf(d).Reason == v1alpha1.ReasonDeviceNotFound,
 		})
 	}
 	return declared, nil
@@ -68,11 +68,38 @@ func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
 		before.ModelID != device.Status.ModelID || !sameProperties(before, &device.Status)
 }
 
-// Wake has the objects of the device reconciled.
+// Wake has the objects of the device reconciled when nothing else is to do.
 func (w *watchlist) Wake(ctx context.Context, deviceID string) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		w.wakes.device(ctx, client.ObjectKeyFromObject(&d))
+		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(&d), priority: prioritySweep})
 	}
+}
+
+// Tell has the objects of the device reconciled after a while.
+func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Duration) {
+	for _, d := range w.declaring(ctx, deviceID) {
+		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(&d), priority: priorityEvent, after: after})
+	}
+}
+
+// Believes returns what status knows of a device, to be computed if needed. An object that is being deleted, or that has
+// lost the device to another one, learns nothing.
+func (w *watchlist) Believes(ctx context.Context, deviceID string) (func() hubs.Belief, bool) {
+	for _, d := range w.declaring(ctx, deviceID) {
+		if !d.DeletionTimestamp.IsZero() || readyOf(&d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
+			continue
+		}
+		return func() hubs.Belief { return w.believed(&d) }, true
+	}
+	return nil, false
+}
+
+func (w *watchlist) believed(cached *v1alpha1.PnPDevice) hubs.Belief {
+	d := w.latest.newer(cached)
+	if !adopted(d, w.hostName) {
+		return hubs.Belief{}
+	}
+	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll}
 }
 
 func (w *watchlist) declaring(ctx context.Context, deviceID string) []v1alpha1.PnPDevice {

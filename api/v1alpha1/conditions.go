@@ -14,6 +14,34 @@ const (
 	ConditionAcknowledged = "Acknowledged"
 	// ConditionRemovalsHalted is true on an IoTHub if one sync would remove more properties than the brake allows.
 	ConditionRemovalsHalted = "RemovalsHalted"
+	// ConditionEventStreamReady is true on an IoTHub if the hub's events are read. It is absent without spec.events.
+	ConditionEventStreamReady = "EventStreamReady"
+)
+
+// Reasons of the condition EventStreamReady.
+const (
+	// ReasonStreaming surfaces when events are read.
+	ReasonStreaming = "Streaming"
+	// ReasonConnecting surfaces until the event stream is open.
+	ReasonConnecting = "Connecting"
+	// ReasonEventStreamLagging surfaces when events wait at the hub for longer than a minute.
+	ReasonEventStreamLagging = "Lagging"
+	// ReasonConsumerGroupTaken surfaces when another reader took, or keeps, partitions of the consumer group.
+	ReasonConsumerGroupTaken = "ConsumerGroupTaken"
+	// ReasonConsumerGroupNotFound surfaces when the consumer group does not exist.
+	ReasonConsumerGroupNotFound = "ConsumerGroupNotFound"
+	// ReasonConsumerGroupShared surfaces when another IoTHub of this cluster reads the same consumer group.
+	ReasonConsumerGroupShared = "ConsumerGroupShared"
+	// ReasonEndpointMoved surfaces when the event hub of the Secret does not exist: a failover gives the hub another one.
+	ReasonEndpointMoved = "EndpointMoved"
+	// ReasonEventStreamBusy surfaces when the event hub turns the operator away because of its load or limits.
+	ReasonEventStreamBusy = "EventHubBusy"
+	// ReasonEventStreamUnavailable surfaces when the event hub cannot be reached.
+	ReasonEventStreamUnavailable = "EventHubUnavailable"
+	// ReasonCheckpointFailed surfaces when the operator cannot read or write its checkpoint.
+	ReasonCheckpointFailed = "CheckpointFailed"
+	// ReasonNoTwinChangeEvents surfaces when the operator's own writes do not come back as events: no route sends them.
+	ReasonNoTwinChangeEvents = "NoTwinChangeEvents"
 )
 
 // Reasons of an IoTHub.
@@ -28,7 +56,8 @@ const (
 	ReasonInvalidConnectionString = "InvalidConnectionString"
 	// ReasonHostNameMismatch surfaces when the connection string is for another hub than spec.hostName.
 	ReasonHostNameMismatch = "HostNameMismatch"
-	// ReasonHostNotAllowed surfaces when the host is outside the operator's --allowed-hub-suffixes.
+	// ReasonHostNotAllowed surfaces when the host is outside the operator's --allowed-hub-suffixes, or that of the event hub
+	// outside --allowed-event-hub-suffixes.
 	ReasonHostNotAllowed = "HostNotAllowed"
 	// ReasonInvalidEndpoint surfaces when spec.endpoint or spec.caBundle cannot be used.
 	ReasonInvalidEndpoint = "InvalidEndpoint"

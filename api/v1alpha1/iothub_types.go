@@ -36,6 +36,70 @@ type HubAuthentication struct {
 	ConnectionStringSecretRef *SecretKeyReference `json:"connectionStringSecretRef,omitempty"`
 }
 
+// EventTransport is what AMQP travels over.
+// +kubebuilder:validation:Enum=AMQP;WebSocket
+type EventTransport string
+
+const (
+	// EventTransportAMQP is TLS on port 5671.
+	EventTransportAMQP EventTransport = "AMQP"
+	// EventTransportWebSocket is a WebSocket on port 443, for networks that let nothing else out.
+	EventTransportWebSocket EventTransport = "WebSocket"
+)
+
+// EventSource says where the hub's events are read: twin changes, lifecycle, connection state and telemetry, as routed.
+// +kubebuilder:validation:XValidation:rule="has(self.connectionStringSecretRef)",message="events needs exactly one source: set connectionStringSecretRef"
+// +kubebuilder:validation:XValidation:rule="self.consumerGroup.lowerAscii() != '$default' || self.defaultGroup == 'Take'",message="reading takes the consumer group away from all other readers: for $Default say so with defaultGroup: Take, or make a consumer group for the operator",fieldPath=".consumerGroup"
+type EventSource struct {
+	// connectionStringSecretRef names the Secret that holds the connection string of the Event Hub-compatible endpoint, or
+	// of the event hub that a route sends to, with EntityPath and the right to listen.
+	// +optional
+	ConnectionStringSecretRef *SecretKeyReference `json:"connectionStringSecretRef,omitempty"`
+
+	// consumerGroup that the operator reads alone: every other reader of it is shut out.
+	// +optional
+	// +default="pnp-operator"
+	// +kubebuilder:default=pnp-operator
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=50
+	// +kubebuilder:validation:Pattern=`^(\$[Dd]efault|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)$`
+	ConsumerGroup string `json:"consumerGroup,omitempty"`
+
+	// defaultGroup: Refuse keeps the operator out of the group $Default, which other readers may be using; Take lets it in.
+	// +optional
+	// +default="Refuse"
+	// +kubebuilder:default=Refuse
+	DefaultGroup DefaultGroupPolicy `json:"defaultGroup,omitempty"`
+
+	// transport: AMQP, or WebSocket where only port 443 is open.
+	// +optional
+	// +default="AMQP"
+	// +kubebuilder:default=AMQP
+	Transport EventTransport `json:"transport,omitempty"`
+
+	// endpoint (host:port) to dial instead of the connection string's host, for a private link or a simulator.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^[^/@?#\s:]+:[0-9]{1,5}$`
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// caBundle in PEM that the endpoint's certificate is checked against instead of the system's.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
+}
+
+// DefaultGroupPolicy says whether the consumer group $Default may be taken.
+// +kubebuilder:validation:Enum=Refuse;Take
+type DefaultGroupPolicy string
+
+const (
+	// DefaultGroupRefuse leaves $Default alone.
+	DefaultGroupRefuse DefaultGroupPolicy = "Refuse"
+	// DefaultGroupTake reads $Default, to the exclusion of all other readers.
+	DefaultGroupTake DefaultGroupPolicy = "Take"
+)
+
 // IoTHubSpec is the connection to one Azure IoT hub.
 type IoTHubSpec struct {
 	// hostName of the hub, for example factory.azure-devices.net. It cannot be changed: another hub is another object.
@@ -60,6 +124,10 @@ type IoTHubSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
+
+	// events says where the hub announces device changes. Without it only the sweep, and reads after writes, notice them.
+	// +optional
+	Events *EventSource `json:"events,omitempty"`
 
 	// twinAPI that writes go through, unless a PnPDevice overrides it. Unset means DigitalTwin.
 	// +optional
@@ -108,7 +176,7 @@ type IoTHubStatus struct {
 	// +kubebuilder:validation:MaxLength=1024
 	LastConfirmedRemovals string `json:"lastConfirmedRemovals,omitempty"`
 
-	// conditions: Ready, and Reconciling, Stalled or RemovalsHalted where they apply.
+	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled or RemovalsHalted where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -123,6 +191,7 @@ type IoTHubStatus struct {
 // +kubebuilder:printcolumn:name="Devices",type=integer,JSONPath=`.status.devices.total`
 // +kubebuilder:printcolumn:name="Devices Ready",type=integer,JSONPath=`.status.devices.ready`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Events",type=string,JSONPath=`.status.conditions[?(@.type=="EventStreamReady")].reason`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Offline",type=integer,JSONPath=`.status.devices.offline`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -81,6 +81,25 @@ type ComponentDeclaration struct {
 	Properties *apiextensionsv1.JSON `json:"properties,omitempty"`
 }
 
+// TelemetrySelection names numbers of a component's telemetry.
+type TelemetrySelection struct {
+	// component that sends them, empty for the default component.
+	// +optional
+	// +default=""
+	// +kubebuilder:default=""
+	// +kubebuilder:validation:MaxLength=512
+	Component string `json:"component,omitempty"`
+
+	// fields at the top level of the message whose last numeric value is shown.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	Fields []string `json:"fields"`
+}
+
 // PnPDeviceSpec declares what the digital twin of one device shall hold.
 type PnPDeviceSpec struct {
 	// hubRef names the IoTHub, in this namespace. Another hub means that the device is adopted there anew.
@@ -153,6 +172,13 @@ type PnPDeviceSpec struct {
 	// +default="Declared"
 	// +kubebuilder:default=Declared
 	Reported ReportedScope `json:"reported,omitempty"`
+
+	// telemetry whose last values the operator exposes as the metric pnp_device_telemetry. Nothing of it is put into status.
+	// +optional
+	// +listType=map
+	// +listMapKey=component
+	// +kubebuilder:validation:MaxItems=8
+	Telemetry []TelemetrySelection `json:"telemetry,omitempty"`
 }
 
 // TwinReference identifies the twin that the status is about.
@@ -280,6 +306,10 @@ type PnPDeviceStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ConnectionState string `json:"connectionState,omitempty"`
+
+	// connectionStateSince is when the device connected or disconnected, if an event of the hub told.
+	// +optional
+	ConnectionStateSince *metav1.Time `json:"connectionStateSince,omitempty"`
 
 	// connectionStateSeenTime is when the operator first saw this connectionState.
 	// +optional

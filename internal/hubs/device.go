@@ -7,24 +7,28 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// followUpDelays are the reads after a write while no event stream tells what the device answered.
-var followUpDelays = []time.Duration{2 * time.Second, 10 * time.Second, 60 * time.Second}
-
 // Device is what memory holds of one device beyond its PnPDevice's status: only what is newer, and what is due.
 // It is safe for concurrent use.
 type Device struct {
 	mu sync.Mutex
 
-	version    int64  // newest version seen, 0 if nothing was seen since the start
-	deviceETag string // identity that version belongs to
+	known      twin.Position // counters of the newest state known, zero if nothing was seen since the start
+	deviceETag string        // identity that they belong to
+	model      string        // announced when it was last seen
+	seen       int64         // newest version that a read, an event or a query showed since the start
 
 	doubts, settledDoubts int        // doubtful while doubts > settledDoubts
+	modelInDoubt          bool       // the model has to be looked at before the next write
 	unpersisted           *twin.Twin // seen at the hub, not in status yet
 
-	unsettledSince time.Time // zero: no follow-up reads wanted
-	followUps      int       // how many of followUpDelays are done
-
-	failingSince time.Time // zero: the last call succeeded
+	pass       *pass  // under way, nil if none
+	held       *Place // first event whose effect is not in status
+	connection string // sequence number of the last connection event
+	quietUntil time.Time
+	awaited    bool // the device owes an answer to a write
+	followUps  followUps
+	failing    time.Time // since when calls fail, zero: the last one succeeded
+	interest   Interest
 }
 
 // Doubt asks for a read before status is believed again.
@@ -38,7 +42,16 @@ func (d *Device) Doubt() {
 func (d *Device) Doubtful() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.doubts > d.settledDoubts
+	return d.doubtful()
+}
+
+func (d *Device) doubtful() bool { return d.doubts > d.settledDoubts }
+
+// ModelInDoubt reports whether the device may have another model than it was last seen with.
+func (d *Device) ModelInDoubt() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.modelInDoubt
 }
 
 // BeginRead returns the token that Observe takes: a doubt raised while the read is under way outlives it.
@@ -48,12 +61,25 @@ func (d *Device) BeginRead() int {
 	return d.doubts
 }
 
-// Observe keeps a twin that the hub returned, or that follows from an accepted write, until it is in status.
+// Observe keeps a twin that the hub returned until it is in status, with the events that arrived meanwhile folded in.
 func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.unpersisted, d.settledDoubts = t, token
-	d.version, d.deviceETag = t.Version, t.DeviceETag
+	d.settledDoubts, d.modelInDoubt = token, false
+	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
+	d.pass.restart(d.known)
+	d.unpersisted = d.replay(t)
+}
+
+// Accepted keeps a twin that follows from a write whose answer says no more than that it was accepted.
+func (d *Device) Accepted(t *twin.Twin) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pass != nil {
+		d.known = d.pass.began
+	}
+	d.known.DesiredVersion, d.known.DesiredUpdated = t.DesiredVersion, t.DesiredUpdated
+	d.unpersisted = d.replay(t)
 }
 
 // Unpersisted returns the newest twin that is not in status yet, or nil.
@@ -63,11 +89,16 @@ func (d *Device) Unpersisted() *twin.Twin {
 	return d.unpersisted
 }
 
-// Persisted says that status holds what was observed.
-func (d *Device) Persisted() {
+// Persisted says that status holds t. What arrived since the pass began is still outstanding.
+func (d *Device) Persisted(t *twin.Twin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.unpersisted = nil
+	if d.unpersisted == t {
+		d.unpersisted = nil
+	}
+	if !d.doubtful() {
+		d.release()
+	}
 }
 
 // Row is one device in the answer of a sweep query.
@@ -79,23 +110,25 @@ type Row struct {
 	ConnectionState string `json:"connectionState"`
 }
 
-// compare says whether the row shows something that memory has not seen. A device absent in memory is seeded from
-// the row. An older row of the same identity is the query index lagging behind.
+// compare says whether the row shows something that memory has not seen. A device absent in memory is seeded from the
+// row: for later rows only, since events up to the row may still be on their way.
 func (d *Device) compare(r Row) (changed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.version == 0 {
-		d.version, d.deviceETag = r.Version, r.DeviceETag
-		return false
+	if d.deviceETag == "" {
+		d.deviceETag = r.DeviceETag
 	}
-	return r.DeviceETag != d.deviceETag || r.Version > d.version
+	if d.seen == 0 {
+		d.seen = r.Version
+	}
+	return r.DeviceETag != d.deviceETag || r.Version > d.seen
 }
 
 // busy reports whether the reconciler has this device in hand: something is not in status yet, or follow-up reads are due.
 func (d *Device) busy() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, due := d.nextFollowUp(time.Time{})
+	_, due := d.followUps.next(time.Time{})
 	return d.unpersisted != nil || due
 }
 
@@ -103,67 +136,22 @@ func (d *Device) busy() bool {
 func (d *Device) older(r Row) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return r.DeviceETag == d.deviceETag && r.Version < d.version
-}
-
-// Unsettled wants follow-up reads. They are counted from the first call, or from this one if restart is set.
-func (d *Device) Unsettled(now time.Time, restart bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if restart || d.unsettledSince.IsZero() {
-		d.unsettledSince, d.followUps = now, 0
-	}
-}
-
-// Settled wants no more follow-up reads.
-func (d *Device) Settled() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.unsettledSince, d.followUps = time.Time{}, 0
-}
-
-// FollowUpDue reports whether a follow-up read is due, and counts it as done.
-func (d *Device) FollowUpDue(now time.Time) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	wait, ok := d.nextFollowUp(now)
-	if !ok || wait > 0 {
-		return false
-	}
-	for ok && wait <= 0 { // reads that were missed are not made up for
-		d.followUps++
-		wait, ok = d.nextFollowUp(now)
-	}
-	return true
-}
-
-// NextFollowUp returns how long until the next follow-up read, and whether there is one.
-func (d *Device) NextFollowUp(now time.Time) (time.Duration, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.nextFollowUp(now)
-}
-
-func (d *Device) nextFollowUp(now time.Time) (time.Duration, bool) {
-	if d.unsettledSince.IsZero() || d.followUps >= len(followUpDelays) {
-		return 0, false
-	}
-	return d.unsettledSince.Add(followUpDelays[d.followUps]).Sub(now), true
+	return r.DeviceETag == d.deviceETag && r.Version < d.seen
 }
 
 // Failing notes a failed call and returns since when calls have been failing.
 func (d *Device) Failing(now time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.failingSince.IsZero() {
-		d.failingSince = now
+	if d.failing.IsZero() {
+		d.failing = now
 	}
-	return d.failingSince
+	return d.failing
 }
 
 // Recovered notes that a pass went through without a failing call.
 func (d *Device) Recovered() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.failingSince = time.Time{}
+	d.failing = time.Time{}
 }

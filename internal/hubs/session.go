@@ -3,6 +3,7 @@ package hubs
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // Hub is what a session asks of an IoT hub. *iothub.Client implements it.
@@ -31,12 +33,16 @@ type Session struct {
 	memory  *memory
 	stop    context.CancelFunc
 	refused atomic.Bool
+	canary  canary
+	stream  atomic.Pointer[watch.State] // nil: none is read
 }
 
 // memory of the devices of one hub. Sessions that follow each other share it: a rotated key changes nothing about devices.
 type memory struct {
 	mu      sync.Mutex
 	devices map[string]*Device
+	// streaming is held while a stream is read: the next session's goes on where this one's has stopped and stored.
+	streaming sync.Mutex
 }
 
 // NewSession wraps an authenticated client.
@@ -56,6 +62,19 @@ func (s *Session) Device(id string) *Device {
 	return d
 }
 
+// peek returns what memory holds of a device, nil if nothing.
+func (s *Session) peek(id string) *Device {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	return s.memory.devices[id]
+}
+
+func (s *Session) devices() map[string]*Device {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	return maps.Clone(s.memory.devices)
+}
+
 // Forget drops what memory holds of a device that is no longer declared.
 func (s *Session) Forget(id string) {
 	s.memory.mu.Lock()
@@ -67,6 +86,37 @@ func (s *Session) Forget(id string) {
 type Registry struct {
 	mu       sync.Mutex
 	sessions map[types.NamespacedName]*Session
+	streams  map[StreamKey]types.NamespacedName
+}
+
+// StreamKey names a consumer group. It has one reader.
+type StreamKey struct{ Namespace, EventHub, ConsumerGroup string }
+
+// ClaimStream reserves a consumer group for an IoTHub, in place of the one it had. It reports false if another has it.
+func (r *Registry) ClaimStream(hub types.NamespacedName, stream StreamKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	owner, taken := r.streams[stream]
+	if taken && owner != hub {
+		return false
+	}
+	r.releaseStream(hub)
+	if r.streams == nil {
+		r.streams = map[StreamKey]types.NamespacedName{}
+	}
+	r.streams[stream] = hub
+	return true
+}
+
+// ReleaseStream gives up what an IoTHub claimed.
+func (r *Registry) ReleaseStream(hub types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.releaseStream(hub)
+}
+
+func (r *Registry) releaseStream(hub types.NamespacedName) {
+	maps.DeleteFunc(r.streams, func(_ StreamKey, owner types.NamespacedName) bool { return owner == hub })
 }
 
 // Get returns the session of an IoTHub, nil while it has none.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,9 @@ const (
 	// An S1 hub takes 20 queries a minute and unit; the sweep stays below half of it.
 	queryEvery = 7 * time.Second
 	queryBurst = 5
+
+	// An event may be on its way while a row shows its effect already; routing takes up to half a second on average.
+	eventDelay = 3 * time.Second
 )
 
 // Declared is what status knows of one declared device.
@@ -36,6 +40,7 @@ type Declared struct {
 	Adopted         bool // the twin was read before
 	Missing         bool // the hub did not know the device when it was last asked
 	ConnectionState string
+	Suspended       bool
 }
 
 // Watchlist is what a sweep compares the hub with.
@@ -89,11 +94,15 @@ func jitter(d time.Duration) time.Duration {
 }
 
 func (s *Sweep) once(ctx context.Context) error {
+	if s.valuesDone.IsZero() && s.Session.EventsTrusted() {
+		s.valuesDone = time.Now() // the stream's checkpoint vouches for what was before the start
+	}
 	byValue := s.valuesDone.IsZero() || time.Since(s.valuesDone) >= valueSweepEvery
 	declared, err := s.Watchlist.Declared(ctx)
 	if err != nil {
 		return fmt.Errorf("listing declared devices: %w", err)
 	}
+	declared = slices.DeleteFunc(declared, func(d Declared) bool { return d.Suspended })
 	started := time.Now()
 	for _, chunk := range chunks(declared, byValue) {
 		if err := s.compare(ctx, chunk, byValue); err != nil {
@@ -111,18 +120,47 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 	if err != nil {
 		return err
 	}
+	hits, err := s.hits(ctx, chunk, rows, byValue)
+	if err == nil && len(hits) > 0 && s.Session.Reading() {
+		if !wait(ctx, eventDelay) {
+			return ctx.Err()
+		}
+		if hits, err = s.current(ctx, hits); err == nil {
+			hits, err = s.hits(ctx, hits, rows, byValue)
+		}
+	}
+	for _, d := range hits {
+		s.Session.Device(d.DeviceID).Doubt()
+		s.Watchlist.Wake(ctx, d.DeviceID)
+	}
+	return err
+}
+
+// hits are the devices whose rows show what is not known.
+func (s *Sweep) hits(ctx context.Context, chunk []Declared, rows map[string]json.RawMessage, byValue bool) ([]Declared, error) {
+	var hits []Declared
 	for _, d := range chunk {
 		raw, found := rows[d.DeviceID]
 		changed, err := s.changed(ctx, d, raw, found, byValue)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if changed {
-			s.Session.Device(d.DeviceID).Doubt()
-			s.Watchlist.Wake(ctx, d.DeviceID)
+			hits = append(hits, d)
 		}
 	}
-	return nil
+	return hits, nil
+}
+
+// current is what is declared now of some devices: events may have told what a row showed.
+func (s *Sweep) current(ctx context.Context, devices []Declared) ([]Declared, error) {
+	declared, err := s.Watchlist.Declared(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing declared devices: %w", err)
+	}
+	return slices.DeleteFunc(declared, func(d Declared) bool {
+		return !slices.ContainsFunc(devices, func(o Declared) bool { return o.DeviceID == d.DeviceID })
+	}), nil
 }
 
 func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, found, byValue bool) (bool, error) {

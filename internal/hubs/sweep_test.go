@@ -83,7 +83,7 @@ func TestTheSweepWakesExactlyWhatChanged(t *testing.T) {
 			if c.memory != nil {
 				d := s.Session.Device("d")
 				d.Observe(c.memory, d.BeginRead())
-				d.Persisted()
+				d.Persisted(c.memory)
 			}
 			if err := s.once(t.Context()); err != nil {
 				t.Fatal(err)

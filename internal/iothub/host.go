@@ -22,14 +22,16 @@ type HostNotAllowedError struct {
 	Host string
 	// Problem completes the sentence that the host begins.
 	Problem string
+	// Flag of the operator that allows hosts.
+	Flag string
 }
 
 func notAllowed(host, problem string) error {
-	return &HostNotAllowedError{Host: clean(host), Problem: problem}
+	return &HostNotAllowedError{Host: clean(host), Problem: problem, Flag: allowedHostsFlag}
 }
 
 func (e *HostNotAllowedError) Error() string {
-	return fmt.Sprintf("host %q %s; see %s", e.Host, e.Problem, allowedHostsFlag)
+	return fmt.Sprintf("host %q %s; see %s", e.Host, e.Problem, e.Flag)
 }
 
 // CheckHost tells whether a token for hostName may be made, and sent to endpoint if that is set. An entry of allowed with a

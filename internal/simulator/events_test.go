@@ -327,8 +327,7 @@ func TestDebugStallsAndRecreates(t *testing.T) {
 }
 
 func code(err error) azeventhubs.ErrorCode {
-	var known *azeventhubs.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*azeventhubs.Error](err); ok {
 		return known.Code
 	}
 	return ""

@@ -6,33 +6,6 @@ import (
 	"io"
 )
 
-// Descriptors of performatives and sections (OASIS AMQP 1.0, part 2 section 2.7, part 3 section 3.2, part 5 section 5.3).
-const (
-	Open           = 0x10
-	Begin          = 0x11
-	Attach         = 0x12
-	Flow           = 0x13
-	Transfer       = 0x14
-	Disposition    = 0x15
-	Detach         = 0x16
-	End            = 0x17
-	Close          = 0x18
-	Error          = 0x1d
-	Accepted       = 0x24
-	Rejected       = 0x25
-	SASLMechanisms = 0x40
-	SASLInit       = 0x41
-	SASLOutcome    = 0x44
-
-	SectionHeader              = 0x70
-	SectionDeliveryAnnotations = 0x71
-	SectionAnnotations         = 0x72
-	SectionProperties          = 0x73
-	SectionApplication         = 0x74
-	SectionData                = 0x75
-	SectionValue               = 0x77
-)
-
 // Types of frames.
 const (
 	FrameAMQP = 0
@@ -48,7 +21,10 @@ const (
 const frameHeader = 8
 
 // KeepAlive is an empty frame.
-var KeepAlive = []byte{0, 0, 0, 8, 2, 0, 0, 0}
+var KeepAlive = []byte{0, 0, 0, frameHeader, 2, 0, 0, 0}
+
+// ErrFraming is wrapped by errors on what is no frame, or too large a one.
+var ErrFraming = errors.New("amqp: bad frame header")
 
 // Frame is one frame; an empty Body is a keep-alive.
 type Frame struct {
@@ -57,7 +33,7 @@ type Frame struct {
 	Body    []byte
 }
 
-// ReadFrame reads one frame of at most limit bytes.
+// ReadFrame reads one frame of at most limit bytes. An extended header is skipped.
 func ReadFrame(r io.Reader, limit int) (Frame, error) {
 	var h [frameHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -65,11 +41,11 @@ func ReadFrame(r io.Reader, limit int) (Frame, error) {
 	}
 	size, offset := int(be.Uint32(h[:])), int(h[4])*4
 	if size > limit || offset < frameHeader || size < offset {
-		return Frame{}, fmt.Errorf("amqp: bad frame header % x", h)
+		return Frame{}, fmt.Errorf("%w % x", ErrFraming, h)
 	}
 	body := make([]byte, size-frameHeader)
 	if _, err := io.ReadFull(r, body); err != nil {
-		return Frame{}, err
+		return Frame{}, fmt.Errorf("amqp: a frame breaks off: %w", err)
 	}
 	return Frame{Channel: be.Uint16(h[6:]), Type: h[5], Body: body[offset-frameHeader:]}, nil
 }
@@ -113,97 +89,10 @@ func AppendTransfer(b []byte, h TransferHead, payload []byte) []byte {
 	return endFrame(append(b, payload...), start)
 }
 
-// Performative is the decoded list of a frame. Fields that are missing or of another type are zero: peers differ in what
-// they leave out.
-type Performative struct {
-	Descriptor uint64
-	Fields     []any
-}
-
-var errNoPerformative = errors.New("amqp: not a performative")
-
-// ParsePerformative decodes a frame's body and returns the payload behind the performative.
-func ParsePerformative(body []byte) (Performative, []byte, error) {
-	v, rest, err := Decode(body)
-	if err != nil {
-		return Performative{}, nil, err
+// FirstFrame returns the size of the first of the frames in b.
+func FirstFrame(b []byte) int {
+	if len(b) < frameHeader {
+		return len(b)
 	}
-	d, _ := v.(Described)
-	code, isCode := d.Descriptor.(uint64)
-	list, isList := d.Value.([]any)
-	if !isCode || !isList {
-		return Performative{}, nil, errNoPerformative
-	}
-	return Performative{code, list}, rest, nil
-}
-
-// At is a field as it came.
-func (p Performative) At(i int) any {
-	if i < len(p.Fields) {
-		return p.Fields[i]
-	}
-	return nil
-}
-
-// Uint is a uint field, or the default.
-func (p Performative) Uint(i int, otherwise uint32) uint32 {
-	if v, ok := p.At(i).(uint32); ok {
-		return v
-	}
-	return otherwise
-}
-
-// Bool is a boolean field.
-func (p Performative) Bool(i int) bool { v, _ := p.At(i).(bool); return v }
-
-// Text is a string or symbol field.
-func (p Performative) Text(i int) string {
-	switch v := p.At(i).(type) {
-	case string:
-		return v
-	case Symbol:
-		return string(v)
-	}
-	return ""
-}
-
-// Composite is a field that is a described list, such as a source.
-func (p Performative) Composite(i int) Performative {
-	d, _ := p.At(i).(Described)
-	list, _ := d.Value.([]any)
-	return Performative{Fields: list}
-}
-
-// Map is a map field.
-func (p Performative) Map(i int) Map { m, _ := p.At(i).(Map); return m }
-
-// Section is one section of a message, decoded and as it came.
-type Section struct {
-	Descriptor uint64
-	Value      any
-	Raw        []byte
-}
-
-// ParseSections decodes a message.
-func ParseSections(b []byte) ([]Section, error) {
-	var sections []Section
-	for len(b) > 0 {
-		v, rest, err := Decode(b)
-		if err != nil {
-			return nil, err
-		}
-		d, _ := v.(Described)
-		code, ok := d.Descriptor.(uint64)
-		if !ok {
-			return nil, errors.New("amqp: not a section")
-		}
-		sections = append(sections, Section{code, d.Value, b[:len(b)-len(rest)]})
-		b = rest
-	}
-	return sections, nil
-}
-
-// AppendSection appends a section of a message.
-func AppendSection(b []byte, descriptor uint64, value any) []byte {
-	return Append(b, Described{Descriptor: descriptor, Value: value})
+	return min(len(b), int(be.Uint32(b)))
 }

@@ -1,0 +1,172 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+// eventStream is the stream of events that a hub's spec and Secret ask for.
+type eventStream struct {
+	// wanted is nil without spec.events.
+	wanted *v1alpha1.EventSource
+	config watch.Config
+	// problem keeps the stream from being read; the rest of the hub works without it.
+	problem *halt
+}
+
+// fingerprint changes with everything that the stream depends on.
+func (e eventStream) fingerprint() string {
+	switch {
+	case e.wanted == nil:
+		return ""
+	case e.problem != nil:
+		return e.problem.Error()
+	}
+	return strings.Join([]string{e.config.ConnectionString, e.config.ConsumerGroup, e.config.Endpoint, string(e.config.CABundle), fmt.Sprint(e.config.WebSocket)}, "\x00")
+}
+
+// eventsOf reads what the event stream depends on. Only an API server that fails is an error.
+func (r *IoTHubReconciler) eventsOf(ctx context.Context, hub *v1alpha1.IoTHub) (eventStream, error) {
+	e := eventStream{wanted: hub.Spec.Events}
+	if e.wanted == nil {
+		r.Hubs.ReleaseStream(client.ObjectKeyFromObject(hub))
+		return e, nil
+	}
+	config, err := r.eventConfig(ctx, hub)
+	if err != nil && !errors.As(err, &e.problem) {
+		return e, err
+	}
+	if e.problem != nil { // whatever it read before, it does not any more
+		r.Hubs.ReleaseStream(client.ObjectKeyFromObject(hub))
+	}
+	e.config = config
+	return e, nil
+}
+
+func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub) (watch.Config, error) {
+	ref := hub.Spec.Events.ConnectionStringSecretRef
+	secret, err := r.secretValue(ctx, hub, ref)
+	if err != nil {
+		return watch.Config{}, err
+	}
+	config, err := watch.ParseConnectionString(secret)
+	if err != nil {
+		return config, stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
+	}
+	if err := r.checkEventHost(config.Namespace, hub.Spec.Events.Endpoint); err != nil {
+		return config, stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
+	}
+	config.ConsumerGroup, config.Instance = hub.Spec.Events.ConsumerGroup, "pnp-operator/"+hub.Namespace+"/"+hub.Name
+	config.Endpoint, config.CABundle = hub.Spec.Events.Endpoint, []byte(hub.Spec.Events.CABundle)
+	config.WebSocket = hub.Spec.Events.Transport == v1alpha1.EventTransportWebSocket
+	if err := config.Check(); err != nil {
+		return config, stalled(v1alpha1.ReasonInvalidEndpoint, "spec.events: "+err.Error(), 0)
+	}
+	stream := hubs.StreamKey{Namespace: config.Namespace, EventHub: config.EventHub, ConsumerGroup: strings.ToLower(config.ConsumerGroup)}
+	if !r.Hubs.ClaimStream(client.ObjectKeyFromObject(hub), stream) {
+		return config, stalled(v1alpha1.ReasonConsumerGroupShared, fmt.Sprintf(
+			"Another IoTHub of this cluster reads consumer group %q of event hub %q: give each its own", config.ConsumerGroup, config.EventHub), 0)
+	}
+	return config, nil
+}
+
+// checkEventHost guards the token as the hub client guards its own: the namespace and what is dialled have to be allowed.
+func (r *IoTHubReconciler) checkEventHost(namespace, endpoint string) error {
+	host := namespace
+	if h, _, err := net.SplitHostPort(namespace); err == nil {
+		host = h
+	}
+	if endpoint != "" {
+		endpoint = "https://" + endpoint
+	}
+	err := iothub.CheckHost(host, endpoint, r.AllowedEventHubSuffixes)
+	if refused, ok := errors.AsType[*iothub.HostNotAllowedError](err); ok {
+		refused.Flag = "--allowed-event-hub-suffixes"
+	}
+	return err
+}
+
+// describeEvents says how the event stream is doing.
+func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
+	if e.wanted == nil {
+		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionEventStreamReady)
+		return
+	}
+	v := verdict{reason: v1alpha1.ReasonConnecting, message: "Opening the event stream"}
+	session := r.Hubs.Get(client.ObjectKeyFromObject(hub))
+	switch {
+	case e.problem != nil:
+		v = e.problem.verdict
+	case session == nil:
+		v.message = "Waiting for the hub to accept the credential"
+	default:
+		if state, ok := session.Stream(); ok {
+			v = streamVerdict(hub, state, session)
+		}
+	}
+	setCondition(hub, v1alpha1.ConditionEventStreamReady, v.ready, v.reason, v.message)
+}
+
+func streamVerdict(hub *v1alpha1.IoTHub, state watch.State, session *hubs.Session) verdict {
+	secret := keyName(hub.Spec.Events.ConnectionStringSecretRef)
+	group := hub.Spec.Events.ConsumerGroup
+	switch state.Phase {
+	case watch.Reading:
+		return readingVerdict(hub, session)
+	case watch.Connecting:
+		return verdict{reason: v1alpha1.ReasonConnecting, message: "Opening the event stream"}
+	case watch.Lagging:
+		return verdict{reason: v1alpha1.ReasonEventStreamLagging, message: "Events wait at the hub for more than a minute" + ofPartitions(state)}
+	case watch.Taken:
+		return verdict{reason: v1alpha1.ReasonConsumerGroupTaken, message: fmt.Sprintf(
+			"Another reader has consumer group %q%s: the operator needs one for itself, and goes on by itself when that reader leaves", group, ofPartitions(state))}
+	case watch.Unauthorized:
+		return verdict{reason: v1alpha1.ReasonUnauthorized, message: secret + ": the event hub refused the credential: check the policy, its key and that it may listen"}
+	case watch.HubGone:
+		return verdict{reason: v1alpha1.ReasonEndpointMoved, message: secret + ": the event hub does not exist. After a failover the built-in endpoint has another name: put its new connection string into the Secret"}
+	case watch.GroupGone:
+		return verdict{reason: v1alpha1.ReasonConsumerGroupNotFound, message: fmt.Sprintf(
+			"Consumer group %q does not exist: az iot hub consumer-group create --hub-name %s --name %s", group, hubName(hub), group)}
+	case watch.Busy:
+		return verdict{reason: v1alpha1.ReasonEventStreamBusy, message: "The event hub is busy, or has no room for another reader; tried again" + ofPartitions(state)}
+	case watch.StoreFailed:
+		return verdict{reason: v1alpha1.ReasonCheckpointFailed, message: "The operator cannot read or write its checkpoint (a ConfigMap in its own namespace): see its log"}
+	}
+	return verdict{reason: v1alpha1.ReasonEventStreamUnavailable, message: "The event hub cannot be reached, or breaks off; tried again" + ofPartitions(state)}
+}
+
+func readingVerdict(hub *v1alpha1.IoTHub, session *hubs.Session) verdict {
+	if session.EventsMissing() {
+		return verdict{reason: v1alpha1.ReasonNoTwinChangeEvents, message: fmt.Sprintf(
+			"The operator's own writes do not come back as events: no route sends twin changes here. For the built-in endpoint: "+
+				"for s in TwinChangeEvents DeviceLifecycleEvents DeviceConnectionStateEvents DeviceMessages; do az iot hub message-route create --hub-name %s "+
+				"--route-name pnp-$s --source-type $s --endpoint-name events; done (DeviceMessages, since the first route ends the default one for telemetry)", hubName(hub))}
+	}
+	if session.EventsTrusted() {
+		return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "Device changes arrive as events"}
+	}
+	return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "The event stream is read; no twin change has come through it yet"}
+}
+
+func ofPartitions(state watch.State) string {
+	if len(state.Partitions) == 0 {
+		return ""
+	}
+	return " (partitions " + strings.Join(state.Partitions, ", ") + ")"
+}
+
+func hubName(hub *v1alpha1.IoTHub) string {
+	name, _, _ := strings.Cut(hub.Spec.HostName, ".")
+	return name
+}

@@ -1,0 +1,56 @@
+package controllers
+
+import (
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// quietTime is how long after a status patch that only showed what the device did the next such patch has to wait: a
+// device that reports three times a second must not wear out etcd. Answers to values that wait for one are shown at once.
+const quietTime = 5 * time.Second
+
+// quietFor returns how long to wait before status is written, 0 if now.
+func (s *scope) quietFor(before *v1alpha1.PnPDevice) time.Duration {
+	if s.memory == nil || !s.isDeviceAlone(before) || isAnswered(before, s.device) || semantic.DeepEqual(before.Status, s.device.Status) {
+		return 0
+	}
+	return s.memory.QuietFor(s.now)
+}
+
+// isAnswered reports whether the device answered to a value that waited for it: somebody is looking.
+func isAnswered(before, after *v1alpha1.PnPDevice) bool {
+	now := entriesOf(&after.Status)
+	for leaf, was := range entriesOf(&before.Status) {
+		if isOpen(was.State) && !isOpen(now[leaf].State) {
+			return true
+		}
+	}
+	return false
+}
+
+func isOpen(s v1alpha1.PropertyState) bool {
+	return s == stateOf(twin.StatePending) || s == stateOf(twin.StateApplied) || s == stateOf(twin.StateInProgress)
+}
+
+// quieten starts the quiet time after a patch that only showed what the device did, and ends it after any other: what the
+// device answers to a write is to be seen at once.
+func (s *scope) quieten(before *v1alpha1.PnPDevice) {
+	if s.memory == nil {
+		return
+	}
+	if s.isDeviceAlone(before) {
+		s.memory.Quiet(time.Now().Add(quietTime))
+		return
+	}
+	s.memory.Quiet(time.Time{})
+}
+
+// isDeviceAlone reports whether nothing but the device moved since the last status: no edit, no write to the hub, no
+// read that was asked for.
+func (s *scope) isDeviceAlone(before *v1alpha1.PnPDevice) bool {
+	was, is := before.Status.Twin, s.device.Status.Twin
+	return s.twin != nil && was != nil && is != nil && was.Etag == is.Etag && was.DeviceEtag == is.DeviceEtag &&
+		before.Status.ObservedGeneration == before.Generation && len(s.written) == 0 && !s.claiming && !s.wasRead
+}

@@ -1,0 +1,65 @@
+package hubs
+
+import (
+	"context"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+// EchoWithin says how long the event of a write of our own may take before it counts as missing.
+func (s *Session) EchoWithin(d time.Duration) { s.canary.within = d }
+
+// judgeEvery is how often missing echoes are counted.
+const judgeEvery = 5 * time.Second
+
+// Watch reads the stream into the feed until the context ends.
+func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
+	s.memory.streaming.Lock()
+	defer s.memory.streaming.Unlock()
+	feed.lifetime = ctx
+	stream.Sink = feed
+	stream.Report = func(state watch.State) {
+		s.stream.Store(&state)
+		feed.Changed()
+	}
+	go s.judge(ctx, feed)
+	stream.Run(ctx)
+}
+
+func (s *Session) judge(ctx context.Context, feed *Feed) {
+	for wait(ctx, judgeEvery) {
+		if s.canary.judge(time.Now(), s.Reading()) {
+			feed.Changed()
+		}
+	}
+}
+
+// Stream returns how the event stream is doing, false if none is read.
+func (s *Session) Stream() (watch.State, bool) {
+	if state := s.stream.Load(); state != nil {
+		return *state, true
+	}
+	return watch.State{}, false
+}
+
+// Reading reports whether the event stream is read and keeps up.
+func (s *Session) Reading() bool {
+	state, ok := s.Stream()
+	return ok && state.Phase == watch.Reading
+}
+
+// EventsTrusted reports whether a change of a twin will be told by the stream: it is read, and twin change events were
+// seen to be routed to it.
+func (s *Session) EventsTrusted() bool { return s.Reading() && s.canary.alive() }
+
+// EventsMissing reports whether our own writes did not come back as events.
+func (s *Session) EventsMissing() bool { return s.canary.dead() }
+
+// Writing expects the event of a write that is about to be made. The returned function says that it was not.
+func (s *Session) Writing(deviceID string, now time.Time) (failed func()) {
+	if s.Reading() {
+		s.canary.expect(deviceID, now)
+	}
+	return func() { s.canary.cancel(deviceID) }
+}

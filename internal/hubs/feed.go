@@ -1,0 +1,219 @@
+package hubs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+const (
+	// holdFor is how long the checkpoint waits for an effect to reach status before it goes on without that device.
+	holdFor = time.Minute
+	// maxDoubtful devices are listed in a checkpoint; beyond it all are read after a restart.
+	maxDoubtful = 2000
+	// hintDelay has one read answer all the hints of a short while.
+	hintDelay = 2 * time.Second
+	// resyncPerSecond is half of the twin reads that one S1 unit grants.
+	resyncPerSecond = 50
+)
+
+// Listeners are who hears of events: the objects that declare devices.
+type Listeners interface {
+	// Declared lists the devices that PnPDevices of this hub declare.
+	Declared(ctx context.Context) ([]Declared, error)
+	// Believes says what Kubernetes knows of a device, to be computed if needed; false if nobody declares it.
+	Believes(ctx context.Context, deviceID string) (func() Belief, bool)
+	// Tell has the objects of a device reconciled, after a while.
+	Tell(ctx context.Context, deviceID string, after time.Duration)
+	// Wake has the device read and reconciled when nothing else is to do.
+	Wake(ctx context.Context, deviceID string)
+}
+
+// Meter counts what arrives.
+type Meter interface {
+	Event(kind watch.Kind)
+	Poison()
+	Telemetry(component string)
+	Measured(m Measurement)
+}
+
+// Feed takes the events of a hub's stream into memory and tells the objects concerned.
+type Feed struct {
+	Session   *Session
+	Listeners Listeners
+	Meter     Meter
+	Log       logr.Logger
+	// Changed is called when what the feed knows of the stream itself changed.
+	Changed func()
+
+	lifetime context.Context // of the session
+	resync   resync
+}
+
+var _ watch.Sink = (*Feed)(nil)
+
+// Handle takes one event.
+func (f *Feed) Handle(ctx context.Context, e watch.Event) {
+	f.Meter.Event(e.Kind)
+	switch e.Kind {
+	case watch.TwinChanged:
+		f.twinChanged(ctx, e)
+	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted:
+		f.suspect(ctx, e)
+	case watch.DigitalTwinChanged:
+		f.digitalTwinChanged(ctx, e)
+	case watch.Connected:
+		f.connection(ctx, e, "Connected")
+	case watch.Disconnected:
+		f.connection(ctx, e, "Disconnected")
+	case watch.Telemetry:
+		f.telemetry(e)
+	case watch.Module, watch.Unknown: // not ours
+	}
+}
+
+// Poison counts an event that cannot be decoded. What it said of a twin is read.
+func (f *Feed) Poison(ctx context.Context, err error) {
+	f.Meter.Poison()
+	if e, ok := errors.AsType[*watch.PoisonError](err); ok && e.DeviceID != "" && e.Kind == watch.TwinChanged {
+		f.suspect(ctx, watch.Event{DeviceID: e.DeviceID, Partition: e.Partition, SequenceNumber: e.SequenceNumber})
+	}
+}
+
+func (f *Feed) twinChanged(ctx context.Context, e watch.Event) {
+	if f.Session.canary.hear(e.DeviceID) {
+		f.Changed()
+	}
+	f.take(ctx, e, func(d *Device, believed func() Belief) News { return d.Fold(e.Twin, placeOf(e), believed) })
+}
+
+// take has a declared device learn from an event, and tells its object of what is news.
+func (f *Feed) take(ctx context.Context, e watch.Event, learn func(*Device, func() Belief) News) {
+	believed, declared := f.Listeners.Believes(ctx, e.DeviceID)
+	if !declared {
+		return
+	}
+	d := f.Session.Device(e.DeviceID)
+	switch learn(d, believed) {
+	case Urgent:
+		f.Listeners.Tell(ctx, e.DeviceID, 0)
+	case FromDevice:
+		f.Listeners.Tell(ctx, e.DeviceID, d.tellAfter(time.Now()))
+	case Nothing:
+	}
+}
+
+func (f *Feed) suspect(ctx context.Context, e watch.Event) {
+	f.take(ctx, e, func(d *Device, _ func() Belief) News { return d.Suspect(placeOf(e)) })
+}
+
+// digitalTwinChanged has a model looked at that the device announced. All else the twin change event says better: it
+// has versions. Where only this source is routed, the event is no more than a hint to read.
+func (f *Feed) digitalTwinChanged(ctx context.Context, e watch.Event) {
+	switch {
+	case e.Model != "":
+		f.suspect(ctx, e)
+	case !f.Session.canary.alive():
+		if _, declared := f.Listeners.Believes(ctx, e.DeviceID); declared {
+			f.Session.Device(e.DeviceID).Suspect(placeOf(e))
+			f.Listeners.Tell(ctx, e.DeviceID, hintDelay)
+		}
+	}
+}
+
+func (f *Feed) connection(ctx context.Context, e watch.Event, state string) {
+	f.take(ctx, e, func(d *Device, believed func() Belief) News {
+		return d.Connection(state, e.ConnectionSequence, e.OperationTime.Truncate(time.Second), placeOf(e), believed)
+	})
+}
+
+// Measurement is one number of a device's telemetry that an object asked for.
+type Measurement struct {
+	Object           types.NamespacedName
+	Component, Field string
+	Value            float64
+}
+
+func (f *Feed) telemetry(e watch.Event) {
+	f.Meter.Telemetry(e.Telemetry.Component)
+	d := f.Session.peek(e.DeviceID)
+	if d == nil {
+		return
+	}
+	object, numbers := d.Telemetry(e.Telemetry)
+	for field, value := range numbers {
+		f.Meter.Measured(Measurement{Object: object, Component: e.Telemetry.Component, Field: field, Value: value})
+	}
+}
+
+func placeOf(e watch.Event) Place {
+	return Place{Partition: e.Partition, SequenceNumber: e.SequenceNumber, EnqueuedTime: e.EnqueuedTime, Handled: time.Now()}
+}
+
+// Resume has the doubtful devices of a checkpoint read. Those that nobody declares any more are forgotten.
+func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
+	f.Session.canary.resume(c.TwinChanges)
+	for _, id := range c.Doubtful {
+		if _, declared := f.Listeners.Believes(ctx, id); declared {
+			f.Session.Device(id).Suspect(Place{})
+			f.Listeners.Wake(ctx, id)
+		}
+	}
+}
+
+// Outstanding says what the effects of handled events still lack.
+func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
+	o := watch.Outstanding{First: map[string]watch.Mark{}, Resync: f.resync.underWay(), TwinChanges: f.Session.canary.alive()}
+	for id, d := range f.Session.devices() {
+		at, ok := d.Outstanding()
+		switch first, known := o.First[at.Partition]; {
+		case !ok:
+		case at.Partition == "" || now.Sub(at.Handled) > holdFor:
+			o.Doubtful = append(o.Doubtful, id)
+		case !known || at.SequenceNumber < first.SequenceNumber:
+			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
+		}
+	}
+	if len(o.Doubtful) > maxDoubtful {
+		o.Doubtful, o.Resync = nil, true
+	}
+	slices.Sort(o.Doubtful)
+	return o
+}
+
+// Resync has every declared device read, paced, in the background, for as long as the session lives.
+func (f *Feed) Resync(context.Context) {
+	round := f.resync.begin()
+	go func() {
+		if err := f.readAll(f.lifetime); err != nil {
+			f.Log.Error(err, "Not all devices could be marked for reading, trying again after the next start of the stream")
+			return
+		}
+		f.resync.end(round)
+	}()
+}
+
+func (f *Feed) readAll(ctx context.Context) error {
+	declared, err := f.Listeners.Declared(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range declared {
+		f.Session.Device(d.DeviceID).Suspect(Place{})
+	}
+	limiter := rate.NewLimiter(resyncPerSecond, resyncPerSecond)
+	for _, d := range declared {
+		if err := limiter.Wait(ctx); err != nil {
+			return err
+		}
+		f.Listeners.Wake(ctx, d.DeviceID)
+	}
+	return nil
+}

@@ -1,0 +1,253 @@
+package hubs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+// audience is the objects: one PnPDevice per known device.
+type audience struct {
+	mu    sync.Mutex
+	knows map[string]func() Belief
+	told  []string
+	woken []string
+}
+
+func (a *audience) Declared(context.Context) ([]Declared, error) {
+	var all []Declared
+	for id := range a.knows {
+		all = append(all, Declared{DeviceID: id, Adopted: true})
+	}
+	return all, nil
+}
+
+func (a *audience) Believes(_ context.Context, id string) (func() Belief, bool) {
+	b, ok := a.knows[id]
+	return b, ok
+}
+
+func (a *audience) Tell(_ context.Context, id string, after time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	when := "now"
+	if after > 0 {
+		when = "later"
+	}
+	a.told = append(a.told, id+" "+when)
+}
+
+func (a *audience) Wake(_ context.Context, id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.woken = append(a.woken, id)
+}
+
+func (a *audience) sleepers() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Sorted(slices.Values(a.woken))
+}
+
+type counter struct {
+	kinds    map[string]int
+	measured []Measurement
+}
+
+func (c *counter) Event(k watch.Kind)         { c.kinds[string(k)]++ }
+func (c *counter) Poison()                    { c.kinds["Poison"]++ }
+func (c *counter) Telemetry(component string) { c.kinds["telemetry of "+component]++ }
+func (c *counter) Measured(m Measurement)     { c.measured = append(c.measured, m) }
+func newFeed() (*Feed, *audience, *counter)   { return feedOf(map[string]func() Belief{"d": believed}) }
+func event(k watch.Kind, id string) watch.Event {
+	return watch.Event{Kind: k, DeviceID: id, Partition: "0", SequenceNumber: 5}
+}
+
+func feedOf(knows map[string]func() Belief) (*Feed, *audience, *counter) {
+	a, c := &audience{knows: knows}, &counter{kinds: map[string]int{}}
+	return &Feed{Session: NewSession(&hub{}, "h", ""), Listeners: a, Meter: c, Log: logr.Discard(), Changed: func() {}, lifetime: context.Background()}, a, c
+}
+
+func TestWhoIsToldOfAnEvent(t *testing.T) {
+	change := func(n *twin.Notification) watch.Event {
+		e := event(watch.TwinChanged, "d")
+		e.Twin = n
+		return e
+	}
+	connected := event(watch.Connected, "d")
+	connected.ConnectionSequence, connected.OperationTime = "01", noon
+	model := event(watch.DigitalTwinChanged, "d")
+	model.Model = "dtmi:com:example:Other;1"
+	for name, c := range map[string]struct {
+		event    watch.Event
+		told     []string
+		doubtful bool
+	}{
+		"a device reports":                    {change(reported(t, 11, 6, `"target":"on",`, 1)), []string{"d now"}, false},
+		"a device reports nothing declared":   {change(reported(t, 11, 6, `"x":1,`, 1)), nil, false},
+		"somebody writes desired properties":  {change(desired(t, 11, 5, `"target":"x",`, 1)), []string{"d now"}, false},
+		"an event is missing":                 {change(desired(t, 12, 6, `"target":"x",`, 1)), []string{"d now"}, true},
+		"the twin is replaced":                {event(watch.TwinReplaced, "d"), []string{"d now"}, true},
+		"the device is created":               {event(watch.DeviceCreated, "d"), []string{"d now"}, true},
+		"the device is deleted":               {event(watch.DeviceDeleted, "d"), []string{"d now"}, true},
+		"the device connects":                 {connected, []string{"d now"}, false},
+		"the device has another model":        {model, []string{"d now"}, true},
+		"only digital twin events are routed": {event(watch.DigitalTwinChanged, "d"), []string{"d later"}, true},
+		"a module changes":                    {event(watch.Module, "d"), nil, false},
+		"something unheard of":                {event(watch.Unknown, "d"), nil, false},
+		"a device that nobody declares":       {event(watch.DeviceCreated, "other"), nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, a, count := newFeed()
+			f.Handle(t.Context(), c.event)
+			if diff := cmp.Diff(c.told, a.told); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+			if got := f.Session.Device("d").Doubtful(); got != c.doubtful {
+				t.Errorf("doubtful: %v", got)
+			}
+			if count.kinds[string(c.event.Kind)] != 1 {
+				t.Errorf("counted: %v", count.kinds)
+			}
+		})
+	}
+}
+
+func TestADeviceThatNobodyDeclaresCostsNoMemory(t *testing.T) {
+	f, _, _ := newFeed()
+	f.Handle(t.Context(), event(watch.DeviceCreated, "other"))
+	telemetry := event(watch.Telemetry, "other")
+	telemetry.Telemetry = &watch.TelemetryMessage{Body: []byte(`{"x":1}`)}
+	f.Handle(t.Context(), telemetry)
+	if got := len(f.Session.devices()); got != 0 {
+		t.Errorf("%d devices in memory", got)
+	}
+}
+
+func TestBothTwinSourcesTogetherDoNoWorkTwice(t *testing.T) {
+	f, a, _ := newFeed()
+	first := event(watch.TwinChanged, "d")
+	first.Twin, first.CorrelationID = reported(t, 11, 6, `"target":"on",`, 1), "12104ced5402"
+	second := event(watch.DigitalTwinChanged, "d")
+	second.CorrelationID = first.CorrelationID
+	f.Handle(t.Context(), first)
+	f.Handle(t.Context(), second)
+	if diff := cmp.Diff([]string{"d now"}, a.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if f.Session.Device("d").Doubtful() {
+		t.Error("the second notification of one change asks for a read")
+	}
+}
+
+func TestWhatADeviceDoesWaitsForTheQuietTimeToEnd(t *testing.T) {
+	f, a, _ := newFeed()
+	f.Session.Device("d").Quiet(time.Now().Add(time.Hour))
+	e := event(watch.TwinChanged, "d")
+	e.Twin = reported(t, 11, 6, `"target":"on",`, 1)
+	f.Handle(t.Context(), e)
+	e.Twin = desired(t, 12, 5, `"target":"x",`, 2)
+	f.Handle(t.Context(), e)
+	if diff := cmp.Diff([]string{"d later", "d now"}, a.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+func TestTelemetryShowsWhatWasAskedFor(t *testing.T) {
+	f, _, count := newFeed()
+	object := types.NamespacedName{Namespace: "n", Name: "line"}
+	f.Session.Device("d").Interested(Interest{Object: object, Fields: map[string][]string{"thermostat1": {"temperature", "absent"}}})
+	for _, component := range []string{"thermostat1", "thermostat2"} {
+		e := event(watch.Telemetry, "d")
+		e.Telemetry = &watch.TelemetryMessage{Component: component, Body: []byte(`{"temperature":21.5,"humidity":40,"text":"x"}`)}
+		f.Handle(t.Context(), e)
+	}
+	want := []Measurement{{Object: object, Component: "thermostat1", Field: "temperature", Value: 21.5}}
+	if diff := cmp.Diff(want, count.measured); diff != "" {
+		t.Errorf("measured (-want +got):\n%s", diff)
+	}
+	if count.kinds["telemetry of thermostat2"] != 1 {
+		t.Errorf("counted: %v", count.kinds)
+	}
+}
+
+func TestTelemetryOfAnotherModelPutsTheModelInDoubt(t *testing.T) {
+	f, _, _ := newFeed()
+	d := f.Session.Device("d")
+	seen := read(10, 5)
+	seen.ModelID = "dtmi:a;1"
+	d.Observe(seen, d.BeginRead())
+	for model, want := range map[string]bool{"dtmi:a;1": false, "dtmi:b;1": true} {
+		e := event(watch.Telemetry, "d")
+		e.Telemetry = &watch.TelemetryMessage{Model: model}
+		d.Observe(seen, d.BeginRead())
+		f.Handle(t.Context(), e)
+		if d.ModelInDoubt() != want {
+			t.Errorf("telemetry of %s: in doubt %v", model, !want)
+		}
+	}
+}
+
+func TestWhatHoldsTheCheckpointBack(t *testing.T) {
+	f, _, _ := feedOf(map[string]func() Belief{"a": believed, "b": believed, "c": believed, "d": believed})
+	hold := func(id, partition string, n int64, since time.Time) {
+		f.Session.Device(id).Suspect(Place{Partition: partition, SequenceNumber: n, Handled: since})
+	}
+	hold("a", "0", 20, noon)
+	hold("b", "0", 10, noon)
+	hold("c", "1", 5, noon.Add(-2*holdFor))
+	f.Resume(t.Context(), watch.Checkpoint{Doubtful: []string{"d", "gone"}})
+	want := watch.Outstanding{First: map[string]watch.Mark{"0": {SequenceNumber: 10}}, Doubtful: []string{"c", "d"}}
+	if diff := cmp.Diff(want, f.Outstanding(noon)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	d := f.Session.Device("d")
+	d.BeginPass()
+	seen := read(10, 5)
+	d.Observe(seen, d.BeginRead())
+	d.Persisted(seen)
+	if got := f.Outstanding(noon).Doubtful; !slices.Equal(got, []string{"c"}) {
+		t.Errorf("still doubtful: %v", got)
+	}
+}
+
+func TestAResyncReadsEveryDeclaredDeviceAndStandsInTheCheckpointMeanwhile(t *testing.T) {
+	knows := map[string]func() Belief{}
+	var ids []string
+	for i := range 60 { // more than go out at once
+		id := fmt.Sprintf("device-%02d", i)
+		knows[id], ids = believed, append(ids, id)
+	}
+	f, a, _ := feedOf(knows)
+	ctx, cancel := context.WithCancel(t.Context())
+	f.lifetime = ctx
+	f.Resync(t.Context())
+	if !f.Outstanding(noon).Resync {
+		t.Fatal("a crash now would lose the resync")
+	}
+	deadline := time.After(10 * time.Second)
+	for f.Outstanding(noon).Resync {
+		select {
+		case <-deadline:
+			t.Fatalf("woken after 10 s: %v", a.sleepers())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cancel()
+	if diff := cmp.Diff(ids, a.sleepers()); diff != "" {
+		t.Errorf("woken (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(ids, f.Outstanding(noon).Doubtful); diff != "" {
+		t.Errorf("doubtful until read (-want +got):\n%s", diff)
+	}
+}

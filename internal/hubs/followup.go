@@ -1,0 +1,57 @@
+package hubs
+
+import "time"
+
+// followUpDelays are the reads after a write while no event stream tells what the device answered.
+var followUpDelays = []time.Duration{2 * time.Second, 10 * time.Second, 60 * time.Second}
+
+// followUps counts the reads that are due after a write. The zero value wants none.
+type followUps struct {
+	since time.Time // zero: none wanted
+	done  int       // how many of followUpDelays
+}
+
+func (f *followUps) next(now time.Time) (time.Duration, bool) {
+	if f.since.IsZero() || f.done >= len(followUpDelays) {
+		return 0, false
+	}
+	return f.since.Add(followUpDelays[f.done]).Sub(now), true
+}
+
+// Unsettled wants follow-up reads. They are counted from the first call, or from this one if restart is set.
+func (d *Device) Unsettled(now time.Time, restart bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if restart || d.followUps.since.IsZero() {
+		d.followUps = followUps{since: now}
+	}
+}
+
+// Settled wants no more follow-up reads.
+func (d *Device) Settled() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.followUps = followUps{}
+}
+
+// FollowUpDue reports whether a follow-up read is due, and counts it as done.
+func (d *Device) FollowUpDue(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	wait, ok := d.followUps.next(now)
+	if !ok || wait > 0 {
+		return false
+	}
+	for ok && wait <= 0 { // reads that were missed are not made up for
+		d.followUps.done++
+		wait, ok = d.followUps.next(now)
+	}
+	return true
+}
+
+// NextFollowUp returns how long until the next follow-up read, and whether there is one.
+func (d *Device) NextFollowUp(now time.Time) (time.Duration, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.followUps.next(now)
+}

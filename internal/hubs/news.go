@@ -1,0 +1,292 @@
+package hubs
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// maxArrivals bounds the events kept while a pass over their device is under way.
+const maxArrivals = 32
+
+// Place is where in the stream an event stands, and when it was handled here.
+type Place struct {
+	Partition      string
+	SequenceNumber int64
+	EnqueuedTime   time.Time
+	Handled        time.Time
+}
+
+// News is what an event means for the object of its device.
+type News int
+
+const (
+	// Nothing new.
+	Nothing News = iota
+	// FromDevice is something the device did: it may wait for others to be shown with it.
+	FromDevice
+	// Urgent is something that the operator may have to act on: a change of what the hub asks for, or a doubt.
+	Urgent
+)
+
+// Belief is what Kubernetes says of a declared device.
+type Belief struct {
+	// Twin as far as status knows it, nil before the first read.
+	Twin *twin.Twin
+	// MirrorsAll is true if status shows what was not declared, too.
+	MirrorsAll bool
+}
+
+// pass is one reconciliation under way. It starts from a twin; events that arrive before its outcome is known are kept,
+// to be folded into that outcome.
+type pass struct {
+	began      twin.Position
+	arrivals   []*twin.Notification
+	overflow   bool
+	connection *connection
+	first      *Place // of what arrived and is not in the twin that the pass began with
+}
+
+// restart has the pass go on from a twin that was just read. What arrived before it and is in it is forgotten.
+func (p *pass) restart(from twin.Position) {
+	if p == nil {
+		return
+	}
+	p.began = from
+	p.arrivals = slices.DeleteFunc(p.arrivals, func(n *twin.Notification) bool { return from.Order(n) == twin.Old })
+}
+
+// connection is what an event said of it.
+type connection struct {
+	state string
+	since time.Time
+}
+
+func (c *connection) on(t *twin.Twin) *twin.Twin {
+	next := *t
+	next.ConnectionState, next.ConnectionStateSince = c.state, c.since
+	return &next
+}
+
+// BeginPass says that a pass starts from what is known now.
+func (d *Device) BeginPass() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pass = &pass{began: d.known}
+}
+
+// EndPass says that the pass is over.
+func (d *Device) EndPass() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pass = nil
+}
+
+// Fold takes a change of the twin into what is known. believed is asked only if memory holds nothing newer.
+func (d *Device) Fold(n *twin.Notification, at Place, believed func() Belief) News {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.arrived(n)
+	if d.doubtful() {
+		return d.hold(at, Nothing) // its read is due, and will show this too
+	}
+	belief := believed()
+	base := d.base(belief)
+	if base == nil {
+		return d.suspect(at)
+	}
+	switch d.known.Order(n) {
+	case twin.Old:
+		d.known.Version, d.seen = max(d.known.Version, n.Version), max(d.seen, n.Version)
+		return Nothing
+	case twin.Gap:
+		return d.suspect(at)
+	}
+	next, err := base.Fold(n)
+	if err != nil {
+		return d.suspect(at)
+	}
+	d.known, d.seen = d.known.After(n), n.Version
+	return d.learn(base, next, n, at, belief.MirrorsAll)
+}
+
+// learn keeps the folded twin if status has to say something of it. What nobody declared moves the counters only.
+func (d *Device) learn(base, next *twin.Twin, n *twin.Notification, at Place, mirrorsAll bool) News {
+	urgent := next.ETag != base.ETag || next.DesiredVersion != base.DesiredVersion
+	followed := func(leaf twin.Leaf) bool {
+		_, ok := base.Properties[leaf]
+		return ok
+	}
+	leaves := n.Leaves(base)
+	if mirrorsAll && base.Partial && !slices.ContainsFunc(leaves, followed) {
+		return d.suspect(at) // status is to show a property that it knows nothing of
+	}
+	if !urgent && !slices.ContainsFunc(leaves, followed) {
+		if d.unpersisted != nil {
+			d.unpersisted = next
+		}
+		return Nothing
+	}
+	d.unpersisted = next
+	if urgent {
+		return d.hold(at, Urgent)
+	}
+	return d.hold(at, FromDevice)
+}
+
+// base is the newest twin known, with the newest counters: status does not follow those that concern nobody.
+func (d *Device) base(belief Belief) *twin.Twin {
+	if d.unpersisted != nil {
+		return d.unpersisted
+	}
+	if belief.Twin == nil {
+		return nil
+	}
+	if d.known.Version == 0 {
+		d.known, d.deviceETag, d.model = belief.Twin.Position(), belief.Twin.DeviceETag, belief.Twin.ModelID
+	}
+	t := *belief.Twin
+	t.Version, t.ReportedVersion = d.known.Version, d.known.ReportedVersion
+	return &t
+}
+
+// Suspect raises a doubt because of an event.
+func (d *Device) Suspect(at Place) News {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.suspect(at)
+}
+
+func (d *Device) suspect(at Place) News {
+	d.doubts++
+	return d.hold(at, Urgent)
+}
+
+// Connection takes a connection event into what is known: since when the device is connected or not. Sequence numbers
+// compare as text; after a restart the time that status knows stands in for them.
+func (d *Device) Connection(state, sequence string, since time.Time, at Place, believed func() Belief) News {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.connection != "" && sequence <= d.connection {
+		return Nothing
+	}
+	first := d.connection == ""
+	d.connection, d.modelInDoubt = sequence, true
+	c := &connection{state, since}
+	if d.pass != nil {
+		d.pass.connection = c
+	}
+	base := d.base(believed())
+	switch {
+	case base == nil:
+		return d.suspect(at)
+	case first && !since.After(base.ConnectionStateSince):
+		return Nothing
+	case base.ConnectionState == state && base.ConnectionStateSince.Equal(since):
+		return Nothing
+	}
+	d.unpersisted = c.on(base)
+	return d.hold(at, FromDevice)
+}
+
+// hold keeps the checkpoint before an event until its effect is in status. A doubt that comes from no event stands in
+// the checkpoint by itself, and covers any event.
+func (d *Device) hold(at Place, news News) News {
+	if d.held == nil || at.Partition == "" {
+		d.held = &at
+	}
+	if d.pass != nil && d.pass.first == nil {
+		d.pass.first = &at
+	}
+	return news
+}
+
+// release lets the checkpoint go on, up to what arrived during the pass.
+func (d *Device) release() {
+	d.held = nil
+	if d.pass != nil && d.unpersisted != nil {
+		d.held = d.pass.first
+	}
+}
+
+// Outstanding returns the first event whose effect is not in status.
+func (d *Device) Outstanding() (Place, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.held == nil {
+		return Place{}, false
+	}
+	return *d.held, true
+}
+
+func (d *Device) arrived(n *twin.Notification) {
+	switch {
+	case d.pass == nil:
+	case len(d.pass.arrivals) == maxArrivals:
+		d.pass.overflow = true
+	default:
+		d.pass.arrivals = append(d.pass.arrivals, n)
+	}
+}
+
+// replay folds what arrived during the pass into its outcome. Where that fails, one more read tells.
+func (d *Device) replay(t *twin.Twin) *twin.Twin {
+	if d.pass == nil {
+		return t
+	}
+	if d.pass.connection != nil {
+		t = d.pass.connection.on(t)
+	}
+	if d.pass.overflow {
+		d.doubts++
+		return t
+	}
+	for _, n := range d.pass.arrivals {
+		switch d.known.Order(n) {
+		case twin.Old:
+			continue
+		case twin.Gap:
+			d.doubts++
+			return t
+		}
+		next, err := t.Fold(n)
+		if err != nil {
+			d.doubts++
+			return t
+		}
+		t, d.known = next, d.known.After(n)
+	}
+	return t
+}
+
+// Quiet asks not to show what the device alone does before then.
+func (d *Device) Quiet(until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.quietUntil = until
+}
+
+// QuietFor returns how long what the device alone does has to wait.
+func (d *Device) QuietFor(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return max(0, d.quietUntil.Sub(now))
+}
+
+// Awaits says whether the device owes an answer to a write.
+func (d *Device) Awaits(answer bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.awaited = answer
+}
+
+// tellAfter is when to have an object look at what its device did: at once if it may be an answer that is waited for.
+func (d *Device) tellAfter(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.awaited {
+		return 0
+	}
+	return max(0, d.quietUntil.Sub(now))
+}
