@@ -34,17 +34,18 @@ func isOpen(s v1alpha1.PropertyState) bool {
 	return s == stateOf(twin.StatePending) || s == stateOf(twin.StateApplied) || s == stateOf(twin.StateInProgress)
 }
 
-// quieten starts the quiet time after a patch that only showed what the device did, and ends it after any other: what the
-// device answers to a write is to be seen at once.
+// quieten starts the quiet time after a patch that only showed what the device did by itself, and ends it after any other:
+// what the device answers to a write is to be seen at once.
 func (s *scope) quieten(before *v1alpha1.PnPDevice) {
 	if s.memory == nil {
 		return
 	}
-	if s.isDeviceAlone(before) {
+	switch {
+	case !s.isDeviceAlone(before):
+		s.memory.Quiet(time.Time{})
+	case !isAnswered(before, s.device):
 		s.memory.Quiet(time.Now().Add(quietTime))
-		return
 	}
-	s.memory.Quiet(time.Time{})
 }
 
 // isDeviceAlone reports whether nothing but the device moved since the last status: no edit, no write to the hub, no

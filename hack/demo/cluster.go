@@ -12,7 +12,10 @@ import (
 )
 
 // allowedHubSuffixes lets the operator talk to the simulator beside real hubs.
-const allowedHubSuffixes = ".azure-devices.net,localhost"
+const (
+	allowedHubSuffixes      = ".azure-devices.net,localhost"
+	allowedEventHubSuffixes = ".servicebus.windows.net,localhost"
+)
 
 func (d *demo) startControlPlane(ctx context.Context) error {
 	args := []string{"up", "-assets", d.assets, d.file(controlPlaneFolder)}
@@ -123,9 +126,9 @@ func (d *demo) startOperator(ctx context.Context) error {
 		return err
 	}
 	p := d.manager()
-	d.out.sayf("$ manager --allowed-hub-suffixes=%s    log: %s", allowedHubSuffixes, p.logFile())
+	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, p.logFile())
 	ended, err := p.start(d.path("bin/manager"), "--kubeconfig="+d.file(operatorKubeconfig),
-		"--allowed-hub-suffixes="+allowedHubSuffixes, "--health-probe-bind-address="+probes)
+		"--allowed-hub-suffixes="+allowedHubSuffixes, "--allowed-event-hub-suffixes="+allowedEventHubSuffixes, "--health-probe-bind-address="+probes)
 	if err != nil {
 		return err
 	}

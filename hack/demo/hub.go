@@ -18,9 +18,8 @@ const (
 	controllerDevice = "my-pnp-device"
 )
 
-// ackDelay is how long the virtual devices take to react, so that waiting for them can be seen. The operator reads a twin two
-// seconds after it wrote to it.
-const ackDelay = 1500 * time.Millisecond
+// ackDelay is how long the virtual devices take to react, so that waiting for them can be seen.
+const ackDelay = 700 * time.Millisecond
 
 // startHub starts the simulated hub and connects the devices of the samples.
 func (d *demo) startHub(ctx context.Context) error {

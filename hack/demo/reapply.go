@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// reapply applies what is already there and watches for a sweep that nothing happens.
+// reapply applies what is already there and watches for a while that nothing happens.
 func (d *demo) reapply(ctx context.Context, table *tableWatch) error {
 	table.tell(ctx, "nothing should have changed")
 	versions, err := d.resourceVersions(ctx)
@@ -22,9 +22,7 @@ func (d *demo) reapply(ctx context.Context, table *tableWatch) error {
 	if err := d.applySamples(ctx); err != nil {
 		return err
 	}
-	if err := d.expectSweep(ctx); err != nil {
-		return err
-	}
+	time.Sleep(2 * time.Second) // for something to happen that should not
 	if err := d.checkOnlySweeps(ctx, newest); err != nil {
 		return err
 	}
@@ -36,25 +34,6 @@ func (d *demo) reapply(ctx context.Context, table *tableWatch) error {
 		return err
 	}
 	_, err = d.kubectl.show(ctx, "get", "hub,pnp", "-n", namespace)
-	return err
-}
-
-// expectSweep waits for the next sweep, and a moment longer for what it may lead to.
-func (d *demo) expectSweep(ctx context.Context) error {
-	newest, err := d.newestCall(ctx)
-	if err != nil {
-		return fmt.Errorf("reading the call log: %w", err)
-	}
-	err = d.expect(ctx, expectation{
-		what:     "the operator compared the devices with the hub since",
-		expected: "a query",
-		within:   withinSweep,
-		look: func(ctx context.Context) (string, bool, error) {
-			sweeps, _, err := d.callsAfter(ctx, newest)
-			return fmt.Sprintf("queries: %d", sweeps), sweeps > 0, err
-		},
-	})
-	time.Sleep(time.Second)
 	return err
 }
 

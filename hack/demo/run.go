@@ -56,7 +56,8 @@ func (d *demo) play(ctx context.Context) error {
 		play  func(*demo, context.Context, *tableWatch) error
 	}{
 		{"The devices take what the samples declare", (*demo).converge},
-		{"A value that someone else changed is put back", (*demo).drift},
+		{"A value that someone else changed is put back at once", (*demo).drift},
+		{"What a device does is in the table at once, and costs the hub nothing", (*demo).latency},
 		{"What leaves the declaration leaves the hub, and nothing else does", (*demo).removal},
 		{"A device refuses a value, and says why", (*demo).rejection},
 		{"The same declaration once more costs nothing", (*demo).reapply},

@@ -16,7 +16,9 @@ const (
 	sampleHub    = "factory-hub"
 	sampleSecret = "factory-hub"
 	secretKey    = "connectionString"
-	sweepSeconds = 5
+	eventsKey    = "events"
+	// The sweep is as good as off, so that it is the events that tell.
+	sweepSeconds = 3600
 
 	thermostat = "my-thermostat"
 	controller = "line-3-controller"
@@ -93,10 +95,14 @@ func (d *demo) hubEdits() ([]edit, error) {
 		{hub, operation{"add", "/spec/endpoint", d.hubEnv["HUB_ENDPOINT"]}},
 		{hub, operation{"add", "/spec/caBundle", string(ca)}},
 		{hub, operation{"add", "/spec/sweepIntervalSeconds", sweepSeconds}},
+		{hub, operation{"add", "/spec/events", map[string]any{
+			"connectionStringSecretRef": map[string]any{"name": sampleSecret, "key": eventsKey},
+			"endpoint":                  d.hubEnv["EVENTHUB_ADDRESS"], "caBundle": string(ca),
+		}}},
 	}, nil
 }
 
-// addHubSecret makes the namespace and the Secret. The connection string goes by standard input: command lines can be read by
+// addHubSecret makes the namespace and the Secret. The connection strings go by standard input: command lines can be read by
 // every user of the machine.
 func (d *demo) addHubSecret(ctx context.Context) error {
 	if _, err := d.kubectl.show(ctx, "create", "namespace", namespace); err != nil {
@@ -105,7 +111,7 @@ func (d *demo) addHubSecret(ctx context.Context) error {
 	secret, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Secret",
 		"metadata":   map[string]any{"name": sampleSecret, "namespace": namespace},
-		"stringData": map[string]any{secretKey: d.hubEnv["HUB_CONNECTION_STRING"]},
+		"stringData": map[string]any{secretKey: d.hubEnv["HUB_CONNECTION_STRING"], eventsKey: d.hubEnv["EVENTHUB_CONNECTION_STRING"]},
 	})
 	if err != nil {
 		return fmt.Errorf("encoding the Secret: %w", err)

@@ -28,13 +28,17 @@ func (s *Stream) place(ctx context.Context, hub azeventhubs.EventHubProperties, 
 	}
 	known := s.identity.same(identity)
 	s.identity = identity
-	for id, end := range ends {
+	holes := map[string][]string{} // partitions by reason
+	for _, id := range hub.PartitionIDs {
 		at, ok := s.places.get(id)
-		if why := hole(known && ok, at, end); why != "" {
-			s.Log.Info("Reading devices instead of events", "partition", id, "reason", why)
-			s.places.set(id, endOf(end))
+		if why := hole(known && ok, at, ends[id]); why != "" {
+			s.places.set(id, endOf(ends[id]))
+			holes[why] = append(holes[why], id)
 			resync = true
 		}
+	}
+	for why, partitions := range holes {
+		s.Log.Info("Reading devices instead of events", "partitions", partitions, "reason", why)
 	}
 	if resync {
 		s.Sink.Resync(ctx)
