@@ -86,6 +86,15 @@ var _ = Describe("An event stream that breaks", func() {
 		s.eventuallyHub(beStreaming())
 	})
 
+	It("reads over WebSocket where a network lets nothing else out", func() {
+		s := newEventSite()
+		s.editHub(func(h *v1alpha1.IoTHub) {
+			h.Spec.Events.Transport, h.Spec.Events.Endpoint = v1alpha1.EventTransportWebSocket, s.sim.WebSocketAddress()
+		})
+		s.eventuallyHub(And(beReady(), beStreaming(), HaveField("Status.ObservedGeneration", int64(2))))
+		s.trusted()
+	})
+
 	It("finds out that twin changes are not routed, and goes on reading after writes", func() {
 		s := newEventSite()
 		s.sim.Router().SetRoutes(simulator.FallbackRoute())

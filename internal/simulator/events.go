@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 )
 
@@ -73,6 +75,22 @@ func (s *Simulator) EmulatorConnectionString(policy string) string {
 		return ""
 	}
 	return s.eventHubConnectionString(local(s.plainEventsAddr), policy, ";UseDevelopmentEmulator=true")
+}
+
+// WebSocketAddress returns where the event hub is reached through a WebSocket: at Event Hubs that is port 443, here the port
+// of the REST API.
+func (s *Simulator) WebSocketAddress() string { return local(s.restAddr) }
+
+// withWebSocket serves AMQP over WebSocket beside the REST API.
+func (s *Simulator) withWebSocket(api http.Handler) http.Handler {
+	tunnel := s.amqp.WebSocketHandler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == amqp.WebSocketPath {
+			tunnel.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 }
 
 // local names a listener of this machine, whatever the interfaces are that it listens on.

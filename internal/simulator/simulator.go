@@ -147,10 +147,10 @@ func (s *Simulator) serveREST(certificate tls.Certificate) error {
 		return err
 	}
 	s.restAddr = l.Addr()
-	s.rest = s.server(&rest.Server{
+	s.rest = s.server(s.withWebSocket(&rest.Server{
 		HostName: s.options.HostName, Hub: s.hub, Policies: s.policies, Faults: s.faults, Calls: s.calls,
 		Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
-	})
+	}))
 	// The real hub speaks HTTP/1.1 only.
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	go s.serve(s.rest, tls.NewListener(l, config))

@@ -365,7 +365,7 @@ func TestAStoreThatFailsIsAPhaseAndHeals(t *testing.T) {
 }
 
 // taken is a store that another leader wrote since.
-type taken struct{ *store }
+type taken struct{}
 
 func (s taken) Load(context.Context) (*watch.Checkpoint, error) {
 	return &watch.Checkpoint{OwnerLevel: time.Now().Unix() + 1000}, nil
