@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -137,10 +138,19 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 		if !ok {
 			return true
 		}
-		if session := r.Hubs.Get(hubKey(device)); session != nil {
+		if session := r.Hubs.Get(hubKey(device)); session != nil && !r.isStillDeclared(device) {
 			session.Forget(device.DeviceID())
 		}
 		dropTelemetry(client.ObjectKeyFromObject(device))
 		return true
 	}}
+}
+
+// isStillDeclared reports whether another object declares the same device at the same IoTHub: what memory holds is its.
+func (r *PnPDeviceReconciler) isStillDeclared(gone *v1alpha1.PnPDevice) bool {
+	var list v1alpha1.PnPDeviceList
+	err := r.List(context.Background(), &list, client.InNamespace(gone.Namespace), client.MatchingFields{indexDevice: gone.DeviceID()}, client.UnsafeDisableDeepCopy)
+	return err != nil || slices.ContainsFunc(list.Items, func(d v1alpha1.PnPDevice) bool {
+		return d.UID != gone.UID && d.Spec.HubRef.Name == gone.Spec.HubRef.Name
+	})
 }

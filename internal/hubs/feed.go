@@ -176,6 +176,10 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 		switch first, known := o.First[at.Partition]; {
 		case !ok:
 		case at.Partition == "" || now.Sub(at.Handled) > holdFor:
+			if _, declared := f.Listeners.Believes(f.lifetime, id); !declared {
+				f.Session.Forget(id) // its object went, or went to another hub
+				continue
+			}
 			o.Doubtful = append(o.Doubtful, id)
 		case !known || at.SequenceNumber < first.SequenceNumber:
 			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
