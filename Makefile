@@ -45,6 +45,10 @@ test-race: control-plane ## The same with the race detector (needs a C compiler)
 fuzz: prerequisites ## Run every fuzz target for FUZZTIME (default 20s).
 	@hack/fuzz.sh $(FUZZTIME)
 
+.PHONY: conformance
+conformance: prerequisites ## Run the live tests of Microsoft's Event Hubs client against the simulator (needs port 443 of 127.0.0.2).
+	@hack/conformance.sh
+
 ##@ Check
 
 .PHONY: verify

@@ -3,8 +3,6 @@ package amqp
 import (
 	"errors"
 	"sync"
-
-	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp/wire"
 )
 
 // faults are the refusals and stalls in force.
@@ -21,7 +19,8 @@ type faults struct {
 type FaultCounts struct {
 	Cut           int `json:"cut"`           // connections
 	Closed        int `json:"closed"`        // connections
-	Detached      int `json:"detached"`      // links
+	Detached      int `json:"detached"`      // receivers, also because the event hub or the consumer group went
+	Stalled       int `json:"stalled"`       // receivers that had something to receive
 	Truncated     int `json:"truncated"`     // connections
 	RefusedAttach int `json:"refusedAttach"` // links
 	RefusedToken  int `json:"refusedToken"`  // tokens
@@ -40,7 +39,7 @@ func (f *faults) attach() *condition {
 	return &why
 }
 
-var errRefused = errors.New("InvalidSignature: The token has an invalid signature.")
+var errRefused = errors.New("InvalidSignature: The token has an invalid signature")
 
 // putToken refuses a token if that is in force.
 func (f *faults) putToken() error {
@@ -87,7 +86,7 @@ func (s *Server) RefuseTokens(n int) {
 	s.faults.refuseTokens = n
 }
 
-// Stall holds back the events of a partition, of all with "", until Release.
+// Stall holds back the events of a partition, of all with "", until Release. They wait in the log.
 func (s *Server) Stall(partition string) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -110,20 +109,16 @@ func (s *Server) Release() {
 // Cut cuts all connections without a word.
 func (s *Server) Cut() {
 	for _, c := range s.connections() {
-		c.cut()
 		s.faults.count(func(n *FaultCounts) { n.Cut++ })
+		c.cut()
 	}
 }
 
 // ForceClose closes all connections with an error, amqp:connection:forced for one.
 func (s *Server) ForceClose(name, text string) {
 	for _, c := range s.connections() {
-		c.mu.Lock()
-		c.frame(0, wire.Close, (&condition{name, text}).value())
-		c.closing = true
-		c.mu.Unlock()
-		c.wakeUp()
 		s.faults.count(func(n *FaultCounts) { n.Closed++ })
+		c.close(&condition{name, text})
 	}
 }
 
@@ -131,16 +126,21 @@ func (s *Server) ForceClose(name, text string) {
 func (s *Server) Detach(name, text string) {
 	for _, l := range s.receivers.list() {
 		l.end(&condition{name, text})
-		s.faults.count(func(n *FaultCounts) { n.Detached++ })
 	}
 }
 
-// Truncate has every connection end in the middle of its next frames.
+// Steal ends all receivers as a competing one with a higher epoch does.
+func (s *Server) Steal() {
+	for _, l := range s.receivers.list() {
+		l.end(evicted(l.receiver, &receiver{name: "nil", epoch: max(l.receiver.epoch, 0) + 1}))
+	}
+}
+
+// Truncate has every connection end in the middle of the next frame that is sent on it.
 func (s *Server) Truncate() {
 	for _, c := range s.connections() {
 		c.mu.Lock()
 		c.truncate = true
 		c.mu.Unlock()
-		s.faults.count(func(n *FaultCounts) { n.Truncated++ })
 	}
 }

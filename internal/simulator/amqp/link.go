@@ -12,6 +12,8 @@ const (
 
 	maxMessage   = 1 << 20
 	senderCredit = 300
+	// maxAnswers wait for credit; azeventhubs asks before it grants any.
+	maxAnswers = 1000
 )
 
 // link is one direction of messages. conn.mu guards it.
@@ -24,6 +26,7 @@ type link struct {
 	settled bool
 	address string // of the node
 	reply   string // the peer's target, where answers go
+	largest uint64 // message that the peer takes; 0: any
 
 	credit, deliveries uint32
 	drain              bool
@@ -35,33 +38,55 @@ type link struct {
 	target   *target   // of a sending client
 }
 
-// attach answers a new link.
-func (c *conn) attach(s *session, p wire.Performative) {
-	l := &link{conn: c, session: s, name: p.Text(0), handle: p.Uint(1, 0), sends: p.Bool(2), settled: p.At(3) != uint8(0)}
-	source, dest := p.Composite(5), p.Composite(6)
-	l.address, l.reply = dest.Text(0), dest.Text(0)
-	if l.sends {
-		l.address = source.Text(0)
+// attach answers a new link. An error is the connection's.
+func (c *conn) attach(s *session, p wire.Performative) error {
+	l := c.newLink(s, p)
+	switch {
+	case l.handle > maxHandle:
+		return conditionf(condFraming, "handle %d is above the maximum of %d", l.handle, maxHandle)
+	case s.links[l.handle] != nil:
+		c.end(s, conditionf(condHandleInUse, "handle %d is in use", l.handle))
+		return nil
 	}
 	why := c.openNode(l, p)
 	if why != nil && why.name != condStolen {
-		// A link that is refused shows neither source nor target, and a detach follows: only so do clients take the error as
-		// the answer to their attach, and fail at once.
-		c.attached(l, p, nil, nil)
-		c.frame(s.channel, wire.Detach, l.handle, true, why.value())
+		c.refuse(l, p, why)
+		return nil
+	}
+	c.accept(l, p)
+	if why != nil { // azeventhubs sees a lost ownership only in a link that was open
+		c.detach(l, why)
+	}
+	return nil
+}
+
+func (c *conn) newLink(s *session, p wire.Performative) *link {
+	l := &link{
+		conn: c, session: s, name: p.Text(0), handle: p.Uint(1, 0), sends: p.Bool(2), settled: p.At(3) != uint8(0), largest: p.Ulong(10),
+		address: p.Composite(6).Text(0), reply: p.Composite(6).Text(0),
+	}
+	if l.sends {
+		l.address = p.Composite(5).Text(0)
+	}
+	return l
+}
+
+// refuse shows neither source nor target, and a detach follows ("OASIS AMQP Version 1.0", 2.6.3). Only so does azeventhubs take
+// the error as the answer to its attach, and fails at once; a link that opens and ends is one to open again.
+func (c *conn) refuse(l *link, p wire.Performative, why *condition) {
+	c.attached(l, p, nil, nil)
+	c.frame(l.session.channel, wire.Detach, l.handle, true, why.value())
+}
+
+func (c *conn) accept(l *link, p wire.Performative) {
+	l.session.links[l.handle] = l
+	c.attached(l, p, p.At(5), p.At(6))
+	if l.sends {
+		l.session.senders = append(l.session.senders, l)
 		return
 	}
-	s.links[l.handle] = l
-	c.attached(l, p, p.At(5), p.At(6))
-	switch {
-	case why != nil: // clients see a lost ownership only in a link that was open
-		c.detach(l, why)
-	case l.sends:
-		s.senders = append(s.senders, l)
-	default:
-		l.credit = senderCredit
-		c.linkFlow(l)
-	}
+	l.credit = senderCredit
+	c.linkFlow(l)
 }
 
 // attached echoes the settlement modes: azeventhubs refuses a link whose mode differs from what it asked for.
@@ -83,7 +108,7 @@ func (c *conn) openNode(l *link, p wire.Performative) *condition {
 		return why
 	}
 	if !c.claims.cover(c.needOf(l), c.server.options.Clock()) {
-		return &condition{condUnauthorized, "Unauthorized access. '" + rightNames[l.sends] + "' claim(s) are required to perform this operation."}
+		return conditionf(condUnauthorized, "Unauthorized access. '%s' claim(s) are required to perform this operation.", rightNames[l.sends])
 	}
 	switch {
 	case l.address == managementNode:
@@ -105,7 +130,7 @@ func (c *conn) needOf(l *link) need {
 	return need{address: strings.ToLower(strings.Trim(l.address, "/")), listen: l.sends}
 }
 
-// openCBS lets one pair of links to $cbs be open on a connection, as Event Hubs does.
+// openCBS lets one pair of links to $cbs be open on a connection, as Microsoft's live tests see Event Hubs do.
 func (c *conn) openCBS(l *link) *condition {
 	for _, s := range c.sessions {
 		for _, o := range s.links {

@@ -1,13 +1,6 @@
 package amqp
 
-import (
-	"maps"
-	"slices"
-	"strconv"
-
-	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp/wire"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
-)
+import "github.com/pnp-operator/pnp-operator/internal/simulator/amqp/wire"
 
 // outgoing is a message of which a part is written. Its frames stop where the peer's session window does.
 type outgoing struct {
@@ -18,71 +11,92 @@ type outgoing struct {
 
 // pump moves what there is to send into the buffer: within credit, window, and the buffer's own limit.
 func (c *conn) pump() {
+	c.detachGone()
 	for _, s := range c.sessions {
 		for _, l := range s.senders {
 			c.pumpLink(l)
+		}
+		for _, l := range s.links {
+			c.checkSize(l)
 		}
 	}
 }
 
 func (c *conn) pumpLink(l *link) {
-	for c.room(l) {
-		if l.partly == nil {
-			message, ok := l.nextMessage()
-			if !ok {
-				break
-			}
-			l.partly = &outgoing{id: l.session.deliveries, tag: l.deliveries, rest: message}
-			l.session.deliveries++
-			l.deliveries++
-			l.credit--
-		}
-		c.send(l)
+	for c.room(l) && (l.partly != nil || l.takeMessage()) && l.fits() {
+		c.sendFrames(l)
 	}
-	if l.drain && l.credit > 0 && !l.hasMessage() {
-		l.deliveries += l.credit
-		l.credit, l.drain = 0, false
-		s := l.session
-		c.frame(s.channel, wire.Flow, s.nextIncoming, uint32(window), s.nextOutgoing, uint32(window), l.handle, l.deliveries, uint32(0), uint32(0), true)
+	if l.drain && l.credit > 0 && l.partly == nil && !l.hasMessage() {
+		c.drained(l)
 	}
 }
 
 // room reports whether anything may be sent on a link now.
 func (c *conn) room(l *link) bool {
-	return (l.credit > 0 || l.partly != nil) && l.session.remoteWindow > 0 && len(c.out) < batchBytes
+	return (l.credit > 0 || l.partly != nil) && l.session.outgoing > 0 && len(c.out) < batchBytes
 }
 
-// send writes frames of the message under way until it is out or the window is used up.
-func (c *conn) send(l *link) {
+// fits reports whether the peer takes the message that is next.
+func (l *link) fits() bool {
+	return l.largest == 0 || l.partly == nil || l.partly.begun || uint64(len(l.partly.rest)) <= l.largest
+}
+
+func (c *conn) checkSize(l *link) {
+	if !l.fits() {
+		c.detach(l, conditionf(condTooLarge, "The message of %d bytes is larger than the receiver's maximum of %d.", len(l.partly.rest), l.largest))
+	}
+}
+
+func (l *link) takeMessage() bool {
+	message, ok := l.nextMessage()
+	if !ok {
+		return false
+	}
+	l.partly = &outgoing{id: l.session.deliveries, tag: l.deliveries, rest: message}
+	l.session.deliveries++
+	l.deliveries++
+	l.credit--
+	return true
+}
+
+// sendFrames writes frames of the message under way until it is out or the window is used up.
+func (c *conn) sendFrames(l *link) {
 	m, s := l.partly, l.session
-	for s.remoteWindow > 0 {
+	for s.outgoing > 0 && l.partly != nil {
 		n := min(len(m.rest), c.maxFrame-wire.TransferOverhead)
 		head := wire.TransferHead{
 			Channel: s.channel, Handle: l.handle, First: !m.begun, DeliveryID: m.id, Tag: m.tag,
-			// Clients never settle what they receive, and what is unsettled uses up their credit for good.
+			// azeventhubs never settles what it receives, and what is unsettled uses up its credit for good.
 			Settled: l.settled, More: n < len(m.rest),
 		}
 		c.out = wire.AppendTransfer(c.out, head, m.rest[:n])
 		m.begun, m.rest = true, m.rest[n:]
 		s.nextOutgoing++
-		s.remoteWindow--
+		s.outgoing--
 		if !head.More {
 			l.partly = nil
-			return
 		}
 	}
 }
 
+// drained uses up credit that there are no messages for ("OASIS AMQP Version 1.0", 2.6.7).
+func (c *conn) drained(l *link) {
+	l.deliveries += l.credit
+	l.credit, l.drain = 0, false
+	s := l.session
+	c.frame(s.channel, wire.Flow, s.nextIncoming, s.incoming, s.nextOutgoing, uint32(window), l.handle, l.deliveries, uint32(0), uint32(0), true)
+}
+
 func (l *link) hasMessage() bool {
-	if l.receiver == nil {
-		return len(l.answers) > 0
+	if r := l.receiver; r != nil {
+		return !l.conn.server.faults.stalled(r.partition.ID()) && r.partition.Has(r.next)
 	}
-	return len(l.receiver.partition.Read(l.receiver.next, 1)) > 0 && !l.conn.server.faults.stalled(l.receiver.partition.ID())
+	return len(l.answers) > 0
 }
 
 func (l *link) nextMessage() ([]byte, bool) {
-	if r := l.receiver; r != nil {
-		return l.nextEvent(r)
+	if l.receiver != nil {
+		return l.conn.nextEvent(l.receiver)
 	}
 	if len(l.answers) == 0 {
 		return nil, false
@@ -92,72 +106,29 @@ func (l *link) nextMessage() ([]byte, bool) {
 	return answer, true
 }
 
-func (l *link) nextEvent(r *receiver) ([]byte, bool) {
-	if l.conn.server.faults.stalled(r.partition.ID()) {
+func (c *conn) nextEvent(r *receiver) ([]byte, bool) {
+	if c.server.faults.stalled(r.partition.ID()) {
+		c.holdBack(r)
 		return nil, false
 	}
+	r.heldBack = false
 	events := r.partition.Read(r.next, 1)
 	if len(events) == 0 {
 		return nil, false
 	}
 	r.next = events[0].SequenceNumber + 1
+	r.sent++
 	var b []byte
 	if r.metrics {
-		b = appendMetrics(b, r.partition.Info(), l.conn.server.options.Clock())
+		b = appendMetrics(b, r.partition.Info(), c.server.options.Clock())
 	}
 	return appendEvent(b, events[0]), true
 }
 
-func appendEvent(b []byte, e eventhub.Event) []byte {
-	m := e.Message
-	annotations := wire.Map{
-		wire.Symbol("x-opt-sequence-number"), e.SequenceNumber,
-		wire.Symbol("x-opt-offset"), strconv.FormatInt(e.Offset, 10),
-		wire.Symbol("x-opt-enqueued-time"), e.Enqueued,
+// holdBack counts a stall that a reader would notice.
+func (c *conn) holdBack(r *receiver) {
+	if !r.heldBack && r.partition.Has(r.next) {
+		r.heldBack = true
+		c.server.faults.count(func(n *FaultCounts) { n.Stalled++ })
 	}
-	if m.PartitionKey != "" {
-		annotations = append(annotations, wire.Symbol("x-opt-partition-key"), m.PartitionKey)
-	}
-	for _, name := range slices.Sorted(maps.Keys(m.Annotations)) {
-		annotations = append(annotations, wire.Symbol(name), m.Annotations[name])
-	}
-	b = wire.AppendSection(b, wire.SectionAnnotations, annotations)
-	if m.Encoded != nil {
-		return append(b, m.Encoded...)
-	}
-	b = appendProperties(b, m.Properties)
-	if len(m.Application) > 0 {
-		application := wire.Map{}
-		for _, name := range slices.Sorted(maps.Keys(m.Application)) {
-			application = append(application, name, m.Application[name])
-		}
-		b = wire.AppendSection(b, wire.SectionApplication, application)
-	}
-	return wire.AppendSection(b, wire.SectionData, m.Body)
-}
-
-func appendProperties(b []byte, p eventhub.Properties) []byte {
-	var user any
-	if p.UserID != nil {
-		user = p.UserID
-	}
-	fields := []any{text(p.MessageID), user, nil, nil, nil, text(p.CorrelationID), symbol(p.ContentType), symbol(p.ContentEncoding)}
-	if !slices.ContainsFunc(fields, func(f any) bool { return f != nil }) {
-		return b
-	}
-	return wire.List(b, wire.SectionProperties, fields...)
-}
-
-func text(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}
-
-func symbol(s string) any {
-	if s == "" {
-		return nil
-	}
-	return wire.Symbol(s)
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -22,7 +23,7 @@ import (
 // Options of a Server.
 type Options struct {
 	Log *eventhub.Log
-	// Policies whose tokens are accepted. ServiceConnect grants listening and sending.
+	// Policies whose tokens are accepted, for what they grant of listening and sending.
 	Policies *auth.Policies
 	// VerifyJWT checks a token of Microsoft Entra ID; nil refuses all.
 	VerifyJWT func(token string) error
@@ -45,6 +46,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	running   sync.WaitGroup
+	sent      atomic.Uint32 // messages of sending clients without a key
 }
 
 // New returns a server that listens nowhere yet.
@@ -67,6 +69,7 @@ func (s *Server) Serve(l net.Listener) error {
 		return errors.Join(net.ErrClosed, l.Close())
 	}
 	defer s.running.Done()
+	defer func() { s.mu.Lock(); defer s.mu.Unlock(); delete(s.listeners, l) }()
 	for {
 		nc, err := l.Accept()
 		if err != nil {
@@ -139,6 +142,8 @@ type Receiver struct {
 	Epoch int64 `json:"epoch"`
 	// Next is the sequence number of the next event to send.
 	Next int64 `json:"next"`
+	// Sent is how many events were sent.
+	Sent int64 `json:"sent"`
 }
 
 // Receivers lists the readers, by group and partition.
@@ -148,7 +153,7 @@ func (s *Server) Receivers() []Receiver {
 		l.conn.mu.Lock()
 		list = append(list, Receiver{
 			Peer: l.conn.net.RemoteAddr().String(), Group: l.receiver.group, Partition: l.receiver.partition.ID(),
-			Name: l.receiver.name, Epoch: l.receiver.epoch, Next: l.receiver.next,
+			Name: l.receiver.name, Epoch: l.receiver.epoch, Next: l.receiver.next, Sent: l.receiver.sent,
 		})
 		l.conn.mu.Unlock()
 	}

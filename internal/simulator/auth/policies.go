@@ -18,6 +18,9 @@ const (
 	RegistryWrite
 	ServiceConnect
 	DeviceConnect
+	// Listen and Send are rights of an Event Hubs namespace. A hub's own policies have neither: there ServiceConnect is both.
+	Listen
+	Send
 )
 
 // Policy is one shared access policy of the hub.
@@ -28,10 +31,13 @@ type Policy struct {
 	rights   Right
 }
 
-// MayConnect reports whether the policy grants ServiceConnect, which is also the right to use the event hub.
-func (p Policy) MayConnect() bool { return p.rights&ServiceConnect != 0 }
+// MayListen reports whether the policy grants reading the event hub.
+func (p Policy) MayListen() bool { return p.rights&(ServiceConnect|Listen) != 0 }
 
-// Policies is the hub's shared access policies, those that every hub is created with.
+// MaySend reports whether the policy grants sending to the event hub.
+func (p Policy) MaySend() bool { return p.rights&(ServiceConnect|Send) != 0 }
+
+// Policies is the hub's shared access policies: those that every hub is created with, and what Add adds.
 type Policies struct {
 	mu     sync.Mutex
 	newKey func() string
@@ -47,6 +53,17 @@ func NewPolicies(newKey func() string) *Policies {
 	p.add("registryRead", RegistryRead)
 	p.add("registryReadWrite", RegistryRead|RegistryWrite)
 	return p
+}
+
+// Add makes another policy, with a new key. Names are not repeated.
+func (p *Policies) Add(name string, rights Right) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.index(name) >= 0 {
+		return fmt.Errorf("policy %q exists", name)
+	}
+	p.add(name, rights)
+	return nil
 }
 
 func (p *Policies) add(name string, rights Right) {
@@ -89,12 +106,17 @@ func (p *Policies) List() []Policy {
 func (p *Policies) edit(name string, f func(*Policy)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.list, func(policy *Policy) bool { return policy.Name == name })
+	i := p.index(name)
 	if i < 0 {
 		return fmt.Errorf("no policy %q", name)
 	}
 	f(p.list[i])
 	return nil
+}
+
+// index of a policy, -1 if there is none. p.mu is held.
+func (p *Policies) index(name string) int {
+	return slices.IndexFunc(p.list, func(policy *Policy) bool { return policy.Name == name })
 }
 
 // Errors of Authorize.

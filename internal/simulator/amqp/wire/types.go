@@ -7,7 +7,7 @@ type (
 	Symbol string
 	// UUID is an AMQP uuid.
 	UUID [16]byte
-	// Map is an AMQP map that keeps its order: key, value, key, value …
+	// Map is an AMQP map that keeps its order: key, value, and so on.
 	Map []any
 	// Described is a described value. A numeric descriptor is a uint64.
 	Described struct{ Descriptor, Value any }
