@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -61,12 +62,14 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
 	}
 	r.Hubs.Put(r.lifetime, key, s, func(ctx context.Context) {
+		var all sync.WaitGroup
+		defer all.Wait()
 		if e.wanted != nil && e.problem == nil {
 			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &hubs.Feed{
 				Session: s, Listeners: list, Meter: newMeter(key), Log: logger.WithName("events"), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 			}
-			go s.Watch(ctx, stream, feed)
+			all.Go(func() { s.Watch(ctx, stream, feed) })
 		}
 		sweep.Run(ctx)
 	})

@@ -50,5 +50,13 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("pnp-operator"),
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
-	return device.SetupWithManager(mgr)
+	if err := device.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	return mgr.Add(manager.RunnableFunc(func(stopping context.Context) error {
+		<-stopping.Done()
+		<-ctx.Done()
+		sessions.Drain()
+		return nil
+	}))
 }

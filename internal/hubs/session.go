@@ -4,6 +4,7 @@ package hubs
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -32,6 +33,7 @@ type Session struct {
 
 	memory  *memory
 	stop    context.CancelFunc
+	done    chan struct{} // closed when its background work has ended
 	refused atomic.Bool
 	canary  canary
 	stream  atomic.Pointer[watch.State] // nil: none is read
@@ -129,6 +131,7 @@ func (r *Registry) Get(hub types.NamespacedName) *Session {
 // Put installs a session, runs its background work until the session is replaced or dropped, and ends the earlier one.
 func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session, background func(context.Context)) {
 	ctx, s.stop = context.WithCancel(ctx)
+	s.done = make(chan struct{})
 	r.mu.Lock()
 	earlier := r.sessions[hub]
 	if r.sessions == nil {
@@ -142,7 +145,21 @@ func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session
 	if earlier != nil {
 		earlier.end()
 	}
-	go background(ctx)
+	go func() {
+		defer close(s.done)
+		background(ctx)
+	}()
+}
+
+// Drain waits until the background work of all sessions has ended, once the context that they live in has: the last
+// checkpoints are written then.
+func (r *Registry) Drain() {
+	r.mu.Lock()
+	sessions := slices.Collect(maps.Values(r.sessions))
+	r.mu.Unlock()
+	for _, s := range sessions {
+		<-s.done
+	}
 }
 
 // Drop ends the session of an IoTHub, if it has one.
