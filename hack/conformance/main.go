@@ -39,17 +39,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: conformance DIRECTORY (for ca.pem and env)")
 		os.Exit(2)
 	}
-	if err := untilStopped(os.Args[1]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); stop() }()
+	err := run(ctx, os.Args[1])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(1)
 	}
-}
-
-func untilStopped(dir string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	go func() { _, _ = io.Copy(io.Discard, os.Stdin); stop() }()
-	return run(ctx, dir)
 }
 
 func run(ctx context.Context, dir string) error {

@@ -224,22 +224,3 @@ func TestAServerClosesAfterItsListenerDid(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func FuzzServerBytes(f *testing.F) {
-	f.Add([]byte(wire.HeaderSASL))
-	f.Add(wire.AppendFrame(wire.AppendFrame([]byte(wire.HeaderAMQP), 0, 0, wire.Open, "x"), 0, 0, wire.Begin, nil, uint32(0)))
-	s := amqp.New(amqp.Options{Log: eventhub.New(eventhub.Options{Name: hubName})})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		client, server := net.Pipe()
-		ended := make(chan struct{})
-		go func() { defer close(ended); s.ServeConn(server) }()
-		go func() { _, _ = io.Copy(io.Discard, client) }()
-		_, _ = client.Write(b)
-		_ = client.Close()
-		select {
-		case <-ended:
-		case <-time.After(5 * time.Second):
-			t.Fatal("hangs")
-		}
-	})
-}

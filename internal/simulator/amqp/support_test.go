@@ -105,6 +105,8 @@ func partition(t *testing.T, c *azeventhubs.ConsumerClient, id string, o azevent
 
 var earliest = azeventhubs.StartPosition{Earliest: new(true)}
 
+var earliestOptions = azeventhubs.PartitionClientOptions{StartPosition: earliest}
+
 // receive waits for n events.
 func receive(t *testing.T, p *azeventhubs.PartitionClient, n int) []*azeventhubs.ReceivedEventData {
 	t.Helper()

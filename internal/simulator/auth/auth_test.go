@@ -159,3 +159,32 @@ func FuzzParse(f *testing.F) {
 		parsed.Covers("h/devices/dev1")
 	})
 }
+
+func TestRightsOfAnEventHub(t *testing.T) {
+	p := newPolicies()
+	if err := errors.Join(p.Add("ListenOnly", Listen), p.Add("SendOnly", Send), p.Add("Both", Listen|Send)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]struct{ listen, send bool }{
+		"ListenOnly":        {true, false},
+		"SendOnly":          {false, true},
+		"Both":              {true, true},
+		"service":           {true, true},
+		"iothubowner":       {true, true},
+		"device":            {false, false},
+		"registryRead":      {false, false},
+		"registryReadWrite": {false, false},
+	} {
+		policy, ok := p.Get(name)
+		if !ok || policy.MayListen() != want.listen || policy.MaySend() != want.send {
+			t.Errorf("%s: listen %v, send %v, want %+v", name, policy.MayListen(), policy.MaySend(), want)
+		}
+	}
+	if err := p.Add("service", Listen); err == nil {
+		t.Error("a policy was added twice")
+	}
+	header := token(t, p, "Both", host, now.Add(time.Hour))
+	if err := p.Authorize(header, host+"/twins/dev1", ServiceConnect|RegistryRead, now); !errors.Is(err, ErrDenied) {
+		t.Errorf("rights of an event hub are none of the hub: %v", err)
+	}
+}

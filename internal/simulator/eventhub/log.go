@@ -22,7 +22,7 @@ type Options struct {
 	Groups []string
 	// Retention is how long events are kept; 0: for ever.
 	Retention time.Duration
-	// MaxEvents is how many events a partition keeps; 0: all.
+	// MaxEvents is how many events a partition keeps at least; 0: all. The oldest go together, once there are a quarter more.
 	MaxEvents int
 	// Clock stamps events and ages them; default time.Now.
 	Clock func() time.Time

@@ -117,8 +117,8 @@ func (p *Partition) Expire(keep int) {
 // expire drops what retention no longer keeps. p.mu is held.
 func (p *Partition) expire() {
 	drop := 0
-	if keep := p.log.options.MaxEvents; keep > 0 {
-		drop = max(0, len(p.events)-keep)
+	if keep := p.log.options.MaxEvents; keep > 0 && len(p.events) > keep+keep/4 {
+		drop = len(p.events) - keep
 	}
 	if keep := p.log.options.Retention; keep > 0 {
 		oldest := p.log.options.Clock().Add(-keep)
