@@ -147,6 +147,56 @@ var _ = Describe("Events that go wrong", func() {
 	}
 })
 
+var _ = Describe("Events of a hub in special circumstances", func() {
+	It("that failed over, and counts versions again, are not taken for old ones", func() {
+		s := newEventSite()
+		s.trusted()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`))
+		s.eventually("d", beReady())
+		Expect(s.sim.Remember("d")).To(Succeed())
+		for i := range 3 {
+			s.report("d", `{"targetTemperature":{"value":20,"ac":200,"av":2,"ad":"lost %d"}}`, i)
+		}
+		s.eventually("d", haveAnswer("lost 2"))
+		Expect(s.sim.Rewind("d")).To(Succeed())
+		s.sim.Calls().Reset()
+		s.report("d", `{"targetTemperature":{"value":20,"ac":200,"av":2,"ad":"after the failover"}}`)
+		s.eventually("d", haveAnswer("after the failover"))
+		Expect(s.gets()).To(Equal(1), s.history("d"))
+	})
+
+	It("that announces digital twin changes too do no work twice", func() {
+		s := newEventSite()
+		s.trusted()
+		routes := simulator.DefaultRoutes()
+		routes.DigitalTwinChanges = true
+		s.sim.Router().SetRoutes(routes)
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`))
+		s.eventually("d", beReady())
+		s.sim.Calls().Reset()
+		patches := s.statusPatches()
+		s.report("d", `{"targetTemperature":{"value":20,"ac":200,"av":2,"ad":"told twice"}}`)
+		s.eventually("d", haveAnswer("told twice"))
+		Consistently(s.gets, "3s").Should(BeZero())
+		Expect(patches()).To(Equal(1))
+	})
+
+	It("reach a device whose id has every legal character", func() {
+		const id = "aZ09-:.+%_#*?!(),=@;$'"
+		s := newEventSite()
+		s.trusted()
+		s.virtual(id, simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`), withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.DeviceID = id }))
+		s.eventually("d", beReady())
+		s.sim.Calls().Reset()
+		s.report(id, `{"targetTemperature":{"value":20,"ac":200,"av":2,"ad":"heard"}}`)
+		s.eventually("d", haveAnswer("heard"))
+		Expect(s.gets()).To(BeZero())
+	})
+})
+
 var _ = Describe("A start of the operator", func() {
 	It("reads nothing for devices without events, though they report what nobody declares", func() {
 		const count = 300
