@@ -137,6 +137,7 @@ const (
 	OpGetDevice        = rest.GetDevice
 	OpPutDevice        = rest.PutDevice
 	OpDeleteDevice     = rest.DeleteDevice
+	OpBulkDevices      = rest.BulkDevices
 	OpGetTwin          = rest.GetTwin
 	OpPatchTwin        = rest.PatchTwin
 	OpReplaceTwin      = rest.ReplaceTwin

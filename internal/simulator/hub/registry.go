@@ -25,7 +25,7 @@ func (h *Hub) PutIdentity(id string, body jsontree.Object, ifMatch string) (Iden
 		return Identity{}, err
 	}
 	if tag(ifMatch) == "" {
-		return h.createIdentity(want)
+		return h.createIdentity(want, h.clock())
 	}
 	t, err := h.update(id, func(t *Twin) (*Twin, Change, error) { return h.updateIdentity(t, want, ifMatch) })
 	if err != nil {
@@ -34,10 +34,11 @@ func (h *Hub) PutIdentity(id string, body jsontree.Object, ifMatch string) (Iden
 	return t.Identity, nil
 }
 
-func (h *Hub) createIdentity(want Identity) (Identity, error) {
+// createIdentity creates a device whose twin was last updated at a time.
+func (h *Hub) createIdentity(want Identity, at time.Time) (Identity, error) {
 	t := h.create(want.DeviceID, func() *Twin {
 		want.GenerationID, want.ETag = h.nextGeneration(), h.nextETag()
-		return newTwin(want, h.clock())
+		return newTwin(want, at)
 	})
 	if t == nil {
 		return Identity{}, refuse(409, "DeviceAlreadyExists", 409001,

@@ -58,6 +58,25 @@ func deleteDevice(c *call) (reply, error) {
 	return reply{status: http.StatusNoContent}, c.server.Hub.DeleteIdentity(c.deviceID, c.ifMatch)
 }
 
+// bulkDevices answers with the same result whether all of it succeeded (200) or not (400).
+func bulkDevices(c *call) (reply, error) {
+	v, err := jsontree.Parse(c.body)
+	list, isArray := v.([]any)
+	if err != nil || !isArray {
+		return reply{}, malformed("not a JSON array")
+	}
+	result, err := c.server.Hub.Bulk(list)
+	if err != nil {
+		return reply{}, err
+	}
+	r := ok(result.Document())
+	if len(result.Failures) > 0 {
+		r.status = http.StatusBadRequest
+		r = r.with("iothub-errorcode", "BulkRegistryOperationFailure")
+	}
+	return r, nil
+}
+
 func deviceStatistics(c *call) (reply, error) {
 	s := c.server.Hub.Statistics()
 	return ok(jsontree.Object{

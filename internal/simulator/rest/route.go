@@ -15,6 +15,7 @@ const (
 	GetDevice         = "GetDevice"
 	PutDevice         = "PutDevice"
 	DeleteDevice      = "DeleteDevice"
+	BulkDevices       = "BulkDevices"
 	DeviceStatistics  = "DeviceStatistics"
 	ServiceStatistics = "ServiceStatistics"
 	GetTwin           = "GetTwin"
@@ -38,6 +39,7 @@ type route struct {
 
 var routes = []*route{
 	{http.MethodGet, "devices", ListDevices, auth.RegistryRead, "RegistryRead", listDevices},
+	{http.MethodPost, "devices", BulkDevices, auth.RegistryWrite, "RegistryWrite", bulkDevices},
 	{http.MethodPost, "devices/query", Query, auth.ServiceConnect, "Query", runQuery},
 	{http.MethodGet, "devices/{id}", GetDevice, auth.RegistryRead, "RegistryRead", getDevice},
 	{http.MethodPut, "devices/{id}", PutDevice, auth.RegistryWrite, "RegistryWrite", putDevice},

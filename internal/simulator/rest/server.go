@@ -135,11 +135,13 @@ func policyOf(c *call) string {
 func (c *call) object() (jsontree.Object, error) {
 	o, err := jsontree.ParseObject(c.body)
 	if err != nil {
-		bad := usual[400].failure(400)
-		bad.Name, bad.Number, bad.Message = "IotHubFormatError", 400006, "The request body is not valid: "+err.Error()
-		return nil, bad
+		return nil, malformed(err.Error())
 	}
 	return o, nil
+}
+
+func malformed(reason string) error {
+	return &hub.Error{Status: http.StatusBadRequest, Name: "IotHubFormatError", Number: 400006, Message: "The request body is not valid: " + reason}
 }
 
 // newID returns a GUID.
