@@ -34,8 +34,8 @@ func main() {
 }
 
 const help = `iothub-simulator runs an Azure IoT Hub on this machine: the REST API for the registry, device twins, digital
-twins and queries over TLS, the Event Hubs-compatible endpoint over AMQP, virtual IoT Plug and Play devices, injected
-faults and a call log.
+twins, queries, direct methods and commands over TLS, the Event Hubs-compatible endpoint over AMQP, MQTT for devices, virtual
+IoT Plug and Play devices, injected faults and a call log.
 
 Clients connect to the printed endpoints and sign tokens for the hub's host name. With --env-file, what they need is written
 as KEY=VALUE lines once everything listens:
@@ -49,6 +49,7 @@ as KEY=VALUE lines once everything listens:
   EVENTHUB_ADDRESS        where that really listens: the custom endpoint of Microsoft's SDKs
   EVENTHUB_EMULATOR_CONNECTION_STRING
                           without TLS (with --events-plain-listen)
+  MQTT_ADDRESS            where devices connect, MQTT over TLS: the gateway host name of Microsoft's device SDKs
   SIMULATOR_DEBUG_URL     the debug API: devices, routes, faults, calls, events, settings
 
 Examples:
@@ -93,6 +94,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 
 func (o *options) addHubFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Listen, "listen", "127.0.0.1:0", "address of the REST API; port 0 is any free one")
+	flags.StringVar(&o.MQTTListen, "mqtt-listen", "127.0.0.1:0", "address that devices connect to, MQTT over TLS")
 	flags.StringVar(&o.DebugListen, "debug-listen", "127.0.0.1:0", "address of the debug API; empty turns it off")
 	flags.StringVar(&o.HostName, "host-name", simulator.DefaultHostName, "host name of the hub, as tokens name it")
 	flags.StringVar(&o.CAFile, "ca-file", "", "write the CA certificate to this file")
@@ -150,6 +152,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 func ready(s *simulator.Simulator, o options) string {
 	var b strings.Builder
 	_, _ = fmt.Fprintf(&b, "ready: hub %s at %s, debug API at %s, %d devices\n", s.HostName(), s.Endpoint(), orNone(s.DebugURL()), o.devices)
+	_, _ = fmt.Fprintf(&b, "devices connect to %s, MQTT over TLS\n", s.MQTTAddress())
 	_, _ = fmt.Fprintf(&b, "events over TLS, custom endpoint %s:\n  %s\n", s.EventsAddress(), s.EventHubConnectionString("iothubowner"))
 	if plain := s.EmulatorConnectionString("iothubowner"); plain != "" {
 		_, _ = fmt.Fprintf(&b, "events in the emulator mode of SDKs:\n  %s\n", plain)
@@ -183,6 +186,7 @@ func environment(s *simulator.Simulator, o options) string {
 		{"EVENTHUB_CONNECTION_STRING", s.EventHubConnectionString("iothubowner")},
 		{"EVENTHUB_ADDRESS", s.EventsAddress()},
 		{"EVENTHUB_EMULATOR_CONNECTION_STRING", s.EmulatorConnectionString("iothubowner")},
+		{"MQTT_ADDRESS", s.MQTTAddress()},
 		{"SIMULATOR_DEBUG_URL", s.DebugURL()},
 	} {
 		b.WriteString(line[0] + "=" + line[1] + "\n")

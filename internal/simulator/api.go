@@ -33,6 +33,10 @@ type (
 	Spec = devices.Spec
 	// Behaviour is how a virtual device reacts.
 	Behaviour = devices.Behaviour
+	// CommandAnswer is how a virtual device answers a command.
+	CommandAnswer = devices.CommandAnswer
+	// RanCommand is a command that reached a virtual device.
+	RanCommand = devices.Ran
 
 	// Telemetry is what a virtual device sends of its own accord.
 	Telemetry = devices.Telemetry
@@ -87,6 +91,7 @@ const (
 // Kinds of faults.
 const (
 	FaultStatus      = faults.Status
+	FaultStatusAfter = faults.StatusAfter
 	FaultLatency     = faults.Latency
 	FaultHang        = faults.Hang
 	FaultResetBefore = faults.ResetBefore
@@ -142,6 +147,8 @@ const (
 	OpPatchTwin        = rest.PatchTwin
 	OpReplaceTwin      = rest.ReplaceTwin
 	OpGetDigitalTwin   = rest.GetDigitalTwin
+	OpInvokeMethod     = rest.InvokeMethod
+	OpInvokeCommand    = rest.InvokeCommand
 	OpPatchDigitalTwin = rest.PatchDigitalTwin
 	OpQuery            = rest.Query
 	OpUnknown          = rest.Unknown

@@ -26,6 +26,10 @@ import (
 //	POST   /devices/{id}/tags             a merge patch
 //	POST   /devices/{id}/etag             moves the deviceEtag
 //	PUT    /devices/{id}/status           {"enabled":false,"reason":"…"}
+//	GET    /devices/{id}/connectionstring what the device pastes into Microsoft's SDK
+//	PUT    /devices/{id}/commands/{name}  CommandAnswer: how the virtual device answers
+//	GET    /devices/{id}/commands         those that reached it
+//	POST   /mqtt/cut                      connections of devices, without a word; ?device= for one
 //	GET    /devices/{id}/twin
 //	GET    /devices/{id}/digitaltwin
 //	GET    /faults                        in force and spent, with what they did
@@ -69,6 +73,7 @@ type Info struct {
 	HostName       string `json:"hostName"`
 	Endpoint       string `json:"endpoint"`
 	EventsAddress  string `json:"eventsAddress"`
+	MQTTAddress    string `json:"mqttAddress"`
 	Devices        int    `json:"devices"`
 	VirtualDevices int    `json:"virtualDevices"`
 	Calls          int    `json:"calls"`
@@ -159,7 +164,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 func newDebugAPI(s *Simulator) http.Handler {
 	d := debugAPI{s}
 	mux := http.NewServeMux()
-	for _, routes := range []map[string]debugHandler{d.hubRoutes(), d.eventRoutes(), d.amqpRoutes()} {
+	for _, routes := range []map[string]debugHandler{d.hubRoutes(), d.connectionRoutes(), d.eventRoutes(), d.amqpRoutes()} {
 		for pattern, h := range routes {
 			mux.Handle(pattern, h)
 		}
@@ -224,7 +229,8 @@ func decode(r *http.Request, v any) error {
 
 func (d debugAPI) info(*http.Request) (any, error) {
 	return Info{
-		HostName: d.HostName(), Endpoint: d.Endpoint(), EventsAddress: d.EventsAddress(), Devices: d.hub.Len(), VirtualDevices: d.devices.Len(), Calls: d.calls.Total(),
+		HostName: d.HostName(), Endpoint: d.Endpoint(), EventsAddress: d.EventsAddress(), MQTTAddress: d.MQTTAddress(),
+		Devices: d.hub.Len(), VirtualDevices: d.devices.Len(), Calls: d.calls.Total(),
 	}, nil
 }
 

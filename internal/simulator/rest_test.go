@@ -127,7 +127,7 @@ func TestEveryResponseHasTheHubsHeaders(t *testing.T) {
 
 func TestUnknownRoutesAndVersions(t *testing.T) {
 	c := start(t)
-	for _, path := range []string{"/nothing", "/twins/dev1/methods", "/twins", "/devices/a/b/c", "/"} {
+	for _, path := range []string{"/nothing", "/twins/dev1/method", "/twins", "/devices/a/b/c", "/"} {
 		a := c.do("POST", path, "{}")
 		a.wantError(404, "InvalidOperation", fmt.Sprintf("No HTTP resource was found that matches the request URI '%s'.", path))
 	}

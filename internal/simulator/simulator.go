@@ -21,6 +21,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/mqtt"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/routing"
 )
@@ -45,6 +47,8 @@ type Options struct {
 	EventsListen string
 	// EventsPlainListen is an address of the event hub without TLS, for SDKs in their emulator mode; empty is off.
 	EventsPlainListen string
+	// MQTTListen is the address that devices connect to, MQTT over TLS, default 127.0.0.1:0.
+	MQTTListen string
 	// EventHubNamespace is the event hub's host name, as connection strings name it, default
 	// iothub-ns-HUB.servicebus.windows.net. Clients connect to Simulator.EventsAddress instead.
 	EventHubNamespace string
@@ -72,6 +76,9 @@ func (o Options) withDefaults() Options {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	if o.MQTTListen == "" {
+		o.MQTTListen = "127.0.0.1:0"
+	}
 	o = o.withEventDefaults()
 	if o.Logger.GetSink() == nil {
 		o.Logger = logr.Discard()
@@ -90,6 +97,8 @@ type Simulator struct {
 	events   *eventhub.Log
 	amqp     *amqp.Server
 	router   *routing.Router
+	methods  *methods.Exchange
+	mqtt     *mqtt.Server
 	caPEM    []byte
 	closed   chan struct{}
 	once     sync.Once
@@ -99,6 +108,7 @@ type Simulator struct {
 	rest, debug                 *http.Server
 	restAddr, debugAddr         net.Addr
 	eventsAddr, plainEventsAddr net.Addr
+	mqttAddr                    net.Addr
 }
 
 // Start runs a simulator until ctx ends or Close is called.
@@ -107,13 +117,13 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 	if o.EventPartitions < 1 {
 		return nil, fmt.Errorf("an event hub cannot have %d partitions", o.EventPartitions)
 	}
-	s := &Simulator{options: o, faults: faults.New(), calls: calls.New(), closed: make(chan struct{})}
+	s := &Simulator{options: o, faults: faults.New(), calls: calls.New(), methods: methods.New(), closed: make(chan struct{})}
 	s.hub = hub.New(o.Clock, o.Seed)
 	s.policies = auth.NewPolicies(s.hub.NewKey)
 	s.events = newLog(o)
 	s.amqp = amqp.New(amqp.Options{Log: s.events, Policies: s.policies, Clock: o.Clock, Logger: o.Logger})
 	s.router = routing.New(s.hub, s.events, routing.Options{HostName: o.HostName, Clock: o.Clock, Routes: routing.DefaultRoutes()})
-	s.devices = devices.New(s.hub, o.AckDelay, s.router, o.Logger)
+	s.devices = devices.New(s.hub, s.methods, o.AckDelay, s.router, o.Logger)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -132,7 +142,7 @@ func (s *Simulator) listen() error {
 			return err
 		}
 	}
-	if err := errors.Join(s.serveREST(certificate), s.serveEvents(certificate)); err != nil {
+	if err := errors.Join(s.serveREST(certificate), s.serveEvents(certificate), s.serveMQTT(certificate)); err != nil {
 		return err
 	}
 	if s.options.DebugListen == "" {
@@ -148,7 +158,7 @@ func (s *Simulator) serveREST(certificate tls.Certificate) error {
 	}
 	s.restAddr = l.Addr()
 	s.rest = s.server(s.withWebSocket(&rest.Server{
-		HostName: s.options.HostName, Hub: s.hub, Policies: s.policies, Faults: s.faults, Calls: s.calls,
+		HostName: s.options.HostName, Hub: s.hub, Methods: s.methods, Policies: s.policies, Faults: s.faults, Calls: s.calls,
 		Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
 	}))
 	// The real hub speaks HTTP/1.1 only.
@@ -199,6 +209,10 @@ func (s *Simulator) Close() error {
 			if server != nil {
 				err = errors.Join(err, server.Close())
 			}
+		}
+		s.methods.Close()
+		if s.mqtt != nil {
+			err = errors.Join(err, s.mqtt.Close())
 		}
 		s.devices.Close()
 		s.router.Close()

@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 )
 
 // BenchmarkVirtualFleet connects 20,000 virtual devices, writes one desired property of each and waits for all their
@@ -20,7 +21,7 @@ func BenchmarkVirtualFleet(b *testing.B) {
 		before := liveHeap()
 		start := time.Now()
 		h := hub.New(time.Now, 1)
-		d := New(h, -1, nil, logr.Discard())
+		d := New(h, methods.New(), -1, nil, logr.Discard())
 		acknowledged := expectAcknowledgements(h, fleet)
 		for i := range fleet {
 			id := fmt.Sprintf("device-%05d", i)

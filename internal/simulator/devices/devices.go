@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 )
 
 const workerCount = 4
@@ -22,6 +23,7 @@ const DefaultAckDelay = 20 * time.Millisecond
 // Devices is the virtual devices of one simulator. An idle device costs no goroutine and no timer.
 type Devices struct {
 	hub         *hub.Hub
+	methods     *methods.Exchange
 	publisher   Publisher
 	log         logr.Logger
 	ackDelay    time.Duration
@@ -34,13 +36,13 @@ type Devices struct {
 }
 
 // New returns no devices yet. ackDelay is how long each takes to react; negative is not at all, 0 is DefaultAckDelay.
-// Telemetry goes to p, or nowhere if that is nil.
-func New(h *hub.Hub, ackDelay time.Duration, p Publisher, log logr.Logger) *Devices {
+// Telemetry goes to p, or nowhere if that is nil; commands come through m.
+func New(h *hub.Hub, m *methods.Exchange, ackDelay time.Duration, p Publisher, log logr.Logger) *Devices {
 	if ackDelay == 0 {
 		ackDelay = DefaultAckDelay
 	}
 	d := &Devices{
-		hub: h, publisher: p, log: log, ackDelay: max(ackDelay, 0), seed: maphash.MakeSeed(), devices: map[string]*device{},
+		hub: h, methods: m, publisher: p, log: log, ackDelay: max(ackDelay, 0), seed: maphash.MakeSeed(), devices: map[string]*device{},
 	}
 	for i := range d.workers {
 		d.workers[i] = startWorker()
@@ -206,6 +208,9 @@ type device struct {
 	overrides map[string]Behaviour
 	fetched   int64              // desired version of the twin that the session started with
 	latest    map[property]int64 // newest desired version of a property whose completion is due
+	answers   map[string]CommandAnswer
+	ran       []Ran
+	detach    func() // ends that commands come here; nil while they do not
 }
 
 func (dev *device) behave(b Behaviour) {
@@ -260,6 +265,7 @@ func (dev *device) connect() error {
 	}
 	dev.mu.Lock()
 	dev.fetched, dev.latest = twin.DesiredVersion(), map[property]int64{}
+	dev.detach = dev.pool.methods.Attach(dev.id, dev)
 	dev.mu.Unlock()
 	dev.later(session, dev.pool.ackDelay, func() { dev.startUp(session, twin) })
 	dev.startTelemetry(session)
@@ -278,8 +284,15 @@ func (dev *device) disconnect() error {
 
 // lost ends the session, if there is one.
 func (dev *device) lost() {
-	if s := dev.session.Load(); s%2 == 1 {
-		dev.session.CompareAndSwap(s, s+1)
+	s := dev.session.Load()
+	if s%2 == 0 || !dev.session.CompareAndSwap(s, s+1) {
+		return
+	}
+	dev.mu.Lock()
+	defer dev.mu.Unlock()
+	if dev.detach != nil {
+		dev.detach()
+		dev.detach = nil
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 )
 
 // fixture is a hub with virtual devices that react at once.
@@ -26,7 +27,7 @@ type fixture struct {
 func newFixture(t testing.TB) fixture {
 	t.Helper()
 	h := hub.New(time.Now, 1)
-	d := New(h, -1, nil, logr.Discard())
+	d := New(h, methods.New(), -1, nil, logr.Discard())
 	t.Cleanup(d.Close)
 	return fixture{t, h, d}
 }

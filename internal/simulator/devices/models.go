@@ -33,7 +33,8 @@ type initial struct {
 // model is what a virtual device knows of its model.
 type model struct {
 	writable, readOnly []initial
-	telemetry          []string // components that measure a temperature
+	telemetry          []string          // components that measure a temperature
+	commands           map[string]string // answers by the name of the direct method
 }
 
 // has reports whether the model has a component of that name.
@@ -53,6 +54,7 @@ var models = map[string]model{
 		writable:  []initial{{property{"", "targetTemperature"}, json.Number("20.0")}},
 		readOnly:  []initial{{property{"", "maxTempSinceLastReboot"}, json.Number("25.3")}},
 		telemetry: []string{""},
+		commands:  map[string]string{"getMaxMinReport": maxMinReport},
 	},
 	TemperatureController: {
 		writable: []initial{
@@ -73,6 +75,9 @@ var models = map[string]model{
 			{property{"deviceInformation", "totalMemory"}, json.Number("1024")},
 		},
 		telemetry: []string{"thermostat1", "thermostat2"},
+		commands: map[string]string{
+			"reboot": "null", "thermostat1*getMaxMinReport": maxMinReport, "thermostat2*getMaxMinReport": maxMinReport,
+		},
 	},
 }
 

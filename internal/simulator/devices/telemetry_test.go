@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 )
 
 // measurement is one message of telemetry.
@@ -39,7 +40,7 @@ func (p *publisher) list() []measurement {
 func publishing(t *testing.T) (fixture, *publisher) {
 	t.Helper()
 	h, p := hub.New(time.Now, 1), &publisher{}
-	d := New(h, -1, p, logr.Discard())
+	d := New(h, methods.New(), -1, p, logr.Discard())
 	t.Cleanup(d.Close)
 	return fixture{t, h, d}, p
 }

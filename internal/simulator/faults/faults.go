@@ -18,6 +18,8 @@ type Kind string
 const (
 	// Status answers with Fault.Status and Fault.Code; nothing is applied.
 	Status Kind = "Status"
+	// StatusAfter applies the call, with all that it takes, and answers as Status does: the caller is told of a failure that was none.
+	StatusAfter Kind = "StatusAfter"
 	// Latency delays the call by Fault.Latency, then lets it (or the next matching fault) happen.
 	Latency Kind = "Latency"
 	// Hang never answers; nothing is applied. It ends when the client gives up or the simulator closes.
@@ -48,8 +50,8 @@ type Fault struct {
 	Seed        uint64  `json:"seed,omitempty"`
 
 	Kind     Kind          `json:"kind"`
-	Status   int           `json:"status,omitempty"`   // for Status
-	Code     string        `json:"code,omitempty"`     // for Status: the iothub-errorcode; empty: the usual one of the status
+	Status   int           `json:"status,omitempty"`   // for Status and StatusAfter
+	Code     string        `json:"code,omitempty"`     // for Status and StatusAfter: the iothub-errorcode; empty: the usual one of the status
 	Number   int           `json:"number,omitempty"`   // for Status: six digits, shown in envelopes that carry one
 	Message  string        `json:"message,omitempty"`  // for Status: empty: the usual one
 	Envelope string        `json:"envelope,omitempty"` // for Status: E1, E2 or E3; empty: the usual one
@@ -126,10 +128,10 @@ func (f Fault) validate() error {
 			return fmt.Errorf("pattern %q: %w", pattern, err)
 		}
 	}
-	if !slices.Contains([]Kind{Status, Latency, Hang, ResetBefore, ResetAfter, HalfBody, InvalidJSON}, f.Kind) {
+	if !slices.Contains([]Kind{Status, StatusAfter, Latency, Hang, ResetBefore, ResetAfter, HalfBody, InvalidJSON}, f.Kind) {
 		return fmt.Errorf("unknown fault kind %q", f.Kind)
 	}
-	if f.Kind == Status && (f.Status < 400 || f.Status > 599) {
+	if (f.Kind == Status || f.Kind == StatusAfter) && (f.Status < 400 || f.Status > 599) {
 		return fmt.Errorf("status %d is no error", f.Status)
 	}
 	if f.Probability < 0 || f.Probability > 1 {

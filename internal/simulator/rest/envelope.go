@@ -1,10 +1,9 @@
 package rest
 
 import (
-	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -39,10 +38,14 @@ func (r reply) with(header, value string) reply {
 	return r
 }
 
+// refusal is an error of the hub under a name that leaves its method Error alone.
+type refusal = hub.Error
+
 // failure is an error with the envelope that it is reported in.
 type failure struct {
-	hub.Error
+	refusal
 	envelope string
+	elapsed  *time.Duration // of E3: the time-out that was over, if one was
 }
 
 func (f failure) reply(trackingID string, now time.Time) reply {
@@ -58,33 +61,37 @@ func (f failure) body(trackingID string, now time.Time) []byte {
 	stamp := "-TimeStamp:" + now.UTC().Format("01/02/2006 15:04:05")
 	switch f.envelope {
 	case E2:
-		return jsontree.Append(nil, f.inner(trackingID+"-G:0"+stamp, now))
+		return jsontree.Append(nil, f.Document(trackingID+"-G:0"+stamp, now))
 	case E3:
-		inner := f.inner(strings.ReplaceAll(trackingID, "-", "")+stamp, now)
-		return envelope(string(jsontree.Append(nil, inner.With("info", jsontree.Object{}))), "")
+		inner := f.Document(strings.ReplaceAll(trackingID, "-", "")+stamp, now)
+		return envelope(string(jsontree.Append(nil, inner.With("info", f.info()))), "")
 	}
 	return envelope("ErrorCode:"+f.Name+";"+f.Message, "Tracking ID:"+trackingID+"-G:0"+stamp)
+}
+
+// info names the time-out in hours, minutes and seconds.
+func (f failure) info() jsontree.Object {
+	if f.elapsed == nil {
+		return jsontree.Object{}
+	}
+	s := int(f.elapsed.Seconds())
+	return jsontree.Object{{Name: "timeout", Value: fmt.Sprintf("%02d:%02d:%02d", s/3600, s/60%60, s%60)}}
 }
 
 func envelope(message, exception string) []byte {
 	return jsontree.Append(nil, jsontree.Object{{Name: "Message", Value: message}, {Name: "ExceptionMessage", Value: exception}})
 }
 
-func (f failure) inner(tracking string, now time.Time) jsontree.Object {
-	return jsontree.Object{
-		{Name: "errorCode", Value: json.Number(strconv.Itoa(f.Number))},
-		{Name: "trackingId", Value: tracking},
-		{Name: "message", Value: f.Message},
-		{Name: "timestampUtc", Value: now.UTC().Format("2006-01-02T15:04:05.0000000Z")},
-	}
-}
-
 func failed(err error) failure {
+	var whole *failure
+	if errors.As(err, &whole) {
+		return *whole
+	}
 	var refused *hub.Error
 	if !errors.As(err, &refused) {
 		refused = usual[http.StatusInternalServerError].failure(http.StatusInternalServerError)
 	}
-	return failure{*refused, E1}
+	return failure{refusal: *refused, envelope: E1}
 }
 
 // usualError is what the hub says for a status unless a handler knows better ("Troubleshoot Azure IoT Hub error codes").

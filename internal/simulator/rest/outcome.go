@@ -56,6 +56,9 @@ func (s *Server) strike(o *outcome, c *call, readErr error, f *faults.Fault, r *
 	switch f.Kind {
 	case faults.Status:
 		o.reply = statusFault(c, f).reply(c.id, s.Clock())
+	case faults.StatusAfter:
+		s.answer(c, readErr)
+		o.reply = statusFault(c, f).reply(c.id, s.Clock())
 	case faults.Hang:
 		s.wait(r, nil)
 		o.cut = reset
@@ -88,7 +91,7 @@ func statusFault(c *call, f *faults.Fault) failure {
 	if !known {
 		u = usualError{"GenericError", f.Status * 1000, "Injected by the simulator", E1}
 	}
-	e := failure{*u.failure(f.Status), u.envelope}
+	e := failure{refusal: *u.failure(f.Status), envelope: u.envelope}
 	if f.Status == http.StatusTooManyRequests {
 		e.Message += c.route.throttle
 	}

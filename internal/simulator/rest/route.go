@@ -23,11 +23,13 @@ const (
 	ReplaceTwin       = "ReplaceTwin"
 	GetDigitalTwin    = "GetDigitalTwin"
 	PatchDigitalTwin  = "PatchDigitalTwin"
+	InvokeMethod      = "InvokeMethod"
+	InvokeCommand     = "InvokeCommand"
 	Query             = "Query"
 	Unknown           = "Unknown"
 )
 
-// route is one operation. {id} in the path stands for one segment, the device id.
+// route is one operation. A name in braces stands for one segment of the path; {id} is the device id.
 type route struct {
 	method    string
 	path      string
@@ -51,6 +53,9 @@ var routes = []*route{
 	{http.MethodPut, "twins/{id}", ReplaceTwin, auth.ServiceConnect, "TwinWrite", replaceTwin},
 	{http.MethodGet, "digitaltwins/{id}", GetDigitalTwin, auth.ServiceConnect, "TwinRead", getDigitalTwin},
 	{http.MethodPatch, "digitaltwins/{id}", PatchDigitalTwin, auth.ServiceConnect, "TwinWrite", patchDigitalTwin},
+	{http.MethodPost, "twins/{id}/methods", InvokeMethod, auth.ServiceConnect, "DirectMethod", invokeMethod},
+	{http.MethodPost, "digitaltwins/{id}/commands/{command}", InvokeCommand, auth.ServiceConnect, "DirectMethod", invokeCommand},
+	{http.MethodPost, "digitaltwins/{id}/components/{component}/commands/{command}", InvokeCommand, auth.ServiceConnect, "DirectMethod", invokeCommand},
 }
 
 var unknownRoute = &route{
@@ -63,8 +68,9 @@ var unknownRoute = &route{
 	},
 }
 
-// match finds the route of a request. Node's Registry.list asks for /devices/ with a slash at the end.
-func match(method, escaped string) (*route, string, string) {
+// match finds the route of a request, with the segments that its path names. Node's Registry.list asks for /devices/ with a
+// slash at the end.
+func match(method, escaped string) (*route, map[string]string, string) {
 	segments := strings.Split(strings.Trim(escaped, "/"), "/")
 	for i, s := range segments {
 		if plain, err := url.PathUnescape(s); err == nil {
@@ -73,28 +79,28 @@ func match(method, escaped string) (*route, string, string) {
 	}
 	path := strings.Join(segments, "/")
 	for _, r := range routes {
-		if id, ok := r.match(method, segments); ok {
-			return r, id, path
+		if params, ok := r.match(method, segments); ok {
+			return r, params, path
 		}
 	}
-	return unknownRoute, "", path
+	return unknownRoute, nil, path
 }
 
-func (r *route) match(method string, segments []string) (string, bool) {
+func (r *route) match(method string, segments []string) (map[string]string, bool) {
 	if r.method != method {
-		return "", false
+		return nil, false
 	}
 	pattern := strings.Split(r.path, "/")
 	if len(pattern) != len(segments) {
-		return "", false
+		return nil, false
 	}
-	id := ""
+	params := map[string]string{}
 	for i, p := range pattern {
-		if p == "{id}" {
-			id = segments[i]
+		if name, ok := strings.CutPrefix(p, "{"); ok {
+			params[strings.TrimSuffix(name, "}")] = segments[i]
 		} else if p != segments[i] {
-			return "", false
+			return nil, false
 		}
 	}
-	return id, true
+	return params, true
 }

@@ -1,5 +1,5 @@
 // Package rest is the HTTPS front end of the simulated hub: the service API of Microsoft's swagger "IotHub Gateway Service
-// APIs", 2021-04-12, for the registry, twins, digital twins and queries.
+// APIs", 2021-04-12, for the registry, twins, digital twins, queries, direct methods and commands.
 package rest
 
 import (
@@ -21,6 +21,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 )
 
 // bodyLimit is far above anything that the API takes.
@@ -35,6 +36,7 @@ var versions = []string{
 type Server struct {
 	HostName string
 	Hub      *hub.Hub
+	Methods  *methods.Exchange
 	Policies *auth.Policies
 	Faults   *faults.Set
 	Calls    *calls.Log
@@ -49,7 +51,8 @@ type call struct {
 	server   *Server
 	route    *route
 	deviceID string
-	path     string // decoded, without a leading slash
+	params   map[string]string // the segments that the route's path names
+	path     string            // decoded, without a leading slash
 	query    url.Values
 	header   http.Header
 	body     []byte
@@ -77,7 +80,8 @@ func (s *Server) read(r *http.Request) (*call, error) {
 		server: s, query: r.URL.Query(), header: r.Header, ifMatch: r.Header.Get("If-Match"),
 		id: newID(), arrived: time.Now(),
 	}
-	c.route, c.deviceID, c.path = match(r.Method, r.URL.EscapedPath())
+	c.route, c.params, c.path = match(r.Method, r.URL.EscapedPath())
+	c.deviceID = c.params["id"]
 	body, err := io.ReadAll(io.LimitReader(r.Body, bodyLimit+1))
 	c.body = body
 	if err == nil && len(body) > bodyLimit {

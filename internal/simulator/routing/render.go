@@ -151,22 +151,19 @@ func lives(c hub.Change) bool { return c.Before != nil && c.After != nil && c.Ki
 // authMethod is what the hub says of a device that signs with its key.
 const authMethod = `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`
 
-// telemetry has no application properties and no correlation id unless the device sends them.
-func telemetry(t *hub.Twin, component, model string, body []byte, at time.Time) event {
+// telemetry has only the properties that the device sends: no correlation id of the hub's making.
+func telemetry(t *hub.Twin, d DeviceMessage, at time.Time) event {
 	id := t.Identity.DeviceID
 	a := annotations(id, Telemetry, at)
 	a["iothub-connection-auth-method"] = authMethod
 	a["iothub-connection-auth-generation-id"] = t.Identity.GenerationID
-	if model != "" {
-		a["dt-dataschema"] = model
+	if d.Model != "" {
+		a["dt-dataschema"] = d.Model
 	}
-	if component != "" {
-		a["dt-subject"] = component
+	if d.Component != "" {
+		a["dt-subject"] = d.Component
 	}
-	return event{id, Telemetry, eventhub.Message{
-		Properties:  eventhub.Properties{ContentType: plainJSON, ContentEncoding: "utf-8"},
-		Annotations: a, Body: body,
-	}}
+	return event{id, Telemetry, eventhub.Message{Properties: d.Properties, Annotations: a, Application: d.Application, Body: d.Body}}
 }
 
 // numbers are those that rise with every event, even while the clock stands still or goes back.

@@ -97,9 +97,24 @@ func (r *Router) changed(c hub.Change) {
 	}
 }
 
-// PublishTelemetry sends a message of a device from the component, which is empty for the default one. An empty model is
-// the one that the device has announced. It fails if the hub does not know the device.
+// DeviceMessage is what a device sends.
+type DeviceMessage struct {
+	Component   string // empty for the default one
+	Model       string // empty: the one that the device has announced
+	Properties  eventhub.Properties
+	Application map[string]any
+	Body        []byte
+}
+
+// PublishTelemetry sends JSON of a device as a DeviceMessage.
 func (r *Router) PublishTelemetry(deviceID, component, model string, body []byte) error {
+	return r.PublishMessage(deviceID, DeviceMessage{
+		Component: component, Model: model, Body: body, Properties: eventhub.Properties{ContentType: plainJSON, ContentEncoding: "utf-8"},
+	})
+}
+
+// PublishMessage sends a message of a device. It fails if the hub does not know the device.
+func (r *Router) PublishMessage(deviceID string, m DeviceMessage) error {
 	t, err := r.hub.Get(deviceID)
 	if err != nil {
 		return err
@@ -107,10 +122,10 @@ func (r *Router) PublishTelemetry(deviceID, component, model string, body []byte
 	if !r.Routes().Telemetry {
 		return nil // the hub takes it, and drops what no route takes
 	}
-	if model == "" {
-		model = t.ModelID
+	if m.Model == "" {
+		m.Model = t.ModelID
 	}
-	e := telemetry(t, component, model, body, r.clock())
+	e := telemetry(t, m, r.clock())
 	r.lane(deviceID).push(entry{telemetry: &e})
 	return nil
 }
