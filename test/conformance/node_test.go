@@ -163,25 +163,36 @@ func TestNodesClientSeesTheProperties(t *testing.T) {
 // runNode has read.js do a task.
 func runNode(t *testing.T, sim *simulator.Simulator, k task, result any) {
 	t.Helper()
-	needNode(t)
+	eventsClient.need(t)
 	k.Group, k.TimeoutMs = simulator.DefaultConsumerGroup, taskTime.Milliseconds()
 	input, err := json.Marshal(k)
 	must(t, err)
 	ca := t.TempDir() + "/ca.pem"
 	must(t, os.WriteFile(ca, sim.CAPEM(), 0o600))
-	output, err := command(t, taskTime+10*time.Second, input, []string{"NODE_EXTRA_CA_CERTS=" + ca}, "node", "read.js")
+	output, err := eventsClient.command(t, taskTime+10*time.Second, input, []string{"NODE_EXTRA_CA_CERTS=" + ca}, "node", "read.js")
 	must(t, err)
 	must(t, json.Unmarshal(output, result))
 }
 
-// command runs a program in the folder of Node's client, and kills it when its time is up.
-func command(t *testing.T, limit time.Duration, input []byte, env []string, name string, args ...string) ([]byte, error) {
+// nodeClient is a folder with a client of Node and a program that uses it.
+type nodeClient struct {
+	folder  string
+	install sync.Once
+}
+
+var (
+	eventsClient  = &nodeClient{folder: "node"}
+	serviceClient = &nodeClient{folder: "service"}
+)
+
+// command runs a program in the client's folder, and kills it when its time is up.
+func (n *nodeClient) command(t *testing.T, limit time.Duration, input []byte, env []string, name string, args ...string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var complaints bytes.Buffer
 	c := exec.CommandContext(ctx, name, args...)
-	c.Dir, c.Env, c.WaitDelay = "node", append(os.Environ(), env...), 5*time.Second
+	c.Dir, c.Env, c.WaitDelay = n.folder, append(os.Environ(), env...), 5*time.Second
 	c.Stdin, c.Stderr = bytes.NewReader(input), &complaints
 	output, err := c.Output()
 	if err != nil {
@@ -190,11 +201,8 @@ func command(t *testing.T, limit time.Duration, input []byte, env []string, name
 	return output, nil
 }
 
-// install is done once at most.
-var install sync.Once
-
-// needNode skips the test if there is no Node or its client cannot be had, unless PNP_REQUIRE_NODE=1.
-func needNode(t *testing.T) {
+// need skips the test if there is no Node or the client cannot be had, unless PNP_REQUIRE_NODE=1. It is installed once at most.
+func (n *nodeClient) need(t *testing.T) {
 	t.Helper()
 	missing := t.Skipf
 	if os.Getenv("PNP_REQUIRE_NODE") == "1" {
@@ -203,24 +211,24 @@ func needNode(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		missing("Node is missing, so nothing is known of its client: %v", err)
 	}
-	if installed() {
+	if n.installed() {
 		return
 	}
 	if _, err := exec.LookPath("npm"); err != nil {
-		missing("npm is missing, and test/conformance/node/node_modules too: %v", err)
+		missing("npm is missing, and test/conformance/%s/node_modules too: %v", n.folder, err)
 	}
-	install.Do(func() {
-		if _, err := command(t, installTime, nil, nil, "npm", "ci", "--no-audit", "--no-fund"); err != nil {
+	n.install.Do(func() {
+		if _, err := n.command(t, installTime, nil, nil, "npm", "ci", "--no-audit", "--no-fund"); err != nil {
 			t.Log(err)
 		}
 	})
-	if !installed() {
-		missing("npm ci failed in test/conformance/node")
+	if !n.installed() {
+		missing("npm ci failed in test/conformance/%s", n.folder)
 	}
 }
 
 // installed looks for what npm writes last.
-func installed() bool {
-	_, err := os.Stat("node/node_modules/.package-lock.json")
+func (n *nodeClient) installed() bool {
+	_, err := os.Stat(n.folder + "/node_modules/.package-lock.json")
 	return err == nil
 }
