@@ -47,6 +47,30 @@ func TestListDevices(t *testing.T) {
 	c.do("GET", "/statistics/service", "").want(200).wantJSON(`{"connectedDeviceCount":0}`)
 }
 
+func TestBulkOverREST(t *testing.T) {
+	c := start(t)
+	c.do("POST", "/devices", `[{"id":"a","importMode":"create"},{"id":"b","importMode":"create"}]`).want(200).
+		wantJSON(`{"isSuccessful":true,"errors":[],"warnings":[]}`)
+	partly := c.do("POST", "/devices", `[{"id":"a","importMode":"Delete"},{"id":"c","importMode":"Delete"}]`).want(400)
+	partly.wantJSON(`{"isSuccessful":false,"errors":[{"deviceId":"c","errorCode":404001,"errorStatus":"c","operation":"Delete"}],"warnings":[]}`)
+	if code := partly.header.Get("iothub-errorcode"); code != "BulkRegistryOperationFailure" {
+		t.Errorf("iothub-errorcode %q", code)
+	}
+	c.do("GET", "/devices/a", "").want(404)
+	c.do("GET", "/devices/b", "").want(200)
+	c.do("POST", "/devices", `[]`).wantError(400, "ArgumentInvalid", "A bulk request must have between 1 and 100 devices, not 0")
+	c.do("POST", "/devices", `{}`).wantError(400, "IotHubFormatError", "The request body is not valid: not a JSON array")
+	c.do("POST", "/devices", `[`).wantError(400, "IotHubFormatError", "The request body is not valid: not a JSON array")
+
+	c.policy = "registryRead"
+	c.do("POST", "/devices", `[{"id":"d"}]`).want(401)
+	c.policy = "registryReadWrite"
+	c.do("POST", "/devices", `[{"id":"d"}]`).want(200)
+	c.sim.Faults().Add(simulator.Throttled().On(simulator.OpBulkDevices, ""))
+	c.do("POST", "/devices", `[{"id":"e"}]`).wantError(429, "ThrottlingBacklogTimeout",
+		"The request has been throttled. Wait 10 seconds and try again. Operation type: RegistryWrite")
+}
+
 func TestIDsArePercentEncoded(t *testing.T) {
 	c := start(t)
 	const id = "a%b#c?d;e"
