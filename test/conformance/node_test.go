@@ -1,4 +1,5 @@
-// Package conformance_test holds what Microsoft's clients read from the simulator's event hub against what was appended.
+// Package conformance_test holds what Microsoft's clients read from the simulator's event hub against what was appended, and checks the
+// simulator's service API with Microsoft's service client.
 package conformance_test
 
 import (
