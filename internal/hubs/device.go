@@ -18,6 +18,7 @@ type Device struct {
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
 	doubts, settledDoubts int        // doubtful while doubts > settledDoubts
+	foreign               string     // model that the newest message of another model named
 	modelInDoubt          bool       // the model has to be looked at before the next write
 	unpersisted           *twin.Twin // seen at the hub, not in status yet
 
@@ -68,6 +69,9 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	d.settledDoubts, d.modelInDoubt = token, false
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
 	d.pass.restart(d.known)
+	if known := d.unpersisted; known != nil && known.ConnectionState == t.ConnectionState && t.ConnectionStateSince.IsZero() {
+		t = (&connection{known.ConnectionState, known.ConnectionStateSince}).on(t) // a read does not say since when
+	}
 	d.unpersisted = d.replay(t)
 }
 

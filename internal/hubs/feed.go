@@ -74,7 +74,7 @@ func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 	case watch.Disconnected:
 		f.connection(ctx, e, "Disconnected")
 	case watch.Telemetry:
-		f.telemetry(e)
+		f.telemetry(ctx, e)
 	case watch.Module, watch.Unknown: // not ours
 	}
 }
@@ -141,11 +141,14 @@ type Measurement struct {
 	Value            float64
 }
 
-func (f *Feed) telemetry(e watch.Event) {
+func (f *Feed) telemetry(ctx context.Context, e watch.Event) {
 	f.Meter.Telemetry(e.Telemetry.Component)
 	d := f.Session.peek(e.DeviceID)
 	if d == nil {
 		return
+	}
+	if d.Foreign(e.Telemetry.Model) {
+		f.suspect(ctx, e)
 	}
 	object, numbers := d.Telemetry(e.Telemetry)
 	for field, value := range numbers {

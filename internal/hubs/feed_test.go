@@ -181,20 +181,30 @@ func TestTelemetryShowsWhatWasAskedFor(t *testing.T) {
 	}
 }
 
-func TestTelemetryOfAnotherModelPutsTheModelInDoubt(t *testing.T) {
-	f, _, _ := newFeed()
+func TestTelemetryOfAnotherModelHasTheTwinReadOnce(t *testing.T) {
+	f, a, _ := newFeed()
 	d := f.Session.Device("d")
 	seen := read(10, 5)
 	seen.ModelID = "dtmi:a;1"
 	d.Observe(seen, d.BeginRead())
-	for model, want := range map[string]bool{"dtmi:a;1": false, "dtmi:b;1": true} {
+	send := func(model string) {
 		e := event(watch.Telemetry, "d")
 		e.Telemetry = &watch.TelemetryMessage{Model: model}
-		d.Observe(seen, d.BeginRead())
 		f.Handle(t.Context(), e)
-		if d.ModelInDoubt() != want {
-			t.Errorf("telemetry of %s: in doubt %v", model, !want)
-		}
+	}
+	send("dtmi:a;1")
+	if d.Doubtful() || d.ModelInDoubt() {
+		t.Fatal("telemetry of the known model raised a doubt")
+	}
+	send("dtmi:b;1")
+	send("dtmi:b;1")
+	if diff := cmp.Diff([]string{"d now"}, a.told); diff != "" || !d.Doubtful() || !d.ModelInDoubt() {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	d.Observe(seen, d.BeginRead()) // the message was a late one
+	send("dtmi:b;1")
+	if d.Doubtful() || len(a.told) != 1 {
+		t.Errorf("looked for again: %v", a.told)
 	}
 }
 

@@ -187,7 +187,14 @@ func (d *Device) Connection(state, sequence string, since time.Time, at Place, b
 		return Nothing
 	}
 	d.unpersisted = c.on(base)
+	if state == "Connected" && base.ModelID == "" && neverConnected(base) {
+		return d.suspect(at) // it has announced its model just now, and no event tells which
+	}
 	return d.hold(at, FromDevice)
+}
+
+func neverConnected(t *twin.Twin) bool {
+	return t.ConnectionState != "Connected" && t.ConnectionStateSince.IsZero()
 }
 
 // hold keeps the checkpoint before an event until its effect is in status. A doubt that comes from no event stands in

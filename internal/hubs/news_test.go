@@ -257,6 +257,27 @@ func TestConnectionEventsTellSinceWhen(t *testing.T) {
 	}
 }
 
+func TestADeviceThatConnectsForTheFirstTimeIsRead(t *testing.T) {
+	never := believed()
+	never.Twin.ConnectionState = "Disconnected"
+	d := &Device{}
+	if got := d.Connection("Connected", "0A", noon, place(1), func() Belief { return never }); got != Urgent || !d.Doubtful() {
+		t.Errorf("got %v, doubtful %v", got, d.Doubtful())
+	}
+	now := read(10, 5)
+	now.ConnectionState, now.ModelID = "Connected", "dtmi:a;1"
+	d.Observe(now, d.BeginRead())
+	if got := d.Unpersisted(); got.ModelID != "dtmi:a;1" || !got.ConnectionStateSince.Equal(noon) {
+		t.Errorf("known: %+v", got)
+	}
+	if got := d.Connection("Disconnected", "0B", noon, place(2), believed); got != FromDevice || d.Doubtful() {
+		t.Errorf("a device that goes: got %v", got)
+	}
+	if got := d.Connection("Connected", "0C", noon, place(3), believed); got != FromDevice || d.Doubtful() {
+		t.Errorf("a device that comes back: got %v", got)
+	}
+}
+
 func TestAConnectionEventDuringAReadOutlivesIt(t *testing.T) {
 	d := &Device{}
 	d.BeginPass()

@@ -22,13 +22,9 @@ func (d *Device) Interested(i Interest) (before Interest) {
 	return before
 }
 
-// Telemetry reads the wanted numbers of a message. A message of another model than the known one raises a doubt about
-// the model.
+// Telemetry reads the wanted numbers of a message.
 func (d *Device) Telemetry(t *watch.TelemetryMessage) (object types.NamespacedName, wanted map[string]float64) {
 	d.mu.Lock()
-	if t.Model != "" && d.model != "" && t.Model != d.model {
-		d.modelInDoubt = true
-	}
 	interest := d.interest
 	d.mu.Unlock()
 	fields := interest.Fields[t.Component]
@@ -42,4 +38,16 @@ func (d *Device) Telemetry(t *watch.TelemetryMessage) (object types.NamespacedNa
 		}
 	}
 	return interest.Object, wanted
+}
+
+// Foreign reports whether a message names another model than the known one, which then has to be looked at. A model that was
+// looked at for and is not there is not looked for again: its messages may come late.
+func (d *Device) Foreign(model string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if model == "" || d.model == "" || model == d.model || model == d.foreign {
+		return false
+	}
+	d.foreign, d.modelInDoubt = model, true
+	return true
 }
