@@ -21,7 +21,7 @@ import (
 func (s *session) published(p publication, pk packets.Packet) {
 	switch p.kind {
 	case twinGet:
-		s.later(func() { s.answerGet(p.request) })
+		s.reply(func() { s.answerGet(p.request) })
 	case twinReport:
 		s.report(p.request, pk.Payload)
 	case methodAnswer:
@@ -52,21 +52,26 @@ func (s *session) answerGet(request string) {
 func (s *session) report(request string, payload []byte) {
 	patch, err := jsontree.ParseObject(payload)
 	if err != nil {
-		s.later(func() { s.refuse(request, hub.BadReport(err)) })
+		s.reply(func() { s.refuse(request, hub.BadReport(err)) })
 		return
 	}
 	t, err := s.server.Hub.Report(s.id, patch)
 	if err != nil {
-		s.later(func() { s.refuse(request, err) })
+		s.reply(func() { s.refuse(request, err) })
 		return
 	}
-	s.later(func() { s.answer("204", request, "&$version="+strconv.FormatInt(t.ReportedVersion(), 10), nil) })
+	s.reply(func() { s.answer("204", request, "&$version="+strconv.FormatInt(t.ReportedVersion(), 10), nil) })
+}
+
+// reply queues an answer if the device has asked for answers by now.
+func (s *session) reply(task func()) {
+	if s.subscribed(answerFilter) {
+		s.later(task)
+	}
 }
 
 func (s *session) answer(status, request, more string, body []byte) {
-	if s.subscribed(answerFilter) {
-		s.send("$iothub/twin/res/"+status+"/?$rid="+url.QueryEscape(request)+more, body)
-	}
+	s.send("$iothub/twin/res/"+status+"/?$rid="+url.QueryEscape(request)+more, body)
 }
 
 func (s *session) refuse(request string, err error) {
