@@ -37,6 +37,10 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	go test ./... -count=1 -timeout 40m
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 
+.PHONY: e2e
+e2e: bin/pnp-demo ## End-to-end tests with devices on Microsoft's device SDK (needs node and npm).
+	@bin/pnp-demo e2e
+
 .PHONY: test-race
 test-race: control-plane ## The same with the race detector (needs a C compiler).
 	CGO_ENABLED=1 go test -race ./... -count=1 -timeout 40m

@@ -21,7 +21,7 @@ const (
 // ackDelay is how long the virtual devices take to react, so that waiting for them can be seen.
 const ackDelay = 700 * time.Millisecond
 
-// startHub starts the simulated hub and connects the devices of the samples.
+// startHub starts the simulated hub.
 func (d *demo) startHub(ctx context.Context) error {
 	p := d.simulator()
 	d.out.sayf("$ iothub-simulator --ack-delay=%s    log: %s", ackDelay, p.logFile())
@@ -35,6 +35,11 @@ func (d *demo) startHub(ctx context.Context) error {
 	}
 	d.supervise(p, ended)
 	d.hub = simulator.NewDebugClient(d.hubEnv["SIMULATOR_DEBUG_URL"])
+	return nil
+}
+
+// connectDevices connects virtual devices for the samples.
+func (d *demo) connectDevices(ctx context.Context) error {
 	for id, model := range map[string]string{
 		thermostatDevice: simulator.Thermostat, controllerDevice: simulator.TemperatureController,
 	} {

@@ -19,6 +19,7 @@ const usage = `usage: demo COMMAND
 
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
+  e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
   down   stop what up started and remove bin/demo
 `
@@ -51,7 +52,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
 	}
-	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "up": up, "down": down}[args[0]]
+	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "up": up, "down": down}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
@@ -60,7 +61,15 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	return command(ctx, clone{root: root, assets: assetsOf(root)}, newReport(stdout))
+	return command(ctx, clone{root: root, assets: assetsOf(root)}, newReport(nameOf(args[0]), stdout))
+}
+
+// nameOf is what the report calls itself.
+func nameOf(command string) string {
+	if command == "e2e" {
+		return command
+	}
+	return "demo"
 }
 
 // here returns the clone that the working directory is in, else the one that this program is in.

@@ -10,10 +10,11 @@ import (
 )
 
 // errShown is returned once the report has told what went wrong.
-var errShown = errors.New("the demonstration failed")
+var errShown = errors.New("something failed")
 
 // report is what the user sees: lines that begin with the elapsed seconds. It is safe for concurrent use.
 type report struct {
+	name   string // of the program, for the sum at the end
 	mu     sync.Mutex
 	to     io.Writer
 	began  time.Time
@@ -21,7 +22,9 @@ type report struct {
 	failed int
 }
 
-func newReport(to io.Writer) *report { return &report{to: to, began: time.Now()} }
+func newReport(name string, to io.Writer) *report {
+	return &report{name: name, to: to, began: time.Now()}
+}
 
 func (r *report) elapsed() float64 { return time.Since(r.began).Seconds() }
 
@@ -59,7 +62,7 @@ func (r *report) fail(failure error, log string) {
 
 // finish sums up. It returns an error if anything failed.
 func (r *report) finish() error {
-	r.write(fmt.Sprintf("\ndemo: %d steps passed, %d failed in %.0f s\n", r.passed, r.failed, r.elapsed()))
+	r.write(fmt.Sprintf("\n%s: %d steps passed, %d failed in %.0f s\n", r.name, r.passed, r.failed, r.elapsed()))
 	if r.failed > 0 {
 		return errShown
 	}

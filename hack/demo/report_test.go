@@ -11,7 +11,7 @@ import (
 
 func TestAFailureSaysWhatWasExpectedAndWhatCame(t *testing.T) {
 	var out strings.Builder
-	d := newDemo(clone{}, t.TempDir(), newReport(&out))
+	d := newDemo(clone{}, t.TempDir(), newReport("demo", &out))
 	if err := d.check("one thing", "1", "1", true); err != nil {
 		t.Error(err)
 	}

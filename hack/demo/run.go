@@ -11,6 +11,11 @@ func run(ctx context.Context, c clone, out *report) error {
 	if err := c.build(ctx, out); err != nil {
 		return err
 	}
+	if haveNode() == nil {
+		if err := c.buildDevices(ctx, out); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp(c.path("bin"), "demo-run-")
 	if err != nil {
 		return fmt.Errorf("making the demonstration's folder: %w", err)
@@ -23,6 +28,9 @@ func (d *demo) show(ctx context.Context) error {
 	d.out.scenario("Starting a control plane, a simulated hub and the operator")
 	ctx, err := d.setUp(ctx)
 	if err != nil {
+		return err
+	}
+	if err := d.connectDevices(ctx); err != nil {
 		return err
 	}
 	return d.play(ctx)
@@ -61,6 +69,7 @@ func (d *demo) play(ctx context.Context) error {
 		{"What leaves the declaration leaves the hub, and nothing else does", (*demo).removal},
 		{"A device refuses a value, and says why", (*demo).rejection},
 		{"The same declaration once more costs nothing", (*demo).reapply},
+		{"A device on Microsoft's own device SDK", (*demo).realDevice},
 	} {
 		d.out.scenario(fmt.Sprintf("(%d) %s", i+1, s.title))
 		if err := s.play(d, ctx, table); err != nil {

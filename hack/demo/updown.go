@@ -43,6 +43,9 @@ func (d *demo) bringUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.connectDevices(ctx); err != nil {
+		return err
+	}
 	if err := d.applySamples(ctx); err != nil {
 		return err
 	}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// devicesFolder has the devices on Microsoft's device SDK for Node.
+const devicesFolder = "test/e2e/devices"
+
+// haveNode says what is missing to run them.
+func haveNode() error {
+	for _, program := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%s is missing: install Node.js 20 or later with npm (Debian packages nodejs and npm)", program)
+		}
+	}
+	return nil
+}
+
+// buildDevices installs the packages of the devices unless they are there as the lock file wants them.
+func (c clone) buildDevices(ctx context.Context, to *report) error {
+	folder := c.path(devicesFolder)
+	want, err := os.Stat(folder + "/package-lock.json")
+	if err != nil {
+		return err
+	}
+	if have, err := os.Stat(folder + "/node_modules/.package-lock.json"); err == nil && !have.ModTime().Before(want.ModTime()) {
+		return nil
+	}
+	cmd := newCommand(ctx, "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
+	cmd.Dir = folder
+	return watched(ctx, to, cmd, "npm ci (in "+devicesFolder+")")
+}
+
+// fleet is devices on Microsoft's SDK, in a process of its own.
+type fleet struct {
+	hub   *simulator.DebugClient
+	ca    string
+	stdin io.WriteCloser
+	cmd   *exec.Cmd
+
+	mu      sync.Mutex
+	seq     int
+	waiting map[int]chan fleetEvent
+	ended   chan struct{}
+}
+
+// fleetEvent is a line that the devices print.
+type fleetEvent struct {
+	ID      string `json:"id"`
+	Seq     int    `json:"seq"`
+	Event   string `json:"event"`
+	Do      string `json:"do"`
+	Error   string `json:"error"`
+	Message string `json:"message"`
+}
+
+// fleetCommand is a line that the devices read; Do says what the rest means.
+type fleetCommand map[string]any
+
+// startFleet starts the process, without devices yet. It ends with stop, or with ctx.
+func (d *demo) startFleet(ctx context.Context) (*fleet, error) {
+	cmd := newCommand(ctx, "node", d.path(devicesFolder+"/main.js"))
+	log, err := os.Create(d.file("devices.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = log.Close() }()
+	cmd.Stderr = log
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the devices: %w", err)
+	}
+	f := &fleet{hub: d.hub, ca: d.file(hubCAFile), stdin: stdin, cmd: cmd, waiting: map[int]chan fleetEvent{}, ended: make(chan struct{})}
+	go f.read(stdout)
+	return f, nil
+}
+
+// stop disconnects all devices.
+func (f *fleet) stop() error {
+	_ = f.stdin.Close() // the devices end with it
+	select {
+	case <-f.ended:
+	case <-time.After(10 * time.Second):
+		_ = f.cmd.Process.Kill() // it may have ended by now
+	}
+	return f.cmd.Wait()
+}
+
+func (f *fleet) read(out io.Reader) {
+	defer close(f.ended)
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e fleetEvent
+		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Seq == 0 {
+			continue // told without being asked
+		}
+		f.mu.Lock()
+		answer := f.waiting[e.Seq]
+		delete(f.waiting, e.Seq)
+		f.mu.Unlock()
+		if answer != nil {
+			answer <- e
+		}
+	}
+}
+
+// do has a device do something and waits until it did.
+func (f *fleet) do(ctx context.Context, what, id string, more fleetCommand) error {
+	answer := make(chan fleetEvent, 1)
+	f.mu.Lock()
+	f.seq++
+	c := fleetCommand{"do": what, "id": id, "seq": f.seq}
+	for name, value := range more {
+		c[name] = value
+	}
+	line, err := json.Marshal(c)
+	if err == nil {
+		f.waiting[f.seq] = answer
+		_, err = f.stdin.Write(append(line, '\n'))
+	}
+	f.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("telling device %s to %s: %w", id, what, err)
+	}
+	limit := time.NewTimer(30 * time.Second)
+	defer limit.Stop()
+	select {
+	case e := <-answer:
+		if e.Event == "failed" {
+			return &refusal{id, what, e.Error, e.Message}
+		}
+		return nil
+	case <-f.ended:
+		return fmt.Errorf("the devices ended; see devices.log")
+	case <-limit.C:
+		return fmt.Errorf("device %s did not %s within 30 s", id, what)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// refusal is a failure that the SDK reports.
+type refusal struct{ id, what, name, message string }
+
+func (r *refusal) Error() string {
+	return fmt.Sprintf("device %s: %s: %s: %s", r.id, r.what, r.name, r.message)
+}
+
+// create makes an identity at the hub.
+func (f *fleet) create(ctx context.Context, id string) error {
+	return f.hub.CreateDevices(ctx, simulator.DeviceRequest{ID: id, IdentityOnly: true})
+}
+
+// connect runs a device for an identity that the hub has.
+func (f *fleet) connect(ctx context.Context, id, model string) error {
+	s, err := f.hub.ConnectionString(ctx, id)
+	if err != nil {
+		return err
+	}
+	return f.connectWith(ctx, id, model, s)
+}
+
+func (f *fleet) connectWith(ctx context.Context, id, model, connectionString string) error {
+	return f.do(ctx, "start", id, fleetCommand{"connectionString": connectionString, "model": model, "ca": f.ca})
+}
+
+// behave changes what a device does with a property, given by name or component.name.
+func (f *fleet) behave(ctx context.Context, id, property string, behaviour fleetCommand) error {
+	return f.do(ctx, "behave", id, fleetCommand{"property": property, "behaviour": behaviour})
+}
+
+// report has a device send a reported patch.
+func (f *fleet) report(ctx context.Context, id string, patch any) error {
+	return f.do(ctx, "report", id, fleetCommand{"patch": patch})
+}

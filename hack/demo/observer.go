@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// observer sees every state of the PnPDevices as a watch tells it, and when.
+type observer struct {
+	client client.WithWatch
+
+	mu      sync.Mutex
+	devices map[string]seen
+	changed chan struct{} // closed, and replaced, at every change
+}
+
+type seen struct {
+	device *v1alpha1.PnPDevice
+	at     time.Time
+}
+
+// observe watches until ctx ends.
+func (d *demo) observe(ctx context.Context) (*observer, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", d.kubectl.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = 200, 400
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, err
+	}
+	o := &observer{client: c, devices: map[string]seen{}, changed: make(chan struct{})}
+	events, err := c.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(namespace))
+	if err != nil {
+		return nil, fmt.Errorf("watching PnPDevices: %w", err)
+	}
+	go func() {
+		defer events.Stop()
+		for e := range events.ResultChan() {
+			if device, ok := e.Object.(*v1alpha1.PnPDevice); ok {
+				o.see(device)
+			}
+		}
+	}()
+	return o, nil
+}
+
+func (o *observer) see(device *v1alpha1.PnPDevice) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.devices[device.Name] = seen{device, time.Now()}
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+func (o *observer) look(name string) (seen, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.devices[name], o.changed
+}
+
+// await waits until a device is as wanted, and returns when it came to be.
+func (o *observer) await(ctx context.Context, name, wanted string, ok func(*v1alpha1.PnPDevice) bool) (time.Time, error) {
+	limit := time.NewTimer(withinScenario)
+	defer limit.Stop()
+	for {
+		now, changed := o.look(name)
+		if now.device != nil && ok(now.device) {
+			return now.at, nil
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return time.Time{}, miss{"status of " + name, wanted, describe(now.device) + ", after " + withinScenario.String()}
+		case <-ctx.Done():
+			return time.Time{}, context.Cause(ctx)
+		}
+	}
+}
+
+// describe sums a device up for a failure.
+func describe(device *v1alpha1.PnPDevice) string {
+	if device == nil {
+		return "no such PnPDevice"
+	}
+	var parts []string
+	for _, c := range device.Status.Conditions {
+		parts = append(parts, fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message))
+	}
+	for _, p := range allProperties(device) {
+		parts = append(parts, fmt.Sprintf("%s is %s (ac %d, av %d, %q)", p.Name, p.State, p.AckCode, p.AckVersion, p.AckDescription))
+	}
+	return device.Status.Summary + "; " + strings.Join(parts, "; ")
+}
+
+// allProperties lists what status says of properties, those of components as component.name.
+func allProperties(device *v1alpha1.PnPDevice) []v1alpha1.PropertyStatus {
+	all := append([]v1alpha1.PropertyStatus{}, device.Status.Properties...)
+	for _, c := range device.Status.Components {
+		for _, p := range c.Properties {
+			p.Name = c.Name + "." + p.Name
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// property returns what status says of one property.
+func property(device *v1alpha1.PnPDevice, name string) v1alpha1.PropertyStatus {
+	for _, p := range allProperties(device) {
+		if p.Name == name {
+			return p
+		}
+	}
+	return v1alpha1.PropertyStatus{}
+}
+
+// isReady reports whether the device acknowledged what the object declares now.
+func isReady(device *v1alpha1.PnPDevice) bool {
+	ready := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == device.Generation &&
+		device.Status.Acknowledged == device.Status.Declared
+}
+
+// isNotReady reports whether what the object declares now is not Ready for a reason.
+func isNotReady(device *v1alpha1.PnPDevice, reason string) bool {
+	ready := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionFalse && ready.Reason == reason && ready.ObservedGeneration == device.Generation
+}
+
+func isDisconnected(device *v1alpha1.PnPDevice) bool {
+	return device.Status.ConnectionState == "Disconnected"
+}
