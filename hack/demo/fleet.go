@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"sync"
@@ -127,9 +128,7 @@ func (f *fleet) do(ctx context.Context, what, id string, more fleetCommand) erro
 	f.mu.Lock()
 	f.seq++
 	c := fleetCommand{"do": what, "id": id, "seq": f.seq}
-	for name, value := range more {
-		c[name] = value
-	}
+	maps.Copy(c, more)
 	line, err := json.Marshal(c)
 	if err == nil {
 		f.waiting[f.seq] = answer

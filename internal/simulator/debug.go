@@ -15,6 +15,8 @@ import (
 // and meant for the loopback interface. DebugClient is its client.
 //
 //	GET    /info                          what runs where
+//	GET    /                              a page for the browser
+//	GET    /devices                       DeviceList: ?filter= part of the id, ?limit=
 //	POST   /devices                       DeviceRequest: one device, or many by a pattern
 //	GET    /devices/{id}                  the virtual device
 //	DELETE /devices/{id}                  identity, twin and virtual device
@@ -169,13 +171,15 @@ func newDebugAPI(s *Simulator) http.Handler {
 			mux.Handle(pattern, h)
 		}
 	}
-	return mux
+	servePage(mux)
+	return sameOrigin(mux)
 }
 
 // hubRoutes are the part of the debug API that is about the hub and its devices.
 func (d debugAPI) hubRoutes() map[string]debugHandler {
 	return map[string]debugHandler{
 		"GET /info":                     d.info,
+		"GET /devices":                  d.listDevices,
 		"POST /devices":                 d.createDevices,
 		"GET /devices/{id}":             d.device,
 		"DELETE /devices/{id}":          d.deleteDevice,

@@ -246,7 +246,8 @@ func TestReportsThatAreRefused(t *testing.T) {
 	for i := range 9 {
 		large[fmt.Sprint(i)] = strings.Repeat("x", 4000)
 	}
-	tooLarge, _ := json.Marshal(large)
+	tooLarge, err := json.Marshal(large)
+	c.must(err)
 	for name, patch := range map[string]string{
 		"no JSON": `{`, "an array": `[1]`, "a bad key": `{"a.b":1}`, "33 KB": string(tooLarge), "a null in an array": `{"a":[null]}`,
 	} {

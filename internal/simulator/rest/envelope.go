@@ -83,8 +83,7 @@ func envelope(message, exception string) []byte {
 }
 
 func failed(err error) failure {
-	var whole *failure
-	if errors.As(err, &whole) {
+	if whole, ok := errors.AsType[*failure](err); ok {
 		return *whole
 	}
 	var refused *hub.Error
