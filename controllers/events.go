@@ -13,6 +13,7 @@ const (
 	actionReconcile = "Reconcile"
 	actionWrite     = "Write"
 	actionDelete    = "Delete"
+	actionRun       = "Run"
 )
 
 // announce emits an Event where Ready or its reason changed in a way that a user wants to hear of.

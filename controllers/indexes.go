@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	indexHub    = "spec.hubRef.name"
-	indexDevice = "deviceID"
-	indexSecret = "secrets"
+	indexHub       = "spec.hubRef.name"
+	indexDevice    = "deviceID"
+	indexDeviceRef = "spec.deviceRef.name"
+	indexSecret    = "secrets"
 )
 
 // Index registers the look-ups that the controllers make in the cache.
@@ -27,6 +28,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.PnPDevice{}, indexDevice, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.PnPDevice).DeviceID()}
+		}},
+		{&v1alpha1.DeviceCommand{}, indexDeviceRef, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
 		}},
 		{&v1alpha1.IoTHub{}, indexSecret, func(o client.Object) []string {
 			spec := o.(*v1alpha1.IoTHub).Spec

@@ -29,6 +29,9 @@ var (
 	statusPatches = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_status_patches_total", Help: "Status patches by kind.",
 	}, []string{"kind"})
+	commandOutcomes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pnp_device_commands_total", Help: "DeviceCommands that ended, by outcome.",
+	}, []string{"outcome"})
 	streamEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_stream_events_total", Help: "Events read from event streams by what they are; Poison cannot be decoded.",
 	}, []string{"namespace", "hub", "kind"})
@@ -102,7 +105,7 @@ func interestOf(device *v1alpha1.PnPDevice) hubs.Interest {
 }
 
 func init() {
-	metrics.Registry.MustRegister(hubRequests, driftCorrected, devicesNotCleared, statusPatches, streamEvents, telemetryMessages, deviceTelemetry)
+	metrics.Registry.MustRegister(hubRequests, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, telemetryMessages, deviceTelemetry)
 }
 
 func observeRequest(op string, statusCode int, _ string, d time.Duration) {

@@ -1,8 +1,9 @@
-// Package controllers reconciles IoTHubs and PnPDevices.
+// Package controllers reconciles IoTHubs, PnPDevices and DeviceCommands.
 package controllers
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -51,6 +52,12 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
 	if err := device.SetupWithManager(mgr); err != nil {
+		return err
+	}
+	recorder := mgr.GetEventRecorder("pnp-operator")
+	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
+	command := &DeviceCommandReconciler{Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Flights: flights}
+	if err := errors.Join(command.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain))); err != nil {
 		return err
 	}
 	return mgr.Add(manager.RunnableFunc(func(stopping context.Context) error {

@@ -123,6 +123,38 @@ const (
 	ReasonNotCleared = "NotCleared"
 )
 
+// Reasons of a DeviceCommand, beside those of a PnPDevice that it shares.
+const (
+	// ReasonSucceeded surfaces when the device answered with a code of 200 to 299.
+	ReasonSucceeded = "Succeeded"
+	// ReasonDeviceFailed surfaces when the device answered with another code.
+	ReasonDeviceFailed = "DeviceFailed"
+	// ReasonInvalidCommand surfaces when the command cannot be sent as it is.
+	ReasonInvalidCommand = "InvalidCommand"
+	// ReasonOutcomeUnknown surfaces when the command was sent and nobody can tell whether the device ran it.
+	ReasonOutcomeUnknown = "OutcomeUnknown"
+	// ReasonExpired surfaces when notAfter passed before the command was sent.
+	ReasonExpired = "Expired"
+	// ReasonRunning surfaces while the hub is being called.
+	ReasonRunning = "Running"
+	// ReasonQueued surfaces while other commands are before this one.
+	ReasonQueued = "Queued"
+	// ReasonRetrying surfaces when nobody can tell whether the device ran the command, and it is about to be sent again.
+	ReasonRetrying = "RetryingUnknownOutcome"
+	// ReasonPnPDeviceNotFound surfaces when the PnPDevice of spec.deviceRef does not exist.
+	ReasonPnPDeviceNotFound = "PnPDeviceNotFound"
+	// ReasonDeviceDisabled surfaces when the hub has the device disabled.
+	ReasonDeviceDisabled = "DeviceDisabled"
+	// ReasonQuotaExceeded surfaces when the hub's messages of the day are used up.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonCommandAbandoned surfaces as an Event when a DeviceCommand was deleted while the hub was being called.
+	ReasonCommandAbandoned = "CommandAbandoned"
+)
+
+// AnnotationAttempt on a DeviceCommand is the request ID of the attempt that was begun last. It is the claim of the one who may send it, written
+// before anything is sent: leave it alone.
+const AnnotationAttempt = "iot.pnp-operator.io/attempt"
+
 // Annotations that people and tools set.
 const (
 	// AnnotationReconcileRequestedAt asks for a fresh read of the hub. Any new value counts; status.lastHandledReconcileAt echoes it.

@@ -21,7 +21,7 @@ var (
 )
 
 func addKnownTypes(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &IoTHub{}, &IoTHubList{}, &PnPDevice{}, &PnPDeviceList{})
+	s.AddKnownTypes(GroupVersion, &IoTHub{}, &IoTHubList{}, &PnPDevice{}, &PnPDeviceList{}, &DeviceCommand{}, &DeviceCommandList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

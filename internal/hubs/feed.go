@@ -62,6 +62,7 @@ var _ watch.Sink = (*Feed)(nil)
 // Handle takes one event.
 func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 	f.Meter.Event(e.Kind)
+	f.stir(e)
 	switch e.Kind {
 	case watch.TwinChanged:
 		f.twinChanged(ctx, e)
@@ -76,6 +77,21 @@ func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 	case watch.Telemetry:
 		f.telemetry(ctx, e)
 	case watch.Module, watch.Unknown: // not ours
+	}
+}
+
+// stir tells commands what the device did by itself.
+func (f *Feed) stir(e watch.Event) {
+	switch e.Kind {
+	case watch.Connected, watch.Telemetry:
+		f.Session.Calls().stir(e.DeviceID, true)
+	case watch.Disconnected:
+		f.Session.Calls().stir(e.DeviceID, false)
+	case watch.TwinChanged:
+		if e.Twin != nil && e.Twin.Reported != nil {
+			f.Session.Calls().stir(e.DeviceID, true)
+		}
+	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted, watch.DigitalTwinChanged, watch.Module, watch.Unknown:
 	}
 }
 

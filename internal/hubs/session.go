@@ -20,6 +20,8 @@ type Hub interface {
 	GetTwin(ctx context.Context, deviceID string) (*twin.Twin, error)
 	PatchTwin(ctx context.Context, deviceID string, patch []byte, etag string) (*twin.Twin, error)
 	PatchDigitalTwin(ctx context.Context, deviceID string, patch []byte, etag string) (newETag string, err error)
+	InvokeCommand(ctx context.Context, i iothub.Invocation) (iothub.CommandAnswer, error)
+	InvokeMethod(ctx context.Context, i iothub.Invocation) (iothub.CommandAnswer, error)
 	Query(ctx context.Context, q iothub.Query) (iothub.QueryPage, error)
 	Close()
 }
@@ -43,6 +45,7 @@ type Session struct {
 type memory struct {
 	mu      sync.Mutex
 	devices map[string]*Device
+	calls   Calls
 	// streaming is held while a stream is read: the next session's goes on where this one's has stopped and stored.
 	streaming sync.Mutex
 }
@@ -63,6 +66,9 @@ func (s *Session) Device(id string) *Device {
 	}
 	return d
 }
+
+// Calls returns the commands that are under way at the hub.
+func (s *Session) Calls() *Calls { return &s.memory.calls }
 
 // peek returns what memory holds of a device, nil if nothing.
 func (s *Session) peek(id string) *Device {

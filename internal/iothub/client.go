@@ -152,10 +152,20 @@ type call struct {
 	deviceID string // "" where the call is not about a device
 	method   string
 	path     string // escaped
+	query    url.Values
+	timeout  time.Duration // 0: the client's
 	header   http.Header
 	body     []byte
 	// decode takes the whole body of a 2xx answer. Its error makes the answer unreadable.
 	decode func(header http.Header, body []byte) error
+}
+
+// more is the rest of the query string.
+func (q call) more() string {
+	if len(q.query) == 0 {
+		return ""
+	}
+	return "&" + q.query.Encode()
 }
 
 // do asks once. All its errors are *Error.
@@ -163,7 +173,10 @@ func (c *Client) do(ctx context.Context, q call) error {
 	if err := ctx.Err(); err != nil {
 		return transportError(q, "", nil, err)
 	}
-	bounded, cancel := context.WithTimeout(ctx, c.timeout)
+	if q.timeout == 0 {
+		q.timeout = c.timeout
+	}
+	bounded, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	requestID := uuid.NewString()
 	req, err := c.newRequest(bounded, q, requestID)
@@ -173,18 +186,18 @@ func (c *Client) do(ctx context.Context, q call) error {
 	start := time.Now()
 	resp, err := c.pipeline.Do(req) //nolint:bodyclose // azcore's bodyDownloadPolicy has read and closed it, even where it failed
 	if err != nil {
-		err = c.reason(ctx, bounded, err)
+		err = q.reason(ctx, bounded, err)
 	}
 	return c.observed(q, start, resp, outcome(q, requestID, resp, err))
 }
 
 // reason prefers an end that we set to what the transport made of it.
-func (c *Client) reason(ctx, bounded context.Context, err error) error {
+func (q call) reason(ctx, bounded context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case bounded.Err() != nil:
-		return fmt.Errorf("no whole answer within %s: %w", c.timeout, bounded.Err())
+		return fmt.Errorf("no whole answer within %s: %w", q.timeout, bounded.Err())
 	default:
 		return err
 	}
@@ -227,7 +240,7 @@ func (c *Client) observed(q call, start time.Time, resp *http.Response, failure 
 }
 
 func (c *Client) newRequest(ctx context.Context, q call, requestID string) (*policy.Request, error) {
-	req, err := runtime.NewRequest(ctx, q.method, c.base+q.path+"?api-version="+apiVersion)
+	req, err := runtime.NewRequest(ctx, q.method, c.base+q.path+"?api-version="+apiVersion+q.more())
 	if err != nil {
 		return nil, errors.New("request could not be made")
 	}

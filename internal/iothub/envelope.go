@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // envelope is what an error answer says, cleaned.
@@ -14,6 +15,7 @@ type envelope struct {
 	number     int
 	message    string
 	trackingID string
+	waited     *time.Duration
 }
 
 // identifier is the form of codes and ids that are copied from an answer.
@@ -25,7 +27,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)
 //	{"errorCode":409301,"trackingId":"...","message":"...","timestampUtc":"..."}         modules
 //	{"Message":"{\"errorCode\":404103,\"message\":\"...\"}","ExceptionMessage":""}       methods, some 401
 type errorBody struct {
-	Message, ExceptionMessage, ErrorCode, TrackingID any
+	Message, ExceptionMessage, ErrorCode, TrackingID, Info any
 }
 
 // parseEnvelope reads an error answer: the code from the header iothub-errorcode if that is set, else from the body.
@@ -64,7 +66,7 @@ func (b errorBody) envelope() envelope {
 		message = text
 	}
 	e.message = clean(message)
-	e.trackingID = b.tracking()
+	e.trackingID, e.waited = b.tracking(), b.waited()
 	return e
 }
 
@@ -84,6 +86,17 @@ func (e *envelope) setCode(v any) {
 	if identifier.MatchString(s) {
 		e.code = s
 	}
+}
+
+// waited reads {"timeout":"00:00:30"}.
+func (b errorBody) waited() *time.Duration {
+	info, _ := b.Info.(map[string]any)
+	text, _ := info["timeout"].(string)
+	at, err := time.Parse(time.TimeOnly, text)
+	if err != nil {
+		return nil
+	}
+	return new(at.Sub(time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)))
 }
 
 func (b errorBody) tracking() string {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Class says who has to act before the same call can succeed.
@@ -29,6 +30,8 @@ const (
 	CodeInvalidDeviceID = "InvalidDeviceID"
 	// CodeInvalidETag: a write without the etag of a read; nothing was sent.
 	CodeInvalidETag = "InvalidETag"
+	// CodeInvalidPayload: the payload of a command is not JSON; nothing was sent.
+	CodeInvalidPayload = "InvalidPayload"
 	// CodeInvalidQuery: the query cannot be encoded; nothing was sent.
 	CodeInvalidQuery = "InvalidQuery"
 	// CodeInvalidConfiguration: a setting of the hub is unusable, see ConfigError.
@@ -67,7 +70,9 @@ type Error struct {
 	RequestID string
 	// TrackingID is what the hub's support asks for.
 	TrackingID string
-	Class      Class
+	// Waited is how long the hub says that it waited for the device, nil if it does not say.
+	Waited *time.Duration
+	Class  Class
 	// Err is the failure beneath, nil for an answer of the hub.
 	Err error
 }
@@ -182,6 +187,7 @@ func responseError(q call, requestID string, resp *http.Response, body []byte) *
 	row := lookUp(resp.StatusCode, env.number, env.code)
 	e := newError(q, requestIDOf(resp, requestID), row.class)
 	e.StatusCode, e.Code, e.Number, e.Message, e.TrackingID = resp.StatusCode, env.code, env.number, env.message, env.trackingID
+	e.Waited = env.waited
 	if e.Code == "" {
 		e.Code = row.code
 	}

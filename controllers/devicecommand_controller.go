@@ -1,0 +1,183 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicecommands,verbs=get;list;watch;patch;delete
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicecommands/status,verbs=patch
+
+// DeviceCommandReconciler has each DeviceCommand run at most once.
+type DeviceCommandReconciler struct {
+	client.Client
+	Recorder events.EventRecorder
+	Hubs     *hubs.Registry
+	// Flights are the commands whose hub is being called.
+	Flights *Flights
+}
+
+// SetupWithManager registers the controller.
+func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.DeviceCommand{}).
+		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
+		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
+		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
+		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
+		Complete(r)
+}
+
+// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, resolve, queue and send; the first that
+// halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
+func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	command := &v1alpha1.DeviceCommand{}
+	err := r.Get(ctx, req.NamespacedName, command)
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	switch {
+	case err != nil || !command.DeletionTimestamp.IsZero():
+		r.Flights.abandon(req.NamespacedName)
+		return ctrl.Result{}, nil
+	case r.Flights.has(req.NamespacedName):
+		return ctrl.Result{}, nil
+	case command.Finished():
+		return r.collect(ctx, command)
+	}
+	return r.advance(ctx, &commandScope{command: command, now: time.Now()})
+}
+
+// collect deletes a finished command whose time has come.
+func (r *DeviceCommandReconciler) collect(ctx context.Context, command *v1alpha1.DeviceCommand) (ctrl.Result, error) {
+	ttl, done := command.Spec.TTLSecondsAfterFinished, command.Status.CompletionTime
+	if ttl == nil || done == nil {
+		return ctrl.Result{}, nil
+	}
+	due := done.Add(time.Duration(*ttl) * time.Second)
+	if due.Before(command.Spec.NotAfter.Time) {
+		due = command.Spec.NotAfter.Time
+	}
+	if wait := time.Until(due); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(r.Delete(ctx, command, client.Preconditions{UID: &command.UID, ResourceVersion: &command.ResourceVersion}))
+}
+
+// advance runs the phases and writes what they say.
+func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) (ctrl.Result, error) {
+	before := s.command.DeepCopy()
+	outcome := r.pass(ctx, s)
+	if s.sent || outcome == nil {
+		return ctrl.Result{}, outcome
+	}
+	h := haltOf(outcome)
+	if h == nil {
+		return ctrl.Result{}, outcome
+	}
+	if h.quiet {
+		return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
+	}
+	s.command.Status.ObservedGeneration = s.command.Generation
+	setVerdict(s.command, h.verdict)
+	if !equality.Semantic.DeepEqual(before.Status, s.command.Status) {
+		statusPatches.WithLabelValues("DeviceCommand").Inc()
+		if err := r.Status().Patch(ctx, s.command, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		announce(r.Recorder, before, s.command)
+		if s.command.Finished() {
+			r.tell(s.command, s.device)
+		}
+	}
+	return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
+}
+
+func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
+	for _, phase := range []func(context.Context, *commandScope) error{r.settle, r.expire, r.resolve, r.queue, r.send} {
+		if err := phase(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextInLine finds the command that is first now that another one is done or gone.
+func (r *DeviceCommandReconciler) nextInLine(ctx context.Context, o client.Object) []reconcile.Request {
+	command, ok := o.(*v1alpha1.DeviceCommand)
+	if !ok {
+		return nil
+	}
+	line, err := lineOf(ctx, r, command.Namespace, command.Spec.DeviceRef.Name)
+	if err != nil || len(line) == 0 {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(line[0])}}
+}
+
+// lineMoves passes what may make another command the first of its device.
+func lineMoves() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return true },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld.(*v1alpha1.DeviceCommand), e.ObjectNew.(*v1alpha1.DeviceCommand)
+			return was.Finished() != is.Finished() || was.DeletionTimestamp.IsZero() != is.DeletionTimestamp.IsZero()
+		},
+	}
+}
+
+// deviceMatters passes the changes of a PnPDevice that commands wait for.
+func deviceMatters() predicate.Predicate {
+	return predicate.Funcs{
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
+			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason
+		},
+	}
+}
+
+func (r *DeviceCommandReconciler) commandsOfDevice(ctx context.Context, device client.Object) []reconcile.Request {
+	return r.unfinished(ctx, client.InNamespace(device.GetNamespace()), client.MatchingFields{indexDeviceRef: device.GetName()})
+}
+
+func (r *DeviceCommandReconciler) commandsOfNamespace(ctx context.Context, hub client.Object) []reconcile.Request {
+	return r.unfinished(ctx, client.InNamespace(hub.GetNamespace()))
+}
+
+func (r *DeviceCommandReconciler) unfinished(ctx context.Context, which ...client.ListOption) []reconcile.Request {
+	var list v1alpha1.DeviceCommandList
+	if err := r.List(ctx, &list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if !list.Items[i].Finished() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+func deviceKey(command *v1alpha1.DeviceCommand) types.NamespacedName {
+	return types.NamespacedName{Namespace: command.Namespace, Name: command.Spec.DeviceRef.Name}
+}

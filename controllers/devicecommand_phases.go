@@ -1,0 +1,255 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+const (
+	// maxPayload is what the hub takes ("Understand and invoke direct methods from IoT Hub").
+	maxPayload = 128 << 10
+	// retryMargin is how long after both time-outs an attempt of unknown outcome is left alone before another one: the hub's own delay, and a
+	// lease's length, in case a paused replica still holds it.
+	retryMargin = 75 * time.Second
+	// placeRetry is how often a command asks for a place that was not offered.
+	placeRetry = 10 * time.Second
+)
+
+// commandScope is one pass over one DeviceCommand.
+type commandScope struct {
+	command *v1alpha1.DeviceCommand
+	now     time.Time
+
+	device  *v1alpha1.PnPDevice
+	hub     *v1alpha1.IoTHub
+	session *hubs.Session
+	// sent is true once a flight has taken over.
+	sent bool
+}
+
+// claim is the request ID of an attempt that may be under way or have been: nobody may send the command again. Empty: there is none. A claim
+// is in the annotation, in status, or, if someone took one of them away, in the other.
+func (s *commandScope) claim() string {
+	for _, id := range []string{s.command.Annotations[v1alpha1.AnnotationAttempt], s.command.Status.RequestID} {
+		if id != "" && id != s.command.Status.ReleasedRequestID {
+			return id
+		}
+	}
+	return ""
+}
+
+// soonest is when to look again: after a while, and when notAfter has come.
+func (s *commandScope) soonest(after time.Duration) time.Duration {
+	left := max(s.command.Spec.NotAfter.Sub(s.now), 0) + time.Millisecond
+	if after == 0 {
+		return left
+	}
+	return min(jittered(after), left)
+}
+
+// finish records an outcome. It halts: nothing follows.
+func (s *commandScope) finish(outcome v1alpha1.CommandOutcome, reason, message string) error {
+	s.command.Status.Outcome = outcome
+	s.command.Status.CompletionTime = &metav1.Time{Time: s.now}
+	return &halt{verdict: verdict{ready: outcome == v1alpha1.CommandSucceeded, stalled: true, reason: reason, message: message}}
+}
+
+// settle decides what a claim means that no flight of this process has: an operator died after it. Whether the command was sent is unknown.
+func (r *DeviceCommandReconciler) settle(_ context.Context, s *commandScope) error {
+	claim := s.claim()
+	if claim == "" {
+		return nil
+	}
+	status := &s.command.Status
+	if r.Flights.neverSent(claim) {
+		status.ReleasedRequestID = claim
+		return waiting(v1alpha1.ReasonProgressing, "An attempt ended before anything was sent", soon)
+	}
+	const message = "The command may have been sent: the operator stopped before it could record what became of it"
+	if s.command.Spec.OnUnknownOutcome != v1alpha1.UnknownRetry || !s.now.Before(s.command.Spec.NotAfter.Time) {
+		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, message)
+	}
+	if status.StartTime == nil {
+		status.StartTime = &metav1.Time{Time: s.now}
+	}
+	if wait := status.StartTime.Add(s.longest()).Sub(s.now); wait > 0 {
+		return waiting(v1alpha1.ReasonRetrying, message+"; it is sent again once that cannot run any more", wait)
+	}
+	return nil
+}
+
+// longest is how long an attempt of unknown outcome may go on.
+func (s *commandScope) longest() time.Duration {
+	return time.Duration(s.command.Spec.ConnectTimeoutSeconds+s.command.Spec.ResponseTimeoutSeconds)*time.Second + retryMargin
+}
+
+// expire ends a command that must not be sent any more, and one that never can be.
+func (r *DeviceCommandReconciler) expire(_ context.Context, s *commandScope) error {
+	if !s.now.Before(s.command.Spec.NotAfter.Time) {
+		return s.finish(v1alpha1.CommandExpired, v1alpha1.ReasonExpired, "notAfter passed before the command was sent")
+	}
+	if size := len(payloadOf(s.command)); size > maxPayload {
+		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonInvalidCommand,
+			fmt.Sprintf("spec.payload has %d bytes, expected at most %d", size, maxPayload))
+	}
+	return nil
+}
+
+func payloadOf(command *v1alpha1.DeviceCommand) []byte {
+	if command.Spec.Payload == nil || len(command.Spec.Payload.Raw) == 0 {
+		return []byte("null")
+	}
+	return command.Spec.Payload.Raw
+}
+
+// resolve finds the device and the session of its hub.
+func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) error {
+	device := &v1alpha1.PnPDevice{}
+	err := r.Get(ctx, deviceKey(s.command), device)
+	if apierrors.IsNotFound(err) {
+		return waiting(v1alpha1.ReasonPnPDeviceNotFound,
+			fmt.Sprintf("PnPDevice %q does not exist in namespace %q", s.command.Spec.DeviceRef.Name, s.command.Namespace), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("reading PnPDevice %q: %w", s.command.Spec.DeviceRef.Name, err)
+	}
+	s.device = device
+	if !device.DeletionTimestamp.IsZero() {
+		return waiting(v1alpha1.ReasonPnPDeviceNotFound, fmt.Sprintf("PnPDevice %q is being deleted", device.Name), 0)
+	}
+	if err := r.resolveHub(ctx, s); err != nil {
+		return err
+	}
+	switch is := readyOf(device); {
+	case s.hub.Spec.Suspend:
+		return waiting(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended", s.hub.Name), 0)
+	case device.Spec.Suspend:
+		return waiting(v1alpha1.ReasonSuspended, fmt.Sprintf("PnPDevice %q is suspended", device.Name), 0)
+	case is.Reason == "":
+		return waiting(v1alpha1.ReasonProgressing, fmt.Sprintf("PnPDevice %q has not been looked at yet", device.Name), 0)
+	case is.Reason == v1alpha1.ReasonDeviceAlreadyDeclared || is.Reason == v1alpha1.ReasonModelMismatch:
+		return waiting(is.Reason, fmt.Sprintf("PnPDevice %q does not have its device: %s", device.Name, is.Message), 0)
+	}
+	return nil
+}
+
+func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScope) error {
+	key := hubKey(s.device)
+	hub := &v1alpha1.IoTHub{}
+	err := r.Get(ctx, key, hub)
+	if apierrors.IsNotFound(err) {
+		return waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", key.Name, key.Namespace), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("reading IoTHub %q: %w", key.Name, err)
+	}
+	s.hub, s.session = hub, r.Hubs.Get(key)
+	if ready := readyOf(hub); ready.Status != metav1.ConditionTrue {
+		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, ready.Message), ": "), 0)
+	}
+	if s.session == nil {
+		return quietly(safetyNet)
+	}
+	return nil
+}
+
+// queue lets the commands of a device run one after the other, in the order of their creation.
+func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) error {
+	line, err := lineOf(ctx, r, s.command.Namespace, s.command.Spec.DeviceRef.Name)
+	if err != nil {
+		return err
+	}
+	if len(line) > 0 && line[0].UID != s.command.UID {
+		return waiting(v1alpha1.ReasonQueued, fmt.Sprintf("DeviceCommand %q of the same device is before this one", line[0].Name), 0)
+	}
+	if wait := r.Flights.restFor(client.ObjectKeyFromObject(s.command), s.now); wait > 0 {
+		return &halt{unchanged: true, quiet: true, after: wait}
+	}
+	return nil
+}
+
+// lineOf lists the commands of a device that are not finished, the first one first. They are the cache's own: not to be changed.
+func lineOf(ctx context.Context, c client.Reader, namespace, device string) ([]*v1alpha1.DeviceCommand, error) {
+	var list v1alpha1.DeviceCommandList
+	err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{indexDeviceRef: device}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("listing the commands of device %q: %w", device, err)
+	}
+	var line []*v1alpha1.DeviceCommand
+	for i := range list.Items {
+		if c := &list.Items[i]; !c.Finished() && c.DeletionTimestamp.IsZero() {
+			line = append(line, c)
+		}
+	}
+	slices.SortFunc(line, func(a, b *v1alpha1.DeviceCommand) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return line, nil
+}
+
+// send claims the command, on record, and hands it to a flight. The claim carries the resourceVersion that this pass is about: of two replicas, or of
+// a replica with an old cache and any other, only one gets it.
+func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
+	key := client.ObjectKeyFromObject(s.command)
+	deviceID := s.device.DeviceID()
+	if !s.session.Calls().Begin(deviceID, func() { r.Flights.look(key) }) {
+		return waiting(v1alpha1.ReasonQueued, "As many commands are under way at the hub as it is given at a time", placeRetry)
+	}
+	f, err := r.claimed(ctx, s, deviceID)
+	if err != nil {
+		s.session.Calls().End(deviceID)
+		return err
+	}
+	s.sent = true
+	r.Flights.start(key, f)
+	return nil
+}
+
+// claimed writes the claim and then status, each on top of what was read. After a failure in between nothing was sent, and this process knows it.
+func (r *DeviceCommandReconciler) claimed(ctx context.Context, s *commandScope, deviceID string) (*flight, error) {
+	requestID := uuid.NewString()
+	base := s.command.DeepCopy()
+	metav1.SetMetaDataAnnotation(&s.command.ObjectMeta, v1alpha1.AnnotationAttempt, requestID)
+	r.Flights.remember(requestID)
+	began := time.Now()
+	if err := r.Patch(ctx, s.command, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			r.Flights.forget(requestID) // nobody will ever see it
+		}
+		return nil, fmt.Errorf("claiming the command: %w", err)
+	}
+	base = s.command.DeepCopy()
+	status := &s.command.Status
+	status.RequestID, status.DeviceID, status.Route, status.StartTime = requestID, deviceID, s.route(), &metav1.Time{Time: s.now}
+	status.Attempts++
+	status.ObservedGeneration = s.command.Generation
+	setVerdict(s.command, verdict{reason: v1alpha1.ReasonRunning, message: "Sent to the device; waiting for its answer"})
+	if err := r.Status().Patch(ctx, s.command, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return nil, fmt.Errorf("recording the claim: %w", err)
+	}
+	r.Flights.forget(requestID)
+	return &flight{
+		command: s.command, device: s.device.DeepCopy(), session: s.session, deviceID: deviceID, requestID: requestID, claimed: began,
+		key: client.ObjectKeyFromObject(s.command),
+	}, nil
+}
+
+// route follows the API that the device's twin is written through.
+func (s *commandScope) route() v1alpha1.CommandRoute {
+	if cmp.Or(s.device.Spec.TwinAPI, s.hub.Spec.TwinAPI) == v1alpha1.TwinAPIDeviceTwin {
+		return v1alpha1.RouteDirectMethod
+	}
+	return v1alpha1.RouteDigitalTwin
+}
