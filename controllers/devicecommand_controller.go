@@ -29,6 +29,7 @@ type DeviceCommandReconciler struct {
 	client.Client
 	Recorder events.EventRecorder
 	Hubs     *hubs.Registry
+	Wakes    *Wakes
 	// Flights are the commands whose hub is being called.
 	Flights *Flights
 }
@@ -40,6 +41,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
+		WatchesRawSource(source.Channel(r.Wakes.callers, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)

@@ -56,7 +56,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	recorder := mgr.GetEventRecorder("pnp-operator")
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
-	command := &DeviceCommandReconciler{Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Flights: flights}
+	command := &DeviceCommandReconciler{Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Flights: flights}
 	if err := errors.Join(command.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain))); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type Wakes struct {
 	devices chan event.TypedGenericEvent[wake] // one PnPDevice has news at its hub
 	hubs    chan event.GenericEvent            // an IoTHub has news for its own reconciler
 	members chan event.GenericEvent            // all PnPDevices of an IoTHub can go on
+	callers chan event.GenericEvent            // and so can all its DeviceCommands
 }
 
 // NewWakes returns empty channels.
@@ -30,6 +31,7 @@ func NewWakes() *Wakes {
 		devices: make(chan event.TypedGenericEvent[wake], buffer),
 		hubs:    make(chan event.GenericEvent, buffer),
 		members: make(chan event.GenericEvent, buffer),
+		callers: make(chan event.GenericEvent, buffer),
 	}
 }
 
@@ -70,6 +72,7 @@ func (w *Wakes) hub(ctx context.Context, key types.NamespacedName) {
 
 func (w *Wakes) membersOf(ctx context.Context, key types.NamespacedName) {
 	send(ctx, w.members, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: named(key)}})
+	send(ctx, w.callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: named(key)}})
 }
 
 func send[E any](ctx context.Context, to chan<- E, e E) {
