@@ -267,6 +267,9 @@ func TestADeviceThatConnectsForTheFirstTimeIsRead(t *testing.T) {
 	now := read(10, 5)
 	now.ConnectionState, now.ModelID = "Connected", "dtmi:a;1"
 	d.Observe(now, d.BeginRead())
+	if d.Unpersisted() != now {
+		t.Error("what was read is not what status is told: it would never count as stored")
+	}
 	if got := d.Unpersisted(); got.ModelID != "dtmi:a;1" || !got.ConnectionStateSince.Equal(noon) {
 		t.Errorf("known: %+v", got)
 	}
