@@ -101,6 +101,9 @@ func (d *Device) Persisted(t *twin.Twin) {
 	if d.unpersisted == t {
 		d.unpersisted = nil
 	}
+	if d.pass != nil {
+		d.pass.stored = true
+	}
 	if !d.doubtful() {
 		d.release()
 	}
