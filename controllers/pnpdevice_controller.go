@@ -103,10 +103,15 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 }
 
 // finish decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt
-// is transient: it backs off, and status speaks of it once it has lasted for the grace time.
-func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
+// is transient: it backs off, and status speaks of it once it has lasted for the grace time. What arrived during the pass and is not in its
+// outcome needs another one: the events themselves woke nobody.
+func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (result ctrl.Result, err error) {
 	if s.memory != nil {
-		defer s.memory.EndPass()
+		defer func() {
+			if s.memory.EndPass() && err == nil {
+				result = ctrl.Result{RequeueAfter: soon}
+			}
+		}()
 	}
 	if errors.Is(outcome, context.Canceled) && ctx.Err() != nil {
 		return ctrl.Result{}, outcome

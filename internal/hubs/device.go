@@ -62,7 +62,8 @@ func (d *Device) BeginRead() int {
 	return d.doubts
 }
 
-// Observe keeps a twin that the hub returned until it is in status, with the events that arrived meanwhile folded in.
+// Observe keeps a twin that the hub returned until it is in status, with the events that arrived meanwhile folded in. It adds to the twin,
+// which nobody else has yet, what an event told and no read does.
 func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -70,7 +71,7 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
 	d.pass.restart(d.known)
 	if known := d.unpersisted; known != nil && known.ConnectionState == t.ConnectionState && t.ConnectionStateSince.IsZero() {
-		t = (&connection{known.ConnectionState, known.ConnectionStateSince}).on(t) // a read does not say since when
+		t.ConnectionStateSince = known.ConnectionStateSince // a read does not say since when
 	}
 	d.unpersisted = d.replay(t)
 }
@@ -99,6 +100,9 @@ func (d *Device) Persisted(t *twin.Twin) {
 	defer d.mu.Unlock()
 	if d.unpersisted == t {
 		d.unpersisted = nil
+	}
+	if d.pass != nil {
+		d.pass.stored = true
 	}
 	if !d.doubtful() {
 		d.release()

@@ -213,13 +213,20 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 
 // Resync has every declared device read, paced, in the background, for as long as the session lives.
 func (f *Feed) Resync(context.Context) {
-	round := f.resync.begin()
+	if !f.resync.begin() {
+		return // the round under way is followed by another one
+	}
 	go func() {
-		if err := f.readAll(f.lifetime); err != nil {
-			f.Log.Error(err, "Not all devices could be marked for reading, trying again after the next start of the stream")
-			return
+		for {
+			round := f.resync.round()
+			err := f.readAll(f.lifetime)
+			if err != nil {
+				f.Log.Error(err, "Not all devices could be marked for reading, trying again after the next start of the stream")
+			}
+			if !f.resync.end(round, err == nil) {
+				return
+			}
 		}
-		f.resync.end(round)
 	}()
 }
 

@@ -261,3 +261,25 @@ func TestAResyncReadsEveryDeclaredDeviceAndStandsInTheCheckpointMeanwhile(t *tes
 		t.Errorf("doubtful until read (-want +got):\n%s", diff)
 	}
 }
+
+func TestRoundsOfAResyncAreMerged(t *testing.T) {
+	var r resync
+	if !r.begin() || r.begin() || r.begin() {
+		t.Fatal("more than one round runs at a time")
+	}
+	first := r.round()
+	r.begin()
+	if again := r.end(first, true); !again || !r.underWay() {
+		t.Error("what was asked for during the round is forgotten")
+	}
+	if again := r.end(r.round(), true); again || r.underWay() {
+		t.Error("it does not end")
+	}
+	r.begin()
+	if again := r.end(r.round(), false); again || !r.underWay() {
+		t.Error("a round that failed must stand in the checkpoint")
+	}
+	if !r.begin() {
+		t.Error("nothing runs after a failure")
+	}
+}

@@ -46,6 +46,8 @@ type pass struct {
 	overflow   bool
 	connection *connection
 	first      *Place // of what arrived and is not in the twin that the pass began with
+	stored     bool   // status holds what the pass made of the twin
+	doubted    bool   // what arrived could not be folded into what the pass made
 }
 
 // restart has the pass go on from a twin that was just read. What arrived before it and is in it is forgotten.
@@ -76,11 +78,21 @@ func (d *Device) BeginPass() {
 	d.pass = &pass{began: d.known}
 }
 
-// EndPass says that the pass is over.
-func (d *Device) EndPass() {
+// EndPass says that the pass is over. It reports whether the pass left behind what arrived meanwhile: nothing else tells of that.
+func (d *Device) EndPass() (again bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if p := d.pass; p != nil {
+		again = p.doubted || p.stored && d.unpersisted != nil
+	}
 	d.pass = nil
+	return again
+}
+
+// doubt is for what arrived during a pass and cannot be folded into its outcome. d.pass is not nil.
+func (d *Device) doubt() {
+	d.doubts++
+	d.pass.doubted = true
 }
 
 // Fold takes a change of the twin into what is known. believed is asked only if memory holds nothing newer.
@@ -246,7 +258,7 @@ func (d *Device) replay(t *twin.Twin) *twin.Twin {
 		t = d.pass.connection.on(t)
 	}
 	if d.pass.overflow {
-		d.doubts++
+		d.doubt()
 		return t
 	}
 	for _, n := range d.pass.arrivals {
@@ -254,12 +266,12 @@ func (d *Device) replay(t *twin.Twin) *twin.Twin {
 		case twin.Old:
 			continue
 		case twin.Gap:
-			d.doubts++
+			d.doubt()
 			return t
 		}
 		next, err := t.Fold(n)
 		if err != nil {
-			d.doubts++
+			d.doubt()
 			return t
 		}
 		t, d.known = next, d.known.After(n)

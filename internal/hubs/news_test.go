@@ -267,6 +267,9 @@ func TestADeviceThatConnectsForTheFirstTimeIsRead(t *testing.T) {
 	now := read(10, 5)
 	now.ConnectionState, now.ModelID = "Connected", "dtmi:a;1"
 	d.Observe(now, d.BeginRead())
+	if d.Unpersisted() != now {
+		t.Error("what was read is not what status is told: it would never count as stored")
+	}
 	if got := d.Unpersisted(); got.ModelID != "dtmi:a;1" || !got.ConnectionStateSince.Equal(noon) {
 		t.Errorf("known: %+v", got)
 	}
@@ -295,5 +298,48 @@ func TestAnUnknownPropertyIsReadWhereStatusMirrorsAll(t *testing.T) {
 	all.MirrorsAll = true
 	if got := d.Fold(reported(t, 11, 6, `"foreign":1,`, 1), place(1), func() Belief { return all }); got != Urgent || !d.Doubtful() {
 		t.Errorf("got %v, doubtful %v", got, d.Doubtful())
+	}
+}
+
+func TestWhatAPassLeavesBehindNeedsAnother(t *testing.T) {
+	tests := map[string]struct {
+		during func(*Device) // what arrives while the hub is read
+		again  bool
+	}{
+		"nothing": {func(*Device) {}, false},
+		"a report of what is followed": {func(d *Device) {
+			d.Fold(reported(t, 11, 6, `"target":"on",`, 1), place(1), believed)
+		}, true},
+		"more than are kept": {func(d *Device) {
+			for i := range int64(maxArrivals + 1) {
+				d.Fold(reported(t, 11+i, 6+i, `"target":"on",`, 1), place(i), believed)
+			}
+		}, true},
+		"a gap": {func(d *Device) {
+			d.Fold(reported(t, 13, 8, `"target":"on",`, 1), place(1), believed)
+		}, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := &Device{}
+			d.Doubt()
+			d.BeginPass()
+			token, now := d.BeginRead(), read(10, 5)
+			test.during(d)
+			d.Observe(now, token)
+			d.Persisted(now)
+			if again := d.EndPass(); again != test.again {
+				t.Errorf("another pass: %v, want %v", again, test.again)
+			}
+		})
+	}
+}
+
+func TestAPassThatStoresNothingDoesNotComeBackByItself(t *testing.T) {
+	d := &Device{}
+	d.Fold(reported(t, 11, 6, `"target":"on",`, 1), place(1), believed)
+	d.BeginPass() // and it halts before it looks at the twin
+	if d.EndPass() {
+		t.Error("a pass that halted would follow itself for ever")
 	}
 }

@@ -130,7 +130,7 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 		}
 	}
 	for _, d := range hits {
-		s.Session.Device(d.DeviceID).Doubt()
+		s.Session.Device(d.DeviceID).Suspect(Place{}) // stands in the checkpoint until it is read
 		s.Watchlist.Wake(ctx, d.DeviceID)
 	}
 	return err

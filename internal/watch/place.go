@@ -20,6 +20,9 @@ func (s *Stream) place(ctx context.Context, hub azeventhubs.EventHubProperties, 
 			return err
 		}
 		resync = stored.Resync
+		if !stored.Stream.same(identity) {
+			stored.TwinChanges = false // that they come through another stream says nothing of this one
+		}
 		s.Sink.Resume(ctx, *stored)
 		s.identity = stored.Stream
 		for id, mark := range stored.Partitions {

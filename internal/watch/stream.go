@@ -109,11 +109,12 @@ func (s *Stream) Run(ctx context.Context) {
 			}
 			s.Log.Info("Event stream broke off, reconnecting", "reason", phaseOf(err), "error", err.Error())
 			s.phases.all(phaseOf(err))
+			worked := time.Since(began) > s.Timing.Retry
 			if !pause(ctx, backoff.Step()) {
 				return
 			}
-			if time.Since(began) > s.Timing.Retry {
-				break // it had worked
+			if worked {
+				break
 			}
 		}
 	}
