@@ -88,7 +88,9 @@ func haveOutcome(outcome v1alpha1.CommandOutcome) gomegatypes.GomegaMatcher {
 // waitsFor matches a command without an outcome that is not Ready for a reason, and Reconciling.
 func waitsFor(reason string) gomegatypes.GomegaMatcher {
 	return SatisfyAll(haveOutcome(""), haveReady(metav1.ConditionFalse, reason),
-		WithTransform(func(c *v1alpha1.DeviceCommand) string { return string(conditionOf(c, v1alpha1.ConditionReconciling).Status) }, Equal("True")))
+		WithTransform(func(c *v1alpha1.DeviceCommand) string {
+			return string(conditionOf(c, v1alpha1.ConditionReconciling).Status)
+		}, Equal("True")))
 }
 
 func haveReady(is metav1.ConditionStatus, reason string) gomegatypes.GomegaMatcher {
@@ -123,6 +125,7 @@ var _ = Describe("A DeviceCommand", func() {
 		Expect(string(commands[0].Payload)).To(Equal(`"2026-11-22T10:00:00Z"`))
 		s.eventuallyEvent("CommandSucceeded", "thermostat1/getMaxMinReport")
 		Consistently(func() int { return s.ran(report) }, time.Second).Should(Equal(1))
+		Expect(kstatusOf(c)).To(Equal("Current"))
 	})
 
 	It("goes as a direct method where the twin is written as a device twin, with null for no payload", func() {
@@ -158,6 +161,7 @@ var _ = Describe("A DeviceCommand", func() {
 		s.run("c")
 		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandUnknown), haveReady(metav1.ConditionFalse, v1alpha1.ReasonOutcomeUnknown)))
 		Expect(isTrueOn(s.getCommand("c"), v1alpha1.ConditionStalled)).To(BeTrue())
+		Expect(kstatusOf(s.getCommand("c"))).To(Equal("Failed"))
 		Consistently(func() int { return s.ran(report) }, 2*time.Second).Should(Equal(1))
 		Expect(s.sim.Calls().Count(simulator.OpInvokeCommand)).To(Equal(1))
 		s.eventuallyEvent("CommandUnknown", "getMaxMinReport")
@@ -208,6 +212,7 @@ var _ = Describe("A DeviceCommand", func() {
 		s.eventually("d", HaveField("Status.ConnectionState", "Disconnected"))
 		s.run("c")
 		s.eventuallyCommand("c", waitsFor(v1alpha1.ReasonDeviceOffline))
+		Expect(kstatusOf(s.getCommand("c"))).To(Equal("InProgress"))
 		Consistently(func() int { return s.sim.Calls().Count(simulator.OpInvokeCommand) }, time.Second).Should(Equal(1))
 		Expect(s.sim.Devices().Online("d")).To(Succeed())
 		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandSucceeded), HaveField("Status.Attempts", BeEquivalentTo(2))))
@@ -317,7 +322,9 @@ var _ = Describe("A DeviceCommand", func() {
 			c.TTLSecondsAfterFinished, c.NotAfter = &now, metav1.NewTime(time.Now().Add(6*time.Second))
 		}))
 		s.eventuallyCommand("c", haveOutcome(v1alpha1.CommandSucceeded))
-		Consistently(func() error { return admin.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "c"}, &v1alpha1.DeviceCommand{}) }, time.Second).Should(Succeed())
+		Consistently(func() error {
+			return admin.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "c"}, &v1alpha1.DeviceCommand{})
+		}, time.Second).Should(Succeed())
 		Eventually(func() error {
 			return client.IgnoreNotFound(admin.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "c"}, &v1alpha1.DeviceCommand{}))
 		}).Should(Succeed())
@@ -361,7 +368,9 @@ func haveReadyReason(reason string) gomegatypes.GomegaMatcher {
 	return WithTransform(func(c *v1alpha1.DeviceCommand) string { return conditionOf(c, v1alpha1.ConditionReady).Reason }, Equal(reason))
 }
 
-func isTrueOn(o client.Object, kind string) bool { return conditionOf(o, kind).Status == metav1.ConditionTrue }
+func isTrueOn(o client.Object, kind string) bool {
+	return conditionOf(o, kind).Status == metav1.ConditionTrue
+}
 
 // eventuallyEvent waits for an Event of the device d with a reason, whose note holds some words.
 func (s *site) eventuallyEvent(reason, words string) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -51,12 +52,14 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 // halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	command := &v1alpha1.DeviceCommand{}
-	err := r.Get(ctx, req.NamespacedName, command)
-	if client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, err
+	if err := r.Get(ctx, req.NamespacedName, command); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.Flights.abandon(req.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	switch {
-	case err != nil || !command.DeletionTimestamp.IsZero():
+	case !command.DeletionTimestamp.IsZero():
 		r.Flights.abandon(req.NamespacedName)
 		return ctrl.Result{}, nil
 	case r.Flights.has(req.NamespacedName):

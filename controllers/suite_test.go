@@ -232,6 +232,7 @@ func newNamespace() string {
 func removeDevices(namespace string) {
 	GinkgoHelper()
 	Expect(admin.DeleteAllOf(ctx, &v1alpha1.IoTHub{}, client.InNamespace(namespace))).To(Succeed())
+	Expect(admin.DeleteAllOf(ctx, &v1alpha1.DeviceCommand{}, client.InNamespace(namespace))).To(Succeed())
 	Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(namespace))).To(Succeed())
 	Eventually(func(g Gomega) {
 		var left v1alpha1.PnPDeviceList

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -16,17 +17,17 @@ import (
 type Meaning string
 
 const (
-	// Succeeded: the device answered with 200 to 299.
+	// Succeeded means that the device answered with 200 to 299.
 	Succeeded Meaning = "Succeeded"
-	// DeviceFailed: the device answered with another code.
+	// DeviceFailed means that the device answered with another code.
 	DeviceFailed Meaning = "DeviceFailed"
-	// Refused: the command can never be sent as it is, and was not.
+	// Refused means that the command can never be sent as it is, and was not.
 	Refused Meaning = "Refused"
-	// Undelivered: it did not reach the device, because that is offline.
+	// Undelivered means that it did not reach the device, because that is offline.
 	Undelivered Meaning = "Undelivered"
-	// Postponed: it did not reach the device, for another reason that passes.
+	// Postponed means that it did not reach the device, for another reason that passes.
 	Postponed Meaning = "Postponed"
-	// Unknown: it may have reached the device.
+	// Unknown means that it may have reached the device.
 	Unknown Meaning = "Unknown"
 )
 
@@ -100,11 +101,11 @@ func ofAnswer(a Attempt, e *iothub.Error) Meaning {
 		return Unknown
 	}
 	switch {
-	case e.StatusCode == 429:
+	case e.StatusCode == http.StatusTooManyRequests:
 		return Postponed
-	case e.StatusCode == 408 || e.StatusCode >= 500:
+	case e.StatusCode == http.StatusRequestTimeout || e.StatusCode >= 500:
 		return Unknown
-	case e.StatusCode == 404 && strings.Contains(strings.ToLower(e.Message), "unavailable"):
+	case e.StatusCode == http.StatusNotFound && strings.Contains(strings.ToLower(e.Message), "unavailable"):
 		return Unknown
 	case e.StatusCode >= 400:
 		return Refused
