@@ -94,8 +94,10 @@ func (s stage) playAll(ctx context.Context) error {
 		}
 		s.out.passf("%-62s %s -> %s %d ms  (in all %.1f s)", one.title, o.from, o.to, o.took.Milliseconds(), time.Since(began).Seconds())
 	}
-	if _, err := s.kubectl.show(ctx, "get", devicesResource, "-n", namespace); err != nil {
-		failed = append(failed, err)
+	for _, kind := range []string{devicesResource, "dcmd"} {
+		if _, err := s.kubectl.show(ctx, "get", kind, "-n", namespace); err != nil {
+			failed = append(failed, err)
+		}
 	}
 	return errors.Join(failed...)
 }

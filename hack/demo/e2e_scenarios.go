@@ -35,6 +35,11 @@ var scenarios = []scenario{
 	{"odd-acks", "odd acknowledgements: older, newer, text, undeclared", oddAcknowledgements},
 	{"bad-reports", "reports that the hub refuses", badReports},
 	{"bad-tokens", "devices that the hub turns away", badTokens},
+	{"command", "a command of a component", commandSucceeds},
+	{"command-error", "a command that the device answers with an error", commandFails},
+	{"command-offline", "a command for an offline device, run when it is back", commandWaits},
+	{"command-silent", "a command without an answer: Unknown, sent once", commandTimesOut},
+	{"command-reboot", "a reboot by command: once", commandReboots},
 	{"fifty", "50 devices on Microsoft's SDK at once", fifty},
 }
 

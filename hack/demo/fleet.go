@@ -54,6 +54,7 @@ type fleet struct {
 	mu      sync.Mutex
 	seq     int
 	waiting map[int]chan fleetEvent
+	ran     map[string]int // commands by device and direct method
 	ended   chan struct{}
 }
 
@@ -63,6 +64,7 @@ type fleetEvent struct {
 	Seq     int    `json:"seq"`
 	Event   string `json:"event"`
 	Do      string `json:"do"`
+	Name    string `json:"name"`
 	Error   string `json:"error"`
 	Message string `json:"message"`
 }
@@ -87,7 +89,7 @@ func (d *demo) startFleet(ctx context.Context) (*fleet, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the devices: %w", err)
 	}
-	f := &fleet{hub: d.hub, ca: d.file(hubCAFile), stdin: stdin, cmd: cmd, waiting: map[int]chan fleetEvent{}, ended: make(chan struct{})}
+	f := &fleet{hub: d.hub, ca: d.file(hubCAFile), stdin: stdin, cmd: cmd, waiting: map[int]chan fleetEvent{}, ran: map[string]int{}, ended: make(chan struct{})}
 	go f.read(stdout)
 	return f, nil
 }
@@ -109,10 +111,13 @@ func (f *fleet) read(out io.Reader) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var e fleetEvent
-		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Seq == 0 {
-			continue // told without being asked
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			continue
 		}
 		f.mu.Lock()
+		if e.Event == "command" {
+			f.ran[e.ID+" "+e.Name]++
+		}
 		answer := f.waiting[e.Seq]
 		delete(f.waiting, e.Seq)
 		f.mu.Unlock()
@@ -160,6 +165,13 @@ type refusal struct{ id, what, name, message string }
 
 func (r *refusal) Error() string {
 	return fmt.Sprintf("device %s: %s: %s: %s", r.id, r.what, r.name, r.message)
+}
+
+// ranCommands returns how often a device was given a direct method.
+func (f *fleet) ranCommands(id, method string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ran[id+" "+method]
 }
 
 // create makes an identity at the hub.
