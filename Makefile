@@ -41,6 +41,14 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 e2e: bin/pnp-demo ## End-to-end tests with devices on Microsoft's device SDK (needs node and npm).
 	@bin/pnp-demo e2e
 
+COMMANDS ?= 10000
+DEVICES ?= 200
+SEED ?=
+
+.PHONY: chaos-commands
+chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed and answers are lost; no command may run twice.
+	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) SEED=$(SEED) bin/pnp-demo chaos-commands
+
 .PHONY: test-race
 test-race: control-plane ## The same with the race detector (needs a C compiler).
 	CGO_ENABLED=1 go test -race ./... -count=1 -timeout 40m

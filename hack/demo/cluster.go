@@ -121,25 +121,30 @@ func withToken(kubeconfig, token string) ([]byte, error) {
 
 // startOperator starts the operator with its own kubeconfig and waits until it is ready.
 func (d *demo) startOperator(ctx context.Context) error {
-	probes, err := freeAddress()
+	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
+	ended, err := d.launchOperator(ctx)
 	if err != nil {
 		return err
 	}
+	d.supervise(d.manager(), ended)
+	d.out.passf("the operator runs, pid %d", d.manager().pid())
+	return nil
+}
+
+// launchOperator is startOperator for one that may end.
+func (d *demo) launchOperator(ctx context.Context) (<-chan error, error) {
+	probes, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
 	p := d.manager()
-	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, p.logFile())
 	ended, err := p.start(d.path("bin/manager"), "--kubeconfig="+d.file(operatorKubeconfig),
 		"--allowed-hub-suffixes="+allowedHubSuffixes, "--allowed-event-hub-suffixes="+allowedEventHubSuffixes, "--health-probe-bind-address="+probes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	client := &http.Client{Timeout: time.Second}
-	err = p.await(ctx, ended, 30*time.Second, func() error { return probe(ctx, client, "http://"+probes+"/readyz") })
-	if err != nil {
-		return err
-	}
-	d.supervise(p, ended)
-	d.out.passf("the operator runs, pid %d", p.pid())
-	return nil
+	return ended, p.await(ctx, ended, 30*time.Second, func() error { return probe(ctx, client, "http://"+probes+"/readyz") })
 }
 
 func probe(ctx context.Context, client *http.Client, url string) error {

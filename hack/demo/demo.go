@@ -48,9 +48,18 @@ func (d *demo) simulator() process          { return d.process("iothub-simulator
 // setUp starts everything, up to an operator that has nothing to do yet. The context that it returns ends when a process
 // that it started ends.
 func (d *demo) setUp(ctx context.Context) (context.Context, error) {
+	ctx, err := d.prepare(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	return ctx, d.startOperator(ctx)
+}
+
+// prepare is setUp without the operator.
+func (d *demo) prepare(ctx context.Context) (context.Context, error) {
 	ctx, d.stopped = context.WithCancelCause(ctx)
 	for _, step := range []func(context.Context) error{
-		d.startHub, d.startControlPlane, d.install, d.identify, d.startOperator, d.addHubSecret,
+		d.startHub, d.startControlPlane, d.install, d.identify, d.addHubSecret,
 	} {
 		if err := step(ctx); err != nil {
 			return ctx, err

@@ -20,6 +20,9 @@ const usage = `usage: demo COMMAND
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
   e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
+  chaos-commands
+         run many DeviceCommands while the operator is killed again and again and answers are lost, and count what the devices ran;
+         $COMMANDS, $DEVICES and $SEED say how many, and which chances
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
   down   stop what up started and remove bin/demo
 `
@@ -52,7 +55,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
 	}
-	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "up": up, "down": down}[args[0]]
+	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "chaos-commands": chaosCommands, "up": up, "down": down}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
@@ -66,7 +69,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
-	if command == "e2e" {
+	if command == "e2e" || command == "chaos-commands" {
 		return command
 	}
 	return "demo"

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// chaos is many commands while things break.
+type chaos struct {
+	*demo
+	*observer
+	commands, devices int
+	seed              uint64
+	random            *rand.Rand
+	kills             int
+}
+
+// chaosCommands runs commands while the operator is killed every few seconds and one answer of the hub in twenty is lost. In the end no command may
+// have reached its device twice, each has an outcome, and what Succeeded was run.
+func chaosCommands(ctx context.Context, c clone, out *report) error {
+	k := chaos{}
+	var err1, err2, err3 error
+	k.commands, err1 = fromEnvironment("COMMANDS", 10_000)
+	k.devices, err2 = fromEnvironment("DEVICES", 200)
+	seed, err3 := fromEnvironment("SEED", int(time.Now().UnixNano()%1_000_000))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	k.seed = uint64(seed)
+	k.random = rand.New(rand.NewPCG(k.seed, 0))
+	if err := c.build(ctx, out); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(c.path("bin"), "chaos-run-")
+	if err != nil {
+		return fmt.Errorf("making the folder of the run: %w", err)
+	}
+	k.demo = newDemo(c, dir, out)
+	return k.conclude(ctx, k.play(ctx))
+}
+
+func fromEnvironment(name string, otherwise int) (int, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%s is %q, expected a number above 0", name, text)
+	}
+	return n, nil
+}
+
+func (k *chaos) play(ctx context.Context) (err error) {
+	k.out.scenario(fmt.Sprintf("%d commands over %d devices, seed %d", k.commands, k.devices, k.seed))
+	if ctx, err = k.prepare(ctx); err != nil {
+		return err
+	}
+	if _, err := k.launchOperator(ctx); err != nil {
+		return err
+	}
+	if err := k.applyHub(ctx); err != nil {
+		return err
+	}
+	if k.observer, err = k.observe(ctx); err != nil {
+		return err
+	}
+	if err := k.declare(ctx); err != nil {
+		return err
+	}
+	lost := simulator.Fault{Operation: simulator.OpInvokeCommand, Kind: simulator.FaultResetAfter, Probability: 0.05, Seed: k.seed, Count: simulator.Forever}
+	if _, err := k.hub.AddFault(ctx, lost); err != nil {
+		return err
+	}
+	k.out.passf("%d devices are declared; one answer in twenty is lost from now on", k.devices)
+	created := make(chan error, 1)
+	go func() { created <- k.create(ctx) }()
+	if err := k.killUntilDone(ctx, created); err != nil {
+		return err
+	}
+	return k.judge(ctx)
+}
+
+func (k *chaos) device(i int) string { return fmt.Sprintf("device-%04d", i) }
+
+// declare connects virtual devices and has each declared.
+func (k *chaos) declare(ctx context.Context) error {
+	if err := k.hub.AddDevices(ctx, "device-%04d", k.devices, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
+		return err
+	}
+	for i := range k.devices {
+		device := &v1alpha1.PnPDevice{
+			ObjectMeta: metav1.ObjectMeta{Name: k.device(i), Namespace: namespace},
+			Spec:       v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: sampleHub}},
+		}
+		if err := k.client.Create(ctx, device); err != nil {
+			return err
+		}
+	}
+	for i := range k.devices {
+		if _, err := k.await(ctx, k.device(i), "Ready", isReady); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// create applies the commands. The payload of each is its name, so that devices can tell them apart.
+func (k *chaos) create(ctx context.Context) error {
+	names := make([]string, k.commands)
+	for i := range names {
+		names[i] = fmt.Sprintf("command-%05d", i)
+	}
+	return all(names, func(name string) error {
+		i, err := strconv.Atoi(name[len("command-"):])
+		if err != nil {
+			return err
+		}
+		return k.client.Create(ctx, &v1alpha1.DeviceCommand{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
+			Spec: v1alpha1.DeviceCommandSpec{
+				DeviceRef: v1alpha1.DeviceReference{Name: k.device(i % k.devices)}, Component: "thermostat1", Command: "getMaxMinReport",
+				Payload: &apiextensionsv1.JSON{Raw: []byte(strconv.Quote(name))}, NotAfter: metav1.NewTime(time.Now().Add(time.Hour)), ResponseTimeoutSeconds: 5,
+			},
+		})
+	})
+}
+
+// killUntilDone kills the operator every few seconds until all commands have an outcome.
+func (k *chaos) killUntilDone(ctx context.Context, created <-chan error) error {
+	const patience = time.Minute
+	done, moved := -1, time.Now()
+	for isCreated := false; ; {
+		pause := time.NewTimer(2*time.Second + time.Duration(k.random.IntN(4000))*time.Millisecond)
+		select {
+		case err := <-created:
+			if err != nil {
+				return err
+			}
+			isCreated, created = true, nil
+			continue
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-pause.C:
+		}
+		finished, err := k.finished(ctx)
+		if err != nil {
+			return err
+		}
+		k.out.sayf("%d of %d commands have an outcome; the operator was killed %d times", finished, k.commands, k.kills)
+		if isCreated && finished == k.commands {
+			return nil
+		}
+		if finished > done {
+			done, moved = finished, time.Now()
+		}
+		if time.Since(moved) > patience {
+			return miss{"commands with an outcome", fmt.Sprint(k.commands), fmt.Sprintf("%d, and none more for %s", finished, patience)}
+		}
+		if err := k.killOperator(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (k *chaos) killOperator(ctx context.Context) error {
+	pid := k.manager().pid()
+	if pid == 0 {
+		return errors.New("the operator ended by itself")
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	for k.manager().is(pid) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	k.kills++
+	_, err := k.launchOperator(ctx)
+	return err
+}
+
+func (k *chaos) list(ctx context.Context) (*v1alpha1.DeviceCommandList, error) {
+	list := &v1alpha1.DeviceCommandList{}
+	return list, k.client.List(ctx, list, client.InNamespace(namespace))
+}
+
+func (k *chaos) finished(ctx context.Context) (n int, err error) {
+	list, err := k.list(ctx)
+	for i := range list.Items {
+		if list.Items[i].Finished() {
+			n++
+		}
+	}
+	return n, err
+}
+
+// judge holds what status says against what the devices counted.
+func (k *chaos) judge(ctx context.Context) error {
+	ran := map[string]int{}
+	for i := range k.devices {
+		commands, err := k.hub.Commands(ctx, k.device(i))
+		if err != nil {
+			return err
+		}
+		for _, c := range commands {
+			var name string
+			if err := json.Unmarshal(c.Payload, &name); err != nil {
+				return err
+			}
+			ran[name]++
+		}
+	}
+	list, err := k.list(ctx)
+	if err != nil {
+		return err
+	}
+	outcomes := map[v1alpha1.CommandOutcome]int{}
+	twice, lies := 0, 0
+	for _, c := range list.Items {
+		outcomes[c.Status.Outcome]++
+		if ran[c.Name] > 1 {
+			twice++
+		}
+		if c.Status.Outcome == v1alpha1.CommandSucceeded && ran[c.Name] == 0 {
+			lies++
+		}
+	}
+	return errors.Join(
+		k.check("commands that reached a device twice", "0", fmt.Sprint(twice), twice == 0),
+		k.check("commands that Succeeded and were not run", "0", fmt.Sprint(lies), lies == 0),
+		k.check("commands without an outcome", "0", fmt.Sprint(outcomes[""]), outcomes[""] == 0),
+		k.check("commands", fmt.Sprint(k.commands), fmt.Sprint(len(list.Items)), len(list.Items) == k.commands),
+		k.check("the operator was killed", "at least once", fmt.Sprintf("%d times; outcomes %v; %d commands ran", k.kills, outcomes, len(ran)), k.kills > 0),
+		k.check("commands that Succeeded", "more than half", fmt.Sprint(outcomes[v1alpha1.CommandSucceeded]), 2*outcomes[v1alpha1.CommandSucceeded] > k.commands),
+	)
+}
