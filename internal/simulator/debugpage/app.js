@@ -62,7 +62,10 @@ function choose(id) {
 }
 
 async function showTwin() {
-  if (chosen) el('twin').textContent = JSON.stringify(await api('GET', `${devicePath(chosen)}/twin`), null, 2);
+  const id = chosen;
+  if (!id) return;
+  const twin = await api('GET', `${devicePath(chosen)}/twin`);
+  if (id === chosen) el('twin').textContent = JSON.stringify(twin, null, 2); // another device may have been chosen meanwhile
 }
 
 async function showEvents() {
