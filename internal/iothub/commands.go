@@ -58,7 +58,8 @@ func (c *Client) InvokeCommand(ctx context.Context, i Invocation) (answer Comman
 		answer.StatusCode, err = deviceCode(header.Get("X-Ms-Command-Statuscode"))
 		return err
 	}
-	return answer, c.do(ctx, q)
+	err = c.do(ctx, q) // before answer is read, which it fills in
+	return answer, err
 }
 
 // InvokeMethod invokes a command as the direct method of its name: POST /twins/{id}/methods. Errors are as for InvokeCommand.
@@ -88,7 +89,8 @@ func (c *Client) InvokeMethod(ctx context.Context, i Invocation) (answer Command
 		answer.StatusCode, err = deviceCode(string(result.Status))
 		return err
 	}
-	return answer, c.do(ctx, q)
+	err = c.do(ctx, q) // before answer is read, which it fills in
+	return answer, err
 }
 
 func (i Invocation) call(op string) call {
