@@ -3,11 +3,12 @@
 package devices
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 )
 
 // Models that the virtual devices implement.
@@ -56,32 +57,22 @@ type plain Behaviour
 
 type encoded struct {
 	plain
-	Delay string `json:"delay,omitempty"`
+	Delay jsontree.Duration `json:"delay,omitzero"`
 }
 
 // MarshalJSON shows the delay as "2s".
 func (b Behaviour) MarshalJSON() ([]byte, error) {
-	e := encoded{plain: plain(b)}
-	if b.Delay != 0 {
-		e.Delay = b.Delay.String()
-	}
-	return json.Marshal(e)
+	return json.Marshal(encoded{plain(b), jsontree.Duration(b.Delay)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; a member that it does not know is an error.
 func (b *Behaviour) UnmarshalJSON(data []byte) error {
 	var e encoded
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return err
+	err := jsontree.Decode(data, &e)
+	if err == nil {
+		*b = Behaviour(e.plain)
+		b.Delay = time.Duration(e.Delay)
 	}
-	*b = Behaviour(e.plain)
-	if e.Delay == "" {
-		return nil
-	}
-	var err error
-	b.Delay, err = time.ParseDuration(e.Delay)
 	return err
 }
 

@@ -1,13 +1,13 @@
 package devices
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 )
 
@@ -25,32 +25,22 @@ type plainAnswer CommandAnswer
 
 type encodedAnswer struct {
 	plainAnswer
-	Delay string `json:"delay,omitempty"`
+	Delay jsontree.Duration `json:"delay,omitzero"`
 }
 
 // MarshalJSON shows the delay as "2s".
 func (a CommandAnswer) MarshalJSON() ([]byte, error) {
-	e := encodedAnswer{plainAnswer: plainAnswer(a)}
-	if a.Delay != 0 {
-		e.Delay = a.Delay.String()
-	}
-	return json.Marshal(e)
+	return json.Marshal(encodedAnswer{plainAnswer(a), jsontree.Duration(a.Delay)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; a member that it does not know is an error.
 func (a *CommandAnswer) UnmarshalJSON(data []byte) error {
 	var e encodedAnswer
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return err
+	err := jsontree.Decode(data, &e)
+	if err == nil {
+		*a = CommandAnswer(e.plainAnswer)
+		a.Delay = time.Duration(e.Delay)
 	}
-	*a = CommandAnswer(e.plainAnswer)
-	if e.Delay == "" {
-		return nil
-	}
-	var err error
-	a.Delay, err = time.ParseDuration(e.Delay)
 	return err
 }
 

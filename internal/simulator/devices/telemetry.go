@@ -1,11 +1,12 @@
 package devices
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 )
 
 // Publisher takes the telemetry of virtual devices. An empty component is the default one.
@@ -20,31 +21,21 @@ type Telemetry struct {
 }
 
 type encodedTelemetry struct {
-	Interval string `json:"interval,omitempty"`
+	Interval jsontree.Duration `json:"interval,omitzero"`
 }
 
 // MarshalJSON shows the interval as "5s".
 func (t Telemetry) MarshalJSON() ([]byte, error) {
-	if t.Interval == 0 {
-		return []byte(`{}`), nil
-	}
-	return json.Marshal(encodedTelemetry{t.Interval.String()})
+	return json.Marshal(encodedTelemetry{jsontree.Duration(t.Interval)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; a member that it does not know is an error.
 func (t *Telemetry) UnmarshalJSON(data []byte) error {
 	var e encodedTelemetry
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return err
+	err := jsontree.Decode(data, &e)
+	if err == nil {
+		t.Interval = time.Duration(e.Interval)
 	}
-	t.Interval = 0
-	if e.Interval == "" {
-		return nil
-	}
-	var err error
-	t.Interval, err = time.ParseDuration(e.Interval)
 	return err
 }
 

@@ -2,7 +2,6 @@
 package faults
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 )
 
 // Kind is how a call goes wrong.
@@ -63,32 +64,22 @@ type plain Fault
 
 type encoded struct {
 	plain
-	Latency string `json:"latency,omitempty"`
+	Latency jsontree.Duration `json:"latency,omitzero"`
 }
 
 // MarshalJSON shows the latency as "250ms".
 func (f Fault) MarshalJSON() ([]byte, error) {
-	e := encoded{plain: plain(f)}
-	if f.Latency != 0 {
-		e.Latency = f.Latency.String()
-	}
-	return json.Marshal(e)
+	return json.Marshal(encoded{plain(f), jsontree.Duration(f.Latency)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; a member that it does not know is an error.
 func (f *Fault) UnmarshalJSON(data []byte) error {
 	var e encoded
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return err
+	err := jsontree.Decode(data, &e)
+	if err == nil {
+		*f = Fault(e.plain)
+		f.Latency = time.Duration(e.Latency)
 	}
-	*f = Fault(e.plain)
-	if e.Latency == "" {
-		return nil
-	}
-	var err error
-	f.Latency, err = time.ParseDuration(e.Latency)
 	return err
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
@@ -108,7 +107,7 @@ func setProperty(m *routing.DeviceMessage, name, value string) {
 	case ok:
 		*field = value
 	case name == "$.uid":
-		m.Properties = withUser(m.Properties, value)
+		m.Properties.UserID = []byte(value)
 	case strings.HasPrefix(name, "$."): // others do not show in an event
 	default:
 		if m.Application == nil {
@@ -116,9 +115,4 @@ func setProperty(m *routing.DeviceMessage, name, value string) {
 		}
 		m.Application[name] = value
 	}
-}
-
-func withUser(p eventhub.Properties, user string) eventhub.Properties {
-	p.UserID = []byte(user)
-	return p
 }

@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 )
 
 // FaultKind is how an event goes wrong.
@@ -68,32 +68,22 @@ type plain Fault
 
 type encoded struct {
 	plain
-	Delay string `json:"delay,omitempty"`
+	Delay jsontree.Duration `json:"delay,omitzero"`
 }
 
 // MarshalJSON shows the delay as "250ms".
 func (f Fault) MarshalJSON() ([]byte, error) {
-	e := encoded{plain: plain(f)}
-	if f.Delay != 0 {
-		e.Delay = f.Delay.String()
-	}
-	return json.Marshal(e)
+	return json.Marshal(encoded{plain(f), jsontree.Duration(f.Delay)})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; a member that it does not know is an error.
 func (f *Fault) UnmarshalJSON(data []byte) error {
 	var e encoded
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return err
+	err := jsontree.Decode(data, &e)
+	if err == nil {
+		*f = Fault(e.plain)
+		f.Delay = time.Duration(e.Delay)
 	}
-	*f = Fault(e.plain)
-	if e.Delay == "" {
-		return nil
-	}
-	var err error
-	f.Delay, err = time.ParseDuration(e.Delay)
 	return err
 }
 
