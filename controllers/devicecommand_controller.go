@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -103,13 +102,8 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 	s.command.Status.ObservedGeneration = s.command.Generation
 	setVerdict(s.command, h.verdict)
 	if !equality.Semantic.DeepEqual(before.Status, s.command.Status) {
-		statusPatches.WithLabelValues("DeviceCommand").Inc()
-		if err := r.Status().Patch(ctx, s.command, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
-		}
-		announce(r.Recorder, before, s.command)
-		if s.command.Finished() {
-			r.tell(s.command, s.device)
+		if err := persistCommand(ctx, r.Client, r.Recorder, before, s.command, s.device); err != nil {
+			return ctrl.Result{}, err
 		}
 	}
 	return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
@@ -181,8 +175,4 @@ func (r *DeviceCommandReconciler) unfinished(ctx context.Context, which ...clien
 		}
 	}
 	return requests
-}
-
-func deviceKey(command *v1alpha1.DeviceCommand) types.NamespacedName {
-	return types.NamespacedName{Namespace: command.Namespace, Name: command.Spec.DeviceRef.Name}
 }

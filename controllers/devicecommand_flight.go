@@ -3,16 +3,13 @@ package controllers
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -129,11 +126,11 @@ func (f *Flights) neverSent(requestID string) bool {
 }
 
 // start begins a flight. One that begins while the operator stops sends nothing.
-func (f *Flights) start(key types.NamespacedName, one *flight) {
+func (f *Flights) start(one *flight) {
 	ctx, cancel := context.WithCancel(context.Background())
 	one.cancel = cancel
 	f.mu.Lock()
-	f.flying[key] = one
+	f.flying[one.key] = one
 	closing := f.closing
 	f.all.Add(1)
 	f.mu.Unlock()
@@ -198,32 +195,6 @@ func (f *Flights) fly(ctx context.Context, one *flight) {
 	f.look(one.key)
 }
 
-// result is what an attempt came to.
-type result struct {
-	meaning command.Meaning
-	attempt command.Attempt
-	answer  iothub.CommandAnswer
-	at      time.Time
-}
-
-// rest is how long the command is left alone after an attempt that did not reach its device.
-func (r result) rest() time.Duration {
-	switch r.meaning {
-	case command.Undelivered:
-		return restOffline
-	case command.Postponed:
-		switch postponedReason(r.attempt.Err) {
-		case v1alpha1.ReasonQuotaExceeded:
-			return restOffline
-		case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonDeviceDisabled:
-			return restAbsent
-		}
-		return restPostponed
-	case command.Succeeded, command.DeviceFailed, command.Refused, command.Unknown:
-	}
-	return 0
-}
-
 var errLate = errors.New("the operator was held up between its claim and sending")
 
 // call asks the hub.
@@ -252,27 +223,25 @@ func (one *flight) call(ctx context.Context) result {
 
 // land records what became of an attempt, however long that takes; it gives up only if the object is gone or another attempt's.
 func (f *Flights) land(one *flight, r result) {
-	for ctx := context.Background(); ; time.Sleep(recordRetry) {
+	_ = wait.PollUntilContextCancel(context.Background(), recordRetry, true, func(ctx context.Context) (done bool, _ error) {
 		if f.isAbandoned(one) {
-			f.Recorder.Eventf(one.device, nil, corev1.EventTypeWarning, v1alpha1.ReasonCommandAbandoned, actionRun,
-				"DeviceCommand %q was deleted while the hub was being called for %s: the device may have run it", one.key.Name, methodOf(one.command))
-			return
+			announceAbandoned(f.Recorder, one.command, one.device)
+			return true, nil
 		}
 		err := f.record(ctx, one, r)
 		switch {
 		case err == nil:
-			return
+			return true, nil
 		case apierrors.IsConflict(err):
 			if !f.refresh(ctx, one) {
-				return
+				return true, nil
 			}
 		default:
 			f.Log.Error(err, "Could not record the outcome of a command, trying again", "DeviceCommand", one.key)
 		}
-		if f.lifetime.Err() != nil && time.Since(r.at) > drainFor {
-			return // the next start finds the claim, and says Unknown
-		}
-	}
+		// Given up at the end: the next start finds the claim, and says Unknown.
+		return f.lifetime.Err() != nil && time.Since(r.at) > drainFor, nil
+	})
 }
 
 func (f *Flights) isAbandoned(one *flight) bool {
@@ -298,96 +267,22 @@ func (f *Flights) refresh(ctx context.Context, one *flight) bool {
 
 // record writes status on top of the object as it was after the claim.
 func (f *Flights) record(ctx context.Context, one *flight, r result) error {
-	base := one.command.DeepCopy()
 	changed := one.command.DeepCopy()
-	setVerdict(changed, describe(changed, one, r))
+	setVerdict(changed, describe(changed, r))
+	return persistCommand(ctx, f.Client, f.Recorder, one.command, changed, one.device)
+}
+
+// persistCommand writes status on top of what it was computed from, and tells what is news: on the device, too, if the command has ended. device
+// is nil if there is none.
+func persistCommand(ctx context.Context, c client.Client, to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) error {
 	statusPatches.WithLabelValues("DeviceCommand").Inc()
-	if err := f.Client.Status().Patch(ctx, changed, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := c.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	announce(f.Recorder, base, changed)
-	if changed.Finished() {
-		tellOf(f.Recorder, changed, one.device)
+	announce(to, before, after)
+	if after.Finished() {
+		commandOutcomes.WithLabelValues(string(after.Status.Outcome)).Inc()
+		announceCommand(to, after, device)
 	}
 	return nil
-}
-
-// describe puts a result into status and says what it means for the object.
-func describe(c *v1alpha1.DeviceCommand, one *flight, r result) verdict {
-	status := &c.Status
-	why := command.Why(r.attempt)
-	if r.attempt.Err == nil {
-		raw, truncated := command.Response(r.answer.Payload)
-		status.StatusCode, status.ResponseTruncated = new(int32(r.answer.StatusCode)), truncated
-		status.Response = nil
-		if raw != nil {
-			status.Response = &apiextensionsv1.JSON{Raw: raw}
-		}
-	}
-	finished := func(o v1alpha1.CommandOutcome, v verdict) verdict {
-		status.Outcome, status.CompletionTime = o, &metav1.Time{Time: r.at}
-		return v
-	}
-	switch r.meaning {
-	case command.Succeeded:
-		return finished(v1alpha1.CommandSucceeded, verdict{ready: true, reason: v1alpha1.ReasonSucceeded, message: why})
-	case command.DeviceFailed:
-		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonDeviceFailed, message: why})
-	case command.Refused:
-		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: "The hub refused the command: " + why})
-	case command.Undelivered:
-		status.ReleasedRequestID = one.requestID
-		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "The device is offline; the command was not delivered and is sent when the device is back"}
-	case command.Postponed:
-		status.ReleasedRequestID = one.requestID
-		return verdict{reason: postponedReason(r.attempt.Err), message: "The command was not delivered: " + why}
-	case command.Unknown:
-	}
-	message := "The command was sent, and nobody can tell whether the device ran it: " + why
-	if c.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && r.at.Before(c.Spec.NotAfter.Time) {
-		return verdict{reason: v1alpha1.ReasonRetrying, message: message + "; it is sent again"}
-	}
-	return finished(v1alpha1.CommandUnknown, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message})
-}
-
-func postponedReason(err error) string {
-	e, ok := errors.AsType[*iothub.Error](err)
-	switch {
-	case !ok:
-		return v1alpha1.ReasonProgressing
-	case e.StatusCode == 0:
-		return v1alpha1.ReasonHubUnavailable
-	case e.Number == 404001:
-		return v1alpha1.ReasonDeviceNotFound
-	case e.Number == 403012:
-		return v1alpha1.ReasonDeviceDisabled
-	case e.Number == 403002:
-		return v1alpha1.ReasonQuotaExceeded
-	}
-	return v1alpha1.ReasonThrottled
-}
-
-// tell announces the end of a command on its device.
-func (r *DeviceCommandReconciler) tell(c *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) {
-	tellOf(r.Recorder, c, device)
-}
-
-// tellOf has `kubectl describe pnpdevice` show the last commands. device is nil if there is none.
-func tellOf(to events.EventRecorder, c *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) {
-	commandOutcomes.WithLabelValues(string(c.Status.Outcome)).Inc()
-	if device == nil {
-		return
-	}
-	kind := corev1.EventTypeNormal
-	if c.Status.Outcome != v1alpha1.CommandSucceeded {
-		kind = corev1.EventTypeWarning
-	}
-	to.Eventf(device, c, kind, "Command"+string(c.Status.Outcome), actionRun, "%s by DeviceCommand %q: %s", methodOf(c), c.Name, readyOf(c).Message)
-}
-
-func methodOf(c *v1alpha1.DeviceCommand) string {
-	if c.Spec.Component == "" {
-		return c.Spec.Command
-	}
-	return fmt.Sprintf("%s/%s", c.Spec.Component, c.Spec.Command)
 }

@@ -117,7 +117,7 @@ func payloadOf(command *v1alpha1.DeviceCommand) []byte {
 // resolve finds the device and the session of its hub.
 func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) error {
 	device := &v1alpha1.PnPDevice{}
-	err := r.Get(ctx, deviceKey(s.command), device)
+	err := r.Get(ctx, client.ObjectKey{Namespace: s.command.Namespace, Name: s.command.Spec.DeviceRef.Name}, device)
 	if apierrors.IsNotFound(err) {
 		return waiting(v1alpha1.ReasonPnPDeviceNotFound,
 			fmt.Sprintf("PnPDevice %q does not exist in namespace %q", s.command.Spec.DeviceRef.Name, s.command.Namespace), 0)
@@ -146,16 +146,11 @@ func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) 
 }
 
 func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScope) error {
-	key := hubKey(s.device)
-	hub := &v1alpha1.IoTHub{}
-	err := r.Get(ctx, key, hub)
-	if apierrors.IsNotFound(err) {
-		return waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", key.Name, key.Namespace), 0)
-	}
+	hub, err := hubOf(ctx, r, s.device)
 	if err != nil {
-		return fmt.Errorf("reading IoTHub %q: %w", key.Name, err)
+		return err
 	}
-	s.hub, s.session = hub, r.Hubs.Get(key)
+	s.hub, s.session = hub, r.Hubs.Get(hubKey(s.device))
 	if ready := readyOf(hub); ready.Status != metav1.ConditionTrue {
 		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, ready.Message), ": "), 0)
 	}
@@ -175,7 +170,7 @@ func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) er
 		return waiting(v1alpha1.ReasonQueued, fmt.Sprintf("DeviceCommand %q of the same device is before this one", line[0].Name), 0)
 	}
 	if wait := r.Flights.restFor(client.ObjectKeyFromObject(s.command), s.now); wait > 0 {
-		return &halt{unchanged: true, quiet: true, after: wait}
+		return quietly(wait)
 	}
 	return nil
 }
@@ -213,7 +208,7 @@ func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) err
 		return err
 	}
 	s.sent = true
-	r.Flights.start(key, f)
+	r.Flights.start(f)
 	return nil
 }
 

@@ -63,6 +63,31 @@ func announceNotCleared(to events.EventRecorder, device *v1alpha1.PnPDevice, why
 		"Deleted without removing its properties from device %q: %s", device.DeviceID(), why)
 }
 
+// announceCommand has `kubectl describe pnpdevice` show the last commands. device is nil if there is none.
+func announceCommand(to events.EventRecorder, c *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) {
+	if device == nil {
+		return
+	}
+	kind := corev1.EventTypeNormal
+	if c.Status.Outcome != v1alpha1.CommandSucceeded {
+		kind = corev1.EventTypeWarning
+	}
+	to.Eventf(device, c, kind, "Command"+string(c.Status.Outcome), actionRun, "%s by DeviceCommand %q: %s", methodOf(c), c.Name, readyOf(c).Message)
+}
+
+// announceAbandoned tells of a command that was deleted while the hub was being called.
+func announceAbandoned(to events.EventRecorder, c *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) {
+	to.Eventf(device, nil, corev1.EventTypeWarning, v1alpha1.ReasonCommandAbandoned, actionRun,
+		"DeviceCommand %q was deleted while the hub was being called for %s: the device may have run it", c.Name, methodOf(c))
+}
+
+func methodOf(c *v1alpha1.DeviceCommand) string {
+	if c.Spec.Component == "" {
+		return c.Spec.Command
+	}
+	return c.Spec.Component + "/" + c.Spec.Command
+}
+
 func shown(d *twin.Desired) string {
 	if d == nil {
 		return "nothing"

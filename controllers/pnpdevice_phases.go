@@ -23,15 +23,24 @@ func hubKey(device *v1alpha1.PnPDevice) types.NamespacedName {
 	return types.NamespacedName{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}
 }
 
-// resolveHub finds the session. A hub that is Ready without one has just not been reached after a start: nothing to report.
-func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
+// hubOf finds the IoTHub of a device. It halts if there is none.
+func hubOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) (*v1alpha1.IoTHub, error) {
 	hub := &v1alpha1.IoTHub{}
-	err := r.Get(ctx, hubKey(s.device), hub)
+	err := c.Get(ctx, hubKey(device), hub)
 	if apierrors.IsNotFound(err) {
-		return waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", s.device.Spec.HubRef.Name, s.device.Namespace), 0)
+		return nil, waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", device.Spec.HubRef.Name, device.Namespace), 0)
 	}
 	if err != nil {
-		return fmt.Errorf("reading IoTHub %q: %w", s.device.Spec.HubRef.Name, err)
+		return nil, fmt.Errorf("reading IoTHub %q: %w", device.Spec.HubRef.Name, err)
+	}
+	return hub, nil
+}
+
+// resolveHub finds the session. A hub that is Ready without one has just not been reached after a start: nothing to report.
+func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
+	hub, err := hubOf(ctx, r, s.device)
+	if err != nil {
+		return err
 	}
 	s.hub = hub
 	s.session = r.Hubs.Get(client.ObjectKeyFromObject(hub))

@@ -1,0 +1,94 @@
+package controllers
+
+import (
+	"errors"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+)
+
+// result is what an attempt came to.
+type result struct {
+	meaning command.Meaning
+	attempt command.Attempt
+	answer  iothub.CommandAnswer
+	at      time.Time
+}
+
+// rest is how long the command is left alone after an attempt that did not reach its device.
+func (r result) rest() time.Duration {
+	switch r.meaning {
+	case command.Undelivered:
+		return restOffline
+	case command.Postponed:
+		switch postponedReason(r.attempt.Err) {
+		case v1alpha1.ReasonQuotaExceeded:
+			return restOffline
+		case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonDeviceDisabled:
+			return restAbsent
+		}
+		return restPostponed
+	case command.Succeeded, command.DeviceFailed, command.Refused, command.Unknown:
+	}
+	return 0
+}
+
+// describe puts a result into status and says what it means for the object.
+func describe(c *v1alpha1.DeviceCommand, r result) verdict {
+	status := &c.Status
+	why := command.Why(r.attempt)
+	if r.attempt.Err == nil {
+		raw, truncated := command.Response(r.answer.Payload)
+		status.StatusCode, status.ResponseTruncated = new(int32(r.answer.StatusCode)), truncated
+		status.Response = nil
+		if raw != nil {
+			status.Response = &apiextensionsv1.JSON{Raw: raw}
+		}
+	}
+	finished := func(o v1alpha1.CommandOutcome, v verdict) verdict {
+		status.Outcome, status.CompletionTime = o, &metav1.Time{Time: r.at}
+		return v
+	}
+	switch r.meaning {
+	case command.Succeeded:
+		return finished(v1alpha1.CommandSucceeded, verdict{ready: true, reason: v1alpha1.ReasonSucceeded, message: why})
+	case command.DeviceFailed:
+		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonDeviceFailed, message: why})
+	case command.Refused:
+		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: "The hub refused the command: " + why})
+	case command.Undelivered:
+		status.ReleasedRequestID = status.RequestID
+		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "The device is offline; the command was not delivered and is sent when the device is back"}
+	case command.Postponed:
+		status.ReleasedRequestID = status.RequestID
+		return verdict{reason: postponedReason(r.attempt.Err), message: "The command was not delivered: " + why}
+	case command.Unknown:
+	}
+	message := "The command was sent, and nobody can tell whether the device ran it: " + why
+	if c.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && r.at.Before(c.Spec.NotAfter.Time) {
+		return verdict{reason: v1alpha1.ReasonRetrying, message: message + "; it is sent again"}
+	}
+	return finished(v1alpha1.CommandUnknown, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message})
+}
+
+func postponedReason(err error) string {
+	e, ok := errors.AsType[*iothub.Error](err)
+	switch {
+	case !ok:
+		return v1alpha1.ReasonProgressing
+	case e.StatusCode == 0:
+		return v1alpha1.ReasonHubUnavailable
+	case e.Number == 404001:
+		return v1alpha1.ReasonDeviceNotFound
+	case e.Number == 403012:
+		return v1alpha1.ReasonDeviceDisabled
+	case e.Number == 403002:
+		return v1alpha1.ReasonQuotaExceeded
+	}
+	return v1alpha1.ReasonThrottled
+}
