@@ -27,6 +27,7 @@ type chaos struct {
 	seed              uint64
 	random            *rand.Rand
 	kills             int
+	ended             <-chan error // the operator that runs now
 }
 
 // chaosCommands runs commands while the operator is killed every few seconds and one answer of the hub in twenty is lost. In the end no command may
@@ -70,7 +71,7 @@ func (k *chaos) play(ctx context.Context) (err error) {
 	if ctx, err = k.prepare(ctx); err != nil {
 		return err
 	}
-	if _, err := k.launchOperator(ctx); err != nil {
+	if k.ended, err = k.launchOperator(ctx); err != nil {
 		return err
 	}
 	if err := k.applyHub(ctx); err != nil {
@@ -185,11 +186,12 @@ func (k *chaos) killOperator(ctx context.Context) error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	for k.manager().is(pid) {
-		time.Sleep(5 * time.Millisecond)
+	err := <-k.ended
+	if err == nil {
+		return errors.New("the operator ended by itself")
 	}
 	k.kills++
-	_, err := k.launchOperator(ctx)
+	k.ended, err = k.launchOperator(ctx)
 	return err
 }
 

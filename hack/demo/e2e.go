@@ -137,6 +137,15 @@ func (s stage) newConnected(ctx context.Context, id, model string) error {
 	return s.connect(ctx, id, model)
 }
 
+// newDeclared is newConnected for a device that has acknowledged a declaration.
+func (s stage) newDeclared(ctx context.Context, id, model string, properties map[string]map[string]any) error {
+	if err := s.newConnected(ctx, id, model); err != nil {
+		return err
+	}
+	_, err := s.converge(ctx, id, model, properties)
+	return err
+}
+
 // applied is a declaration, and when it was made.
 type applied struct {
 	at         time.Time

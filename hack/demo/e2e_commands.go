@@ -19,11 +19,7 @@ const reportMethod = "thermostat1*getMaxMinReport"
 
 // newController connects a controller and declares it, as commands need.
 func (s stage) newController(ctx context.Context, id string) error {
-	if err := s.newConnected(ctx, id, controllerModel); err != nil {
-		return err
-	}
-	_, err := s.converge(ctx, id, controllerModel, map[string]map[string]any{"thermostat1": {targetProperty: 20}})
-	return err
+	return s.newDeclared(ctx, id, controllerModel, map[string]map[string]any{"thermostat1": {targetProperty: 20}})
 }
 
 // command applies a DeviceCommand of the name of its device. component is empty for the default one.
@@ -46,20 +42,18 @@ func (s stage) command(ctx context.Context, id, component, command string) (time
 
 // awaitCommand waits until a DeviceCommand is Ready or not for a reason.
 func (s stage) awaitCommand(ctx context.Context, id, reason string) (*v1alpha1.DeviceCommand, error) {
-	c := &v1alpha1.DeviceCommand{}
-	got := ""
-	for end := time.Now().Add(withinScenario); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	c, got := &v1alpha1.DeviceCommand{}, ""
+	late := func() error { return miss{"DeviceCommand " + id, reason, got} }
+	return c, poll(ctx, withinScenario, late, func(ctx context.Context) (bool, error) {
 		if err := s.client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: id}, c); err != nil {
-			return nil, err
+			return false, err
 		}
-		if ready := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		ready := apimeta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+		if ready != nil {
 			got = ready.Reason + ": " + ready.Message
-			if ready.Reason == reason {
-				return c, nil
-			}
 		}
-	}
-	return nil, miss{"DeviceCommand " + id, reason, got}
+		return ready != nil && ready.Reason == reason, nil
+	})
 }
 
 // runCommand applies a command, waits for its end and checks that the device ran it once.

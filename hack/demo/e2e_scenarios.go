@@ -74,20 +74,14 @@ func firstConnect(ctx context.Context, s stage, id string) (outcome, error) {
 }
 
 func editConnected(ctx context.Context, s stage, id string) (outcome, error) {
-	if err := s.newConnected(ctx, id, thermostatModel); err != nil {
-		return outcome{}, err
-	}
-	if _, err := s.converge(ctx, id, thermostatModel, temperature(21)); err != nil {
+	if err := s.newDeclared(ctx, id, thermostatModel, temperature(21)); err != nil {
 		return outcome{}, err
 	}
 	return s.converge(ctx, id, thermostatModel, temperature(22.5))
 }
 
 func editOffline(ctx context.Context, s stage, id string) (outcome, error) {
-	if err := s.newConnected(ctx, id, thermostatModel); err != nil {
-		return outcome{}, err
-	}
-	if _, err := s.converge(ctx, id, thermostatModel, temperature(21)); err != nil {
+	if err := s.newDeclared(ctx, id, thermostatModel, temperature(21)); err != nil {
 		return outcome{}, err
 	}
 	if err := s.do(ctx, "stop", id, nil); err != nil {
@@ -184,10 +178,7 @@ func (s stage) wrote(ctx context.Context, id string, want int) error {
 }
 
 func connectionCut(ctx context.Context, s stage, id string) (outcome, error) {
-	if err := s.newConnected(ctx, id, thermostatModel); err != nil {
-		return outcome{}, err
-	}
-	if _, err := s.converge(ctx, id, thermostatModel, temperature(21)); err != nil {
+	if err := s.newDeclared(ctx, id, thermostatModel, temperature(21)); err != nil {
 		return outcome{}, err
 	}
 	if err := s.demo.hub.CutMQTT(ctx, id); err != nil {
@@ -208,11 +199,8 @@ func twoComponents(ctx context.Context, s stage, id string) (outcome, error) {
 }
 
 func objectValued(ctx context.Context, s stage, id string) (outcome, error) {
-	if err := s.newConnected(ctx, id, ""); err != nil {
-		return outcome{}, err
-	}
 	schedule := map[string]any{"start": "06:00", "end": "22:00", "limits": map[string]any{"low": 18, "high": 23.5}}
-	if _, err := s.converge(ctx, id, "", map[string]map[string]any{"": {"schedule": schedule}}); err != nil {
+	if err := s.newDeclared(ctx, id, "", map[string]map[string]any{"": {"schedule": schedule}}); err != nil {
 		return outcome{}, err
 	}
 	schedule["limits"].(map[string]any)["high"] = 25
@@ -229,11 +217,8 @@ func objectValued(ctx context.Context, s stage, id string) (outcome, error) {
 }
 
 func leafRemoved(ctx context.Context, s stage, id string) (outcome, error) {
-	if err := s.newConnected(ctx, id, controllerModel); err != nil {
-		return outcome{}, err
-	}
 	both := map[string]map[string]any{"thermostat1": {targetProperty: 18}, "thermostat2": {targetProperty: 19}}
-	if _, err := s.converge(ctx, id, controllerModel, both); err != nil {
+	if err := s.newDeclared(ctx, id, controllerModel, both); err != nil {
 		return outcome{}, err
 	}
 	delete(both, "thermostat2")
@@ -250,16 +235,11 @@ func leafRemoved(ctx context.Context, s stage, id string) (outcome, error) {
 // atHub waits until the hub holds a desired value; nil is none.
 func (s stage) atHub(ctx context.Context, id string, want any, path ...string) error {
 	var got any
-	for end := time.Now().Add(withinScenario); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		var err error
-		if got, _, err = s.desired(ctx, id, path...); err != nil {
-			return err
-		}
-		if reflect.DeepEqual(got, want) {
-			return nil
-		}
-	}
-	return miss{"desired " + strings.Join(path, "/") + " of " + id, shown(want), shown(got)}
+	late := func() error { return miss{"desired " + strings.Join(path, "/") + " of " + id, shown(want), shown(got)} }
+	return poll(ctx, withinScenario, late, func(ctx context.Context) (done bool, err error) {
+		got, _, err = s.desired(ctx, id, path...)
+		return reflect.DeepEqual(got, want), err
+	})
 }
 
 func swapped(ctx context.Context, s stage, id string) (outcome, error) {
@@ -306,10 +286,7 @@ func swapped(ctx context.Context, s stage, id string) (outcome, error) {
 }
 
 func reportsByItself(ctx context.Context, s stage, id string) (outcome, error) {
-	if err := s.newConnected(ctx, id, controllerModel); err != nil {
-		return outcome{}, err
-	}
-	if _, err := s.converge(ctx, id, controllerModel, map[string]map[string]any{"thermostat1": {targetProperty: 18}}); err != nil {
+	if err := s.newDeclared(ctx, id, controllerModel, map[string]map[string]any{"thermostat1": {targetProperty: 18}}); err != nil {
 		return outcome{}, err
 	}
 	for range 20 {
@@ -418,10 +395,7 @@ func (s stage) connectIgnoring(ctx context.Context, id string) error {
 }
 
 func badReports(ctx context.Context, s stage, id string) (outcome, error) {
-	if err := s.newConnected(ctx, id, thermostatModel); err != nil {
-		return outcome{}, err
-	}
-	if _, err := s.converge(ctx, id, thermostatModel, temperature(21)); err != nil {
+	if err := s.newDeclared(ctx, id, thermostatModel, temperature(21)); err != nil {
 		return outcome{}, err
 	}
 	large := map[string]any{}

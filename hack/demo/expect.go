@@ -46,6 +46,24 @@ func (d *demo) expect(ctx context.Context, e expectation) error {
 	}
 }
 
+// poll looks closely until it is done, fails, or the time is up: then late is the error.
+func poll(ctx context.Context, within time.Duration, late func() error, look func(context.Context) (done bool, err error)) error {
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	for {
+		if done, err := look(ctx); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-limit.C:
+			return late()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 // check is an expectation that holds now or not at all.
 func (d *demo) check(what, expected, got string, ok bool) error {
 	if !ok {

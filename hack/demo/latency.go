@@ -57,21 +57,16 @@ func (d *demo) untilShown(ctx context.Context, object, text string, act func() e
 	return 0, miss{"the table shows what the device did", fmt.Sprintf("%q in the row of %s", text, object), "nothing within " + withinEvent.String()}
 }
 
-// until polls closely and returns how long something took.
+// until polls closely and returns how long something took. An error counts as not yet.
 func (d *demo) until(ctx context.Context, began time.Time, ok func(context.Context) (bool, error)) (time.Duration, error) {
-	ctx, end := context.WithTimeout(ctx, withinEvent)
-	defer end()
-	for {
-		done, err := ok(ctx)
-		if done && err == nil {
-			return time.Since(began).Round(time.Millisecond), nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, miss{"what someone else changed is put back", "within " + withinEvent.String(), "not yet"}
-		case <-time.After(5 * time.Millisecond):
-		}
+	late := func() error {
+		return miss{"what someone else changed is put back", "within " + withinEvent.String(), "not yet"}
 	}
+	err := poll(ctx, withinEvent, late, func(ctx context.Context) (bool, error) {
+		done, err := ok(ctx)
+		return done && err == nil, nil
+	})
+	return time.Since(began).Round(time.Millisecond), err
 }
 
 // checkOnlyWrites checks that the operator wrote once since a call, and read nothing.
