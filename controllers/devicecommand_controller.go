@@ -47,7 +47,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, resolve, queue and send; the first that
+// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve and send; the first that
 // halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	command := &v1alpha1.DeviceCommand{}
@@ -110,7 +110,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
-	for _, phase := range []func(context.Context, *commandScope) error{r.settle, r.expire, r.resolve, r.queue, r.send} {
+	for _, phase := range []func(context.Context, *commandScope) error{r.settle, r.expire, r.queue, r.resolve, r.send} {
 		if err := phase(ctx, s); err != nil {
 			return err
 		}
@@ -124,11 +124,7 @@ func (r *DeviceCommandReconciler) nextInLine(ctx context.Context, o client.Objec
 	if !ok {
 		return nil
 	}
-	line, err := lineOf(ctx, r, command.Namespace, command.Spec.DeviceRef.Name)
-	if err != nil || len(line) == 0 {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(line[0])}}
+	return r.headsIn(ctx, command.Namespace, client.MatchingFields{indexUnfinished: command.Spec.DeviceRef.Name})
 }
 
 // lineMoves passes what may make another command the first of its device.
@@ -156,23 +152,22 @@ func deviceMatters() predicate.Predicate {
 }
 
 func (r *DeviceCommandReconciler) commandsOfDevice(ctx context.Context, device client.Object) []reconcile.Request {
-	return r.unfinished(ctx, client.InNamespace(device.GetNamespace()), client.MatchingFields{indexDeviceRef: device.GetName()})
+	return r.headsIn(ctx, device.GetNamespace(), client.MatchingFields{indexUnfinished: device.GetName()})
 }
 
 func (r *DeviceCommandReconciler) commandsOfNamespace(ctx context.Context, hub client.Object) []reconcile.Request {
-	return r.unfinished(ctx, client.InNamespace(hub.GetNamespace()))
+	return r.headsIn(ctx, hub.GetNamespace())
 }
 
-func (r *DeviceCommandReconciler) unfinished(ctx context.Context, which ...client.ListOption) []reconcile.Request {
-	var list v1alpha1.DeviceCommandList
-	if err := r.List(ctx, &list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
+// headsIn has only those looked at that may be sent: the others wait for them.
+func (r *DeviceCommandReconciler) headsIn(ctx context.Context, namespace string, which ...client.ListOption) []reconcile.Request {
+	first, err := heads(ctx, r, append(which, client.InNamespace(namespace))...)
+	if err != nil {
 		return nil
 	}
-	var requests []reconcile.Request
-	for i := range list.Items {
-		if !list.Items[i].Finished() {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
-		}
+	requests := make([]reconcile.Request, len(first))
+	for i, one := range first {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(one)
 	}
 	return requests
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -162,42 +163,47 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 
 // queue lets the commands of a device run one after the other, in the order of their creation.
 func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) error {
-	line, err := lineOf(ctx, r, s.command.Namespace, s.command.Spec.DeviceRef.Name)
+	first, err := heads(ctx, r, client.InNamespace(s.command.Namespace), client.MatchingFields{indexUnfinished: s.command.Spec.DeviceRef.Name})
 	if err != nil {
 		return err
 	}
-	if len(line) > 0 && line[0].UID != s.command.UID {
-		return waiting(v1alpha1.ReasonQueued, fmt.Sprintf("DeviceCommand %q of the same device is before this one", line[0].Name), 0)
-	}
-	if wait := r.Flights.restFor(client.ObjectKeyFromObject(s.command), s.now); wait > 0 {
-		return quietly(wait)
+	if len(first) > 0 && first[0].UID != s.command.UID {
+		// Not which one: that changes with each command that ends, and would be written to every one that waits.
+		return waiting(v1alpha1.ReasonQueued, "Earlier commands of the same device come first", 0)
 	}
 	return nil
 }
 
-// lineOf lists the commands of a device that are not finished, the first one first. They are the cache's own: not to be changed.
-func lineOf(ctx context.Context, c client.Reader, namespace, device string) ([]*v1alpha1.DeviceCommand, error) {
+// heads lists, of the commands that are not finished, the first one of each device. They are the cache's own: not to be changed.
+func heads(ctx context.Context, c client.Reader, which ...client.ListOption) ([]*v1alpha1.DeviceCommand, error) {
 	var list v1alpha1.DeviceCommandList
-	err := c.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{indexDeviceRef: device}, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return nil, fmt.Errorf("listing the commands of device %q: %w", device, err)
+	if err := c.List(ctx, &list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("listing the commands that are not finished: %w", err)
 	}
-	var line []*v1alpha1.DeviceCommand
+	first := map[string]*v1alpha1.DeviceCommand{}
 	for i := range list.Items {
-		if c := &list.Items[i]; !c.Finished() && c.DeletionTimestamp.IsZero() {
-			line = append(line, c)
+		one := &list.Items[i]
+		if one.Finished() || !one.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if before := first[one.Spec.DeviceRef.Name]; before == nil || inOrder(one, before) < 0 {
+			first[one.Spec.DeviceRef.Name] = one
 		}
 	}
-	slices.SortFunc(line, func(a, b *v1alpha1.DeviceCommand) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
-	})
-	return line, nil
+	return slices.SortedFunc(maps.Values(first), inOrder), nil
+}
+
+func inOrder(a, b *v1alpha1.DeviceCommand) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 }
 
 // send claims the command, on record, and hands it to a flight. The claim carries the resourceVersion that this pass is about: of two replicas, or of
 // a replica with an old cache and any other, only one gets it.
 func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
+	if wait := r.Flights.restFor(key, s.now); wait > 0 {
+		return quietly(wait)
+	}
 	deviceID := s.device.DeviceID()
 	if !s.session.Calls().Begin(deviceID, func() { r.Flights.look(key) }) {
 		return waiting(v1alpha1.ReasonQueued, "As many commands are under way at the hub as it is given at a time", placeRetry)

@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	indexHub       = "spec.hubRef.name"
-	indexDevice    = "deviceID"
-	indexDeviceRef = "spec.deviceRef.name"
-	indexSecret    = "secrets"
+	indexHub    = "spec.hubRef.name"
+	indexDevice = "deviceID"
+	// indexUnfinished is the device of a command that is not finished.
+	indexUnfinished = "unfinished"
+	indexSecret     = "secrets"
 )
 
 // Index registers the look-ups that the controllers make in the cache.
@@ -29,7 +30,10 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.PnPDevice{}, indexDevice, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.PnPDevice).DeviceID()}
 		}},
-		{&v1alpha1.DeviceCommand{}, indexDeviceRef, func(o client.Object) []string {
+		{&v1alpha1.DeviceCommand{}, indexUnfinished, func(o client.Object) []string {
+			if o.(*v1alpha1.DeviceCommand).Finished() {
+				return nil
+			}
 			return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
 		}},
 		{&v1alpha1.IoTHub{}, indexSecret, func(o client.Object) []string {
