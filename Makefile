@@ -43,11 +43,12 @@ e2e: bin/pnp-demo ## End-to-end tests with devices on Microsoft's device SDK (ne
 
 COMMANDS ?= 10000
 DEVICES ?= 200
+REPLICAS ?= 1
 SEED ?=
 
 .PHONY: chaos-commands
-chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed and answers are lost; no command may run twice.
-	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) SEED=$(SEED) bin/pnp-demo chaos-commands
+chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
+	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
 
 .PHONY: test-race
 test-race: control-plane ## The same with the race detector (needs a C compiler).

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"strconv"
-	"syscall"
+	"sync"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -26,19 +27,23 @@ type chaos struct {
 	commands, devices int
 	seed              uint64
 	random            *rand.Rand
-	kills             int
-	ended             <-chan error // the operator that runs now
+	operators         operators
+	disturbed         map[string]int // by what was done to the operator
+
+	mu   sync.Mutex
+	done map[string]bool // the commands that have an outcome
 }
 
-// chaosCommands runs commands while the operator is killed every few seconds and one answer of the hub in twenty is lost. In the end no command may
-// have reached its device twice, each has an outcome, and what Succeeded was run.
+// chaosCommands runs commands while one answer of the hub in twenty is lost and the operator is killed every few seconds or, if there are
+// replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, and what Succeeded was run.
 func chaosCommands(ctx context.Context, c clone, out *report) error {
-	k := chaos{}
-	var err1, err2, err3 error
+	k := &chaos{disturbed: map[string]int{}, done: map[string]bool{}}
+	var err1, err2, err3, err4 error
 	k.commands, err1 = fromEnvironment("COMMANDS", 10_000)
 	k.devices, err2 = fromEnvironment("DEVICES", 200)
 	seed, err3 := fromEnvironment("SEED", int(time.Now().UnixNano()%1_000_000))
-	if err := errors.Join(err1, err2, err3); err != nil {
+	replicas, err4 := fromEnvironment("REPLICAS", 1)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
 	k.seed = uint64(seed)
@@ -51,6 +56,7 @@ func chaosCommands(ctx context.Context, c clone, out *report) error {
 		return fmt.Errorf("making the folder of the run: %w", err)
 	}
 	k.demo = newDemo(c, dir, out)
+	k.operators = newOperators(k.demo, replicas)
 	return k.conclude(ctx, k.play(ctx))
 }
 
@@ -67,11 +73,11 @@ func fromEnvironment(name string, otherwise int) (int, error) {
 }
 
 func (k *chaos) play(ctx context.Context) (err error) {
-	k.out.scenario(fmt.Sprintf("%d commands over %d devices, seed %d", k.commands, k.devices, k.seed))
+	k.out.scenario(fmt.Sprintf("%d commands over %d devices, %d replicas, seed %d", k.commands, k.devices, len(k.operators.all), k.seed))
 	if ctx, err = k.prepare(ctx); err != nil {
 		return err
 	}
-	if k.ended, err = k.launchOperator(ctx); err != nil {
+	if err := k.operators.launch(ctx); err != nil {
 		return err
 	}
 	if err := k.applyHub(ctx); err != nil {
@@ -83,17 +89,48 @@ func (k *chaos) play(ctx context.Context) (err error) {
 	if err := k.declare(ctx); err != nil {
 		return err
 	}
+	if err := k.delay(ctx); err != nil {
+		return err
+	}
 	lost := simulator.Fault{Operation: simulator.OpInvokeCommand, Kind: simulator.FaultResetAfter, Probability: 0.05, Seed: k.seed, Count: simulator.Forever}
 	if _, err := k.hub.AddFault(ctx, lost); err != nil {
 		return err
 	}
 	k.out.passf("%d devices are declared; one answer in twenty is lost from now on", k.devices)
+	if err := k.count(ctx); err != nil {
+		return err
+	}
 	created := make(chan error, 1)
 	go func() { created <- k.create(ctx) }()
-	if err := k.killUntilDone(ctx, created); err != nil {
+	if err := k.disturbUntilDone(ctx, created); err != nil {
 		return err
 	}
 	return k.judge(ctx)
+}
+
+// count learns from a watch which commands have an outcome.
+func (k *chaos) count(ctx context.Context) error {
+	events, err := k.client.Watch(ctx, &v1alpha1.DeviceCommandList{}, client.InNamespace(namespace))
+	if err != nil {
+		return fmt.Errorf("watching DeviceCommands: %w", err)
+	}
+	go func() {
+		defer events.Stop()
+		for e := range events.ResultChan() {
+			if command, ok := e.Object.(*v1alpha1.DeviceCommand); ok && command.Finished() {
+				k.mu.Lock()
+				k.done[command.Name] = true
+				k.mu.Unlock()
+			}
+		}
+	}()
+	return nil
+}
+
+func (k *chaos) finished() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.done)
 }
 
 func (k *chaos) device(i int) string { return fmt.Sprintf("device-%04d", i) }
@@ -114,6 +151,17 @@ func (k *chaos) declare(ctx context.Context) error {
 	}
 	for i := range k.devices {
 		if _, err := k.await(ctx, k.device(i), "Ready", isReady); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delay has each device take its time with commands, so that some are under way whenever the operator is disturbed.
+func (k *chaos) delay(ctx context.Context) error {
+	for i := range k.devices {
+		slow := simulator.CommandAnswer{Status: http.StatusOK, Delay: 300 * time.Millisecond}
+		if err := k.hub.AnswerCommand(ctx, k.device(i), "thermostat1*getMaxMinReport", slow); err != nil {
 			return err
 		}
 	}
@@ -141,8 +189,8 @@ func (k *chaos) create(ctx context.Context) error {
 	})
 }
 
-// killUntilDone kills the operator every few seconds until all commands have an outcome.
-func (k *chaos) killUntilDone(ctx context.Context, created <-chan error) error {
+// disturbUntilDone does something to the operator every few seconds until all commands have an outcome.
+func (k *chaos) disturbUntilDone(ctx context.Context, created <-chan error) error {
 	const patience = time.Minute
 	done, moved := -1, time.Now()
 	for isCreated := false; ; {
@@ -158,11 +206,8 @@ func (k *chaos) killUntilDone(ctx context.Context, created <-chan error) error {
 			return context.Cause(ctx)
 		case <-pause.C:
 		}
-		finished, err := k.finished(ctx)
-		if err != nil {
-			return err
-		}
-		k.out.sayf("%d of %d commands have an outcome; the operator was killed %d times", finished, k.commands, k.kills)
+		finished := k.finished()
+		k.out.sayf("%d of %d commands have an outcome; so far %v", finished, k.commands, k.disturbed)
 		if isCreated && finished == k.commands {
 			return nil
 		}
@@ -172,42 +217,12 @@ func (k *chaos) killUntilDone(ctx context.Context, created <-chan error) error {
 		if time.Since(moved) > patience {
 			return miss{"commands with an outcome", fmt.Sprint(k.commands), fmt.Sprintf("%d, and none more for %s", finished, patience)}
 		}
-		if err := k.killOperator(ctx); err != nil {
+		what, err := k.operators.disturb(ctx)
+		if err != nil {
 			return err
 		}
+		k.disturbed[what]++
 	}
-}
-
-func (k *chaos) killOperator(ctx context.Context) error {
-	pid := k.manager().pid()
-	if pid == 0 {
-		return errors.New("the operator ended by itself")
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return err
-	}
-	err := <-k.ended
-	if err == nil {
-		return errors.New("the operator ended by itself")
-	}
-	k.kills++
-	k.ended, err = k.launchOperator(ctx)
-	return err
-}
-
-func (k *chaos) list(ctx context.Context) (*v1alpha1.DeviceCommandList, error) {
-	list := &v1alpha1.DeviceCommandList{}
-	return list, k.client.List(ctx, list, client.InNamespace(namespace))
-}
-
-func (k *chaos) finished(ctx context.Context) (n int, err error) {
-	list, err := k.list(ctx)
-	for i := range list.Items {
-		if list.Items[i].Finished() {
-			n++
-		}
-	}
-	return n, err
 }
 
 // judge holds what status says against what the devices counted.
@@ -226,8 +241,8 @@ func (k *chaos) judge(ctx context.Context) error {
 			ran[name]++
 		}
 	}
-	list, err := k.list(ctx)
-	if err != nil {
+	var list v1alpha1.DeviceCommandList
+	if err := k.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 		return err
 	}
 	outcomes := map[v1alpha1.CommandOutcome]int{}
@@ -241,12 +256,16 @@ func (k *chaos) judge(ctx context.Context) error {
 			lies++
 		}
 	}
-	return errors.Join(
+	errs := []error{
 		k.check("commands that reached a device twice", "0", fmt.Sprint(twice), twice == 0),
 		k.check("commands that Succeeded and were not run", "0", fmt.Sprint(lies), lies == 0),
 		k.check("commands without an outcome", "0", fmt.Sprint(outcomes[""]), outcomes[""] == 0),
 		k.check("commands", fmt.Sprint(k.commands), fmt.Sprint(len(list.Items)), len(list.Items) == k.commands),
-		k.check("the operator was killed", "at least once", fmt.Sprintf("%d times; outcomes %v; %d commands ran", k.kills, outcomes, len(ran)), k.kills > 0),
-		k.check("commands that Succeeded", "more than half", fmt.Sprint(outcomes[v1alpha1.CommandSucceeded]), 2*outcomes[v1alpha1.CommandSucceeded] > k.commands),
-	)
+		k.check("commands that Succeeded", "more than half", fmt.Sprintf("%d; outcomes %v; %d commands ran", outcomes[v1alpha1.CommandSucceeded], outcomes, len(ran)),
+			2*outcomes[v1alpha1.CommandSucceeded] > k.commands),
+	}
+	for _, what := range k.operators.disturbances() {
+		errs = append(errs, k.check("the operator was "+what, "at least once", fmt.Sprintf("%d times", k.disturbed[what]), k.disturbed[what] > 0))
+	}
+	return errors.Join(errs...)
 }

@@ -122,7 +122,7 @@ func withToken(kubeconfig, token string) ([]byte, error) {
 // startOperator starts the operator with its own kubeconfig and waits until it is ready.
 func (d *demo) startOperator(ctx context.Context) error {
 	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
-	ended, err := d.launchOperator(ctx)
+	ended, err := d.launchOperator(ctx, d.manager())
 	if err != nil {
 		return err
 	}
@@ -131,15 +131,15 @@ func (d *demo) startOperator(ctx context.Context) error {
 	return nil
 }
 
-// launchOperator is startOperator for one that may end.
-func (d *demo) launchOperator(ctx context.Context) (<-chan error, error) {
+// launchOperator is startOperator for one that may end, or is one of several.
+func (d *demo) launchOperator(ctx context.Context, p process, more ...string) (<-chan error, error) {
 	probes, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	p := d.manager()
-	ended, err := p.start(d.path("bin/manager"), "--kubeconfig="+d.file(operatorKubeconfig),
-		"--allowed-hub-suffixes="+allowedHubSuffixes, "--allowed-event-hub-suffixes="+allowedEventHubSuffixes, "--health-probe-bind-address="+probes)
+	args := append([]string{"--kubeconfig=" + d.file(operatorKubeconfig), "--allowed-hub-suffixes=" + allowedHubSuffixes,
+		"--allowed-event-hub-suffixes=" + allowedEventHubSuffixes, "--health-probe-bind-address=" + probes}, more...)
+	ended, err := p.start(d.path("bin/manager"), args...)
 	if err != nil {
 		return nil, err
 	}

@@ -28,10 +28,11 @@ type demo struct {
 	out     *report
 	kubectl kubectl // as administrator
 
-	hubEnv  map[string]string // what the simulator wrote
-	hub     *simulator.DebugClient
-	edits   []edit // made to the samples so far
-	stopped context.CancelCauseFunc
+	hubEnv   map[string]string // what the simulator wrote
+	hub      *simulator.DebugClient
+	edits    []edit    // made to the samples so far
+	replicas []process // of the operator, where there is more than the one
+	stopped  context.CancelCauseFunc
 }
 
 func newDemo(c clone, dir string, out *report) *demo {
@@ -87,11 +88,11 @@ func (d *demo) tearDown(ctx context.Context) error {
 		d.stopped(context.Canceled) // so that nobody wonders about the ends below
 	}
 	var errs []error
-	for _, p := range []process{d.manager(), d.simulator()} {
+	for _, p := range append([]process{d.manager(), d.simulator()}, d.replicas...) {
 		ran, err := p.stop(10 * time.Second)
 		errs = append(errs, err)
 		if ran {
-			d.out.sayf("  %-24s stopped", p.name)
+			d.out.sayf("  %-24s stopped", p.name+p.replica)
 		}
 	}
 	errs = append(errs, d.stopControlPlane(ctx))

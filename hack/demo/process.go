@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// process is a program that runs on its own, known by its pid file in dir whoever started it.
-type process struct{ name, dir string }
+// process is a program that runs on its own, known by its pid file in dir whoever started it. Replicas of a program have a suffix each.
+type process struct{ name, dir, replica string }
 
-func (p process) logFile() string { return filepath.Join(p.dir, p.name+".log") }
-func (p process) pidFile() string { return filepath.Join(p.dir, p.name+".pid") }
+func (p process) logFile() string { return filepath.Join(p.dir, p.name+p.replica+".log") }
+func (p process) pidFile() string { return filepath.Join(p.dir, p.name+p.replica+".pid") }
 
 // start starts the program as a session of its own, so that neither a terminal's interrupt nor our end reaches it. The
 // channel receives how it ended, should it end before we do.

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// operators is the operator, or its replicas.
+type operators struct {
+	demo *demo
+	all  []*operator
+	next int // of the disturbances
+}
+
+type operator struct {
+	process
+	ended <-chan error
+}
+
+const (
+	killed     = "killed"
+	paused     = "paused past its lease"
+	terminated = "terminated"
+)
+
+// newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
+// replicas with leader election.
+func newOperators(d *demo, replicas int) operators {
+	o := operators{demo: d}
+	for i := range replicas {
+		p := d.manager()
+		p.replica = fmt.Sprintf("-%d", i)
+		o.all = append(o.all, &operator{process: p})
+		d.replicas = append(d.replicas, p)
+	}
+	return o
+}
+
+func (o *operators) launch(ctx context.Context) error {
+	for _, one := range o.all {
+		if err := o.start(ctx, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *operators) start(ctx context.Context, one *operator) (err error) {
+	var election []string
+	if len(o.all) > 1 {
+		election = []string{"--leader-elect", "--leader-election-namespace=" + operatorNamespace}
+	}
+	one.ended, err = o.demo.launchOperator(ctx, one.process, election...)
+	return err
+}
+
+// disturbances are what disturb does, in turn.
+func (o *operators) disturbances() []string {
+	if len(o.all) == 1 {
+		return []string{killed}
+	}
+	return []string{paused, terminated, killed}
+}
+
+// disturb does the next thing to the operator that leads, and says what.
+func (o *operators) disturb(ctx context.Context) (string, error) {
+	what := o.disturbances()[o.next%len(o.disturbances())]
+	o.next++
+	leader, err := o.leader(ctx, nil)
+	if err != nil {
+		return what, err
+	}
+	return what, map[string]func(context.Context, *operator) error{killed: o.kill, terminated: o.terminate, paused: o.pause}[what](ctx, leader)
+}
+
+// leader waits for one that leads, other than the one given.
+func (o *operators) leader(ctx context.Context, but *operator) (leader *operator, err error) {
+	if len(o.all) == 1 {
+		return o.all[0], nil
+	}
+	const within = 45 * time.Second // three leases
+	late := func() error { return miss{"a replica that leads", "one within " + within.String(), "none"} }
+	err = poll(ctx, within, late, func(context.Context) (bool, error) {
+		for _, one := range o.all {
+			if one != but && one.leads() {
+				leader = one
+			}
+		}
+		return leader != nil, nil
+	})
+	return leader, err
+}
+
+// leads goes by the log, which each start begins anew.
+func (one *operator) leads() bool {
+	log, err := os.ReadFile(one.logFile())
+	return err == nil && strings.Contains(string(log), "Successfully acquired lease")
+}
+
+func (one *operator) signal(s syscall.Signal) error {
+	pid := one.pid()
+	if pid == 0 {
+		return fmt.Errorf("%s%s ended by itself; the end of its log:\n%s", one.name, one.replica, one.logTail(10))
+	}
+	return syscall.Kill(pid, s)
+}
+
+func (o *operators) kill(ctx context.Context, one *operator) error {
+	if err := one.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err := <-one.ended; err == nil {
+		return errors.New("the operator ended by itself")
+	}
+	return o.start(ctx, one)
+}
+
+// terminate is what a rollout does. The operator has to end well, and its lease must go to another at once.
+func (o *operators) terminate(ctx context.Context, one *operator) error {
+	if err := one.signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	if err := <-one.ended; err != nil {
+		return fmt.Errorf("ending %s%s: %w; the end of its log:\n%s", one.name, one.replica, err, one.logTail(10))
+	}
+	return o.start(ctx, one)
+}
+
+// pause stops one in the middle of what it does, like a virtual machine that is moved, until another has led for a while. Resumed, it believes
+// to lead until it looks, and then has to end.
+func (o *operators) pause(ctx context.Context, one *operator) error {
+	if err := one.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	if _, err := o.leader(ctx, one); err != nil {
+		return errors.Join(err, one.signal(syscall.SIGCONT))
+	}
+	time.Sleep(time.Second) // for the other one to begin
+	if err := one.signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	select {
+	case err := <-one.ended:
+		if err == nil {
+			return errors.New("an operator that lost its lease ended as if all were well")
+		}
+	case <-time.After(20 * time.Second):
+		return miss{"a replica that lost its lease", "ends", "still runs after 20 s"}
+	}
+	return o.start(ctx, one)
+}
