@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 )
 
 const (
@@ -145,7 +146,7 @@ func countOwned(ctx context.Context, reader client.Reader, hub types.NamespacedN
 }
 
 func ownedBy(device *v1alpha1.PnPDevice) (owned, pending int) {
-	declared, err := declarationOf(&device.Spec)
+	declared, err := declaration.Of(&device.Spec)
 	if err != nil {
 		return 0, 0
 	}

@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -10,51 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // Status is the durable cache: this file turns it into what package twin works on.
-
-// declarationOf decodes what a spec declares.
-func declarationOf(spec *v1alpha1.PnPDeviceSpec) (twin.Declaration, error) {
-	declared := twin.Declaration{}
-	if err := declare(declared, "", spec.Properties); err != nil {
-		return nil, err
-	}
-	for _, c := range spec.Components {
-		if err := declare(declared, c.Name, c.Properties); err != nil {
-			return nil, err
-		}
-	}
-	return declared, nil
-}
-
-func declare(into twin.Declaration, component string, properties *apiextensionsv1.JSON) error {
-	v := valueOf(properties)
-	if v == nil {
-		return nil
-	}
-	fields, ok := v.(map[string]any)
-	if !ok {
-		return fmt.Errorf("properties of component %q: got %s, expected an object", component, shownValue(v))
-	}
-	for name, value := range fields {
-		into[twin.Leaf{Component: component, Name: name}] = value
-	}
-	return nil
-}
-
-// valueOf decodes JSON that the API server has parsed before; it cannot be malformed.
-func valueOf(j *apiextensionsv1.JSON) any {
-	if j == nil || len(j.Raw) == 0 {
-		return nil
-	}
-	v, err := twin.DecodeValue(j.Raw)
-	if err != nil {
-		return nil
-	}
-	return v
-}
 
 func jsonOf(v any) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: twin.EncodeValue(v)} }
 
@@ -100,7 +59,7 @@ func (e entries) claims(declared twin.Declaration) twin.Claims {
 		if !p.Owned {
 			continue
 		}
-		claim := twin.Claim{Value: valueOf(p.Desired), Version: p.DesiredVersion}
+		claim := twin.Claim{Value: declaration.Value(p.Desired), Version: p.DesiredVersion}
 		if p.State == stateOf(twin.StateDrifted) {
 			claim.Value = declared[leaf]
 		}
@@ -149,7 +108,7 @@ func believedDesired(p v1alpha1.PropertyStatus) *twin.Desired {
 	if p.Desired == nil || p.State == stateOf(twin.StateReported) {
 		return nil
 	}
-	return &twin.Desired{Value: valueOf(p.Desired), Version: p.DesiredVersion}
+	return &twin.Desired{Value: declaration.Value(p.Desired), Version: p.DesiredVersion}
 }
 
 // believedReported rebuilds what the device said. Where values are not mirrored (reported: None) the state itself tells
@@ -158,9 +117,9 @@ func believedReported(p v1alpha1.PropertyStatus) *twin.Reported {
 	if p.Reported == nil && p.AckCode == 0 {
 		return nil
 	}
-	r := &twin.Reported{Value: valueOf(p.Reported)}
+	r := &twin.Reported{Value: declaration.Value(p.Reported)}
 	if p.Reported == nil && p.State == stateOf(twin.StateAcknowledged) {
-		r.Value = valueOf(p.Desired)
+		r.Value = declaration.Value(p.Desired)
 	}
 	if p.AckCode != 0 {
 		r.Ack = &twin.Ack{Version: p.AckVersion, Code: p.AckCode, Description: p.AckDescription}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -77,7 +78,7 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 
 // check refuses a declaration that the twin's own rules forbid. Nothing of it is written.
 func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
-	declared, err := declarationOf(&s.device.Spec)
+	declared, err := declaration.Of(&s.device.Spec)
 	if err != nil {
 		return stalled(v1alpha1.ReasonInvalidDeclaration, err.Error(), 0)
 	}

@@ -11,6 +11,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -54,7 +55,7 @@ func (s *scope) describe() {
 	}
 	declared := s.declared
 	if declared == nil { // a declaration that does not decode counts as nothing
-		declared, _ = declarationOf(&s.device.Spec)
+		declared, _ = declaration.Of(&s.device.Spec)
 	}
 	st.Declared, st.Acknowledged = int32(len(declared)), 0 //nolint:gosec // bounded by the size of an object
 	for leaf, p := range entriesOf(st) {
@@ -166,7 +167,7 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 func (s *scope) settle(e *v1alpha1.PropertyStatus, leaf twin.Leaf, p twin.Property) {
 	claim, known := s.claims[leaf]
 	if previous, ok := s.entries[leaf]; !known && ok && s.entries.isKnown(leaf) {
-		claim, known = twin.Claim{Value: valueOf(previous.Desired), Version: previous.DesiredVersion}, true
+		claim, known = twin.Claim{Value: declaration.Value(previous.Desired), Version: previous.DesiredVersion}, true
 	}
 	if known && claim.Version == 0 {
 		known = false
@@ -219,7 +220,7 @@ func (s *scope) mirror(e *v1alpha1.PropertyStatus, previous v1alpha1.PropertySta
 
 // sameJSON keeps the stored form of a value that did not change: the API server writes 42.0 as 42.
 func sameJSON(previous *apiextensionsv1.JSON, v any) *apiextensionsv1.JSON {
-	if previous != nil && twin.Equal(valueOf(previous), v) {
+	if previous != nil && twin.Equal(declaration.Value(previous), v) {
 		return previous
 	}
 	return jsonOf(v)

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -56,7 +57,7 @@ func (w *watchlist) Differs(ctx context.Context, t *twin.Twin) bool {
 }
 
 func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
-	declared, err := declarationOf(&device.Spec)
+	declared, err := declaration.Of(&device.Spec)
 	if err != nil {
 		return false
 	}

@@ -14,6 +14,8 @@ const (
 	ConditionAcknowledged = "Acknowledged"
 	// ConditionRemovalsHalted is true on an IoTHub if one sync would remove more properties than the brake allows.
 	ConditionRemovalsHalted = "RemovalsHalted"
+	// ConditionConformsToModel is true on a PnPDevice if a DeviceModel of its namespace allows what it declares. It is absent where there is none.
+	ConditionConformsToModel = "ConformsToModel"
 	// ConditionEventStreamReady is true on an IoTHub if the hub's events are read. It is absent without spec.events.
 	ConditionEventStreamReady = "EventStreamReady"
 )
@@ -149,6 +151,32 @@ const (
 	ReasonQuotaExceeded = "QuotaExceeded"
 	// ReasonCommandAbandoned surfaces as an Event when a DeviceCommand was deleted while the hub was being called.
 	ReasonCommandAbandoned = "CommandAbandoned"
+)
+
+// Reasons of a DeviceModel, and of those who are checked against one.
+const (
+	// ReasonModelUsable surfaces when declarations and commands are checked against the model.
+	ReasonModelUsable = "Usable"
+	// ReasonInvalidModel surfaces when the model breaks DTDL.
+	ReasonInvalidModel = "InvalidModel"
+	// ReasonMissingInterfaces surfaces when the model needs interfaces that no DeviceModel of the namespace has.
+	ReasonMissingInterfaces = "MissingInterfaces"
+	// ReasonModelAlreadyDefined surfaces when an older DeviceModel of the namespace has the same modelID.
+	ReasonModelAlreadyDefined = "ModelAlreadyDefined"
+	// ReasonRepositoryNotAllowed surfaces when the repository's host is outside the operator's --allowed-model-repositories.
+	ReasonRepositoryNotAllowed = "RepositoryNotAllowed"
+	// ReasonRepositoryUnavailable surfaces when the repository cannot be reached or fails.
+	ReasonRepositoryUnavailable = "RepositoryUnavailable"
+	// ReasonModelNotFound surfaces when the repository does not have the model, or what it needs.
+	ReasonModelNotFound = "ModelNotFound"
+	// ReasonDigestMismatch surfaces when the repository gives another model than the one that was pinned.
+	ReasonDigestMismatch = "DigestMismatch"
+	// ReasonConforms surfaces when a declaration is as its DeviceModel has it.
+	ReasonConforms = "Conforms"
+	// ReasonModelViolation surfaces when a declaration or a command is not as its DeviceModel has it.
+	ReasonModelViolation = "ModelViolation"
+	// ReasonModelNotReady surfaces when a declaration or a command cannot be checked, because its DeviceModel is not Ready.
+	ReasonModelNotReady = "ModelNotReady"
 )
 
 // AnnotationAttempt on a DeviceCommand is the request ID of the attempt that was begun last. It is the claim of the one who may send it, written

@@ -1,4 +1,5 @@
-// Package v1alpha1 holds the API of pnp-operator: IoTHub is the connection, PnPDevice the declaration.
+// Package v1alpha1 holds the API of pnp-operator: IoTHub is the connection, PnPDevice the declaration,
+// DeviceCommand one call of a device, DeviceModel what may be declared and called.
 //
 // +kubebuilder:object:generate=true
 // +groupName=iot.pnp-operator.io
@@ -21,7 +22,8 @@ var (
 )
 
 func addKnownTypes(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &IoTHub{}, &IoTHubList{}, &PnPDevice{}, &PnPDeviceList{}, &DeviceCommand{}, &DeviceCommandList{})
+	s.AddKnownTypes(GroupVersion, &IoTHub{}, &IoTHubList{}, &PnPDevice{}, &PnPDeviceList{}, &DeviceCommand{}, &DeviceCommandList{},
+		&DeviceModel{}, &DeviceModelList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

@@ -302,6 +302,11 @@ type PnPDeviceStatus struct {
 	// +kubebuilder:validation:MaxLength=2048
 	ModelID string `json:"modelID,omitempty"`
 
+	// checkedGeneration is the last generation that was found to conform to a DeviceModel, or to need none.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	CheckedGeneration int64 `json:"checkedGeneration,omitempty"`
+
 	// connectionState as the hub said when it was last asked: Connected or Disconnected.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

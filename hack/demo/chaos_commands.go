@@ -14,6 +14,9 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -108,23 +111,35 @@ func (k *chaos) play(ctx context.Context) (err error) {
 	return k.judge(ctx)
 }
 
-// count learns from a watch which commands have an outcome.
+// count keeps track of the commands that have an outcome.
 func (k *chaos) count(ctx context.Context) error {
-	events, err := k.client.Watch(ctx, &v1alpha1.DeviceCommandList{}, client.InNamespace(namespace))
+	config, err := clientcmd.BuildConfigFromFlags("", k.kubectl.kubeconfig)
+	if err != nil {
+		return err
+	}
+	objects, err := cache.New(config, cache.Options{Scheme: k.client.Scheme(), DefaultNamespaces: map[string]cache.Config{namespace: {}}})
+	if err != nil {
+		return err
+	}
+	go func() { _ = objects.Start(ctx) }() // ends with ctx only
+	informer, err := objects.GetInformer(ctx, &v1alpha1.DeviceCommand{})
 	if err != nil {
 		return fmt.Errorf("watching DeviceCommands: %w", err)
 	}
-	go func() {
-		defer events.Stop()
-		for e := range events.ResultChan() {
-			if command, ok := e.Object.(*v1alpha1.DeviceCommand); ok && command.Finished() {
-				k.mu.Lock()
-				k.done[command.Name] = true
-				k.mu.Unlock()
-			}
-		}
-	}()
-	return nil
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
+		UpdateFunc: func(_, o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
+	})
+	return err
+}
+
+func (k *chaos) note(command *v1alpha1.DeviceCommand) {
+	if !command.Finished() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.done[command.Name] = true
 }
 
 func (k *chaos) finished() int {

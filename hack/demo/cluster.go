@@ -45,7 +45,8 @@ func (d *demo) install(ctx context.Context) error {
 	if _, err := d.kubectl.showInput(ctx, string(manifests), "apply", "--server-side", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = d.kubectl.show(ctx, "wait", "--for=condition=Established", "crd/iothubs.iot.pnp-operator.io", "crd/pnpdevices.iot.pnp-operator.io", "crd/devicecommands.iot.pnp-operator.io", "--timeout=20s")
+	_, err = d.kubectl.show(ctx, "wait", "--for=condition=Established", "crd/iothubs.iot.pnp-operator.io", "crd/pnpdevices.iot.pnp-operator.io", "crd/devicecommands.iot.pnp-operator.io",
+		"crd/devicemodels.iot.pnp-operator.io", "--timeout=20s")
 	return err
 }
 
