@@ -2,11 +2,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -95,11 +98,23 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesFilled(mgr.GetCache()))); err != nil {
 		return fmt.Errorf("setting up the probes: %w", err)
 	}
 	ctrl.Log.Info("Starting pnp-operator", "version", version)
 	return mgr.Start(ctx)
+}
+
+// cachesFilled is ready once the operator knows the objects of the cluster: a rollout that goes on before that has nobody who could take over.
+func cachesFilled(objects cache.Cache) healthz.Checker {
+	return func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), 100*time.Millisecond)
+		defer cancel()
+		if !objects.WaitForCacheSync(ctx) {
+			return errors.New("the caches are not filled yet")
+		}
+		return nil
+	}
 }
 
 func newManager(o options) (manager.Manager, error) {
