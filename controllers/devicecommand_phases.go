@@ -199,7 +199,7 @@ func lineOf(ctx context.Context, c client.Reader, namespace, device string) ([]*
 func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
 	deviceID := s.device.DeviceID()
-	if !s.session.Calls().Begin(deviceID, func() { r.Flights.look(key) }) {
+	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
 		return waiting(v1alpha1.ReasonQueued, "As many commands are under way at the hub as it is given at a time", placeRetry)
 	}
 	f, err := r.claimed(ctx, s, deviceID)
