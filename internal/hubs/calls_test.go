@@ -8,6 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 func object(name string) types.NamespacedName {
@@ -212,5 +215,44 @@ func TestCallsOfManyAtOnce(t *testing.T) {
 	}
 	if len(c.full) != 0 || len(c.running) != 0 || len(c.waiting) != 0 {
 		t.Errorf("left over: %d waiters, %d running, %d awaited", len(c.full), len(c.running), len(c.waiting))
+	}
+}
+
+func TestWhatADeviceDoesStirsItsCommands(t *testing.T) {
+	change := func(n *twin.Notification) watch.Event {
+		e := event(watch.TwinChanged, "d")
+		e.Twin = n
+		return e
+	}
+	telemetry := func(id string) watch.Event {
+		e := event(watch.Telemetry, id)
+		e.Telemetry = &watch.TelemetryMessage{Body: []byte(`{"temperature":1}`)}
+		return e
+	}
+	tests := map[string]struct {
+		event          watch.Event
+		stirred, woken bool
+	}{
+		"it connects":                        {event(watch.Connected, "d"), true, true},
+		"it disconnects":                     {event(watch.Disconnected, "d"), true, false},
+		"it sends telemetry":                 {telemetry("d"), true, true},
+		"it reports":                         {change(reported(t, 11, 6, `"target":"on",`, 1)), true, true},
+		"somebody writes desired properties": {change(desired(t, 11, 5, `"target":"x",`, 1)), false, false},
+		"somebody replaces its twin":         {event(watch.TwinReplaced, "d"), false, false},
+		"a module changes":                   {event(watch.Module, "d"), false, false},
+		"another device reports":             {telemetry("other"), false, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, _, _ := newFeed()
+			calls := f.Session.Calls()
+			woken := false
+			calls.Begin("d", object("c"), func() {})
+			calls.Await("d", object("waits"), func() { woken = true })
+			f.Handle(t.Context(), test.event)
+			if calls.Stirred("d") != test.stirred || woken != test.woken {
+				t.Errorf("stirred %v, woken %v", calls.Stirred("d"), woken)
+			}
+		})
 	}
 }
