@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -299,4 +300,17 @@ var _ = Describe("A hub that fails for now", func() {
 		Entry("invalid JSON", simulator.Broken(simulator.FaultInvalidJSON)),
 		Entry("no answer at all", simulator.Broken(simulator.FaultHang)),
 	)
+})
+
+var _ = Describe("The samples", func() {
+	It("are complete, and accepted by the API server as they are", func() {
+		out, err := kubectl("", "apply", "--server-side", "--dry-run=server", "--namespace", newNamespace(), "--kustomize", filepath.Join("..", "config", "samples"))
+		Expect(err).NotTo(HaveOccurred(), out)
+		for _, kind := range []string{"iothub", "pnpdevice", "devicecommand"} {
+			Expect(out).To(ContainSubstring(kind + ".iot.pnp-operator.io/"))
+		}
+		files, err := filepath.Glob(filepath.Join("..", "config", "samples", "*.yaml"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(strings.Count(out, "serverside-applied")).To(Equal(len(files)-1), "a file that kustomization.yaml does not name:\n"+out)
+	})
 })

@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	gomegatypes "github.com/onsi/gomega/types"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -137,6 +138,43 @@ var _ = Describe("A DeviceCommand", func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(commands).To(ConsistOf(SatisfyAll(HaveField("Name", "reboot"), HaveField("Payload", BeEquivalentTo("null")))))
 		Expect(s.sim.Calls().Count(simulator.OpInvokeMethod)).To(Equal(1))
+	})
+
+	DescribeTable("sends null where it has no payload", func(api v1alpha1.TwinAPI, payload, stored string) {
+		s := plant()
+		s.edit("d", withSpec(func(d *v1alpha1.PnPDeviceSpec) { d.TwinAPI = api }))
+		out, err := kubectl(fmt.Sprintf("apiVersion: iot.pnp-operator.io/v1alpha1\nkind: DeviceCommand\nmetadata: {name: c, namespace: %s}\n"+
+			"spec: {deviceRef: {name: d}, command: reboot, notAfter: %q%s}\n", s.namespace, time.Now().Add(time.Hour).UTC().Format(time.RFC3339), payload), "apply", "--server-side", "-f", "-")
+		Expect(err).NotTo(HaveOccurred(), out)
+		s.eventuallyCommand("c", haveOutcome(v1alpha1.CommandSucceeded))
+		commands, err := s.sim.Devices().Commands("d")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(commands).To(ConsistOf(HaveField("Payload", BeEquivalentTo("null"))))
+		out, err = kubectl("", "get", "dcmd", "c", "-n", s.namespace, "-o", "jsonpath={.spec}")
+		Expect(err).NotTo(HaveOccurred(), out)
+		Expect(strings.Contains(out, "payload")).To(Equal(stored != ""), out)
+	},
+		Entry("omitted, by the digital twin", v1alpha1.TwinAPIDigitalTwin, "", ""),
+		Entry("omitted, by the direct method", v1alpha1.TwinAPIDeviceTwin, "", ""),
+		Entry("an explicit null, by the digital twin", v1alpha1.TwinAPIDigitalTwin, ", payload: null", "null"),
+		Entry("an explicit null, by the direct method", v1alpha1.TwinAPIDeviceTwin, ", payload: null", "null"),
+	)
+
+	It("that is under way outlives the rotation of the hub's key", func() {
+		s := plant()
+		Expect(s.sim.Devices().AnswerCommand("d", report, simulator.CommandAnswer{Status: 200, Delay: 6 * time.Second})).To(Succeed())
+		s.run("c", commandSpec(func(c *v1alpha1.DeviceCommandSpec) { c.ResponseTimeoutSeconds = 60 }))
+		Eventually(func() int { return s.sim.Calls().Count(simulator.OpInvokeCommand) }).Should(Equal(1))
+		secret := &corev1.Secret{}
+		Expect(admin.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "hub"}, secret)).To(Succeed())
+		secret.Data["connectionString"] = []byte(s.sim.ConnectionString("iothubowner"))
+		Expect(s.sim.Policies().Disable("service")).To(Succeed())
+		Expect(admin.Update(ctx, secret)).To(Succeed())
+		s.edit("d", withComponent("thermostat1", `{"targetTemperature":21}`))
+		Eventually(func() any { return s.desired("d")["thermostat1"] }).Should(HaveKeyWithValue("targetTemperature", 21.0), "the new key's session writes")
+		Expect(s.getCommand("c")).To(waitsFor(v1alpha1.ReasonRunning))
+		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandSucceeded), HaveField("Status.Attempts", BeEquivalentTo(1))))
+		Expect(s.ran(report)).To(Equal(1))
 	})
 
 	DescribeTable("ends as the device answers", func(answer simulator.CommandAnswer, outcome v1alpha1.CommandOutcome, reason string, check gomegatypes.GomegaMatcher) {

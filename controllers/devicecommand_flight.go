@@ -180,22 +180,28 @@ func (f *Flights) Drain(stopping context.Context) error {
 // fly calls the hub once, unless the claim is too old, and records what became of it.
 func (f *Flights) fly(ctx context.Context, one *flight) {
 	result := one.call(ctx)
-	if result.meaning == command.Undelivered || result.meaning == command.Postponed {
-		// Before it is known whether an event told of the device meanwhile: none must get lost in between.
+	if rest := result.rest(); rest > 0 {
+		f.mu.Lock()
+		f.rests[one.key] = time.Now().Add(rest)
+		f.mu.Unlock()
+		// An event may tell of the device before the outcome is recorded, which may take long. It ends the rest, so that has begun by then.
 		one.session.Calls().Await(one.deviceID, one.key, func() { f.deviceIsBack(one.key) })
 	}
-	f.land(one, result)
+	recorded := f.land(one, result)
 	f.mu.Lock()
 	delete(f.flying, one.key)
-	if rest := result.rest(); rest > 0 {
-		f.rests[one.key] = time.Now().Add(rest)
+	if !recorded { // an object of that name is another one
+		delete(f.rests, one.key)
 	}
 	f.mu.Unlock()
 	one.session.Calls().End(one.deviceID)
 	f.look(one.key)
 }
 
-var errLate = errors.New("the operator was held up between its claim and sending")
+var (
+	errLate    = errors.New("the operator was held up between its claim and sending")
+	errExpired = errors.New("notAfter passed between the claim and sending")
+)
 
 // call asks the hub.
 func (one *flight) call(ctx context.Context) result {
@@ -204,10 +210,13 @@ func (one *flight) call(ctx context.Context) result {
 	}
 	spec := one.command.Spec
 	began := time.Now()
-	left := spec.NotAfter.Sub(began).Truncate(time.Second)
+	left := spec.NotAfter.Sub(began)
+	if left <= 0 {
+		return result{meaning: command.Postponed, attempt: command.Attempt{Err: errExpired}, at: began}
+	}
 	i := iothub.Invocation{
 		DeviceID: one.deviceID, Component: spec.Component, Command: spec.Command, Payload: payloadOf(one.command),
-		Connect:  max(min(time.Duration(spec.ConnectTimeoutSeconds)*time.Second, left), 0),
+		Connect:  min(time.Duration(spec.ConnectTimeoutSeconds)*time.Second, left.Truncate(time.Second)),
 		Response: time.Duration(spec.ResponseTimeoutSeconds) * time.Second,
 	}
 	invoke := one.session.InvokeCommand
@@ -221,8 +230,9 @@ func (one *flight) call(ctx context.Context) result {
 	return result{command.Judge(a), a, answer, time.Now()}
 }
 
-// land records what became of an attempt, however long that takes; it gives up only if the object is gone or another attempt's.
-func (f *Flights) land(one *flight, r result) {
+// land records what became of an attempt, however long that takes; it gives up only if the object is gone or another attempt's, which it reports as
+// false.
+func (f *Flights) land(one *flight, r result) (recorded bool) {
 	_ = wait.PollUntilContextCancel(context.Background(), recordRetry, true, func(ctx context.Context) (done bool, _ error) {
 		if f.isAbandoned(one) {
 			announceAbandoned(f.Recorder, one.command, one.device)
@@ -231,9 +241,10 @@ func (f *Flights) land(one *flight, r result) {
 		err := f.record(ctx, one, r)
 		switch {
 		case err == nil:
+			recorded = true
 			return true, nil
 		case apierrors.IsConflict(err):
-			if !f.refresh(ctx, one) {
+			if !f.refresh(ctx, one, r) {
 				return true, nil
 			}
 		default:
@@ -242,6 +253,7 @@ func (f *Flights) land(one *flight, r result) {
 		// Given up at the end: the next start finds the claim, and says Unknown.
 		return f.lifetime.Err() != nil && time.Since(r.at) > drainFor, nil
 	})
+	return recorded
 }
 
 func (f *Flights) isAbandoned(one *flight) bool {
@@ -251,14 +263,15 @@ func (f *Flights) isAbandoned(one *flight) bool {
 }
 
 // refresh takes the object as it is now for the next try. It reports false if the attempt is no longer the object's: then there is nothing to
-// record. A result may still replace an Unknown that another replica wrote about this attempt.
-func (f *Flights) refresh(ctx context.Context, one *flight) bool {
+// record. What the device or the hub answered may still replace an Unknown that another replica wrote about this attempt; that it was not delivered
+// may not, as the command has ended.
+func (f *Flights) refresh(ctx context.Context, one *flight, r result) bool {
 	now := &v1alpha1.DeviceCommand{}
 	if err := f.Reader.Get(ctx, one.key, now); err != nil {
 		return !apierrors.IsNotFound(err)
 	}
 	mine := now.UID == one.command.UID && now.Status.RequestID == one.requestID
-	if !mine || now.Finished() && now.Status.Outcome != v1alpha1.CommandUnknown {
+	if !mine || now.Finished() && (now.Status.Outcome != v1alpha1.CommandUnknown || !r.answered()) {
 		return false
 	}
 	one.command = now

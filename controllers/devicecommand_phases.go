@@ -205,7 +205,7 @@ func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) err
 		return quietly(wait)
 	}
 	deviceID := s.device.DeviceID()
-	if !s.session.Calls().Begin(deviceID, func() { r.Flights.look(key) }) {
+	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
 		return waiting(v1alpha1.ReasonQueued, "As many commands are under way at the hub as it is given at a time", placeRetry)
 	}
 	f, err := r.claimed(ctx, s, deviceID)

@@ -20,6 +20,11 @@ type result struct {
 	at      time.Time
 }
 
+// answered reports whether the attempt ends the command for certain.
+func (r result) answered() bool {
+	return r.meaning == command.Succeeded || r.meaning == command.DeviceFailed || r.meaning == command.Refused
+}
+
 // rest is how long the command is left alone after an attempt that did not reach its device.
 func (r result) rest() time.Duration {
 	switch r.meaning {

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/integrations/argocd"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -253,13 +254,20 @@ func (s *site) eventsOf(name, reason string) []eventsv1.Event {
 	return found
 }
 
-// kstatusOf is what Flux and kubectl's own tools make of an object.
+// kstatusOf is what Flux and kubectl's own tools make of an object. Argo CD has to agree.
 func kstatusOf(o client.Object) string {
 	GinkgoHelper()
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	Expect(err).NotTo(HaveOccurred())
-	result, err := status.Compute(&unstructured.Unstructured{Object: fields})
+	stored := &unstructured.Unstructured{Object: fields}
+	kind, err := admin.GroupVersionKindFor(o)
 	Expect(err).NotTo(HaveOccurred())
+	stored.SetGroupVersionKind(kind)
+	result, err := status.Compute(stored)
+	Expect(err).NotTo(HaveOccurred())
+	health, err := argocd.HealthOf(stored)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(argocd.Agree(health.Status, result.Status.String())).To(Succeed())
 	return result.Status.String()
 }
 

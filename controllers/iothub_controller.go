@@ -128,16 +128,18 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoTHub, outcome error) (ctrl.Result, error) {
 	var h *halt
 	transient := outcome != nil && !errors.As(outcome, &h)
+	generation := hub.Generation
 	switch {
 	case outcome == nil:
 		setVerdict(hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated, message: "The hub accepted the credential"})
-	case transient && !isHubError(outcome): // the API server's trouble says nothing about the hub
+	case transient && !isHubError(outcome): // the API server's trouble says nothing about the hub: the generation is not judged yet
+		generation = before.Status.ObservedGeneration
 	case transient:
 		setVerdict(hub, troubleOf(outcome))
 	default:
 		setVerdict(hub, h.verdict)
 	}
-	hub.Status.ObservedGeneration = hub.Generation
+	hub.Status.ObservedGeneration = generation
 	if err := r.persist(ctx, before, hub); apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
 	} else if err != nil {

@@ -102,16 +102,21 @@ func (s stage) playAll(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// applyHub makes the IoTHub of the samples without their devices.
+// without removes the objects of a kind.
+func without(kind string) patch {
+	return patch{
+		Target: target{Kind: kind},
+		Patch:  "$patch: delete\napiVersion: iot.pnp-operator.io/v1alpha1\nkind: " + kind + "\nmetadata:\n  name: any\n",
+	}
+}
+
+// applyHub makes the IoTHub of the samples without their devices and commands.
 func (d *demo) applyHub(ctx context.Context) error {
 	edits, err := d.hubEdits()
 	if err != nil {
 		return err
 	}
-	overlay := kustomization{Namespace: namespace, Resources: []string{d.path("config/samples")}, Patches: []patch{{
-		Target: target{Kind: "PnPDevice"},
-		Patch:  "$patch: delete\napiVersion: iot.pnp-operator.io/v1alpha1\nkind: PnPDevice\nmetadata:\n  name: any\n",
-	}}}
+	overlay := kustomization{Namespace: namespace, Resources: []string{d.path("config/samples")}, Patches: []patch{without("PnPDevice"), without("DeviceCommand")}}
 	for _, e := range edits {
 		p, err := e.asPatch()
 		if err != nil {

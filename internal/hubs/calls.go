@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -14,16 +15,30 @@ type Calls struct {
 	mu      sync.Mutex
 	running map[string]int // device id to the number of events of the device since its command was sent
 	waiting map[string]map[types.NamespacedName]func()
-	full    []func() // who waits for a place, the first one first
+	full    []waiter // who waits for a place, the first one first; an object once
 }
 
-// Begin takes a place for a device's command. It reports false if the device or the hub has none; freed is called once there may be one.
-func (c *Calls) Begin(deviceID string, freed func()) bool {
+// waiter is an object that found no place for a command of a device.
+type waiter struct {
+	object   types.NamespacedName
+	deviceID string
+	freed    func()
+}
+
+// Begin takes a place for a device's command. It reports false if the device or the hub has none; freed is called once there may be one for
+// the object. An object that asks again keeps its turn.
+func (c *Calls) Begin(deviceID string, object types.NamespacedName, freed func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	turn := slices.IndexFunc(c.full, func(w waiter) bool { return w.object == object })
 	if _, busy := c.running[deviceID]; busy || len(c.running) >= maxCalls {
-		c.full = append(c.full, freed)
+		if turn < 0 {
+			c.full = append(c.full, waiter{object, deviceID, freed})
+		}
 		return false
+	}
+	if turn >= 0 {
+		c.full = slices.Delete(c.full, turn, turn+1)
 	}
 	if c.running == nil {
 		c.running = map[string]int{}
@@ -32,13 +47,15 @@ func (c *Calls) Begin(deviceID string, freed func()) bool {
 	return true
 }
 
-// End gives the place back, to the one that has waited longest.
+// End gives the place back, to the one that has waited longest of those whose device is free.
 func (c *Calls) End(deviceID string) {
 	c.mu.Lock()
 	delete(c.running, deviceID)
 	freed := func() {}
-	if len(c.full) > 0 {
-		freed, c.full = c.full[0], c.full[1:]
+	next := slices.IndexFunc(c.full, func(w waiter) bool { _, busy := c.running[w.deviceID]; return !busy })
+	if next >= 0 {
+		freed = c.full[next].freed
+		c.full = slices.Delete(c.full, next, next+1)
 	}
 	c.mu.Unlock()
 	freed()

@@ -327,7 +327,7 @@ func TestUnusableSuccessesAreTransient(t *testing.T) {
 		"an object for a page": {[]string{OpQuery}, answer(200, "{}")},
 		"half a page":          {[]string{OpQuery}, answer(200, `[{"deviceId":"a"},{"devi`)},
 		"a byte more than 8 MiB": {
-			[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery},
+			[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery, OpInvokeCommand, OpInvokeMethod},
 			answer(200, `["`+strings.Repeat("x", maxResponseBody-3)+`"]`),
 		},
 	}

@@ -152,6 +152,10 @@ func whole(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
+var testInvocation = Invocation{
+	DeviceID: "dev1", Component: "c", Command: "reboot", Payload: []byte(`{"delay":5}`), Connect: 10 * time.Second, Response: 30 * time.Second,
+}
+
 // calls are all operations, each as one call that succeeds on the answers in goodAnswers.
 var calls = map[string]func(context.Context, *Client) error{
 	OpGetTwin: func(ctx context.Context, c *Client) error {
@@ -174,6 +178,14 @@ var calls = map[string]func(context.Context, *Client) error{
 		_, err := c.Query(ctx, Query{SQL: "SELECT * FROM devices"})
 		return err
 	},
+	OpInvokeCommand: func(ctx context.Context, c *Client) error {
+		_, err := c.InvokeCommand(ctx, testInvocation)
+		return err
+	},
+	OpInvokeMethod: func(ctx context.Context, c *Client) error {
+		_, err := c.InvokeMethod(ctx, testInvocation)
+		return err
+	},
 }
 
 var goodAnswers = map[string]http.HandlerFunc{
@@ -182,6 +194,8 @@ var goodAnswers = map[string]http.HandlerFunc{
 	OpGetDigitalTwin:   answer(200, digitalTwinBody, "ETag", `"AAAAAAAAAAY="`),
 	OpPatchDigitalTwin: answer(202, "", "ETag", `"AAAAAAAAAAY="`),
 	OpQuery:            answer(200, `[{"deviceId":"dev1"}]`),
+	OpInvokeCommand:    answer(200, "{}", "x-ms-command-statuscode", "200"),
+	OpInvokeMethod:     answer(200, `{"status":200,"payload":{}}`),
 }
 
 // newPlainPeer answers without TLS and returns its URL.

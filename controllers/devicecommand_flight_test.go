@@ -1,0 +1,303 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+)
+
+// invokedHub is a hub that is asked for commands only.
+type invokedHub struct {
+	hubs.Hub
+
+	invoke func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)
+	calls  []iothub.Invocation
+}
+
+func (h *invokedHub) InvokeCommand(ctx context.Context, i iothub.Invocation) (iothub.CommandAnswer, error) {
+	h.calls = append(h.calls, i)
+	return h.invoke(ctx, i)
+}
+
+func done(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
+	return iothub.CommandAnswer{StatusCode: 200}, nil
+}
+
+// hanging answers nothing until the caller gives up.
+func hanging(ctx context.Context, _ iothub.Invocation) (iothub.CommandAnswer, error) {
+	<-ctx.Done()
+	return iothub.CommandAnswer{}, &iothub.Error{Code: iothub.CodeCanceled, Err: ctx.Err()}
+}
+
+// offline is what the hub says of a device that is.
+func offline(_ context.Context, i iothub.Invocation) (iothub.CommandAnswer, error) {
+	time.Sleep(i.Connect)
+	return iothub.CommandAnswer{}, &iothub.Error{StatusCode: 404, Number: 404103, Message: "Timed out waiting for device to connect.", Waited: &i.Connect}
+}
+
+// airport is Flights over an API server in memory, a hub, and one command that was just claimed.
+type airport struct {
+	*Flights
+	t       *testing.T
+	hub     *invokedHub
+	flight  *flight
+	patched func() error // called before each status patch
+}
+
+func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)) *airport {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	claimed := &v1alpha1.DeviceCommand{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "c", UID: "1", Annotations: map[string]string{v1alpha1.AnnotationAttempt: "r1"}},
+		Spec: v1alpha1.DeviceCommandSpec{
+			DeviceRef: v1alpha1.DeviceReference{Name: "d"}, Command: "reboot", NotAfter: metav1.NewTime(time.Now().Add(time.Hour)), ResponseTimeoutSeconds: 300,
+		},
+		Status: v1alpha1.DeviceCommandStatus{RequestID: "r1", Attempts: 1},
+	}
+	a := &airport{t: t, hub: &invokedHub{invoke: invoke}}
+	c := interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme).WithObjects(claimed).WithStatusSubresource(claimed).Build(), interceptor.Funcs{
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			if a.patched != nil {
+				if err := a.patched(); err != nil {
+					return err
+				}
+			}
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		},
+	})
+	a.Flights = NewFlights(t.Context(), c, c, events.NewFakeRecorder(100), logr.Discard())
+	a.flight = &flight{
+		key: client.ObjectKeyFromObject(claimed), command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
+		deviceID: "d", requestID: "r1", claimed: time.Now(),
+	}
+	a.flight.session.Calls().Begin("d", a.flight.key, func() {})
+	return a
+}
+
+func (a *airport) stored() *v1alpha1.DeviceCommand {
+	a.t.Helper()
+	c := &v1alpha1.DeviceCommand{}
+	if err := a.Client.Get(context.Background(), client.ObjectKey{Namespace: "factory", Name: "c"}, c); err != nil {
+		a.t.Fatal(err)
+	}
+	return c
+}
+
+// store has another replica write.
+func (a *airport) store(edit func(*v1alpha1.DeviceCommand)) {
+	a.t.Helper()
+	c := a.stored()
+	edit(c)
+	if err := a.Client.Status().Update(context.Background(), c); err != nil {
+		a.t.Error(err)
+	}
+}
+
+func (a *airport) wantOutcome(want v1alpha1.CommandOutcome, reason string) {
+	a.t.Helper()
+	c := a.stored()
+	if c.Status.Outcome != want || readyOf(c).Reason != reason {
+		a.t.Errorf("outcome %q, %s (%s), expected %q, %s", c.Status.Outcome, readyOf(c).Reason, readyOf(c).Message, want, reason)
+	}
+}
+
+func TestSendingWithinItsTime(t *testing.T) {
+	const s = time.Second
+	tests := map[string]struct {
+		claimAge, left time.Duration // at the time of sending
+		connect        int32
+		sent           bool
+		wantConnect    time.Duration
+	}{
+		"at once":                                     {0, time.Hour, 0, true, 0},
+		"with all of its connect time-out":            {0, time.Hour, 300, true, 300 * s},
+		"with a connect time-out that ends in time":   {0, 300 * s, 300, true, 300 * s},
+		"5 s before notAfter: no longer than those":   {0, 5 * s, 300, true, 5 * s},
+		"part of a second more is not asked for":      {0, 5*s + 900*time.Millisecond, 300, true, 5 * s},
+		"less than a second before notAfter":          {0, 900 * time.Millisecond, 300, true, 0},
+		"at notAfter: not":                            {0, 0, 300, false, 0},
+		"held up until after notAfter: not":           {s, -s, 0, false, 0},
+		"held up as long as may be":                   {sendWithin, time.Hour, 0, true, 0},
+		"held up longer, as by a stop of the process": {sendWithin + 1, time.Hour, 0, false, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAirport(t, done)
+				a.flight.claimed = time.Now().Add(-test.claimAge)
+				a.flight.command.Spec.NotAfter, a.flight.command.Spec.ConnectTimeoutSeconds = metav1.NewTime(time.Now().Add(test.left)), test.connect
+				a.start(a.flight)
+				a.all.Wait()
+				if sent := len(a.hub.calls) == 1; sent != test.sent {
+					t.Fatalf("calls %+v", a.hub.calls)
+				}
+				if !test.sent {
+					a.wantOutcome("", v1alpha1.ReasonProgressing)
+					if c := a.stored(); c.Status.ReleasedRequestID != "r1" {
+						t.Error("the claim is not released")
+					}
+					return
+				}
+				a.wantOutcome(v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded)
+				if got := a.hub.calls[0].Connect; got != test.wantConnect {
+					t.Errorf("connect time-out %s, want %s", got, test.wantConnect)
+				}
+			})
+		})
+	}
+}
+
+func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, offline)
+		a.patched = func() error {
+			a.patched = nil
+			a.deviceIsBack(a.flight.key) // as its event does
+			time.Sleep(settleFor + time.Second)
+			return errors.New("the API server is slow")
+		}
+		a.start(a.flight)
+		a.all.Wait()
+		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
+		if left := a.restFor(a.flight.key, time.Now()); left > 0 {
+			t.Errorf("rests for %s, although the device is back", left)
+		}
+	})
+}
+
+func TestAnOfflineDeviceIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, offline)
+		a.start(a.flight)
+		a.all.Wait()
+		if left := a.restFor(a.flight.key, time.Now()); left != restOffline {
+			t.Errorf("rests for %s", left)
+		}
+	})
+}
+
+func TestResultsAfterAnotherReplicaSpoke(t *testing.T) {
+	unknown := func(c *v1alpha1.DeviceCommand) {
+		c.Status.Outcome = v1alpha1.CommandUnknown
+		setVerdict(c, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown})
+	}
+	tests := map[string]struct {
+		result  func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)
+		spoke   func(*v1alpha1.DeviceCommand)
+		outcome v1alpha1.CommandOutcome
+		reason  string
+	}{
+		"an answer refines Unknown":                          {done, unknown, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
+		"that it was not delivered does not: it has ended":   {offline, unknown, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"an answer of another attempt is not this one's":     {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.RequestID = "r2" }, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"an answer does not replace another end":             {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.Outcome = v1alpha1.CommandExpired }, v1alpha1.CommandExpired, v1alpha1.ReasonOutcomeUnknown},
+		"an answer to what is to be retried ends it instead": {done, func(c *v1alpha1.DeviceCommand) { setVerdict(c, verdict{reason: v1alpha1.ReasonRetrying}) }, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAirport(t, nil)
+				a.hub.invoke = func(ctx context.Context, i iothub.Invocation) (iothub.CommandAnswer, error) {
+					a.store(test.spoke)
+					return test.result(ctx, i)
+				}
+				a.start(a.flight)
+				a.all.Wait()
+				a.wantOutcome(test.outcome, test.reason)
+			})
+		})
+	}
+}
+
+func TestAResultIsNotForAnotherObjectOfThatName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, nil)
+		a.hub.invoke = func(ctx context.Context, i iothub.Invocation) (iothub.CommandAnswer, error) {
+			gone := a.stored()
+			if err := a.Client.Delete(ctx, gone); err != nil {
+				t.Error(err)
+			}
+			again := &v1alpha1.DeviceCommand{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "c", UID: "2"}, Spec: gone.Spec}
+			if err := a.Client.Create(ctx, again); err != nil {
+				t.Error(err)
+			}
+			return offline(ctx, i)
+		}
+		// The fake client's resource versions begin anew with an object; a real one's never repeat.
+		a.patched = func() error {
+			if a.stored().UID != a.flight.command.UID {
+				return apierrors.NewConflict(schema.GroupResource{}, "c", errors.New("another object"))
+			}
+			return nil
+		}
+		a.start(a.flight)
+		a.all.Wait()
+		a.wantOutcome("", "")
+		if a.has(a.flight.key) || a.restFor(a.flight.key, time.Now()) > 0 {
+			t.Error("the new object has to wait for the old one")
+		}
+	})
+}
+
+func TestStoppingDrains(t *testing.T) {
+	slow := func(_ context.Context, _ iothub.Invocation) (iothub.CommandAnswer, error) {
+		time.Sleep(drainFor - time.Second)
+		return iothub.CommandAnswer{StatusCode: 200}, nil
+	}
+	tests := map[string]struct {
+		invoke  func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)
+		late    bool // the attempt begins after the stop
+		outcome v1alpha1.CommandOutcome
+		reason  string
+		took    time.Duration
+		calls   int
+	}{
+		"an answer within the grace is recorded":    {slow, false, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded, drainFor - time.Second, 1},
+		"without an answer the outcome is Unknown":  {hanging, false, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, drainFor, 1},
+		"a claim made while it stops sends nothing": {done, true, "", v1alpha1.ReasonProgressing, 0, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAirport(t, test.invoke)
+				stopping, stop := context.WithCancel(t.Context())
+				began := time.Now()
+				if !test.late {
+					a.start(a.flight)
+					synctest.Wait()
+				}
+				stop()
+				if err := a.Drain(stopping); err != nil {
+					t.Error(err)
+				}
+				if test.late {
+					a.start(a.flight)
+					a.all.Wait()
+				}
+				a.wantOutcome(test.outcome, test.reason)
+				if took := time.Since(began); took != test.took || len(a.hub.calls) != test.calls {
+					t.Errorf("%s, %d calls", took, len(a.hub.calls))
+				}
+			})
+		})
+	}
+}

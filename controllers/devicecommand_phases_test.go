@@ -1,0 +1,62 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
+	// Both time-outs, 60 s, and the 15 s of a lease.
+	const over = (20 + 30 + 60 + 15) * time.Second
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	tests := map[string]struct {
+		policy   v1alpha1.UnknownOutcomePolicy
+		age      time.Duration // of the claim
+		notAfter time.Duration // from now
+		unsent   bool
+		reason   string // "" if the command goes on
+		after    time.Duration
+	}{
+		"Fail never is":                        {v1alpha1.UnknownFail, time.Hour, time.Hour, false, v1alpha1.ReasonOutcomeUnknown, 0},
+		"Retry, just claimed":                  {v1alpha1.UnknownRetry, 0, time.Hour, false, v1alpha1.ReasonRetrying, over},
+		"Retry, a second too early":            {v1alpha1.UnknownRetry, over - time.Second, time.Hour, false, v1alpha1.ReasonRetrying, time.Second},
+		"Retry, when it is over":               {v1alpha1.UnknownRetry, over, time.Hour, false, "", 0},
+		"Retry, after notAfter":                {v1alpha1.UnknownRetry, over, 0, false, v1alpha1.ReasonOutcomeUnknown, 0},
+		"one that was not sent is released":    {v1alpha1.UnknownFail, 0, time.Hour, true, v1alpha1.ReasonProgressing, soon},
+		"one that was not sent, to be retried": {v1alpha1.UnknownRetry, 0, time.Hour, true, v1alpha1.ReasonProgressing, soon},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := &DeviceCommandReconciler{Flights: NewFlights(t.Context(), nil, nil, nil, logr.Discard())}
+			if test.unsent {
+				r.Flights.remember("r1")
+			}
+			s := &commandScope{now: now, command: &v1alpha1.DeviceCommand{
+				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.AnnotationAttempt: "r1"}},
+				Spec: v1alpha1.DeviceCommandSpec{
+					ConnectTimeoutSeconds: 20, ResponseTimeoutSeconds: 30, OnUnknownOutcome: test.policy, NotAfter: metav1.NewTime(now.Add(test.notAfter)),
+				},
+				Status: v1alpha1.DeviceCommandStatus{RequestID: "r1", StartTime: &metav1.Time{Time: now.Add(-test.age)}},
+			}}
+			err := r.settle(t.Context(), s)
+			if test.reason == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			h := haltOf(err)
+			if h == nil || h.reason != test.reason || h.after != test.after {
+				t.Fatalf("%+v, want %s after %s", h, test.reason, test.after)
+			}
+			if released := s.command.Status.ReleasedRequestID == "r1"; released != test.unsent {
+				t.Errorf("released: %v", released)
+			}
+		})
+	}
+}
