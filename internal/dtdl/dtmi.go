@@ -1,0 +1,78 @@
+package dtdl
+
+import (
+	"strings"
+)
+
+// Lengths of identifiers: wire.md 8.1.
+const (
+	maxInterfaceID = 128
+	maxID          = 2048
+)
+
+// validDTMI says whether a DTMI may stand in a document of a DTDL version: with a one-part version in DTDL v2; with none, one
+// or two parts since v3 (DTDL v2 and v3, section "Digital Twin Model Identifier"; wire.md 8.1). Labels that begin with '_' are
+// for generated identifiers, which no document may use.
+func validDTMI(id string, version int) bool {
+	path, ok := strings.CutPrefix(id, "dtmi:")
+	if !ok {
+		return false
+	}
+	path, number, versioned := strings.Cut(path, ";")
+	for label := range strings.SplitSeq(path, ":") {
+		if !validName(label) {
+			return false
+		}
+	}
+	if !versioned {
+		return version > 2
+	}
+	major, minor, two := strings.Cut(number, ".")
+	if two && (version == 2 || !validVersion(minor, 6)) {
+		return false
+	}
+	return validVersion(major, 9)
+}
+
+// validVersion takes 1 to digits digits that do not begin with 0.
+func validVersion(s string, digits int) bool {
+	if s == "" || len(s) > digits || s[0] == '0' {
+		return false
+	}
+	return strings.Trim(s, "0123456789") == ""
+}
+
+// validName takes letters, digits and '_', a letter first, and no '_' last.
+func validName(s string) bool {
+	if s == "" || !isLetter(s[0]) || s[len(s)-1] == '_' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; !isLetter(c) && !isDigit(c) && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// reservedID says whether an identifier belongs to DTDL itself, and may be used but not defined.
+func reservedID(id string) bool {
+	return strings.HasPrefix(id, "dtmi:dtdl:") || strings.HasPrefix(id, "dtmi:standard:")
+}
+
+// generatedID is the identifier that DTDL gives to an element without @id: "dtmi:com:example:anInterface:_contents:__name;1".
+func generatedID(parent, property, name string) string {
+	path, version, versioned := strings.Cut(parent, ";")
+	path += ":_" + property
+	if name != "" {
+		path += ":__" + name
+	}
+	if versioned {
+		path += ";" + version
+	}
+	return path
+}
