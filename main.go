@@ -23,7 +23,10 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 )
+
+const defaultModelRepositories = "devicemodels.azure.com"
 
 // version is stamped by the build.
 var version = "dev"
@@ -35,6 +38,7 @@ type options struct {
 	leaderElectionNamespace      string
 	allowedHubSuffixes           string
 	allowedEventHubSuffixes      string
+	allowedModelRepositories     string
 	namespace                    string
 	concurrency                  int
 	qps                          float64
@@ -52,6 +56,7 @@ func parseFlags() options {
 		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one.")
 	flag.StringVar(&o.allowedEventHubSuffixes, "allowed-event-hub-suffixes", ".servicebus.windows.net,.servicebus.usgovcloudapi.net,.servicebus.chinacloudapi.cn",
 		"Event hubs that may be sent a token, in the same form.")
+	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
@@ -71,6 +76,9 @@ func ownNamespace() string {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "validate" {
+		os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
+	}
 	o := parseFlags()
 	if o.showVersion {
 		fmt.Println(version)
@@ -89,9 +97,11 @@ func run(o options) error {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
 	ctx := ctrl.SetupSignalHandler()
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
 		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
+		Models:                  library,
 		Namespace:               o.namespace,
 		Concurrency:             o.concurrency,
 	})

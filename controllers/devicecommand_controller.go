@@ -19,6 +19,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicecommands,verbs=get;list;watch;patch;delete
@@ -30,6 +31,7 @@ type DeviceCommandReconciler struct {
 	Recorder events.EventRecorder
 	Hubs     *hubs.Registry
 	Wakes    *Wakes
+	Models   *models.Library
 	// Flights are the commands whose hub is being called.
 	Flights *Flights
 }
@@ -47,7 +49,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve and send; the first that
+// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve, conform and send; the first that
 // halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	command := &v1alpha1.DeviceCommand{}
@@ -110,7 +112,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
-	for _, phase := range []func(context.Context, *commandScope) error{r.settle, r.expire, r.queue, r.resolve, r.send} {
+	for _, phase := range []func(context.Context, *commandScope) error{r.settle, r.expire, r.queue, r.resolve, r.conform, r.send} {
 		if err := phase(ctx, s); err != nil {
 			return err
 		}

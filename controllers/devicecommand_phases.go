@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -157,6 +158,22 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 	}
 	if s.session == nil {
 		return quietly(safetyNet)
+	}
+	return nil
+}
+
+// conform fails a command that the DeviceModel of the device does not allow.
+func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) error {
+	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, modelOf(s.device), &s.command.Spec)
+	switch {
+	case err != nil:
+		return fmt.Errorf("checking against the DeviceModel: %w", err)
+	case found.Refuses():
+		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
+	case found.NotReady != "":
+		return waiting(v1alpha1.ReasonModelNotReady, notReadyText(found), 0)
+	case len(found.Violations) > 0:
+		r.Recorder.Eventf(s.command, nil, corev1.EventTypeWarning, v1alpha1.ReasonModelViolation, actionRun, "%s", found.Text())
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 )
 
 const (
@@ -15,6 +16,10 @@ const (
 	// indexUnfinished is the device of a command that is not finished.
 	indexUnfinished = "unfinished"
 	indexSecret     = "secrets"
+	// indexModel is the model of a PnPDevice, and the one that a DeviceModel is for.
+	indexModel = "modelID"
+	// indexInterface is an interface that a DeviceModel brings along.
+	indexInterface = "interface"
 )
 
 // Index registers the look-ups that the controllers make in the cache.
@@ -35,6 +40,15 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 				return nil
 			}
 			return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
+		}},
+		{&v1alpha1.PnPDevice{}, indexModel, func(o client.Object) []string {
+			return []string{modelOf(o.(*v1alpha1.PnPDevice))}
+		}},
+		{&v1alpha1.DeviceModel{}, indexModel, func(o client.Object) []string {
+			return []string{models.ModelIDOf(o.(*v1alpha1.DeviceModel))}
+		}},
+		{&v1alpha1.DeviceModel{}, indexInterface, func(o client.Object) []string {
+			return models.InterfacesOf(o.(*v1alpha1.DeviceModel))
 		}},
 		{&v1alpha1.IoTHub{}, indexSecret, func(o client.Object) []string {
 			spec := o.(*v1alpha1.IoTHub).Spec

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
@@ -34,6 +35,7 @@ type PnPDeviceReconciler struct {
 	Hubs     *hubs.Registry
 	Wakes    *Wakes
 	Brake    *Brake
+	Models   *models.Library
 	// Concurrency is the number of workers.
 	Concurrency int
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
@@ -59,7 +61,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
-// are resolveHub, compete, check, observe, checkModel and converge; the first that halts ends the pass with its verdict.
+// are resolveHub, compete, check, observe, checkModel, conform and converge; the first that halts ends the pass with its verdict.
 func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	device, err := r.latest.get(ctx, r.Client, req.NamespacedName)
 	if err != nil {
@@ -78,7 +80,7 @@ func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 
 func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 	for _, phase := range []func(context.Context, *scope) error{
-		r.resolveHub, r.compete, r.check, r.observe, r.checkModel, r.converge,
+		r.resolveHub, r.compete, r.check, r.observe, r.checkModel, r.conform, r.converge,
 	} {
 		if err := phase(ctx, s); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -232,4 +234,25 @@ func (r *PnPDeviceReconciler) checkModel(_ context.Context, s *scope) error {
 		got = "has not announced any model"
 	}
 	return stalled(v1alpha1.ReasonModelMismatch, fmt.Sprintf("The device %s; spec.modelID is %q", got, want), retryAbsent)
+}
+
+// conform refuses a declaration that the DeviceModel of the device does not allow. What was found to conform goes on while the DeviceModel cannot be
+// used: its trouble is no reason to leave a device alone that was not edited.
+func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
+	found, err := r.Models.CheckDevice(ctx, s.device.Namespace, cmp.Or(s.device.Spec.ModelID, s.twin.ModelID), s.declared)
+	if err != nil {
+		return fmt.Errorf("checking against the DeviceModel: %w", err)
+	}
+	s.conformity = &found
+	switch {
+	case found.Refuses():
+		return stalled(v1alpha1.ReasonModelViolation, found.Text(), 0)
+	case found.NotReady != "" && s.device.Status.CheckedGeneration != s.device.Generation:
+		return waiting(v1alpha1.ReasonModelNotReady, notReadyText(found), 0)
+	}
+	return nil
+}
+
+func notReadyText(v models.Verdict) string {
+	return fmt.Sprintf("DeviceModel %q cannot be used: %s", v.Model, v.NotReady)
 }

@@ -4,7 +4,9 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -30,6 +32,8 @@ type scope struct {
 	// twin is what is known of the device now: read in this pass, accepted by the hub in this pass, or believed from
 	// status. nil: the pass ended before that was settled, and status keeps what it said.
 	twin *twin.Twin
+	// conformity is what the DeviceModel of the device says to the declaration; nil: it was not asked.
+	conformity *models.Verdict
 	// wasRead is true once this pass asked the hub and had an answer, if only that there is no such device.
 	wasRead bool
 	// written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.
@@ -55,14 +59,10 @@ func newScope(device *v1alpha1.PnPDevice, now time.Time) *scope {
 
 // dialect is the API that writes go through.
 func (s *scope) dialect() twin.Dialect {
-	api := s.device.Spec.TwinAPI
-	if api == "" && s.hub != nil {
-		api = s.hub.Spec.TwinAPI
-	}
-	if s.clearsPlainly || api == v1alpha1.TwinAPIDeviceTwin {
+	if s.clearsPlainly {
 		return twin.DeviceTwin
 	}
-	return twin.DigitalTwin
+	return declaration.Dialect(&s.device.Spec, s.hub)
 }
 
 func (s *scope) observes() bool { return s.device.Spec.Management == v1alpha1.ManagementObserve }

@@ -53,6 +53,7 @@ func (s *scope) describe() {
 		s.describeConnection()
 		s.describeProperties()
 	}
+	s.describeConformity()
 	declared := s.declared
 	if declared == nil { // a declaration that does not decode counts as nothing
 		declared, _ = declaration.Of(&s.device.Spec)
@@ -346,4 +347,28 @@ func (s *scope) followUp(previous entries) time.Duration {
 		return 0
 	}
 	return max(in, soon)
+}
+
+// describeConformity says what the DeviceModel of the device has to say.
+func (s *scope) describeConformity() {
+	v := s.conformity
+	if v == nil {
+		return
+	}
+	if v.NotReady == "" && !v.Refuses() {
+		s.device.Status.CheckedGeneration = s.device.Generation
+	}
+	switch {
+	case v.Model == "":
+		apimeta.RemoveStatusCondition(s.device.GetConditions(), v1alpha1.ConditionConformsToModel)
+	case v.NotReady != "":
+		apimeta.SetStatusCondition(s.device.GetConditions(), metav1.Condition{
+			Type: v1alpha1.ConditionConformsToModel, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonModelNotReady,
+			Message: cut(notReadyText(*v), 1024), ObservedGeneration: s.device.Generation,
+		})
+	case len(v.Violations) > 0:
+		setCondition(s.device, v1alpha1.ConditionConformsToModel, false, v1alpha1.ReasonModelViolation, v.Text())
+	default:
+		setCondition(s.device, v1alpha1.ConditionConformsToModel, true, v1alpha1.ReasonConforms, fmt.Sprintf("Checked against DeviceModel %q", v.Model))
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -28,6 +29,8 @@ type Options struct {
 	Concurrency int
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
+	// Models are what declarations and commands are checked against.
+	Models *models.Library
 	// Grace is how long a hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 }
@@ -49,15 +52,16 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	device := &PnPDeviceReconciler{
 		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("pnp-operator"),
-		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, Concurrency: o.Concurrency, Grace: o.Grace,
+		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
 	if err := device.SetupWithManager(mgr); err != nil {
 		return err
 	}
 	recorder := mgr.GetEventRecorder("pnp-operator")
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
-	command := &DeviceCommandReconciler{Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Flights: flights}
-	if err := errors.Join(command.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain))); err != nil {
+	command := &DeviceCommandReconciler{Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights}
+	model := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
+	if err := errors.Join(command.SetupWithManager(mgr), model.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain))); err != nil {
 		return err
 	}
 	return mgr.Add(manager.RunnableFunc(func(stopping context.Context) error {

@@ -75,6 +75,16 @@ func (w *Wakes) membersOf(ctx context.Context, key types.NamespacedName) {
 	send(ctx, w.callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: named(key)}})
 }
 
+// modelChanged has all that may be checked against a model of a namespace reconciled, after what users edit.
+func (w *Wakes) modelChanged(ctx context.Context, namespace string, devices []v1alpha1.PnPDevice) {
+	for i := range devices {
+		if modelOf(&devices[i]) != "" {
+			w.device(ctx, wake{key: types.NamespacedName{Namespace: namespace, Name: devices[i].Name}, priority: prioritySweep})
+		}
+	}
+	send(ctx, w.callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}})
+}
+
 func send[E any](ctx context.Context, to chan<- E, e E) {
 	select {
 	case to <- e:

@@ -50,3 +50,28 @@ func Value(j *apiextensionsv1.JSON) any {
 	}
 	return v
 }
+
+// Dialect is that of the API that the twin of a device is written through. hub is its IoTHub, nil if that is not known.
+func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
+	api := spec.TwinAPI
+	if api == "" && hub != nil {
+		api = hub.Spec.TwinAPI
+	}
+	if api == v1alpha1.TwinAPIDeviceTwin {
+		return twin.DeviceTwin
+	}
+	return twin.DigitalTwin
+}
+
+// Check lists what the rules of every twin forbid in a declaration, one sentence each.
+func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) []string {
+	declared, err := Of(spec)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var found []string
+	for _, v := range twin.Validate(declared, Dialect(spec, hub)) {
+		found = append(found, v.String())
+	}
+	return found
+}

@@ -1,0 +1,244 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/dtdl"
+	"github.com/pnp-operator/pnp-operator/internal/models"
+)
+
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicemodels,verbs=get;list;watch
+// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicemodels/status,verbs=patch
+
+const (
+	// countAfter is how long after a device joined or left a model its count is taken: devices come in numbers.
+	countAfter = 5 * time.Second
+	// fetchRetry is how often a repository that failed is asked again.
+	fetchRetry = time.Minute
+)
+
+// DeviceModelReconciler compiles models and says in status what became of them.
+type DeviceModelReconciler struct {
+	client.Client
+	Recorder events.EventRecorder
+	Library  *models.Library
+	Wakes    *Wakes
+
+	mu   sync.Mutex
+	told map[types.NamespacedName]finding // what those who are checked were woken for last
+}
+
+// finding is what compiling a DeviceModel came to.
+type finding struct {
+	uid     types.UID
+	model   *models.Model
+	verdict verdict
+}
+
+// SetupWithManager registers the controller.
+func (r *DeviceModelReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.DeviceModel{}, edited).
+		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.PnPDevice{}, r.counts()).
+		WithOptions(controller.Options{RateLimiter: newBackoff()}).
+		Complete(r)
+}
+
+// Reconcile makes one pass: compile, count, write status, and have those checked again who use the model.
+func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	object := &v1alpha1.DeviceModel{}
+	if err := r.Get(ctx, req.NamespacedName, object); err != nil {
+		if apierrors.IsNotFound(err) {
+			return ctrl.Result{}, r.tell(ctx, req.NamespacedName, finding{})
+		}
+		return ctrl.Result{}, err
+	}
+	before := object.DeepCopy()
+	r.refetch(object)
+	found, after, err := r.judge(ctx, object)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.tell(ctx, req.NamespacedName, found); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.count(ctx, object); err != nil {
+		return ctrl.Result{}, err
+	}
+	object.Status.ObservedGeneration = object.Generation
+	setVerdict(object, found.verdict)
+	if equality.Semantic.DeepEqual(before.Status, object.Status) {
+		return ctrl.Result{RequeueAfter: jittered(after)}, nil
+	}
+	statusPatches.WithLabelValues("DeviceModel").Inc()
+	if err := r.Status().Patch(ctx, object.DeepCopy(), client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	announce(r.Recorder, before, object)
+	return ctrl.Result{RequeueAfter: jittered(after)}, nil
+}
+
+// tell wakes those who are checked, if a model is not what they were told before. That includes the first time after a start.
+func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedName, found finding) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.told[key]
+	if was == found {
+		return nil
+	}
+	var list v1alpha1.PnPDeviceList
+	if err := r.List(ctx, &list, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	r.Wakes.modelChanged(ctx, key.Namespace, list.Items)
+	if was.uid != found.uid {
+		r.Library.Forget(was.uid)
+	}
+	if found.uid == "" {
+		delete(r.told, key)
+		return nil
+	}
+	if r.told == nil {
+		r.told = map[types.NamespacedName]finding{}
+	}
+	r.told[key] = found
+	return nil
+}
+
+// refetch has the repository asked anew if someone wants that.
+func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
+	asked := echoable(object.Annotations[v1alpha1.AnnotationReconcileRequestedAt])
+	if asked == object.Status.LastHandledReconcileAt {
+		return
+	}
+	object.Status.LastHandledReconcileAt = asked
+	if repository := object.Spec.Repository; repository != nil {
+		r.Library.Repositories.Forget(repository.URL, object.Spec.ModelID)
+	}
+}
+
+// judge compiles the model and describes it. after is when to try again what may mend itself.
+func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.DeviceModel) (found finding, after time.Duration, err error) {
+	status := &object.Status
+	status.ModelID = models.ModelIDOf(object)
+	status.Properties, status.Commands, status.Components, status.Digest = 0, 0, 0, ""
+	found.uid = object.UID
+	if status.ModelID != "" {
+		same, err := r.Library.Shelf.ByModelID(ctx, object.Namespace, status.ModelID)
+		if err != nil {
+			return finding{}, 0, err
+		}
+		if len(same) > 0 && same[0].UID != object.UID {
+			found.verdict = verdict{stalled: true, reason: v1alpha1.ReasonModelAlreadyDefined,
+				message: fmt.Sprintf("DeviceModel %q is older and has the same modelID: that one is used", same[0].Name)}
+			return found, 0, nil
+		}
+	}
+	model, trouble, err := r.Library.Load(ctx, object)
+	if err != nil {
+		return finding{}, 0, err
+	}
+	if trouble != nil {
+		found.verdict = verdict{stalled: trouble.Final, reason: trouble.Reason, message: trouble.Message}
+		if !trouble.Final {
+			after = fetchRetry
+		}
+		return found, after, nil
+	}
+	status.Digest = model.Digest
+	describeModel(status, model.Device)
+	found.model = model
+	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonModelUsable, message: "Devices and commands of the model are checked against it"}
+	return found, 0, nil
+}
+
+func describeModel(status *v1alpha1.DeviceModelStatus, device *dtdl.Interface) {
+	add := func(i *dtdl.Interface) {
+		status.Properties += int32(len(i.Properties))
+		status.Commands += int32(len(i.Commands))
+	}
+	add(device)
+	for _, c := range device.Components {
+		add(c.Interface)
+	}
+	status.Components = int32(len(device.Components))
+}
+
+func (r *DeviceModelReconciler) count(ctx context.Context, object *v1alpha1.DeviceModel) error {
+	var list v1alpha1.PnPDeviceList
+	err := r.List(ctx, &list, client.InNamespace(object.Namespace), client.MatchingFields{indexModel: object.Status.ModelID}, client.UnsafeDisableDeepCopy)
+	object.Status.Devices = int32(min(len(list.Items), 1<<30))
+	return err
+}
+
+// dependents are the DeviceModels that may be made of this one, or were: all others of the namespace. There are few.
+func (r *DeviceModelReconciler) dependents(ctx context.Context, changed client.Object) []reconcile.Request {
+	var list v1alpha1.DeviceModelList
+	if err := r.List(ctx, &list, client.InNamespace(changed.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if key := client.ObjectKeyFromObject(&list.Items[i]); key.Name != changed.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: key})
+		}
+	}
+	return requests
+}
+
+// counts has the DeviceModels of a device counted, a while after it joined or left them.
+func (r *DeviceModelReconciler) counts() handler.EventHandler {
+	recount := func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request], devices ...client.Object) {
+		for _, o := range devices {
+			device := o.(*v1alpha1.PnPDevice)
+			found, err := r.Library.Shelf.ByModelID(ctx, device.Namespace, modelOf(device))
+			if err != nil {
+				continue
+			}
+			for _, model := range found {
+				q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(model)}, countAfter)
+			}
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			recount(ctx, q, e.Object)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			if modelOf(e.ObjectOld.(*v1alpha1.PnPDevice)) != modelOf(e.ObjectNew.(*v1alpha1.PnPDevice)) {
+				recount(ctx, q, e.ObjectOld, e.ObjectNew)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			recount(ctx, q, e.Object)
+		},
+	}
+}
+
+// modelOf is the model that a device declares, or else announced.
+func modelOf(device *v1alpha1.PnPDevice) string {
+	if device.Spec.ModelID != "" {
+		return device.Spec.ModelID
+	}
+	return device.Status.ModelID
+}

@@ -1,0 +1,39 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// Shelf finds DeviceModels in the cache, by the indexes that Index registers.
+type Shelf struct{ client.Reader }
+
+// ByModelID finds those for devices of a model, the oldest first.
+func (s Shelf) ByModelID(ctx context.Context, namespace, modelID string) ([]*v1alpha1.DeviceModel, error) {
+	return s.find(ctx, namespace, client.MatchingFields{indexModel: modelID})
+}
+
+// ByInterface finds those that bring an interface along, the oldest first.
+func (s Shelf) ByInterface(ctx context.Context, namespace, dtmi string) ([]*v1alpha1.DeviceModel, error) {
+	return s.find(ctx, namespace, client.MatchingFields{indexInterface: dtmi})
+}
+
+func (s Shelf) find(ctx context.Context, namespace string, which client.MatchingFields) ([]*v1alpha1.DeviceModel, error) {
+	var list v1alpha1.DeviceModelList
+	if err := s.List(ctx, &list, client.InNamespace(namespace), which, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	found := make([]*v1alpha1.DeviceModel, len(list.Items))
+	for i := range list.Items {
+		found[i] = &list.Items[i]
+	}
+	slices.SortFunc(found, func(a, b *v1alpha1.DeviceModel) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return found, nil
+}
