@@ -30,6 +30,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
@@ -172,7 +173,9 @@ func startOperator() *operator {
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
+		Models:             library,
 		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, HubTimeout: 2 * time.Second,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 	})).To(Succeed())
@@ -233,6 +236,7 @@ func removeDevices(namespace string) {
 	GinkgoHelper()
 	Expect(admin.DeleteAllOf(ctx, &v1alpha1.IoTHub{}, client.InNamespace(namespace))).To(Succeed())
 	Expect(admin.DeleteAllOf(ctx, &v1alpha1.DeviceCommand{}, client.InNamespace(namespace))).To(Succeed())
+	Expect(admin.DeleteAllOf(ctx, &v1alpha1.DeviceModel{}, client.InNamespace(namespace))).To(Succeed())
 	Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(namespace))).To(Succeed())
 	Eventually(func(g Gomega) {
 		var left v1alpha1.PnPDeviceList

@@ -41,9 +41,9 @@ func checkProperty(holder *dtdl.Interface, name string, value any, path string) 
 	property := holder.Property(name)
 	switch {
 	case property == nil:
-		return []string{fmt.Sprintf("%s is %s, want %s", path, otherContent(holder, name), choice("a property", writable(holder)))}
+		return []string{fmt.Sprintf("%s is %s, want %s", path, otherContent(holder, name), choice("a writable property", writable(holder)))}
 	case !property.Writable:
-		return []string{fmt.Sprintf("%s is a read-only property, want %s", path, choice("a writable one", writable(holder)))}
+		return []string{fmt.Sprintf("%s is a read-only property, want %s", path, choice("a writable property", writable(holder)))}
 	}
 	return texts(property.Schema.Validate(value, path))
 }

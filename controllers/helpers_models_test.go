@@ -1,0 +1,60 @@
+package controllers_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync"
+)
+
+// modelRepository is a models repository that the operator may ask.
+var modelRepository = newRepository()
+
+type repository struct {
+	server *httptest.Server
+
+	mu     sync.Mutex
+	files  map[string]string // by path
+	status int               // that all are answered with, if not 0
+	asked  map[string]int
+}
+
+func newRepository() *repository {
+	r := &repository{files: map[string]string{}, asked: map[string]int{}}
+	r.server = httptest.NewTLSServer(r)
+	return r
+}
+
+func (r *repository) transport() http.RoundTripper { return r.server.Client().Transport }
+
+func (r *repository) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked[request.URL.Path]++
+	file, ok := r.files[request.URL.Path]
+	switch {
+	case r.status != 0:
+		w.WriteHeader(r.status)
+	case !ok:
+		w.WriteHeader(http.StatusNotFound)
+	default:
+		_, _ = w.Write([]byte(file))
+	}
+}
+
+func (r *repository) put(path, file string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.files[path] = file
+}
+
+func (r *repository) answer(status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status = status
+}
+
+func (r *repository) askedFor(path string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.asked[path]
+}
