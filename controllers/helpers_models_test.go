@@ -12,10 +12,9 @@ var modelRepository = newRepository()
 type repository struct {
 	server *httptest.Server
 
-	mu     sync.Mutex
-	files  map[string]string // by path
-	status int               // that all are answered with, if not 0
-	asked  map[string]int
+	mu    sync.Mutex
+	files map[string]string // by path
+	asked map[string]int
 }
 
 func newRepository() *repository {
@@ -31,26 +30,17 @@ func (r *repository) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	defer r.mu.Unlock()
 	r.asked[request.URL.Path]++
 	file, ok := r.files[request.URL.Path]
-	switch {
-	case r.status != 0:
-		w.WriteHeader(r.status)
-	case !ok:
+	if !ok {
 		w.WriteHeader(http.StatusNotFound)
-	default:
-		_, _ = w.Write([]byte(file))
+		return
 	}
+	_, _ = w.Write([]byte(file))
 }
 
 func (r *repository) put(path, file string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.files[path] = file
-}
-
-func (r *repository) answer(status int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.status = status
 }
 
 func (r *repository) askedFor(path string) int {

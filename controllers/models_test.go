@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -69,7 +70,9 @@ func (s *site) editModel(name string, edit func(*v1alpha1.DeviceModel)) {
 
 var _ = Describe("A DeviceModel", func() {
 	usable := haveReady(metav1.ConditionTrue, v1alpha1.ReasonModelUsable)
-	targetOf := func(value string) func(*v1alpha1.PnPDevice) { return withProperties(`{"targetTemperature":` + value + `}`) }
+	targetOf := func(value string) func(*v1alpha1.PnPDevice) {
+		return withProperties(`{"targetTemperature":` + value + `}`)
+	}
 
 	It("is described in status, with what other DeviceModels of the namespace have of it", func() {
 		s := newSite()
@@ -220,7 +223,7 @@ var _ = Describe("A DeviceModel", func() {
 			})
 			s.eventuallyModel("thermostat", haveReady(metav1.ConditionFalse, v1alpha1.ReasonDigestMismatch))
 			message := conditionOf(s.getModel(Default, "thermostat"), v1alpha1.ConditionReady).Message
-			given := message[strings.Index(message, "sha256:"):][:len("sha256:")+64]
+			given := regexp.MustCompile("sha256:[0-9a-f]{64}").FindString(message)
 			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) { m.Spec.Repository.Digest = given })
 			s.eventuallyModel("thermostat", SatisfyAll(usable, HaveField("Status.Digest", given)))
 		})

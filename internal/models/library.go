@@ -217,7 +217,7 @@ func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id str
 			made.from = append(made.from, one)
 			if len(theirs) > 0 && !used[one.uid] {
 				used[one.uid], more = true, true
-				documents = append(documents[:len(documents):len(documents)], theirs...)
+				documents = append(slices.Clip(documents), theirs...)
 			}
 		}
 		if !more {

@@ -40,10 +40,10 @@ func TestVirtualDevicesAreAsTheModelsOfTheSamples(t *testing.T) {
 	for id, virtual := range models {
 		has, want := contents{}, contents{}
 		for _, p := range virtual.writable {
-			has[p.property.String()] = "writable"
+			has[p.String()] = "writable"
 		}
 		for _, p := range virtual.readOnly {
-			has[p.property.String()] = "read-only"
+			has[p.String()] = "read-only"
 		}
 		for name := range maps.Keys(virtual.commands) {
 			has[name] = "command"
