@@ -110,13 +110,16 @@ func without(kind string) patch {
 	}
 }
 
-// applyHub makes the IoTHub of the samples without their devices and commands.
+// applyHub makes the IoTHub of the samples alone: without the models, scenarios may do what these do not allow.
 func (d *demo) applyHub(ctx context.Context) error {
 	edits, err := d.hubEdits()
 	if err != nil {
 		return err
 	}
-	overlay := kustomization{Namespace: namespace, Resources: []string{d.path("config/samples")}, Patches: []patch{without("PnPDevice"), without("DeviceCommand")}}
+	overlay := kustomization{Namespace: namespace, Resources: []string{d.path("config/samples")}}
+	for _, kind := range []string{"PnPDevice", "DeviceCommand", "DeviceModel"} {
+		overlay.Patches = append(overlay.Patches, without(kind))
+	}
 	for _, e := range edits {
 		p, err := e.asPatch()
 		if err != nil {
