@@ -100,6 +100,10 @@ func quantitativeTypes(version, dtdl int) *extension {
 		id: "dtmi:dtdl:extension:quantitativeTypes", version: version,
 		cotypes: map[string]*cotype{"QuantitativeType": {abstract: true}},
 		units:   unitSets(true), unitID: prefix + "unit:%s",
+		schemas: map[string]string{},
+	}
+	for name := range families {
+		e.schemas[name] = prefix + "enum:" + name
 	}
 	for _, q := range quantities {
 		e.cotypes[q.name] = &cotype{classes: anyMeasured, schema: numeric, properties: []property{unit(q, true)}}
