@@ -303,15 +303,17 @@ func (p *parser) types(n placed, el *element) bool {
 			classes = append(classes, c)
 		}
 	}
-	if !good {
+	switch {
+	case len(classes) != 1 && !good:
 		return false
-	}
-	if len(classes) != 1 {
+	case len(classes) != 1:
 		p.report(el, at, "typeInvalid", "names %d of the types %s, want one", len(classes), p.wanted(el))
 		return false
 	}
 	el.class = classes[0]
-	return p.fitCotypes(el, at)
+	el.foreign = el.foreign || !good // what a wrong type would have added is not an error of its own
+	p.fitCotypes(el, at)
+	return true
 }
 
 func typeItems(value *node) []node {
@@ -324,7 +326,7 @@ func typeItems(value *node) []node {
 // wanted lists the types that an element's place takes.
 func (p *parser) wanted(el *element) string {
 	var names []string
-	for _, c := range el.via.class.concrete(el.version) {
+	for _, c := range el.via.class.definable() {
 		names = append(names, c.typeName(el.version))
 	}
 	return oneOf(names)
@@ -344,7 +346,7 @@ func (p *parser) inferType(n placed, el *element) bool {
 func (p *parser) typeName(name string, el *element, at *place) (class, bool) {
 	term := withoutPrefix(name, "dtmi:dtdl:class:", el.version)
 	if knownClasses[term] {
-		for _, c := range el.via.class.concrete(el.version) {
+		for _, c := range el.via.class.definable() {
 			if c.typeName(el.version) == term {
 				return c, true
 			}
@@ -403,7 +405,7 @@ func (p *parser) foreignType(name string, el *element, at *place) bool {
 }
 
 // fitCotypes checks that the co-types go with the class and with each other.
-func (p *parser) fitCotypes(el *element, at *place) bool {
+func (p *parser) fitCotypes(el *element, at *place) {
 	for _, c := range el.cotypes {
 		if !slices.Contains(c.classes, el.class) {
 			p.report(el, at, "cotypeInvalid", "adds %q to a %s, want a %s", c.name, el.class.typeName(el.version), oneOf(c.classes))
@@ -419,7 +421,6 @@ func (p *parser) fitCotypes(el *element, at *place) bool {
 			p.conflict(el, at, c, o)
 		}
 	}
-	return true
 }
 
 // conflict refuses two co-types that give the same property a meaning each.
