@@ -70,6 +70,8 @@ func TestHostileDocuments(t *testing.T) {
 		"many errors":                       having(3, many(30000, `{"@type":"Foo","name":"%d"}`)),
 		"many keys":                         thing(3, many(80000, `"k%d":1`)),
 		"many keywords":                     thing(2, many(4000, `"@k%d":1`)),
+		"the same keyword, often":           thing(2, strings.TrimSuffix(strings.Repeat(`"@k":1,`, 100000), ",")),
+		"many annotations":                  extended(3, `"dtmi:dtdl:extension:annotation;1","dtmi:dtdl:extension:overriding;1"`, many(7000, `{"@type":["Property","ValueAnnotation","Override"],"name":"a%d","annotates":"a0","overrides":"name","schema":"string"}`)),
 		"many types":                        having(2, `{"@type":["Command",`+many(80000, `"t%d"`)+`],"name":"c"}`),
 		"many contexts":                     `{"@context":["dtmi:dtdl:context;2",` + many(40000, `"dtmi:c%d;1"`) + `],"@id":"dtmi:a;1","@type":"Interface"}`,
 		"a huge number":                     having(3, `{"@type":"Relationship","name":"r","maxMultiplicity":`+strings.Repeat("9", 1<<19)+`}`),

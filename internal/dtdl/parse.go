@@ -93,6 +93,7 @@ type parser struct {
 	missing  map[string]Missing
 	elements map[string]*element // by the @id in the documents
 	all      []*element          // in the order of the documents
+	overrode map[overridden]*element
 }
 
 // Parse reads documents that refer to each other. Each is one interface or a list of interfaces, the "expanded" form of a
@@ -103,7 +104,7 @@ type parser struct {
 // Parse always returns a model. What is wrong is in its Errors, all of it up to a thousand, and what is named but not in the
 // documents is in Missing. Time and memory are bounded by the size of the documents.
 func Parse(documents ...[]byte) *Model {
-	p := &parser{missing: map[string]Missing{}, elements: map[string]*element{}}
+	p := &parser{missing: map[string]Missing{}, elements: map[string]*element{}, overrode: map[overridden]*element{}}
 	for i, raw := range documents {
 		p.document(raw, &place{document: i})
 	}
@@ -175,13 +176,14 @@ func (p *parser) shaped(n placed, el *element) bool {
 	if el.parent != nil && !versionFits(el.version, el.parent.version, el.via) {
 		p.report(el, n.at, "versionMixed", "is DTDL v%d, which cannot stand in %q of DTDL v%d", el.version, el.via.name, el.parent.version)
 	}
+	seen := map[string]bool{}
 	for i := range n.members {
 		key := n.members[i].key
 		if key == "" {
 			p.report(el, n.at, "propertyUnknown", "has a property with an empty name")
 		}
 		if strings.HasPrefix(key, "@") {
-			p.keyword(key, n, i, el)
+			p.keyword(key, n.at.member(key), el, seen)
 		}
 	}
 	return true
@@ -194,11 +196,11 @@ func versionFits(version, outer int, via *property) bool {
 }
 
 // keyword checks a key of JSON-LD: DTDL v3 knows three of them, DTDL v2 ignores most others.
-func (p *parser) keyword(key string, n placed, i int, el *element) {
-	at := n.at.member(key)
-	if slices.ContainsFunc(n.members[:i], func(m member) bool { return m.key == key }) {
+func (p *parser) keyword(key string, at *place, el *element, seen map[string]bool) {
+	if seen[key] {
 		p.report(el, at, "keyRepeated", "has the key %s more than once", quote(key))
 	}
+	seen[key] = true
 	switch key {
 	case "@context", "@id", "@type":
 	case "@graph":
