@@ -76,6 +76,9 @@ func (p *parser) overrides(el, target *element) {
 		p.report(el, at, "overrideRepeated", "is %q, which %q overrides already", name, other.text("name"))
 	}
 	p.overrode[key] = el
+	if !slices.ContainsFunc(target.cotypes, func(c *cotype) bool { return c.find(name) != nil }) {
+		p.report(el, at, "overrideInvalid", "is %s, which no type that is added to %q defines", quote(name), target.text("name"))
+	}
 	schema := el.one("schema")
 	for _, c := range target.cotypes {
 		property := c.find(name)

@@ -65,8 +65,14 @@ func enum(valueSchema, values string) string {
 const (
 	quantitative1 = `"dtmi:dtdl:extension:quantitativeTypes;1"`
 	quantitative2 = `"dtmi:dtdl:extension:quantitativeTypes;2"`
+	overriding    = quantitative1 + `,"dtmi:dtdl:extension:annotation;1","dtmi:dtdl:extension:overriding;1"`
 	base          = `{"@context":"dtmi:dtdl:context;2","@id":"dtmi:test:Base;1","@type":"Interface","contents":[{"@type":"Property","name":"p","schema":"double"}]}`
 )
+
+// overridesUnit is a Property that overrides the unit of "p".
+func overridesUnit(name, schema string) string {
+	return fmt.Sprintf(`{"@type":["Property","ValueAnnotation","Override"],"name":%q,"annotates":"p","overrides":"unit","schema":%q}`, name, schema)
+}
 
 // rules are documents and the rules that they break, none for a valid one.
 var rules = map[string]struct {
@@ -91,6 +97,8 @@ var rules = map[string]struct {
 	"an unknown extension in v2":               {extended(2, `"dtmi:foo:bar;1"`), nil},
 	"an unknown extension in v3":               {extended(3, `"dtmi:foo:bar;1"`), []string{"contextUnknown"}},
 	"an extension that is no DTMI":             {extended(2, `"http://foo"`), []string{"contextInvalid"}},
+	"minor versions of contexts":               {`{"@context":["dtmi:dtdl:context;3.1","dtmi:dtdl:extension:mqtt;1.2"],"@id":"dtmi:test:Thing;1","@type":"Interface"}`, nil},
+	"minor versions of contexts in v2":         {`{"@context":"dtmi:dtdl:context;2.1","@id":"dtmi:test:Thing;1","@type":"Interface"}`, []string{"contextUnknown"}},
 	"limits of another kind":                   {extended(4, `"dtmi:dtdl:limits:onvif;1"`), []string{"contextUnknown"}},
 	"no identifier":                            {`{"@context":"dtmi:dtdl:context;2","@type":"Interface"}`, []string{"idMissing"}},
 	"an identifier without version in v2":      {`{"@context":"dtmi:dtdl:context;2","@id":"dtmi:test:Thing","@type":"Interface"}`, []string{"idInvalid"}},
@@ -263,6 +271,10 @@ var rules = map[string]struct {
 	"an annotation of a command":               {extended(3, `"dtmi:dtdl:extension:annotation;1"`, `{"@type":"Command","name":"p"}`, `{"@type":["Property","ValueAnnotation"],"name":"a","annotates":"p","schema":"double"}`), []string{"annotationInvalid"}},
 	"an annotation of an annotation":           {extended(3, `"dtmi:dtdl:extension:annotation;1"`, `{"@type":["Property","ValueAnnotation"],"name":"a","annotates":"a","schema":"double"}`), []string{"annotationInvalid"}},
 	"an override without its annotation":       {extended(3, `"dtmi:dtdl:extension:overriding;1"`, `{"@type":["Property","Override"],"name":"a","overrides":"unit","schema":"double"}`), []string{"cotypeMissing", "referenceInvalid"}},
+	"an override of a unit":                    {extended(3, overriding, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"kelvin"}`, overridesUnit("a", "TemperatureUnit")), nil},
+	"an override of another unit":              {extended(3, overriding, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"kelvin"}`, overridesUnit("a", "LengthUnit")), []string{"overrideSchema"}},
+	"an override of a unit twice":              {extended(3, overriding, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"kelvin"}`, overridesUnit("a", "TemperatureUnit"), overridesUnit("b", "TemperatureUnit")), []string{"overrideRepeated"}},
+	"an override of a unit that is not there":  {extended(3, overriding, property(`"double"`), overridesUnit("a", "TemperatureUnit")), []string{"overrideInvalid"}},
 	"a required field":                         {extended(4, `"dtmi:dtdl:extension:requirement;1"`, property(`{"@type":"Object","fields":{"@type":["Field","Required"],"name":"f","schema":"string"}}`)), nil},
 	"a required property":                      {extended(4, `"dtmi:dtdl:extension:requirement;1"`, `{"@type":["Property","Required"],"name":"p","schema":"string"}`), []string{"cotypeInvalid"}},
 	"an idempotent command":                    {extended(3, `"dtmi:dtdl:extension:mqtt;1"`, `{"@type":["Command","Idempotent","Cacheable"],"name":"c","ttl":"PT10S"}`), nil},

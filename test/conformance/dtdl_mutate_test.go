@@ -248,6 +248,7 @@ var contexts = []any{
 	"dtmi:dtdl:extension:quantitativeTypes;1", "dtmi:dtdl:extension:quantitativeTypes;2", "dtmi:dtdl:extension:historization;1", "dtmi:dtdl:extension:historization;2",
 	"dtmi:dtdl:extension:annotation;1", "dtmi:dtdl:extension:overriding;1", "dtmi:dtdl:extension:mqtt;1", "dtmi:dtdl:extension:requirement;1", "dtmi:dtdl:extension:streaming;1",
 	"dtmi:dtdl:extension:initialization;1", "dtmi:dtdl:extension:mqtt;2", "dtmi:dtdl:extension:mqtt;3",
+	"dtmi:dtdl:context;2.1", "dtmi:dtdl:context;3.1", "dtmi:dtdl:context;4.0", "dtmi:dtdl:extension:historization;1.1", "dtmi:iotcentral:context;2.1",
 }
 
 func changeContext(m mutator, model []any) bool {
