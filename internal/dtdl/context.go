@@ -133,10 +133,10 @@ func (c *context) add(e *extension) {
 // limits are those of the context's version of DTDL.
 func (c *context) limits() *limits { return &versionLimits[c.version] }
 
-// active lists what adds terms, the semantic types of DTDL v2 among them.
+// active lists what adds terms, the semantic types of DTDL v2 first: an extension does not change what DTDL defines.
 func (c *context) active() []*extension {
 	if c.version == 2 {
-		return append(slices.Clone(c.extensions), version2)
+		return append([]*extension{version2}, c.extensions...)
 	}
 	return c.extensions
 }

@@ -259,6 +259,7 @@ var rules = map[string]struct {
 	"a quantity in v3 without the extension":   {having(3, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"degreeCelsius"}`), []string{"typeUnknown"}},
 	"a quantity in v3":                         {extended(3, quantitative1, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"degreeCelsius"}`), nil},
 	"a quantity of the extension for v4 in v3": {extended(3, quantitative2, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"degreeCelsius"}`), []string{"cotypeInvalid"}},
+	"the extension for quantities in v2":       {extended(2, quantitative1, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"kelvin"}`), nil},
 	"a unit of the extension in v2":            {having(2, `{"@type":["Property","Pressure"],"name":"p","schema":"double","unit":"hectopascal"}`), []string{"unitInvalid"}},
 	"a unit of the extension":                  {extended(4, quantitative2, `{"@type":["Property","Pressure"],"name":"p","schema":"decimal","unit":"hectopascal"}`), nil},
 	"a unit by its DTMI":                       {having(2, `{"@type":["Property","Temperature"],"name":"p","schema":"double","unit":"dtmi:standard:unit:kelvin;2"}`), nil},

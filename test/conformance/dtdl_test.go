@@ -210,7 +210,7 @@ func TestModelsAreValidForMicrosoftsParserAndUs(t *testing.T) {
 }
 
 // mutants is how many changed models are compared; PNP_DTDL_MUTANTS says otherwise.
-const mutants = 3000
+const mutants = 1500
 
 func TestMutatedModelsGetMicrosoftsVerdict(t *testing.T) {
 	m := startMicrosoft(t)
