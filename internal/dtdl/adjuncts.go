@@ -50,11 +50,10 @@ func (e *element) has(name string) bool {
 
 // sibling finds what stands in the same list under a name.
 func sibling(el *element, name string) *element {
-	siblings := el.parent.linked(el.via.name)
 	if el.parent.inherited != nil {
-		siblings = el.parent.inherited.contents
+		return el.parent.inherited.names[name]
 	}
-	for _, other := range siblings {
+	for _, other := range el.parent.linked(el.via.name) {
 		if other.text("name") == name {
 			return other
 		}
@@ -62,17 +61,23 @@ func sibling(el *element, name string) *element {
 	return nil
 }
 
+// overridden is a property of a sibling that an element overrides.
+type overridden struct {
+	target   *element
+	property string
+}
+
 // overrides checks that one property overrides another of its sibling, with a schema for its values.
 func (p *parser) overrides(el, target *element) {
 	name := el.text("overrides")
 	at := el.at.member("overrides")
-	for _, other := range el.parent.linked(el.via.name) {
-		if other == el {
-			break
-		}
-		if other.has(override.name) && other.text("annotates") == el.text("annotates") && other.text("overrides") == name {
-			p.report(el, at, "overrideRepeated", "is %q, which %q overrides already", name, other.text("name"))
-		}
+	key := overridden{target, name}
+	if other := p.overrode[key]; other != nil && other.parent == el.parent {
+		p.report(el, at, "overrideRepeated", "is %q, which %q overrides already", name, other.text("name"))
+	}
+	p.overrode[key] = el
+	if !slices.ContainsFunc(target.cotypes, func(c *cotype) bool { return c.find(name) != nil }) {
+		p.report(el, at, "overrideInvalid", "is %s, which no type that is added to %q defines", quote(name), target.text("name"))
 	}
 	schema := el.one("schema")
 	for _, c := range target.cotypes {

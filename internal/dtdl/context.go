@@ -2,6 +2,7 @@ package dtdl
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -72,12 +73,10 @@ func (p *parser) extend(names []string, at *place, outer *context) *context {
 		first++
 	}
 	for first < len(names) && strings.HasPrefix(names[first], dtdlContext) {
-		version := strings.TrimPrefix(names[first], dtdlContext)
-		if len(version) != 1 || version[0] < '0'+oldestVersion || version[0] > '0'+newestVersion {
+		if ctx.version = dtdlVersion(names[first]); ctx.version == 0 {
 			p.report(nil, at, "contextUnknown", "names %s, want %s2 to %d", quote(names[first]), dtdlContext, newestVersion)
 			return nil
 		}
-		ctx.version = int(version[0] - '0')
 		first++
 	}
 	if ctx.version == 0 {
@@ -92,8 +91,20 @@ func (p *parser) extend(names []string, at *place, outer *context) *context {
 	return ctx
 }
 
+// dtdlVersion is the version that a context of DTDL names, or 0. Since v3 it may have a minor version, which adds nothing yet.
+func dtdlVersion(name string) int {
+	major, _, _ := strings.Cut(strings.TrimPrefix(name, dtdlContext), ".")
+	for version := oldestVersion; version <= newestVersion; version++ {
+		if major == strconv.Itoa(version) && validDTMI(name, version) {
+			return version
+		}
+	}
+	return 0
+}
+
 func (p *parser) addExtension(ctx *context, name string, at *place) bool {
-	known := extensions[name]
+	major, _, _ := strings.Cut(name, ".")
+	known := extensions[major]
 	switch {
 	case strings.HasPrefix(name, dtdlContext):
 		p.report(nil, at, "contextOrder", "names %s after an extension, want it first", quote(name))
@@ -122,10 +133,10 @@ func (c *context) add(e *extension) {
 // limits are those of the context's version of DTDL.
 func (c *context) limits() *limits { return &versionLimits[c.version] }
 
-// active lists what adds terms, the semantic types of DTDL v2 among them.
+// active lists what adds terms, the semantic types of DTDL v2 first: an extension does not change what DTDL defines.
 func (c *context) active() []*extension {
 	if c.version == 2 {
-		return append(slices.Clone(c.extensions), version2)
+		return append([]*extension{version2}, c.extensions...)
 	}
 	return c.extensions
 }

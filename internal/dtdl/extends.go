@@ -19,8 +19,9 @@ type inheritance struct {
 	progress  progress
 	ancestors []*element
 	contents  []*element // its own first
-	depth     int        // of the longest way up
-	ways      int        // up, all of them
+	names     map[string]*element
+	depth     int // of the longest way up
+	ways      int // up, all of them
 }
 
 // inherit works out the contents of every interface.
@@ -83,6 +84,7 @@ func (inh *inheritance) add(ancestor *element, seen map[*element]bool, work *int
 func (p *parser) merge(el *element, work *int) {
 	inh := el.inherited
 	names := map[string]*element{}
+	inh.names = names
 	for _, own := range inh.contents {
 		names[own.text("name")] = own
 	}

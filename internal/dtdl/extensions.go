@@ -22,13 +22,15 @@ type cotype struct {
 
 // extension is the terms that a context adds.
 type extension struct {
-	id       string // its context without the version
-	version  int
-	cotypes  map[string]*cotype
-	schemas  map[string]string  // terms of standard schemas, and their DTMIs
-	units    map[string]unitSet // by family
-	unitID   string             // the DTMI of a unit, with %s for its name
-	reserved string             // the prefix of DTMIs that only the extension may define
+	id      string // its context without the version
+	version int
+	cotypes map[string]*cotype
+	schemas map[string]string  // terms of standard schemas, and their DTMIs
+	units   map[string]unitSet // by family
+	unitID  string             // the DTMI of a unit, with %s for its name
+
+	propertyID string // the DTMI of a property, with %s for its name, if it is not the co-type's
+	reserved   string // the prefix of DTMIs that only the extension may define
 }
 
 var (
@@ -61,7 +63,7 @@ var extensions = func() map[string]*extension {
 
 // version2 is what the context of DTDL v2 itself has of an extension: the semantic types.
 var version2 = func() *extension {
-	e := &extension{id: "dtmi:dtdl:context", version: 2, units: unitSets(false), unitID: "dtmi:standard:unit:%s;2"}
+	e := &extension{id: "dtmi:dtdl:context", version: 2, units: unitSets(false), unitID: "dtmi:standard:unit:%s;2", propertyID: "dtmi:dtdl:property:%s;2"}
 	e.cotypes = map[string]*cotype{
 		"QuantitativeType": {abstract: true},
 		"SemanticType":     {id: "dtmi:dtdl:class:SemanticType;2", abstract: true},
@@ -99,7 +101,11 @@ func quantitativeTypes(version, dtdl int) *extension {
 	e := &extension{
 		id: "dtmi:dtdl:extension:quantitativeTypes", version: version,
 		cotypes: map[string]*cotype{"QuantitativeType": {abstract: true}},
-		units:   unitSets(true), unitID: prefix + "unit:%s",
+		units:   unitSets(true), unitID: prefix + "unit:%s", propertyID: prefix + "property:%s",
+		schemas: map[string]string{},
+	}
+	for name := range families {
+		e.schemas[name] = prefix + "enum:" + name
 	}
 	for _, q := range quantities {
 		e.cotypes[q.name] = &cotype{classes: anyMeasured, schema: numeric, properties: []property{unit(q, true)}}
@@ -163,7 +169,7 @@ func iotCentral() *extension {
 	e := &extension{
 		id: "dtmi:iotcentral:context", version: 2, reserved: "dtmi:iotcentral:",
 		schemas: map[string]string{"vector": vector, "geopoint": geopoint},
-		units:   version2Units, unitID: "dtmi:standard:unit:%s;2",
+		units:   version2Units, unitID: "dtmi:standard:unit:%s;2", propertyID: "dtmi:dtdl:property:%s;2",
 		cotypes: map[string]*cotype{
 			"Event":    {classes: dataClasses, schema: append(slices.Clone(numeric), classString)},
 			"State":    {classes: dataClasses, schema: []class{classEnum}},
@@ -198,14 +204,22 @@ var cotypesByID = func() map[string]*cotype {
 	return all
 }()
 
-// find finds the property that a co-type adds.
+// find finds the property that a co-type adds, by its term or its DTMI.
 func (c *cotype) find(key string) *property {
 	for i := range c.properties {
-		if c.properties[i].name == key {
+		if name := c.properties[i].name; name == key || strings.HasPrefix(key, "dtmi:") && c.propertyID(name) == key {
 			return &c.properties[i]
 		}
 	}
 	return nil
+}
+
+// propertyID is the DTMI of a property: the co-types that have units share it, others have their own.
+func (c *cotype) propertyID(name string) string {
+	if c.extension.propertyID == "" {
+		return c.id + ":" + name
+	}
+	return fmt.Sprintf(c.extension.propertyID, name)
 }
 
 // hasUnit says whether a term or DTMI is a unit of a family.

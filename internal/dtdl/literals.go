@@ -125,6 +125,10 @@ func (p *parser) unitFits(n placed, el *element, property *property, of *cotype)
 	if of.extension.hasUnit(property.family, n.text) {
 		return true
 	}
+	if validDTMI(n.text, el.version) && !reservedID(n.text) {
+		el.links = append(el.links, &link{property: property, id: n.text, at: n.at}) // Microsoft's parser asks for it first
+		return false
+	}
 	p.report(el, n.at, "unitInvalid", "is %s, want a unit of the family %s", quote(n.text), property.family)
 	return false
 }

@@ -70,13 +70,15 @@ func (c class) is(asked class) bool {
 	return c == asked || slices.Contains(subclasses[asked], c)
 }
 
-// concrete lists the classes that may stand where one is asked for, in a version.
-func (c class) concrete(version int) []class {
-	all, ok := subclasses[c]
-	if !ok {
-		return []class{c}
+// definable lists the classes that an element may have where one is asked for. Primitive schemas are only referred to.
+func (c class) definable() []class {
+	if c == classSchema {
+		c = classComplexSchema
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(c class) bool { return c.since() > version })
+	if all, ok := subclasses[c]; ok {
+		return all
+	}
+	return []class{c}
 }
 
 // typeName is what @type says for a class: the payloads have names of their own since v3.
@@ -207,6 +209,12 @@ func findProperty(c class, key string, version int) *property {
 		}
 	}
 	return nil
+}
+
+// needed says whether an element must have a property: an object or enum of DTDL v2 cannot be empty.
+func (l *limits) needed(p *property) bool {
+	least, _ := l.count(p)
+	return p.required || least > 0
 }
 
 // count is how many values a property may have, from and to. 0 is no limit.

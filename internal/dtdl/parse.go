@@ -2,90 +2,8 @@ package dtdl
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 )
-
-// element is an element of a document, or one that DTDL brings along.
-type element struct {
-	class   class
-	id      string // from @id, or generated
-	given   bool   // its @id is in the document
-	version int
-	ctx     *context
-	at      *place
-	size    int      // bytes of its text
-	owner   *element // the interface that it is in; an interface is its own
-	parent  *element
-	via     *property // of the parent
-
-	cotypes  []*cotype
-	foreign  bool // it has a co-type that nobody here knows, so any property may follow
-	literals []literal
-	links    []*link
-
-	// Of interfaces.
-	unsound   bool
-	inherited *inheritance
-
-	depth    depth
-	arrays   tristate
-	counting progress
-	counted  int
-}
-
-// literal is a property of an element that is no element.
-type literal struct {
-	property string
-	value    *node
-}
-
-// link is a property of an element that is another element: one within it, or one that it names.
-type link struct {
-	property *property
-	to       *element
-	id       string // of what is only named
-	at       *place
-}
-
-// literal finds the value of a property, or nil.
-func (e *element) literal(name string) *node {
-	for _, l := range e.literals {
-		if l.property == name {
-			return l.value
-		}
-	}
-	return nil
-}
-
-// text is the value of a property that is a string.
-func (e *element) text(name string) string {
-	if v := e.literal(name); v != nil && v.kind == stringKind {
-		return v.text
-	}
-	return ""
-}
-
-// linked lists the elements of a property, without those that could not be resolved.
-func (e *element) linked(name string) []*element {
-	var found []*element
-	for _, l := range e.links {
-		if l.property.name == name && l.to != nil {
-			found = append(found, l.to)
-		}
-	}
-	return found
-}
-
-// one is the element of a property that has one, or nil.
-func (e *element) one(name string) *element {
-	for _, l := range e.links {
-		if l.property.name == name {
-			return l.to
-		}
-	}
-	return nil
-}
 
 // parser is the state of one Parse.
 type parser struct {
@@ -93,6 +11,7 @@ type parser struct {
 	missing  map[string]Missing
 	elements map[string]*element // by the @id in the documents
 	all      []*element          // in the order of the documents
+	overrode map[overridden]*element
 }
 
 // Parse reads documents that refer to each other. Each is one interface or a list of interfaces, the "expanded" form of a
@@ -103,7 +22,7 @@ type parser struct {
 // Parse always returns a model. What is wrong is in its Errors, all of it up to a thousand, and what is named but not in the
 // documents is in Missing. Time and memory are bounded by the size of the documents.
 func Parse(documents ...[]byte) *Model {
-	p := &parser{missing: map[string]Missing{}, elements: map[string]*element{}}
+	p := &parser{missing: map[string]Missing{}, elements: map[string]*element{}, overrode: map[overridden]*element{}}
 	for i, raw := range documents {
 		p.document(raw, &place{document: i})
 	}
@@ -175,13 +94,14 @@ func (p *parser) shaped(n placed, el *element) bool {
 	if el.parent != nil && !versionFits(el.version, el.parent.version, el.via) {
 		p.report(el, n.at, "versionMixed", "is DTDL v%d, which cannot stand in %q of DTDL v%d", el.version, el.via.name, el.parent.version)
 	}
+	seen := map[string]bool{}
 	for i := range n.members {
 		key := n.members[i].key
 		if key == "" {
 			p.report(el, n.at, "propertyUnknown", "has a property with an empty name")
 		}
 		if strings.HasPrefix(key, "@") {
-			p.keyword(key, n, i, el)
+			p.keyword(key, n.at.member(key), el, seen)
 		}
 	}
 	return true
@@ -194,11 +114,11 @@ func versionFits(version, outer int, via *property) bool {
 }
 
 // keyword checks a key of JSON-LD: DTDL v3 knows three of them, DTDL v2 ignores most others.
-func (p *parser) keyword(key string, n placed, i int, el *element) {
-	at := n.at.member(key)
-	if slices.ContainsFunc(n.members[:i], func(m member) bool { return m.key == key }) {
+func (p *parser) keyword(key string, at *place, el *element, seen map[string]bool) {
+	if seen[key] {
 		p.report(el, at, "keyRepeated", "has the key %s more than once", quote(key))
 	}
+	seen[key] = true
 	switch key {
 	case "@context", "@id", "@type":
 	case "@graph":
@@ -208,58 +128,6 @@ func (p *parser) keyword(key string, n placed, i int, el *element) {
 			p.report(el, at, "keywordUnknown", "has the key %s, which DTDL v%d does not take", quote(key), el.version)
 		}
 	}
-}
-
-// identifier reads @id, or generates it: DTDL v2 to v4, "Digital Twin Model Identifier".
-func (p *parser) identifier(n placed, el *element) string {
-	value, ok := n.get("@id")
-	if ok {
-		return p.givenID(value, n.at.member("@id"), el)
-	}
-	if el.parent == nil {
-		p.report(el, n.at, "idMissing", "has no @id, want a DTMI")
-		return ""
-	}
-	if el.via.named {
-		p.report(el.parent, n.at, "idMissing", "has no @id, which is needed in %q", el.via.name)
-	}
-	name := ""
-	if found, ok := n.get("name"); ok && el.via.plural && found.kind == stringKind {
-		name = cut(found.text)
-	}
-	return generatedID(el.parent.id, el.via.name, name)
-}
-
-func (p *parser) givenID(value *node, at *place, el *element) string {
-	if value.kind != stringKind {
-		p.report(el, at, "idInvalid", "is %s, want a DTMI", value.show())
-		return ""
-	}
-	el.given = true
-	id := value.text
-	named := &element{id: cut(id), owner: el.owner}
-	longest := maxID
-	if el.via.class == classInterface {
-		longest = maxInterfaceID
-	}
-	switch {
-	case len(id) > longest:
-		p.report(named, at, "idTooLong", "is a DTMI of %d characters, want at most %d", len(id), longest)
-	case !validDTMI(id, el.version):
-		p.report(named, at, "idInvalid", "is %s, want a DTMI %s", quote(id), dtmiForm(el.version))
-	case el.ctx.reserved(id):
-		p.report(named, at, "idReserved", "is %s, which only DTDL and its extensions may define", quote(id))
-	default:
-		return id
-	}
-	return cut(id)
-}
-
-func dtmiForm(version int) string {
-	if version == 2 {
-		return "such as dtmi:com:example:Thermostat;1"
-	}
-	return "such as dtmi:com:example:Thermostat;1, dtmi:com:example:Thermostat;1.2 or dtmi:com:example:Thermostat"
 }
 
 // register makes an element known by its @id.
@@ -282,151 +150,3 @@ func (p *parser) register(el *element) bool {
 
 // shownPlace names the place of another definition.
 func shownPlace(at *place) string { return cmp.Or(at.pointer(), "the top") }
-
-// types reads @type: one class, and any number of co-types.
-func (p *parser) types(n placed, el *element) bool {
-	at := n.at.member("@type")
-	value, ok := n.get("@type")
-	if !ok {
-		return p.inferType(n, el)
-	}
-	var classes []class
-	good := true
-	for _, item := range typeItems(value) {
-		if item.kind != stringKind {
-			p.report(el, at, "typeInvalid", "is or contains %s, want the names of types", item.show())
-			return false
-		}
-		c, ok := p.typeName(item.text, el, at)
-		good = good && ok
-		if c != "" && !slices.Contains(classes, c) {
-			classes = append(classes, c)
-		}
-	}
-	if !good {
-		return false
-	}
-	if len(classes) != 1 {
-		p.report(el, at, "typeInvalid", "names %d of the types %s, want one", len(classes), p.wanted(el))
-		return false
-	}
-	el.class = classes[0]
-	return p.fitCotypes(el, at)
-}
-
-func typeItems(value *node) []node {
-	if value.kind == listKind {
-		return value.items
-	}
-	return []node{*value}
-}
-
-// wanted lists the types that an element's place takes.
-func (p *parser) wanted(el *element) string {
-	var names []string
-	for _, c := range el.via.class.concrete(el.version) {
-		names = append(names, c.typeName(el.version))
-	}
-	return oneOf(names)
-}
-
-// inferType gives an element the class that its place takes.
-func (p *parser) inferType(n placed, el *element) bool {
-	if el.via.typed {
-		p.report(el, n.at, "typeMissing", "has no @type, want %s", p.wanted(el))
-		return false
-	}
-	el.class = el.via.class
-	return true
-}
-
-// typeName reads one name of @type. The class is "" if it names a co-type.
-func (p *parser) typeName(name string, el *element, at *place) (class, bool) {
-	term := withoutPrefix(name, "dtmi:dtdl:class:", el.version)
-	if knownClasses[term] {
-		for _, c := range el.via.class.concrete(el.version) {
-			if c.typeName(el.version) == term {
-				return c, true
-			}
-		}
-		p.report(el, at, "typeInvalid", "names %s, want %s", quote(term), p.wanted(el))
-		return "", false
-	}
-	return "", p.cotype(name, el, at)
-}
-
-// withoutPrefix shortens the DTMI of a term of a version's metamodel to the term.
-func withoutPrefix(id, prefix string, version int) string {
-	if term, ok := strings.CutPrefix(id, prefix); ok {
-		if term, ok := strings.CutSuffix(term, ";"+string(rune('0'+version))); ok {
-			return term
-		}
-	}
-	return id
-}
-
-// cotype adds a type that is no class: DTDL.Specification v2 and v3, "Undefined types".
-func (p *parser) cotype(name string, el *element, at *place) bool {
-	found := el.ctx.cotype(name)
-	switch {
-	case found != nil && found.abstract:
-		p.report(el, at, "cotypeInvalid", "names %s, which only groups other types", quote(name))
-		return false
-	case found != nil:
-		if !slices.Contains(el.cotypes, found) {
-			el.cotypes = append(el.cotypes, found)
-		}
-		return true
-	case p.foreignType(name, el, at):
-		el.foreign = true
-		return true
-	}
-	return false
-}
-
-// foreignType says whether a type that nobody here knows is allowed.
-func (p *parser) foreignType(name string, el *element, at *place) bool {
-	switch {
-	case strings.HasPrefix(name, "dtmi:") && !validDTMI(name, el.version):
-		p.report(el, at, "typeInvalid", "names %s, want a type or a DTMI", quote(name))
-	case strings.HasPrefix(name, "dtmi:"), el.ctx.knows(name):
-		if el.ctx.incomplete {
-			return true
-		}
-		p.report(el, at, "typeUnknown", "names %s, which is no type that can be added to one", quote(name))
-	case el.version == 2:
-		return true
-	default:
-		p.report(el, at, "typeUnknown", "names %s, which neither DTDL v%d nor an extension in @context defines", quote(name), el.version)
-	}
-	return false
-}
-
-// fitCotypes checks that the co-types go with the class and with each other.
-func (p *parser) fitCotypes(el *element, at *place) bool {
-	for _, c := range el.cotypes {
-		if !slices.Contains(c.classes, el.class) {
-			p.report(el, at, "cotypeInvalid", "adds %q to a %s, want a %s", c.name, el.class.typeName(el.version), oneOf(c.classes))
-		} else if !slices.Contains(c.versions, el.version) {
-			p.report(el, at, "cotypeInvalid", "adds %q of version %d of its extension, which is not for DTDL v%d", c.name, c.extension.version, el.version)
-		}
-		if c.requires != "" && !slices.ContainsFunc(el.cotypes, func(o *cotype) bool { return o.name == c.requires }) {
-			p.report(el, at, "cotypeMissing", "adds %q, which needs %q too", c.name, c.requires)
-		}
-	}
-	for i, c := range el.cotypes {
-		for _, o := range el.cotypes[:i] {
-			p.conflict(el, at, c, o)
-		}
-	}
-	return true
-}
-
-// conflict refuses two co-types that give the same property a meaning each.
-func (p *parser) conflict(el *element, at *place, a, b *cotype) {
-	for i := range a.properties {
-		if name := a.properties[i].name; a.extension == b.extension && b.find(name) != nil {
-			p.report(el, at, "cotypeConflict", "adds %q and %q, which both define %q", b.name, a.name, name)
-		}
-	}
-}

@@ -17,7 +17,7 @@ func (p *parser) properties(n placed, el *element) {
 		property, of := p.find(m.key, el)
 		switch {
 		case property == nil:
-			p.unknown(m.key, el, at)
+			p.unknown(el, at)
 		case seen[property]:
 			p.report(el, at, "keyRepeated", "has the property %s more than once", quote(m.key))
 		default:
@@ -49,7 +49,7 @@ func (p *parser) lacking(n placed, el *element, seen map[*property]bool) {
 	}
 	for _, table := range tables {
 		for i := range table {
-			if table[i].required && !seen[&table[i]] {
+			if el.ctx.limits().needed(&table[i]) && !seen[&table[i]] {
 				p.report(el, n.at, "propertyMissing", "has no %q, which a %s needs", table[i].name, p.typesOf(el))
 			}
 		}
@@ -67,7 +67,7 @@ func (p *parser) typesOf(el *element) string {
 
 // unknown reports a property that neither the class nor a co-type has: DTDL.Specification v2 and v3, "Undefined properties".
 // In DTDL v2 an element with a type that nobody here knows may have any.
-func (p *parser) unknown(key string, el *element, at *place) {
+func (p *parser) unknown(el *element, at *place) {
 	if el.foreign {
 		return
 	}
@@ -134,8 +134,13 @@ func (p *parser) asked(el *element, property *property) string {
 	if property.terms != nil {
 		return oneOf(property.terms)
 	}
-	wanted := &element{via: property, version: el.version}
-	return "the DTMI or the definition of a " + p.wanted(wanted)
+	if property.form == unitForm {
+		return "a unit of the family " + property.family
+	}
+	if property.class == classSchema {
+		return "a primitive schema, or the DTMI or definition of an Array, Enum, Map or Object"
+	}
+	return "the DTMI or the definition of a " + p.wanted(&element{via: property, version: el.version})
 }
 
 // distinct counts the elements of a property; the same one named twice is one.
@@ -180,12 +185,25 @@ func (p *parser) plain(n placed, el *element, property *property) (placed, bool)
 		return placed{}, false
 	}
 	for i := range n.members {
-		if m := &n.members[i]; m.key != "@value" && (m.key != "@type" || !literalType(&m.value, value, property.form)) {
+		if m := &n.members[i]; !valueKey(m, value, el.version, property.form) {
 			p.report(el, n.at.member(m.key), "valueInvalid", "is %s, want an object with an @value and its @type", m.value.show())
 			return placed{}, false
 		}
 	}
 	return placed{value, n.at.member("@value")}, true
+}
+
+// valueKey says whether a key may stand in a value object. DTDL v2 ignores keywords that it does not know.
+func valueKey(m *member, value *node, version int, f form) bool {
+	switch m.key {
+	case "@value":
+		return true
+	case "@type":
+		return literalType(&m.value, value, f)
+	case "@context", "@id", "@graph":
+		return false
+	}
+	return version == 2 && strings.HasPrefix(m.key, "@")
 }
 
 // literalType says whether the @type of a value object fits the property and the value.

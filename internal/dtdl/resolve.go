@@ -31,9 +31,14 @@ func (p *parser) follow(el *element, l *link) {
 		p.report(el, l.at, "referenceInvalid", "names %s, which DTDL does not define", quote(l.id))
 		return
 	}
+	p.need(l.id, el, l.at)
+}
+
+// need notes that an element cannot do without what is not in the documents.
+func (p *parser) need(id string, el *element, at *place) {
 	el.owner.unsound = true
-	if _, known := p.missing[l.id]; !known {
-		p.missing[l.id] = Missing{DTMI: l.id, Interface: el.owner.id, Document: l.at.document, Path: l.at.pointer()}
+	if _, known := p.missing[id]; !known {
+		p.missing[id] = Missing{DTMI: id, Interface: el.owner.id, Document: at.document, Path: at.pointer()}
 	}
 }
 
@@ -41,6 +46,9 @@ func (p *parser) follow(el *element, l *link) {
 // what is defined within an interface is not for others.
 func (p *parser) fits(el *element, l *link) {
 	to := l.to
+	if to.owner == nil && to.class.is(classPrimitive) && to.class.since() <= el.version {
+		to = standardElements[standardTerms[el.version][string(kindOf(to.class))]] // primitives are the same in all versions that have them
+	}
 	switch {
 	case !to.class.is(l.property.class), l.property.terms != nil && !l.property.takes(to):
 		p.report(el, l.at, "referenceInvalid", "is a %s, want %s", to.class.typeName(to.version), p.asked(el, l.property))

@@ -16,6 +16,9 @@ var geoShapes = []geoShape{
 	{"point", 1}, {"multiPoint", 2}, {"lineString", 2}, {"multiLineString", 3}, {"polygon", 3}, {"multiPolygon", 4},
 }
 
+// geoArrays are the names of lists of numbers, of lists of those, and so on.
+var geoArrays = []string{"position", "lineStringCoordinateArray", "polygonCoordinateArray"}
+
 func (s geoShape) id(version int) string {
 	return fmt.Sprintf("dtmi:standard:schema:geospatial:%s;%d", s.name, version)
 }
@@ -124,10 +127,14 @@ func (s standards) enum(values ...string) *element {
 
 func (s standards) geo(shape geoShape) *element {
 	coordinates := s.elements[s.terms["double"]]
-	for range shape.nested {
+	for level := range shape.nested {
 		coordinates = s.with(&element{class: classArray, version: s.version}, "elementSchema", coordinates)
+		if level < len(geoArrays) {
+			s.add(fmt.Sprintf("dtmi:standard:schema:geospatial:%s;%d", geoArrays[level], s.version), coordinates)
+		}
 	}
-	return s.object(s.field("type", s.enum(shape.geoType())), s.field("coordinates", coordinates))
+	kind := s.add(fmt.Sprintf("dtmi:standard:schema:geospatial%sType;%d", shape.geoType(), s.version), s.enum(shape.geoType()))
+	return s.object(s.field("type", kind), s.field("coordinates", coordinates))
 }
 
 // unitEnums are the units that a property of the overriding extension may have as its schema.
