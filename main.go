@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/webhooks"
 )
 
 const defaultModelRepositories = "devicemodels.azure.com"
@@ -42,6 +43,8 @@ type options struct {
 	namespace                    string
 	concurrency                  int
 	qps                          float64
+	webhookPort                  int
+	webhookHost                  string
 	showVersion                  bool
 	zap                          zap.Options
 }
@@ -58,6 +61,8 @@ func parseFlags() options {
 		"Event hubs that may be sent a token, in the same form.")
 	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
+	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
+	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
 	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
@@ -92,7 +97,12 @@ func main() {
 }
 
 func run(o options) error {
-	mgr, err := newManager(o)
+	certDir, err := newCertDir(o)
+	if err != nil {
+		return fmt.Errorf("making a folder for the webhook's certificate: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(certDir) }()
+	mgr, err := newManager(o, certDir)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
@@ -108,11 +118,25 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
+	if o.webhookPort != 0 {
+		err := webhooks.Setup(mgr, library, webhooks.Options{Namespace: o.namespace, Host: o.webhookHost, CertDir: certDir})
+		if err != nil {
+			return fmt.Errorf("setting up the webhook: %w", err)
+		}
+	}
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesFilled(mgr.GetCache()))); err != nil {
 		return fmt.Errorf("setting up the probes: %w", err)
 	}
 	ctrl.Log.Info("Starting pnp-operator", "version", version)
 	return mgr.Start(ctx)
+}
+
+// newCertDir makes a folder if there is a webhook to serve: a pod's file system may be read-only.
+func newCertDir(o options) (string, error) {
+	if o.webhookPort == 0 {
+		return "", nil
+	}
+	return os.MkdirTemp("", "pnp-operator-webhook-")
 }
 
 // cachesFilled is ready once the operator knows the objects of the cluster: a rollout that goes on before that has nobody who could take over.
@@ -127,7 +151,7 @@ func cachesFilled(objects cache.Cache) healthz.Checker {
 	}
 }
 
-func newManager(o options) (manager.Manager, error) {
+func newManager(o options, certDir string) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
@@ -140,6 +164,7 @@ func newManager(o options) (manager.Manager, error) {
 		Scheme:                        scheme,
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:        o.probeAddress,
+		WebhookServer:                 webhooks.NewServer(o.webhookPort, certDir),
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,

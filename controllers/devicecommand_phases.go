@@ -164,7 +164,7 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 
 // conform fails a command that the DeviceModel of the device does not allow.
 func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) error {
-	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, modelOf(s.device), &s.command.Spec)
+	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.device.ModelID(), &s.command.Spec)
 	switch {
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)

@@ -211,7 +211,7 @@ func (r *DeviceModelReconciler) counts() handler.EventHandler {
 	recount := func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request], devices ...client.Object) {
 		for _, o := range devices {
 			device := o.(*v1alpha1.PnPDevice)
-			found, err := r.Library.Shelf.ByModelID(ctx, device.Namespace, modelOf(device))
+			found, err := r.Library.Shelf.ByModelID(ctx, device.Namespace, device.ModelID())
 			if err != nil {
 				continue
 			}
@@ -225,7 +225,7 @@ func (r *DeviceModelReconciler) counts() handler.EventHandler {
 			recount(ctx, q, e.Object)
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			if modelOf(e.ObjectOld.(*v1alpha1.PnPDevice)) != modelOf(e.ObjectNew.(*v1alpha1.PnPDevice)) {
+			if e.ObjectOld.(*v1alpha1.PnPDevice).ModelID() != e.ObjectNew.(*v1alpha1.PnPDevice).ModelID() {
 				recount(ctx, q, e.ObjectOld, e.ObjectNew)
 			}
 		},
@@ -233,12 +233,4 @@ func (r *DeviceModelReconciler) counts() handler.EventHandler {
 			recount(ctx, q, e.Object)
 		},
 	}
-}
-
-// modelOf is the model that a device declares, or else announced.
-func modelOf(device *v1alpha1.PnPDevice) string {
-	if device.Spec.ModelID != "" {
-		return device.Spec.ModelID
-	}
-	return device.Status.ModelID
 }

@@ -42,7 +42,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
 		}},
 		{&v1alpha1.PnPDevice{}, indexModel, func(o client.Object) []string {
-			return []string{modelOf(o.(*v1alpha1.PnPDevice))}
+			return []string{o.(*v1alpha1.PnPDevice).ModelID()}
 		}},
 		{&v1alpha1.DeviceModel{}, indexModel, func(o client.Object) []string {
 			return []string{models.ModelIDOf(o.(*v1alpha1.DeviceModel))}

@@ -78,7 +78,7 @@ func (w *Wakes) membersOf(ctx context.Context, key types.NamespacedName) {
 // modelChanged has all that may be checked against a model of a namespace reconciled, after what users edit.
 func (w *Wakes) modelChanged(ctx context.Context, namespace string, devices []v1alpha1.PnPDevice) {
 	for i := range devices {
-		if modelOf(&devices[i]) != "" {
+		if devices[i].ModelID() != "" {
 			w.device(ctx, wake{key: types.NamespacedName{Namespace: namespace, Name: devices[i].Name}, priority: prioritySweep})
 		}
 	}

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Regenerates deepcopy code, CRDs and the operator's role from the markers in the Go code.
+# Regenerates deepcopy code, CRDs, the configuration of the webhook and the operator's role from the markers in the Go code.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 hack/tools/build.sh controller-gen
 bin/tools/controller-gen object paths=./api/...
 bin/tools/controller-gen crd:ignoreUnexportedFields=true paths=./api/... output:crd:dir=config/crd/bases
-bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... output:rbac:dir=config/rbac
+bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... paths=./webhooks/... output:rbac:dir=config/rbac
+bin/tools/controller-gen webhook paths=./webhooks/... output:webhook:dir=config/webhook

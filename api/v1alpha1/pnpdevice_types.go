@@ -404,5 +404,13 @@ func (d *PnPDevice) DeviceID() string {
 	return d.Name
 }
 
+// ModelID is the model that the device is checked against: the declared one, else the announced one.
+func (d *PnPDevice) ModelID() string {
+	if d.Spec.ModelID != "" {
+		return d.Spec.ModelID
+	}
+	return d.Status.ModelID
+}
+
 // GetConditions returns the conditions for the setters that work on any kind.
 func (d *PnPDevice) GetConditions() *[]metav1.Condition { return &d.Status.Conditions }

@@ -1,0 +1,123 @@
+// Package webhooks refuses objects at admission that could never work: a wrong value fails in the pull request, by kubectl apply --dry-run=server. It is a
+// courtesy. The reconcilers check the same again, so that nothing depends on a webhook that was down.
+package webhooks
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/open-policy-agent/cert-controller/pkg/rotator"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// Names of what is in config/webhook.
+const (
+	// Configuration is the ValidatingWebhookConfiguration that the CA certificate is put into.
+	Configuration = "pnp-operator"
+	// CertificateSecret is in the operator's namespace; all replicas serve with what it holds.
+	CertificateSecret = "pnp-operator-webhook-cert" //nolint:gosec // a name
+	// Service leads the API server to the replicas.
+	Service = "pnp-operator-webhook"
+)
+
+// Rotating a Secret needs to read and write it, and the CA certificate goes into the configuration. Lists cannot be narrowed by name.
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=get;list;watch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=pnp-operator,verbs=update
+// +kubebuilder:rbac:groups="",namespace=pnp-system,resources=secrets,verbs=create;get;list;watch
+// +kubebuilder:rbac:groups="",namespace=pnp-system,resources=secrets,resourceNames=pnp-operator-webhook-cert,verbs=update
+
+// Models checks against the DeviceModels of a namespace.
+type Models interface {
+	CheckDevice(ctx context.Context, namespace, modelID string, declared twin.Declaration) (models.Verdict, error)
+	CheckCommand(ctx context.Context, namespace, modelID string, command *v1alpha1.DeviceCommandSpec) (models.Verdict, error)
+	// CheckModel lists what is wrong with a DeviceModel, and what it still needs.
+	CheckModel(ctx context.Context, model *v1alpha1.DeviceModel) (violations, warnings []string, err error)
+}
+
+// Options of the webhooks.
+type Options struct {
+	// Namespace of the operator, where the certificate's Secret is.
+	Namespace string
+	// Host that the API server calls, which the certificate is for. Empty: the Service.
+	Host string
+	// CertDir is where this process keeps the certificate that it serves with.
+	CertDir string
+}
+
+// NewServer returns the server for a manager's options.
+func NewServer(port int, certDir string) webhook.Server {
+	return webhook.NewServer(webhook.Options{Port: port, CertDir: certDir})
+}
+
+// Setup has certificates made and rotated, and serves once there is one. The operator works meanwhile.
+func Setup(mgr manager.Manager, checks Models, o Options) error {
+	if o.Host == "" {
+		o.Host = fmt.Sprintf("%s.%s.svc", Service, o.Namespace)
+	}
+	key := types.NamespacedName{Namespace: o.Namespace, Name: CertificateSecret}
+	files, err := newCertFiles(mgr, key, o.CertDir)
+	if err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	rotate := func() error {
+		return rotator.AddRotator(mgr, &rotator.CertRotator{
+			SecretKey: key, CertDir: o.CertDir, CAName: "pnp-operator-ca", CAOrganization: "pnp-operator", DNSName: o.Host, IsReady: ready,
+			Webhooks: []rotator.WebhookInfo{{Name: Configuration, Type: rotator.Validating}},
+		})
+	}
+	serve := func() error { return register(mgr, checks) }
+	return mgr.Add(&sequence{files: files, rotate: rotate, ready: ready, serve: serve})
+}
+
+// sequence starts the parts one after the other, in every replica.
+type sequence struct {
+	files  *certFiles
+	rotate func() error
+	ready  <-chan struct{}
+	serve  func() error
+}
+
+// NeedLeaderElection is false: every replica serves.
+func (*sequence) NeedLeaderElection() bool { return false }
+
+// Start makes the Secret, since the rotator does not, and ends with the manager.
+func (s *sequence) Start(ctx context.Context) error {
+	if err := s.files.make(ctx); err != nil {
+		return fmt.Errorf("making the Secret of the webhook's certificate: %w", err)
+	}
+	if err := s.rotate(); err != nil {
+		return fmt.Errorf("rotating the webhook's certificate: %w", err)
+	}
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return nil
+	}
+	if err := s.serve(); err != nil {
+		return fmt.Errorf("serving the webhook: %w", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func register(mgr manager.Manager, checks Models) error {
+	objects := mgr.GetClient()
+	for _, complete := range []func() error{
+		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.PnPDevice{}).WithValidator(deviceValidator{checks, objects}).Complete,
+		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.DeviceCommand{}).WithValidator(commandValidator{checks, objects}).Complete,
+		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.DeviceModel{}).WithValidator(modelValidator{checks}).Complete,
+	} {
+		if err := complete(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/models"
+)
+
+// +kubebuilder:webhookconfiguration:mutating=false,name=pnp-operator
+// +kubebuilder:webhook:path=/validate-iot-pnp-operator-io-v1alpha1-pnpdevice,mutating=false,failurePolicy=ignore,matchPolicy=Equivalent,sideEffects=None,timeoutSeconds=3,groups=iot.pnp-operator.io,resources=pnpdevices,verbs=create;update,versions=v1alpha1,name=pnpdevices.iot.pnp-operator.io,admissionReviewVersions=v1,serviceName=pnp-operator-webhook,serviceNamespace=pnp-system
+// +kubebuilder:webhook:path=/validate-iot-pnp-operator-io-v1alpha1-devicecommand,mutating=false,failurePolicy=ignore,matchPolicy=Equivalent,sideEffects=None,timeoutSeconds=3,groups=iot.pnp-operator.io,resources=devicecommands,verbs=create,versions=v1alpha1,name=devicecommands.iot.pnp-operator.io,admissionReviewVersions=v1,serviceName=pnp-operator-webhook,serviceNamespace=pnp-system
+// +kubebuilder:webhook:path=/validate-iot-pnp-operator-io-v1alpha1-devicemodel,mutating=false,failurePolicy=ignore,matchPolicy=Equivalent,sideEffects=None,timeoutSeconds=3,groups=iot.pnp-operator.io,resources=devicemodels,verbs=create;update,versions=v1alpha1,name=devicemodels.iot.pnp-operator.io,admissionReviewVersions=v1,serviceName=pnp-operator-webhook,serviceNamespace=pnp-system
+
+const (
+	// The API server cuts a warning at 256 characters, and drops all of them beyond 4096.
+	maxWarning  = 256
+	maxWarnings = 12
+)
+
+// deviceValidator checks PnPDevices.
+type deviceValidator struct {
+	models  Models
+	objects client.Reader
+}
+
+// ValidateCreate refuses a declaration that the rules of twins or the device's model forbid.
+func (v deviceValidator) ValidateCreate(ctx context.Context, device *v1alpha1.PnPDevice) (admission.Warnings, error) {
+	hub := &v1alpha1.IoTHub{}
+	if err := v.objects.Get(ctx, client.ObjectKey{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}, hub); err != nil {
+		hub = nil
+	}
+	if violations := declaration.Check(&device.Spec, hub); len(violations) > 0 {
+		return nil, errors.New(strings.Join(violations, "; "))
+	}
+	declared, err := declaration.Of(&device.Spec)
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := v.models.CheckDevice(ctx, device.Namespace, device.ModelID(), declared)
+	return conclude(ctx, verdict, err)
+}
+
+// ValidateUpdate looks at changes of spec only: who was let in once can always be labelled, finalized and deleted.
+func (v deviceValidator) ValidateUpdate(ctx context.Context, before, device *v1alpha1.PnPDevice) (admission.Warnings, error) {
+	if !device.DeletionTimestamp.IsZero() || equality.Semantic.DeepEqual(before.Spec, device.Spec) {
+		return nil, nil
+	}
+	return v.ValidateCreate(ctx, device)
+}
+
+// ValidateDelete is not called.
+func (deviceValidator) ValidateDelete(context.Context, *v1alpha1.PnPDevice) (admission.Warnings, error) {
+	return nil, nil
+}
+
+// commandValidator checks DeviceCommands. Their spec never changes.
+type commandValidator struct {
+	models  Models
+	objects client.Reader
+}
+
+// ValidateCreate refuses a command that the model of its device forbids. Its device may come later; then the operator checks.
+func (v commandValidator) ValidateCreate(ctx context.Context, command *v1alpha1.DeviceCommand) (admission.Warnings, error) {
+	device := &v1alpha1.PnPDevice{}
+	err := v.objects.Get(ctx, client.ObjectKey{Namespace: command.Namespace, Name: command.Spec.DeviceRef.Name}, device)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return conclude(ctx, models.Verdict{}, err)
+	}
+	verdict, err := v.models.CheckCommand(ctx, command.Namespace, device.ModelID(), &command.Spec)
+	return conclude(ctx, verdict, err)
+}
+
+// ValidateUpdate is not called.
+func (commandValidator) ValidateUpdate(context.Context, *v1alpha1.DeviceCommand, *v1alpha1.DeviceCommand) (admission.Warnings, error) {
+	return nil, nil
+}
+
+// ValidateDelete is not called.
+func (commandValidator) ValidateDelete(context.Context, *v1alpha1.DeviceCommand) (admission.Warnings, error) {
+	return nil, nil
+}
+
+// modelValidator checks DeviceModels.
+type modelValidator struct{ models Models }
+
+// ValidateCreate refuses a model that breaks DTDL. What it needs of other DeviceModels may come later.
+func (v modelValidator) ValidateCreate(ctx context.Context, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
+	violations, warnings, err := v.models.CheckModel(ctx, model)
+	if err != nil {
+		return conclude(ctx, models.Verdict{}, err)
+	}
+	if len(violations) > 0 {
+		return nil, errors.New(strings.Join(violations, "; "))
+	}
+	return warningsOf(warnings), nil
+}
+
+// ValidateUpdate looks at changes of spec only.
+func (v modelValidator) ValidateUpdate(ctx context.Context, before, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
+	if !model.DeletionTimestamp.IsZero() || equality.Semantic.DeepEqual(before.Spec, model.Spec) {
+		return nil, nil
+	}
+	return v.ValidateCreate(ctx, model)
+}
+
+// ValidateDelete is not called.
+func (modelValidator) ValidateDelete(context.Context, *v1alpha1.DeviceModel) (admission.Warnings, error) {
+	return nil, nil
+}
+
+// conclude turns a verdict into an answer. Trouble of our own refuses nothing.
+func conclude(ctx context.Context, verdict models.Verdict, err error) (admission.Warnings, error) {
+	switch {
+	case err != nil:
+		logOf(ctx).Error(err, "Could not check an object at admission")
+		return admission.Warnings{"not checked against its DeviceModel at admission; the operator checks it again"}, nil
+	case verdict.NotReady != "":
+		return warningsOf([]string{fmt.Sprintf("not checked: DeviceModel %q cannot be used: %s", verdict.Model, verdict.NotReady)}), nil
+	case verdict.Refuses():
+		return nil, fmt.Errorf("%s (DeviceModel %q)", verdict.Text(), verdict.Model)
+	}
+	return warningsOf(verdict.Violations), nil
+}
+
+func warningsOf(texts []string) admission.Warnings {
+	var warnings admission.Warnings
+	for _, text := range texts[:min(len(texts), maxWarnings)] {
+		if runes := []rune(text); len(runes) > maxWarning {
+			text = string(runes[:maxWarning-1]) + "…"
+		}
+		warnings = append(warnings, text)
+	}
+	return warnings
+}
+
+func logOf(ctx context.Context) logr.Logger { return log.FromContext(ctx).WithName("webhooks") }
