@@ -195,7 +195,7 @@ var _ = Describe("The webhook", Ordered, Serial, func() {
 			Expect(g.try(g.device("d", target(`"`+strings.Repeat("x", 1000)+`"`)))).To(Succeed())
 			return g.warned()
 		}).Should(ContainSubstring("spec.properties.targetTemperature"))
-		for _, line := range strings.Split(g.warned(), "\n") {
+		for line := range strings.SplitSeq(g.warned(), "\n") {
 			Expect(len([]rune(line))).To(BeNumerically("<=", 256))
 		}
 	})

@@ -23,14 +23,13 @@ func (d *demo) startControlPlane(ctx context.Context) error {
 	return watched(ctx, d.out, cmd, "controlplane up")
 }
 
-// install applies config/default without its Deployment: there is no kubelet here that could run it.
+// install applies config/default without its Deployment: there is no kubelet here that could run it. The webhook follows with the operator.
 func (d *demo) install(ctx context.Context) error {
 	overlay := kustomization{
 		Resources: []string{d.path("config/default")},
-		Patches: []patch{{
-			Target: target{Kind: "Deployment"},
-			Patch:  "$patch: delete\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: any\n",
-		}},
+		Patches: []patch{
+			without("apps/v1", "Deployment"), without("v1", "Service"), without("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
+		},
 	}
 	if err := overlay.writeTo(d.file("install")); err != nil {
 		return err
@@ -123,13 +122,43 @@ func withToken(kubeconfig, token string) ([]byte, error) {
 // startOperator starts the operator with its own kubeconfig and waits until it is ready.
 func (d *demo) startOperator(ctx context.Context) error {
 	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
-	ended, err := d.launchOperator(ctx, d.manager())
+	webhook, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(webhook)
+	if err := d.leadToWebhook(ctx, port); err != nil {
+		return err
+	}
+	ended, err := d.launchOperator(ctx, d.manager(), "--webhook-port="+port, "--webhook-host=localhost")
 	if err != nil {
 		return err
 	}
 	d.supervise(d.manager(), ended)
 	d.out.passf("the operator runs, pid %d", d.manager().pid())
 	return nil
+}
+
+// leadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.
+func (d *demo) leadToWebhook(ctx context.Context, port string) error {
+	overlay := kustomization{Resources: []string{d.path("config/webhook")}, Patches: []patch{without("v1", "Service")}}
+	for i, kind := range []string{"devicecommand", "devicemodel", "pnpdevice"} {
+		at := fmt.Sprintf("/webhooks/%d", i)
+		steps, err := json.Marshal([]operation{
+			{Op: "test", Path: at + "/name", Value: kind + "s.iot.pnp-operator.io"},
+			{Op: "remove", Path: at + "/clientConfig/service"},
+			{Op: "add", Path: at + "/clientConfig/url", Value: fmt.Sprintf("https://localhost:%s/validate-iot-pnp-operator-io-v1alpha1-%s", port, kind)},
+		})
+		if err != nil {
+			return err
+		}
+		overlay.Patches = append(overlay.Patches, patch{Target: target{Kind: "ValidatingWebhookConfiguration"}, Patch: string(steps)})
+	}
+	if err := overlay.writeTo(d.file("webhook")); err != nil {
+		return err
+	}
+	_, err := d.kubectl.show(ctx, "apply", "--server-side", "-k", d.file("webhook"))
+	return err
 }
 
 // launchOperator is startOperator for one that may end, or is one of several.

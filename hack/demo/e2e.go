@@ -103,10 +103,10 @@ func (s stage) playAll(ctx context.Context) error {
 }
 
 // without removes the objects of a kind.
-func without(kind string) patch {
+func without(apiVersion, kind string) patch {
 	return patch{
 		Target: target{Kind: kind},
-		Patch:  "$patch: delete\napiVersion: iot.pnp-operator.io/v1alpha1\nkind: " + kind + "\nmetadata:\n  name: any\n",
+		Patch:  fmt.Sprintf("$patch: delete\napiVersion: %s\nkind: %s\nmetadata:\n  name: any\n", apiVersion, kind),
 	}
 }
 
@@ -118,7 +118,7 @@ func (d *demo) applyHub(ctx context.Context) error {
 	}
 	overlay := kustomization{Namespace: namespace, Resources: []string{d.path("config/samples")}}
 	for _, kind := range []string{"PnPDevice", "DeviceCommand", "DeviceModel"} {
-		overlay.Patches = append(overlay.Patches, without(kind))
+		overlay.Patches = append(overlay.Patches, without(v1alpha1.GroupVersion.String(), kind))
 	}
 	for _, e := range edits {
 		p, err := e.asPatch()

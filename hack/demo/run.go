@@ -68,6 +68,7 @@ func (d *demo) play(ctx context.Context) error {
 		{"What a device does is in the table at once, and costs the hub nothing", (*demo).latency},
 		{"What leaves the declaration leaves the hub, and nothing else does", (*demo).removal},
 		{"A device refuses a value, and says why", (*demo).rejection},
+		{"A wrong value fails before it is applied", (*demo).wrongValue},
 		{"The same declaration once more costs nothing", (*demo).reapply},
 		{"A device on Microsoft's own device SDK", (*demo).realDevice},
 	} {

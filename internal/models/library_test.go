@@ -207,16 +207,24 @@ func TestSpecsOfModels(t *testing.T) {
 		edit func(*v1alpha1.DeviceModelSpec)
 		want string // part of the trouble, empty: none
 	}{
-		"an interface":                  {func(*v1alpha1.DeviceModelSpec) {}, ""},
-		"a list":                        {func(s *v1alpha1.DeviceModelSpec) { s.DTDL.Raw = json.RawMessage("[" + pumpDTDL + "," + valveDTDL + "]") }, ""},
-		"neither":                       {func(s *v1alpha1.DeviceModelSpec) { s.DTDL = nil }, "exactly one of"},
-		"both":                          {func(s *v1alpha1.DeviceModelSpec) { s.Repository = &v1alpha1.ModelRepository{URL: "https://h"} }, "exactly one of"},
-		"another modelID":               {func(s *v1alpha1.DeviceModelSpec) { s.ModelID = pumpID }, "spec.modelID is " + pumpID},
-		"a text":                        {func(s *v1alpha1.DeviceModelSpec) { s.DTDL.Raw = json.RawMessage(`"x"`) }, "no interface with an @id"},
-		"an empty list":                 {func(s *v1alpha1.DeviceModelSpec) { s.DTDL.Raw = json.RawMessage(`[]`) }, "no interface with an @id"},
-		"a rule of DTDL":                {func(s *v1alpha1.DeviceModelSpec) { s.DTDL.Raw = json.RawMessage(strings.Replace(valveDTDL, "opening", "2nd", 1)) }, "/contents/0/name"},
-		"a repository without modelID":  {func(s *v1alpha1.DeviceModelSpec) { s.DTDL, s.Repository = nil, &v1alpha1.ModelRepository{URL: "https://h"} }, "spec.modelID must be set"},
-		"a repository that is not told": {func(s *v1alpha1.DeviceModelSpec) { *s = v1alpha1.DeviceModelSpec{ModelID: valveID, Repository: &v1alpha1.ModelRepository{URL: "https://h"}} }, `"h"`},
+		"an interface": {func(*v1alpha1.DeviceModelSpec) {}, ""},
+		"a list": {func(s *v1alpha1.DeviceModelSpec) {
+			s.DTDL.Raw = json.RawMessage("[" + pumpDTDL + "," + valveDTDL + "]")
+		}, ""},
+		"neither":         {func(s *v1alpha1.DeviceModelSpec) { s.DTDL = nil }, "exactly one of"},
+		"both":            {func(s *v1alpha1.DeviceModelSpec) { s.Repository = &v1alpha1.ModelRepository{URL: "https://h"} }, "exactly one of"},
+		"another modelID": {func(s *v1alpha1.DeviceModelSpec) { s.ModelID = pumpID }, "spec.modelID is " + pumpID},
+		"a text":          {func(s *v1alpha1.DeviceModelSpec) { s.DTDL.Raw = json.RawMessage(`"x"`) }, "no interface with an @id"},
+		"an empty list":   {func(s *v1alpha1.DeviceModelSpec) { s.DTDL.Raw = json.RawMessage(`[]`) }, "no interface with an @id"},
+		"a rule of DTDL": {func(s *v1alpha1.DeviceModelSpec) {
+			s.DTDL.Raw = json.RawMessage(strings.Replace(valveDTDL, "opening", "2nd", 1))
+		}, "/contents/0/name"},
+		"a repository without modelID": {func(s *v1alpha1.DeviceModelSpec) {
+			s.DTDL, s.Repository = nil, &v1alpha1.ModelRepository{URL: "https://h"}
+		}, "spec.modelID must be set"},
+		"a repository that is not told": {func(s *v1alpha1.DeviceModelSpec) {
+			*s = v1alpha1.DeviceModelSpec{ModelID: valveID, Repository: &v1alpha1.ModelRepository{URL: "https://h"}}
+		}, `"h"`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
