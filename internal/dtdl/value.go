@@ -25,30 +25,23 @@ func (e ValueError) Error() string {
 const maxValueErrors = 100
 
 // Validate finds what the schema does not allow in a decoded JSON value, whose numbers are json.Number. Numbers count by what
-// they amount to: 1.0 and 1e2 are integers. Fields that an object lacks are no errors, even if the requirement extension asks
-// for them, since a twin is patched leaf by leaf and the others may be there already; fields that the schema does not have are.
-// The errors are sorted by path.
+// they amount to: 1.0 and 1e2 are integers. Fields that an object lacks are no errors, unless the requirement extension asks for
+// them: properties and payloads are sent whole. Fields that the schema does not have are errors. The errors are sorted by path.
 func (s *Schema) Validate(value any, path string) []ValueError {
 	v := validator{}
 	v.value(s, value, path)
 	return v.found
 }
 
-// Validate checks the payload of a command as Schema.Validate does. A payload travels as a whole, so it must have every field
-// that the requirement extension asks for.
+// Validate checks the payload of a command as Schema.Validate does, and takes null if that will do.
 func (p *Payload) Validate(value any, path string) []ValueError {
 	if value == nil && p.Nullable {
 		return nil
 	}
-	v := validator{whole: true}
-	v.value(p.Schema, value, path)
-	return v.found
+	return p.Schema.Validate(value, path)
 }
 
-type validator struct {
-	whole bool // required fields must be there
-	found []ValueError
-}
+type validator struct{ found []ValueError }
 
 func (v *validator) add(path, expected, got string) {
 	if len(v.found) < maxValueErrors {
@@ -79,19 +72,22 @@ func (v *validator) object(s *Schema, value any, path string) {
 		v.add(path, "an object", show(value))
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(object)) {
-		if field := s.Fields[name]; field != nil {
-			v.value(field.Schema, object[name], path+"."+name)
-		} else {
-			v.add(path+"."+cut(name), "no field but "+s.fieldNames(), show(object[name]))
+	names := slices.Collect(maps.Keys(object))
+	for name, field := range s.Fields {
+		if _, has := object[name]; !has && field.Required {
+			names = append(names, name)
 		}
 	}
-	if !v.whole {
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Fields)) {
-		if _, has := object[name]; !has && s.Fields[name].Required {
+	slices.Sort(names)
+	for _, name := range names {
+		value, has := object[name]
+		switch field := s.Fields[name]; {
+		case field == nil:
+			v.add(path+"."+cut(name), "no field but "+s.fieldNames(), show(value))
+		case !has:
 			v.add(path+"."+name, "a value, because the field is required", "missing")
+		default:
+			v.value(field.Schema, value, path+"."+name)
 		}
 	}
 }

@@ -143,6 +143,13 @@ func (l *Library) Forget(uid types.UID) {
 }
 
 func (l *Library) compile(ctx context.Context, object *v1alpha1.DeviceModel, fetch bool) (*Model, *Trouble, error) {
+	known, err := l.known(ctx, object, fetch)
+	if err != nil {
+		return nil, nil, err
+	}
+	if known != nil {
+		return known.model, known.trouble, nil
+	}
 	id, trouble := idOf(object)
 	if trouble != nil {
 		return nil, trouble, nil
@@ -151,20 +158,7 @@ func (l *Library) compile(ctx context.Context, object *v1alpha1.DeviceModel, fet
 	if trouble != nil {
 		return nil, trouble, nil
 	}
-	self := ingredient{uid: object.UID, generation: object.Generation, serial: serial}
-	l.mu.Lock()
-	known := l.compiled[object.UID]
-	l.mu.Unlock()
-	if known != nil && known.from[0] == self {
-		same, err := l.unchanged(ctx, object.Namespace, known.from[1:], fetch)
-		if err != nil {
-			return nil, nil, err
-		}
-		if same {
-			return known.model, known.trouble, nil
-		}
-	}
-	made, err := l.make(ctx, object, id, own, self, fetch)
+	made, err := l.make(ctx, object, id, own, ingredient{uid: object.UID, generation: object.Generation, serial: serial}, fetch)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -172,6 +166,27 @@ func (l *Library) compile(ctx context.Context, object *v1alpha1.DeviceModel, fet
 	defer l.mu.Unlock()
 	l.compiled[object.UID] = made
 	return made.model, made.trouble, nil
+}
+
+// known is what was compiled before, nil if that no longer holds. It reads nothing of the model: this is what every check at admission costs.
+func (l *Library) known(ctx context.Context, object *v1alpha1.DeviceModel, fetch bool) (*compiled, error) {
+	l.mu.Lock()
+	known := l.compiled[object.UID]
+	l.mu.Unlock()
+	self := ingredient{uid: object.UID, generation: object.Generation}
+	if repository := object.Spec.Repository; repository != nil {
+		if f := l.Repositories.have(modelKey{repository.URL, object.Spec.ModelID}); f != nil {
+			self.serial = f.serial
+		}
+	}
+	if known == nil || known.from[0] != self {
+		return nil, nil
+	}
+	same, err := l.unchanged(ctx, object.Namespace, known.from[1:], fetch)
+	if err != nil || !same {
+		return nil, err
+	}
+	return known, nil
 }
 
 // unchanged reports whether looking for what a model is made of finds what it found before.
