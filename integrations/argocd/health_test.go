@@ -66,6 +66,10 @@ func device(conditions []metav1.Condition, edits ...func(*v1alpha1.PnPDevice)) *
 	return d
 }
 
+func model(conditions []metav1.Condition) *v1alpha1.DeviceModel {
+	return &v1alpha1.DeviceModel{ObjectMeta: meta(), Status: v1alpha1.DeviceModelStatus{ObservedGeneration: 2, Conditions: conditions}}
+}
+
 func hub(conditions []metav1.Condition, edits ...func(*v1alpha1.IoTHub)) *v1alpha1.IoTHub {
 	h := &v1alpha1.IoTHub{
 		ObjectMeta: meta(), Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net"},
@@ -144,6 +148,14 @@ func TestArgoCDSaysWhatKstatusSays(t *testing.T) {
 		"a suspended hub":                        {hub(ready(v1alpha1.ReasonAuthenticated), suspendHub), verdicts{suspended, "Current", message}},
 		"a suspended hub that refuses":           {hub(stalled(v1alpha1.ReasonUnauthorized), suspendHub), verdicts{degraded, "Failed", message}},
 		"a suspended hub that cannot be reached": {hub(reconciling(v1alpha1.ReasonHubUnavailable), suspendHub), verdicts{progressing, "InProgress", message}},
+		"a device that breaks its model": {device(stalled(v1alpha1.ReasonModelViolation)), verdicts{degraded, "Failed", message}},
+		"a device that only a warning is about": {
+			device(append(ready(v1alpha1.ReasonApplied), condition(v1alpha1.ConditionConformsToModel, metav1.ConditionFalse, v1alpha1.ReasonModelViolation))),
+			verdicts{healthy, "Current", message},
+		},
+		"a model that is used":          {model(ready(v1alpha1.ReasonModelUsable)), verdicts{healthy, "Current", message}},
+		"a model that breaks DTDL":      {model(stalled(v1alpha1.ReasonInvalidModel)), verdicts{degraded, "Failed", message}},
+		"a model that is to be fetched": {model(reconciling(v1alpha1.ReasonRepositoryUnavailable)), verdicts{progressing, "InProgress", message}},
 		"a hub whose event stream is not read": {
 			hub(append(ready(v1alpha1.ReasonAuthenticated), condition(v1alpha1.ConditionEventStreamReady, metav1.ConditionFalse, v1alpha1.ReasonConsumerGroupTaken))),
 			verdicts{healthy, "Current", message},
@@ -188,7 +200,7 @@ func asStored(t *testing.T, o any) *unstructured.Unstructured {
 
 func TestTheScriptsAreTheSame(t *testing.T) {
 	paths, err := filepath.Glob("iot.pnp-operator.io/*/health.lua")
-	if err != nil || len(paths) != 3 {
+	if err != nil || len(paths) != 4 {
 		t.Fatalf("%v, %q, expected one of each kind", err, paths)
 	}
 	first, err := os.ReadFile(paths[0])
@@ -204,7 +216,7 @@ func TestTheScriptsAreTheSame(t *testing.T) {
 
 func TestWhatHasNoScriptHasNoHealth(t *testing.T) {
 	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("DeviceModel"))
+	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("DeviceShadow"))
 	if health, err := argocd.HealthOf(u); err == nil {
 		t.Errorf("got %+v", health)
 	}
