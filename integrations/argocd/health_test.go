@@ -148,7 +148,7 @@ func TestArgoCDSaysWhatKstatusSays(t *testing.T) {
 		"a suspended hub":                        {hub(ready(v1alpha1.ReasonAuthenticated), suspendHub), verdicts{suspended, "Current", message}},
 		"a suspended hub that refuses":           {hub(stalled(v1alpha1.ReasonUnauthorized), suspendHub), verdicts{degraded, "Failed", message}},
 		"a suspended hub that cannot be reached": {hub(reconciling(v1alpha1.ReasonHubUnavailable), suspendHub), verdicts{progressing, "InProgress", message}},
-		"a device that breaks its model": {device(stalled(v1alpha1.ReasonModelViolation)), verdicts{degraded, "Failed", message}},
+		"a device that breaks its model":         {device(stalled(v1alpha1.ReasonModelViolation)), verdicts{degraded, "Failed", message}},
 		"a device that only a warning is about": {
 			device(append(ready(v1alpha1.ReasonApplied), condition(v1alpha1.ConditionConformsToModel, metav1.ConditionFalse, v1alpha1.ReasonModelViolation))),
 			verdicts{healthy, "Current", message},
