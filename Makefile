@@ -31,10 +31,14 @@ bin/pnp-demo: prerequisites
 
 ##@ Test
 
+# The integration tests wait more than they work: each process has an API server of its own.
+PROCESSES ?= 3
+
 .PHONY: test
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.
-	@echo "test: unit and integration tests; the integration tests take about ten minutes and print when they are done"
-	go test ./... -count=1 -timeout 40m
+	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 250"
+	go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
+	go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 
 .PHONY: e2e
