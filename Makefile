@@ -98,9 +98,20 @@ manifests: prerequisites ## Print everything that an installation applies.
 	@hack/tools/build.sh kustomize >&2
 	@$(BIN)/tools/kustomize build config/default
 
+IMAGE ?= pnp-operator:$(VERSION)
+PLATFORMS ?= linux/amd64,linux/arm64
+
 .PHONY: image
-image: ## Build the container image with docker.
-	docker build --build-arg VERSION=$(VERSION) -t pnp-operator:$(VERSION) .
+image: prerequisites ## Assemble the container image IMAGE for PLATFORMS in bin/image, without a container engine; PUSH=true pushes it.
+	cd hack/image && GOWORK=off go run . -root=$(CURDIR) -tag=$(IMAGE) -platforms=$(PLATFORMS) -out=$(CURDIR)/$(BIN)/image $(if $(filter true,$(PUSH)),-push)
+
+.PHONY: docker-image
+docker-image: ## Build the same image with docker.
+	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: test-image
+test-image: prerequisites ## Build the image for this machine, push it to a registry within the test, and look into it.
+	cd hack/image && GOWORK=off go test ./... -count=1
 
 ##@ Housekeeping
 

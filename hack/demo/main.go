@@ -13,6 +13,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 const usage = `usage: demo COMMAND
@@ -37,6 +40,7 @@ func status() int {
 	// With SIGPIPE among them, a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
+	log.SetLogger(logr.Discard()) // of the client that watches: what matters is in the report
 	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case err == nil:

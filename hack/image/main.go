@@ -1,0 +1,238 @@
+// Command image assembles the container image of the operator, or of the simulator, from programs that `go build` made: what the Dockerfile describes,
+// on machines without a container engine. It is reproducible: the same commit gives the same digest.
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+const (
+	// certificates are where Debian's package ca-certificates puts them: those of the machine that builds go into the image.
+	certificates = "/etc/ssl/certs/ca-certificates.crt"
+	// user is nobody's on the node.
+	user = "65532:65532"
+)
+
+// recipe is what an image is made of.
+type recipe struct {
+	root      string // of the clone
+	pkg       string // the program, ./cmd/iothub-simulator for one
+	program   string // its name in the image
+	version   string
+	revision  string
+	created   time.Time
+	platforms []v1.Platform
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("image", flag.ContinueOnError)
+	root := flags.String("root", ".", "The clone.")
+	pkg := flags.String("package", ".", "The program's package, relative to the clone.")
+	program := flags.String("program", "manager", "The program's name in the image.")
+	tag := flags.String("tag", "", "The image's name, such as pnp-operator:v1; its tag is the version.")
+	platforms := flags.String("platforms", "linux/amd64,linux/arm64", "What to build for.")
+	dir := flags.String("out", "", "Folder for the OCI layout; beside it goes an archive for docker load, of this machine's platform.")
+	push := flags.Bool("push", false, "Push to the registry that the tag names, with docker's credentials.")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	reference, err := name.ParseReference(*tag, name.WithDefaultTag("dev"))
+	if err != nil {
+		return fmt.Errorf("-tag: %w", err)
+	}
+	r := recipe{root: *root, pkg: *pkg, program: *program, version: reference.Identifier()}
+	for text := range strings.SplitSeq(*platforms, ",") {
+		platform, err := v1.ParsePlatform(text)
+		if err != nil {
+			return fmt.Errorf("-platforms: %w", err)
+		}
+		r.platforms = append(r.platforms, *platform)
+	}
+	if err := r.date(ctx); err != nil {
+		return err
+	}
+	index, err := r.index(ctx, out)
+	if err != nil {
+		return err
+	}
+	if err := store(index, reference, *dir); err != nil {
+		return err
+	}
+	digest, err := index.Digest()
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "image: %s %s in %s\n", reference, digest, *dir)
+	if !*push {
+		return nil
+	}
+	if err := remote.WriteIndex(reference, index, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+		return fmt.Errorf("pushing: %w", err)
+	}
+	_, _ = fmt.Fprintf(out, "image: pushed %s\n", reference.Context().Digest(digest.String()))
+	return nil
+}
+
+// date takes revision and time from the commit, so that two builds of it are the same.
+func (r *recipe) date(ctx context.Context) error {
+	raw, err := exec.CommandContext(ctx, "git", "-C", r.root, "log", "-1", "--format=%H %ct").Output()
+	if err != nil {
+		return fmt.Errorf("asking git for the commit: %w", err)
+	}
+	revision, seconds, _ := strings.Cut(strings.TrimSpace(string(raw)), " ")
+	unix, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil {
+		return fmt.Errorf("asking git for the commit: %w", err)
+	}
+	r.revision, r.created = revision, time.Unix(unix, 0).UTC()
+	return nil
+}
+
+// index makes the image of each platform.
+func (r *recipe) index(ctx context.Context, out io.Writer) (v1.ImageIndex, error) {
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, platform := range r.platforms {
+		_, _ = fmt.Fprintf(out, "image: building %s for %s\n", r.program, platform)
+		image, err := r.image(ctx, platform)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", platform, err)
+		}
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &platform}})
+	}
+	return index, nil
+}
+
+func (r *recipe) image(ctx context.Context, platform v1.Platform) (v1.Image, error) {
+	binary, err := r.build(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := os.ReadFile(certificates)
+	if err != nil {
+		return nil, fmt.Errorf("the image needs CA certificates (Debian package ca-certificates): %w", err)
+	}
+	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	for _, file := range []struct {
+		path string
+		mode int64
+		data []byte
+	}{{strings.TrimPrefix(certificates, "/"), 0o644, roots}, {r.program, 0o755, binary}} {
+		layer, err := r.layer(file.path, file.mode, file.data)
+		if err != nil {
+			return nil, err
+		}
+		if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: r.created}, CreatedBy: "hack/image"}}); err != nil {
+			return nil, err
+		}
+	}
+	return mutate.ConfigFile(image, r.config(image, platform))
+}
+
+// config says how the image is run, as the Dockerfile does.
+func (r *recipe) config(image v1.Image, platform v1.Platform) *v1.ConfigFile {
+	config, err := partial.ConfigFile(image)
+	if err != nil {
+		config = &v1.ConfigFile{}
+	}
+	config = config.DeepCopy()
+	config.Architecture, config.OS, config.Variant = platform.Architecture, platform.OS, platform.Variant
+	config.Created = v1.Time{Time: r.created}
+	config.Config = v1.Config{
+		User: user, Entrypoint: []string{"/" + r.program}, WorkingDir: "/",
+		Labels: map[string]string{
+			"org.opencontainers.image.title": r.program, "org.opencontainers.image.version": r.version, "org.opencontainers.image.revision": r.revision,
+			"org.opencontainers.image.licenses": "Apache-2.0",
+		},
+	}
+	return config
+}
+
+func (r *recipe) build(ctx context.Context, platform v1.Platform) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "pnp-image-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	target := filepath.Join(dir, r.program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -X main.version="+r.version, "-o", target, r.pkg)
+	cmd.Dir = r.root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+platform.OS, "GOARCH="+platform.Architecture)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("go build: %w: %s", err, problems.String())
+	}
+	return os.ReadFile(target)
+}
+
+// layer holds one file, and the folders that lead to it.
+func (r *recipe) layer(path string, mode int64, data []byte) (v1.Layer, error) {
+	var buffer bytes.Buffer
+	archive := tar.NewWriter(&buffer)
+	var errs []error
+	for dir := filepath.Dir(path); dir != "."; dir = filepath.Dir(dir) {
+		errs = append(errs, archive.WriteHeader(&tar.Header{Name: dir + "/", Typeflag: tar.TypeDir, Mode: 0o755, ModTime: r.created}))
+	}
+	errs = append(errs, archive.WriteHeader(&tar.Header{Name: path, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(data)), ModTime: r.created}))
+	_, err := archive.Write(data)
+	if err := errors.Join(append(errs, err, archive.Close())...); err != nil {
+		return nil, err
+	}
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buffer.Bytes())), nil }, tarball.WithMediaType(types.OCILayer))
+}
+
+// store writes the index as an OCI layout, and one of its images as an archive.
+func store(index v1.ImageIndex, reference name.Reference, dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		return fmt.Errorf("writing the OCI layout: %w", err)
+	}
+	if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": reference.Identifier()})); err != nil {
+		return fmt.Errorf("writing the OCI layout: %w", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		return err
+	}
+	return tarball.WriteToFile(dir+".tar", reference, image)
+}
