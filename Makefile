@@ -54,6 +54,10 @@ SEED ?=
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
 	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
 
+.PHONY: soak
+soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease. Takes about 20 minutes.
+	@COMMANDS=12000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands
+
 .PHONY: test-race
 test-race: control-plane ## The same with the race detector (needs a C compiler).
 	CGO_ENABLED=1 go test -race ./... -count=1 -timeout 40m

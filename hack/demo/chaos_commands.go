@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type chaos struct {
 	*demo
 	*observer
 	commands, devices int
+	changes           int // of the operator, at least
 	seed              uint64
 	random            *rand.Rand
 	operators         operators
@@ -41,12 +43,13 @@ type chaos struct {
 // replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, and what Succeeded was run.
 func chaosCommands(ctx context.Context, c clone, out *report) error {
 	k := &chaos{disturbed: map[string]int{}, done: map[string]bool{}}
-	var err1, err2, err3, err4 error
+	var err1, err2, err3, err4, err5 error
 	k.commands, err1 = fromEnvironment("COMMANDS", 10_000)
 	k.devices, err2 = fromEnvironment("DEVICES", 200)
 	seed, err3 := fromEnvironment("SEED", int(time.Now().UnixNano()%1_000_000))
 	replicas, err4 := fromEnvironment("REPLICAS", 1)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	k.changes, err5 = fromEnvironment("CHANGES", 1)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return err
 	}
 	k.seed = uint64(seed)
@@ -279,8 +282,19 @@ func (k *chaos) judge(ctx context.Context) error {
 		k.check("commands that Succeeded", "more than half", fmt.Sprintf("%d; outcomes %v; %d commands ran", outcomes[v1alpha1.CommandSucceeded], outcomes, len(ran)),
 			2*outcomes[v1alpha1.CommandSucceeded] > k.commands),
 	}
+	for what, took := range k.operators.without {
+		slices.Sort(took)
+		k.out.sayf("After it was %s, nobody led for %s in the median, %s at most", what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
+	}
+	changes := 0
+	for _, n := range k.disturbed {
+		changes += n
+	}
+	errs = append(errs, k.check("times that the operator was disturbed", fmt.Sprintf("at least %d", k.changes), fmt.Sprint(changes), changes >= k.changes))
 	for _, what := range k.operators.disturbances() {
 		errs = append(errs, k.check("the operator was "+what, "at least once", fmt.Sprintf("%d times", k.disturbed[what]), k.disturbed[what] > 0))
 	}
 	return errors.Join(errs...)
 }
+
+func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

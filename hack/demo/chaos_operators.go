@@ -15,6 +15,8 @@ type operators struct {
 	demo *demo
 	all  []*operator
 	next int // of the disturbances
+	// without is for how long nobody led, by what was done.
+	without map[string][]time.Duration
 }
 
 type operator struct {
@@ -31,7 +33,7 @@ const (
 // newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
 // replicas with leader election.
 func newOperators(d *demo, replicas int) operators {
-	o := operators{demo: d}
+	o := operators{demo: d, without: map[string][]time.Duration{}}
 	for i := range replicas {
 		p := d.manager()
 		p.replica = fmt.Sprintf("-%d", i)
@@ -75,7 +77,14 @@ func (o *operators) disturb(ctx context.Context) (string, error) {
 	if err != nil {
 		return what, err
 	}
-	return what, map[string]func(context.Context, *operator) error{killed: o.kill, terminated: o.terminate, paused: o.pause}[what](ctx, leader)
+	began := time.Now()
+	err = map[string]func(context.Context, *operator) error{killed: o.kill, terminated: o.terminate, paused: o.pause}[what](ctx, leader)
+	if err != nil || len(o.all) == 1 || what == paused {
+		return what, err
+	}
+	_, err = o.leader(ctx, nil)
+	o.without[what] = append(o.without[what], time.Since(began))
+	return what, err
 }
 
 // leader waits for one that leads, other than the one given.

@@ -25,7 +25,8 @@ Commands:
   e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
   chaos-commands
          run many DeviceCommands while the operator is killed again and again and answers are lost, and count what the devices ran;
-         $COMMANDS, $DEVICES and $SEED say how many, and which chances
+         $COMMANDS, $DEVICES and $SEED say how many, and which chances. With $REPLICAS of the operator its leader is changed; $CHANGES
+         is how often at least
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
   down   stop what up started and remove bin/demo
 `
