@@ -56,7 +56,7 @@ chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is 
 
 .PHONY: soak
 soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease. Takes about 20 minutes.
-	@COMMANDS=12000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands
+	@COMMANDS=2000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands
 
 .PHONY: test-race
 test-race: control-plane ## The same with the race detector (needs a C compiler).
