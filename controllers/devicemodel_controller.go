@@ -60,7 +60,7 @@ func (r *DeviceModelReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.DeviceModel{}, edited).
 		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PnPDevice{}, r.counts()).
-		WithOptions(controller.Options{RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)
 }
 
