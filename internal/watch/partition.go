@@ -31,6 +31,9 @@ func (p *partition) run(ctx context.Context) error {
 			if err := p.jump(ctx, err); err != nil {
 				return err
 			}
+			if !pause(ctx, backoff.Step()) { // should the new place be refused as well, it is not asked for in a loop
+				return ctx.Err()
+			}
 			continue
 		case phase == Unavailable:
 			return fmt.Errorf("partition %s: %w", p.id, err)

@@ -1,10 +1,12 @@
 package watch
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -77,6 +79,54 @@ func TestACheckpointIsWrittenOnlyIfItSaysSomethingNew(t *testing.T) {
 			}
 			if next.equal(nil) {
 				t.Error("equal to none")
+			}
+		})
+	}
+}
+
+// placing is a Store and a Sink that only placing needs.
+type placing struct {
+	Sink
+
+	stored  *Checkpoint
+	resumed Checkpoint
+	resyncs int
+}
+
+func (p *placing) Load(context.Context) (*Checkpoint, error)   { return p.stored, nil }
+func (p *placing) Save(_ context.Context, c *Checkpoint) error { p.stored = c; return nil }
+func (p *placing) Resume(_ context.Context, c Checkpoint)      { p.resumed = c }
+func (p *placing) Resync(context.Context)                      { p.resyncs++ }
+func (p *placing) Outstanding(time.Time) Outstanding           { return Outstanding{} }
+func (p *placing) stream() *Stream {
+	return &Stream{Config: Config{Namespace: "n", ConsumerGroup: "g"}, Store: p, Sink: p, Log: logr.Discard()}
+}
+
+func TestThatTwinChangesArriveIsBelievedOfTheSameStreamOnly(t *testing.T) {
+	created := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	ends := map[string]azeventhubs.PartitionProperties{"0": {LastEnqueuedSequenceNumber: 5}}
+	hub := azeventhubs.EventHubProperties{Name: "e", CreatedOn: created, PartitionIDs: []string{"0"}}
+	for name, c := range map[string]struct {
+		edit  func(*Identity)
+		known bool
+	}{
+		"the same stream":        {func(*Identity) {}, true},
+		"another event hub":      {func(i *Identity) { i.EventHub = "other" }, false},
+		"another namespace":      {func(i *Identity) { i.Host = "other" }, false},
+		"another consumer group": {func(i *Identity) { i.ConsumerGroup = "other" }, false},
+		"made anew":              {func(i *Identity) { i.CreatedAt = created.Add(-time.Hour) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &placing{stored: &Checkpoint{
+				Stream: Identity{Host: "n", EventHub: "e", CreatedAt: created, ConsumerGroup: "g"}, TwinChanges: true,
+				Partitions: map[string]Mark{"0": {SequenceNumber: 5}},
+			}}
+			c.edit(&p.stored.Stream)
+			if err := p.stream().place(t.Context(), hub, ends); err != nil {
+				t.Fatal(err)
+			}
+			if p.resumed.TwinChanges != c.known || (p.resyncs == 0) != c.known {
+				t.Errorf("twin changes are believed: %v, %d resyncs; want believed: %v", p.resumed.TwinChanges, p.resyncs, c.known)
 			}
 		})
 	}

@@ -111,6 +111,7 @@ func (s *Stream) Run(ctx context.Context) {
 			s.phases.all(phaseOf(err))
 			worked := time.Since(began) > s.Timing.Retry
 			if !pause(ctx, backoff.Step()) {
+				s.save(context.WithoutCancel(ctx))
 				return
 			}
 			if worked {
