@@ -117,6 +117,19 @@ docker-image: ## Build the same image with docker.
 test-image: prerequisites ## Build the image for this machine, push it to a registry within the test, and look into it.
 	cd hack/image && GOWORK=off go test ./... -count=1
 
+##@ Supply chain
+
+.PHONY: sbom
+sbom: build ## Write a bill of materials (CycloneDX) of what is in the operator's binary to bin/sbom.cdx.json.
+	@hack/tools/build.sh cyclonedx-gomod
+	@$(BIN)/tools/cyclonedx-gomod bin -json -licenses=false -version $(VERSION) -output $(BIN)/sbom.cdx.json $(BIN)/manager
+	@echo "sbom: $(BIN)/sbom.cdx.json"
+
+.PHONY: vulncheck
+vulncheck: prerequisites ## Look for known vulnerabilities in what the code calls (needs the Go vulnerability database).
+	@hack/tools/build.sh govulncheck
+	@hack/vulncheck.sh
+
 ##@ Housekeeping
 
 .PHONY: clean

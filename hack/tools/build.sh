@@ -2,7 +2,7 @@
 # Builds a developer tool, at the version that its go.mod in the folder of its name pins. Each tool has its own go.mod, so
 # that it is built with the versions of its dependencies that its authors chose.
 #
-# usage: build.sh TOOL [FOLDER]     TOOL is controller-gen, golangci-lint or kustomize, FOLDER is bin/tools unless named
+# usage: build.sh TOOL [FOLDER]     TOOL is a folder beside this script, FOLDER is bin/tools unless named
 #
 # A tool that was built from the same go.mod and go.sum is not built again.
 set -euo pipefail
@@ -14,8 +14,11 @@ case $tool in
 controller-gen) package=sigs.k8s.io/controller-tools/cmd/controller-gen ;;
 golangci-lint) package=github.com/golangci/golangci-lint/v2/cmd/golangci-lint ;;
 kustomize) package=sigs.k8s.io/kustomize/kustomize/v5 ;;
+cyclonedx-gomod) package=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod ;;
+helm) package=helm.sh/helm/v4/cmd/helm ;;
+govulncheck) package=golang.org/x/vuln/cmd/govulncheck ;;
 *)
-	echo "usage: $0 controller-gen|golangci-lint|kustomize [FOLDER]" >&2
+	echo "usage: $0 controller-gen|cyclonedx-gomod|golangci-lint|govulncheck|helm|kustomize [FOLDER]" >&2
 	exit 2
 	;;
 esac
