@@ -36,8 +36,10 @@ PROCESSES ?= 3
 
 .PHONY: test
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.
+	@hack/tools/build.sh helm
+	@hack/tools/build.sh kustomize
 	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 250"
-	go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
+	PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
 	go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 

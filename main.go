@@ -40,6 +40,7 @@ type options struct {
 	allowedHubSuffixes           string
 	allowedEventHubSuffixes      string
 	allowedModelRepositories     string
+	watchNamespaces              string
 	namespace                    string
 	concurrency                  int
 	qps                          float64
@@ -60,6 +61,7 @@ func parseFlags() options {
 	flag.StringVar(&o.allowedEventHubSuffixes, "allowed-event-hub-suffixes", ".servicebus.windows.net,.servicebus.usgovcloudapi.net,.servicebus.chinacloudapi.cn",
 		"Event hubs that may be sent a token, in the same form.")
 	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
+	flag.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Namespaces to watch, separated by commas; all if empty.")
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
 	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
@@ -169,8 +171,20 @@ func newManager(o options, certDir string) (manager.Manager, error) {
 		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields(), DefaultNamespaces: watched(o)},
 	})
+}
+
+// watched are the namespaces whose objects the caches hold; nil: all.
+func watched(o options) map[string]cache.Config {
+	namespaces := map[string]cache.Config{}
+	for _, name := range splitList(o.watchNamespaces) {
+		namespaces[name] = cache.Config{}
+	}
+	if len(namespaces) == 0 {
+		return nil
+	}
+	return namespaces
 }
 
 func splitList(s string) []string {

@@ -7,3 +7,9 @@ bin/tools/controller-gen object paths=./api/...
 bin/tools/controller-gen crd:ignoreUnexportedFields=true paths=./api/... output:crd:dir=config/crd/bases
 bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... paths=./webhooks/... output:rbac:dir=config/rbac
 bin/tools/controller-gen webhook paths=./webhooks/... output:webhook:dir=config/webhook
+# The chart has the same files.
+rm -rf charts/pnp-operator/files
+mkdir -p charts/pnp-operator/files/crds
+cp config/crd/bases/*.yaml charts/pnp-operator/files/crds/
+cp config/rbac/role.yaml config/rbac/editor_role.yaml config/rbac/viewer_role.yaml charts/pnp-operator/files/
+cp config/webhook/manifests.yaml charts/pnp-operator/files/webhook.yaml

@@ -1,0 +1,231 @@
+// Package chart_test tests charts/pnp-operator: what it renders, what it refuses, and how releases come and go on a real API server.
+package chart_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+)
+
+const chart = "../../charts/pnp-operator"
+
+var update = flag.Bool("update", false, "write the snapshots anew")
+
+// tool runs a developer tool. It is skipped if the tool was not built: make builds it.
+func tool(t *testing.T, env []string, name string, args ...string) (string, error) {
+	t.Helper()
+	path, err := filepath.Abs("../../bin/tools/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("PNP_REQUIRE_TOOLS") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("%s is not built: hack/tools/build.sh %s", name, name)
+	}
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(append(os.Environ(), "HELM_CACHE_HOME="+t.TempDir(), "HELM_CONFIG_HOME="+t.TempDir(), "HELM_DATA_HOME="+t.TempDir()), env...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), errors.New(stdout.String() + stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+func must(t *testing.T, env []string, name string, args ...string) string {
+	t.Helper()
+	out, err := tool(t, env, name, args...)
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, strings.Join(args, " "), err)
+	}
+	return out
+}
+
+func template(t *testing.T, args ...string) string {
+	t.Helper()
+	return must(t, nil, "helm", append([]string{"template", "pnp", chart, "--namespace", "pnp-system"}, args...)...)
+}
+
+// objects are those of manifests, by kind, namespace and name.
+func objects(t *testing.T, manifests string) map[string]*unstructured.Unstructured {
+	t.Helper()
+	found := map[string]*unstructured.Unstructured{}
+	decoder := utilyaml.NewYAMLOrJSONDecoder(strings.NewReader(manifests), 4096)
+	for {
+		o := &unstructured.Unstructured{}
+		err := decoder.Decode(&o.Object)
+		if errors.Is(err, io.EOF) {
+			return found
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Object) > 0 {
+			found[o.GetKind()+" "+o.GetNamespace()+"/"+o.GetName()] = o
+		}
+	}
+}
+
+func TestLint(t *testing.T) {
+	if out, err := tool(t, nil, "helm", "lint", "--strict", chart); err != nil {
+		t.Error(out, err)
+	}
+}
+
+func TestSnapshots(t *testing.T) {
+	for name, args := range map[string][]string{
+		"default": nil,
+		"single":  {"--set=replicas=1,webhook.enabled=false,metrics.enabled=false,rbac.aggregate=false"},
+		"namespaces": {
+			"--set=watchNamespaces={factory,office}", "--set=tenants[0].namespace=factory", "--set=tenants[0].secretNames={factory-hub}", "--set=tenants[1].namespace=office",
+		},
+		"everything": {
+			"--set=image.digest=sha256:" + strings.Repeat("a", 64), "--set=networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,priorityClassName=system-cluster-critical",
+			"--set=serviceAccount.annotations.note=x", `--set-string=podLabels.azure\.workload\.identity/use=true`, "--set=extraArgs={--max-concurrent-reconciles=4}",
+			"--set=log.level=debug", "--set=imagePullSecrets[0].name=registry",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := template(t, append(args, "--set=crds.enabled=false")...)
+			path := filepath.Join("testdata", name+".yaml")
+			if *update {
+				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("the chart renders something else (go test ./test/chart -update writes it): (-want +got)\n%s", diff)
+			}
+			objects(t, got)
+		})
+	}
+}
+
+func TestValuesThatDoNotFit(t *testing.T) {
+	for set, want := range map[string]string{
+		"replicas=two":                          "/replicas",
+		"replicas=-1":                           "/replicas",
+		"image.digest=sha256:123":               "/image/digest",
+		"image.pullPolicy=Sometimes":            "/image/pullPolicy",
+		"imagee.tag=x":                          "imagee",
+		"webhook.port=80":                       "/webhook/port",
+		"webhook.enabled=perhaps":               "/webhook/enabled",
+		"log.level=chatty":                      "/log/level",
+		"tenants[0].secretNames={a}":            "namespace",
+		"tenants[0].namespace=Factory":          "/tenants/0/namespace",
+		"watchNamespaces=factory":               "/watchNamespaces",
+		"allowedHubSuffixes={https://x}":        "/allowedHubSuffixes/0",
+		"metrics.serviceMonitor.interval=often": "/metrics/serviceMonitor/interval",
+		"extraArgs={version}":                   "/extraArgs/0",
+		"networkPolicy=true":                    "/networkPolicy",
+		"kubeAPIQPS=0":                          "/kubeAPIQPS",
+	} {
+		out, err := tool(t, nil, "helm", "template", "pnp", chart, "--set="+set)
+		if err == nil {
+			t.Errorf("%s is taken", set)
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %s%v does not name %s", set, out, err, want)
+		}
+	}
+}
+
+// TestKustomizeSaysTheSame renders config/default and the chart. What differs is listed here.
+func TestKustomizeSaysTheSame(t *testing.T) {
+	charted := objects(t, template(t, "--set=replicas=1"))
+	kustomized := objects(t, must(t, nil, "kustomize", "build", "../../config/default"))
+	delete(kustomized, "Namespace /pnp-system") // Helm makes it if asked to
+	for key, k := range kustomized {
+		c := charted[key]
+		if c == nil {
+			t.Errorf("the chart has no %s", key)
+			continue
+		}
+		delete(charted, key)
+		for _, o := range []*unstructured.Unstructured{k, c} {
+			normalise(o)
+		}
+		if k.GetKind() == "Deployment" {
+			checkArgs(t, args(t, k), args(t, c))
+		}
+		if diff := cmp.Diff(k.Object, c.Object); diff != "" {
+			t.Errorf("%s (-kustomize +chart):\n%s", key, diff)
+		}
+	}
+	for key := range charted {
+		t.Errorf("config/default has no %s", key)
+	}
+}
+
+// normalise takes out what the two ways have of their own: labels of tools, the policy that keeps CRDs, and the image.
+func normalise(o *unstructured.Unstructured) {
+	if o.GetKind() != "ClusterRole" || o.GetName() == "pnp-operator" { // of the others labels are what they are for
+		o.SetLabels(nil)
+	}
+	annotations := o.GetAnnotations()
+	delete(annotations, "helm.sh/resource-policy")
+	o.SetAnnotations(annotations)
+	if len(annotations) == 0 {
+		o.SetAnnotations(nil)
+	}
+	for _, container := range containers(o) {
+		delete(container, "image")
+		delete(container, "imagePullPolicy")
+	}
+}
+
+func containers(o *unstructured.Unstructured) []map[string]any {
+	list, _, _ := unstructured.NestedFieldNoCopy(o.Object, "spec", "template", "spec", "containers")
+	var found []map[string]any
+	all, _ := list.([]any)
+	for _, one := range all {
+		if c, ok := one.(map[string]any); ok {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// args takes the arguments out.
+func args(t *testing.T, o *unstructured.Unstructured) []string {
+	t.Helper()
+	found := containers(o)
+	if len(found) != 1 {
+		t.Fatalf("%d containers", len(found))
+	}
+	list, _, err := unstructured.NestedStringSlice(found[0], "args")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(found[0], "args")
+	return list
+}
+
+// checkArgs wants all arguments of the one in the other, which spells out its defaults.
+func checkArgs(t *testing.T, kustomized, charted []string) {
+	t.Helper()
+	for _, arg := range kustomized {
+		if !slices.Contains(charted, arg) {
+			t.Errorf("the chart does not set %s", arg)
+		}
+	}
+	if len(kustomized) == 0 {
+		t.Error("no arguments")
+	}
+}
