@@ -56,6 +56,12 @@ SEED ?=
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
 	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
 
+.PHONY: alerts
+alerts: ## Test the alert rules with promtool (Debian package prometheus).
+	@command -v promtool >/dev/null || { echo "alerts: promtool is missing: install the Debian package prometheus" >&2; exit 1; }
+	promtool check rules config/prometheus/alerts.yaml
+	promtool test rules config/prometheus/alerts_test.yaml
+
 .PHONY: soak
 soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease. Takes about 20 minutes.
 	@COMMANDS=2000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands

@@ -40,6 +40,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
+	objectStates.from(mgr.GetClient())
 	sessions, wakes, brake, written := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("pnp-operator"),
