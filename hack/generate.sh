@@ -11,5 +11,5 @@ bin/tools/controller-gen webhook paths=./webhooks/... output:webhook:dir=config/
 rm -rf charts/pnp-operator/files
 mkdir -p charts/pnp-operator/files/crds
 cp config/crd/bases/*.yaml charts/pnp-operator/files/crds/
-cp config/rbac/role.yaml config/rbac/editor_role.yaml config/rbac/viewer_role.yaml charts/pnp-operator/files/
+cp config/rbac/role.yaml config/rbac/editor_role.yaml config/rbac/viewer_role.yaml config/prometheus/alerts.yaml charts/pnp-operator/files/
 cp config/webhook/manifests.yaml charts/pnp-operator/files/webhook.yaml

@@ -93,7 +93,7 @@ func TestSnapshots(t *testing.T) {
 			"--set=watchNamespaces={factory,office}", "--set=tenants[0].namespace=factory", "--set=tenants[0].secretNames={factory-hub}", "--set=tenants[1].namespace=office",
 		},
 		"everything": {
-			"--set=image.digest=sha256:" + strings.Repeat("a", 64), "--set=networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,priorityClassName=system-cluster-critical",
+			"--set=image.digest=sha256:" + strings.Repeat("a", 64), "--set=networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,rbac.clusterWideSecrets=true,priorityClassName=system-cluster-critical",
 			"--set=serviceAccount.annotations.note=x", `--set-string=podLabels.azure\.workload\.identity/use=true`, "--set=extraArgs={--max-concurrent-reconciles=4}",
 			"--set=log.level=debug", "--set=imagePullSecrets[0].name=registry",
 		},
