@@ -54,6 +54,10 @@ SEED ?=
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
 	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
 
+.PHONY: soak-rbac
+soak-rbac: control-plane ## Drop each rule of the operator's role in turn; something that is named has to fail.
+	PNP_RBAC_DROP=1 go test ./controllers -count=1 -timeout 60m -v -ginkgo.v -ginkgo.no-color -ginkgo.focus 'The rights of the operator'
+
 .PHONY: test-race
 test-race: control-plane ## The same with the race detector (needs a C compiler).
 	CGO_ENABLED=1 go test -race ./... -count=1 -timeout 40m
