@@ -66,6 +66,10 @@ alerts: ## Test the alert rules with promtool (Debian package prometheus).
 soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease. Takes about 20 minutes.
 	@COMMANDS=2000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands
 
+.PHONY: soak-rbac
+soak-rbac: control-plane ## Drop each rule of the operator's role in turn; something that is named has to fail.
+	PNP_RBAC_DROP=1 go test ./controllers -count=1 -timeout 60m -v -ginkgo.v -ginkgo.no-color -ginkgo.focus 'The rights of the operator'
+
 .PHONY: test-race
 test-race: control-plane ## The same with the race detector (needs a C compiler).
 	CGO_ENABLED=1 go test -race ./... -count=1 -timeout 40m

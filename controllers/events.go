@@ -31,7 +31,7 @@ func announce(to events.EventRecorder, before, after conditioned) {
 
 func isTrouble(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound:
+	case v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound, v1alpha1.ReasonAccessDenied:
 		return true
 	}
 	return false

@@ -15,7 +15,6 @@ const (
 	indexDevice = "deviceID"
 	// indexUnfinished is the device of a command that is not finished.
 	indexUnfinished = "unfinished"
-	indexSecret     = "secrets"
 	// indexModel is the model of a PnPDevice, and the one that a DeviceModel is for.
 	indexModel = "modelID"
 	// indexInterface is an interface that a DeviceModel brings along.
@@ -49,17 +48,6 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		}},
 		{&v1alpha1.DeviceModel{}, indexInterface, func(o client.Object) []string {
 			return models.InterfacesOf(o.(*v1alpha1.DeviceModel))
-		}},
-		{&v1alpha1.IoTHub{}, indexSecret, func(o client.Object) []string {
-			spec := o.(*v1alpha1.IoTHub).Spec
-			var names []string
-			if ref := spec.Authentication.ConnectionStringSecretRef; ref != nil {
-				names = append(names, ref.Name)
-			}
-			if e := spec.Events; e != nil && e.ConnectionStringSecretRef != nil {
-				names = append(names, e.ConnectionStringSecretRef.Name)
-			}
-			return names
 		}},
 	} {
 		if err := indexer.IndexField(ctx, index.object, index.field, index.extract); err != nil {

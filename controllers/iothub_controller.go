@@ -3,12 +3,11 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -17,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -34,13 +32,12 @@ const cacheLag = 100 * time.Millisecond
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups="";events.k8s.io,resources=events,verbs=create;patch
 
 // IoTHubReconciler keeps one authenticated session per IoTHub.
 type IoTHubReconciler struct {
 	client.Client
-	// Secrets reads Secrets without a cache: their contents are not kept.
+	// Secrets reads Secrets without a cache: their contents are not kept. The right to do so is granted in the namespace of the IoTHub, see config/tenant.
 	Secrets  client.Reader
 	Recorder events.EventRecorder
 	Hubs     *hubs.Registry
@@ -59,7 +56,9 @@ type IoTHubReconciler struct {
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
 
-	latest *latest
+	latest   *latest
+	watches  *secretWatches
+	identity *identity
 	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
 	lifetime context.Context
 }
@@ -67,26 +66,16 @@ type IoTHubReconciler struct {
 // SetupWithManager registers the controller.
 func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	r.lifetime = ctx
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	watches, err := newSecretWatches(ctx, mgr, r.Wakes)
+	if err != nil {
+		return fmt.Errorf("making a client for watches of Secrets: %w", err)
+	}
+	r.watches = watches
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.IoTHub{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		WatchesMetadata(secret, handler.EnqueueRequestsFromMapFunc(r.usersOfSecret)).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)
-}
-
-func (r *IoTHubReconciler) usersOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
-	var list v1alpha1.IoTHubList
-	if err := r.List(ctx, &list, client.InNamespace(secret.GetNamespace()), client.MatchingFields{indexSecret: secret.GetName()}); err != nil {
-		return nil
-	}
-	requests := make([]reconcile.Request, len(list.Items))
-	for i := range list.Items {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&list.Items[i])
-	}
-	return requests
 }
 
 // Reconcile builds the session that the spec and the Secret describe and proves that the hub accepts it. The order is
@@ -100,6 +89,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		return ctrl.Result{}, err
 	}
 	before := hub.DeepCopy()
+	r.watches.follow(req.NamespacedName, secretsOf(hub))
 	e, err := r.eventsOf(ctx, hub)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -112,13 +102,18 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		return ctrl.Result{}, err
 	}
 	r.describeEvents(hub, e)
-	return r.finish(ctx, before, hub, connected)
+	result, err := r.finish(ctx, before, hub, connected)
+	if err == nil && e.problem != nil && e.problem.after > 0 {
+		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
+	}
+	return result, err
 }
 
 // forget ends everything that was for an IoTHub that is gone.
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) error {
 	r.Hubs.Drop(hub)
 	r.Hubs.ReleaseStream(hub)
+	r.watches.follow(hub, nil)
 	r.Brake.Forget(hub)
 	dropStream(hub)
 	return r.Checkpoints.sweep(ctx)

@@ -23,6 +23,8 @@ type eventStream struct {
 	config watch.Config
 	// problem keeps the stream from being read; the rest of the hub works without it.
 	problem *halt
+	// goesOn is true if the right to read its Secret was withdrawn from under it: it is read with what was known before.
+	goesOn bool
 }
 
 // fingerprint changes with everything that the stream depends on.
@@ -30,7 +32,7 @@ func (e eventStream) fingerprint() string {
 	switch {
 	case e.wanted == nil:
 		return ""
-	case e.problem != nil:
+	case e.problem != nil && !e.goesOn:
 		return e.problem.Error()
 	}
 	return strings.Join([]string{e.config.ConnectionString, e.config.ConsumerGroup, e.config.Endpoint, string(e.config.CABundle), fmt.Sprint(e.config.WebSocket)}, "\x00")
@@ -46,6 +48,10 @@ func (r *IoTHubReconciler) eventsOf(ctx context.Context, hub *v1alpha1.IoTHub) (
 	config, err := r.eventConfig(ctx, hub)
 	if err != nil && !errors.As(err, &e.problem) {
 		return e, err
+	}
+	if isDenied(err) && r.goesOn(hub) {
+		e.problem, e.goesOn = goingOn(err), true
+		return e, nil
 	}
 	if e.problem != nil { // whatever it read before, it does not any more
 		r.Hubs.ReleaseStream(client.ObjectKeyFromObject(hub))
@@ -114,6 +120,9 @@ func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
 		if state, ok := session.Stream(); ok {
 			v = streamVerdict(hub, state, session)
 		}
+	}
+	if e.goesOn && v.ready {
+		v = e.problem.verdict
 	}
 	setCondition(hub, v1alpha1.ConditionEventStreamReady, v.ready, v.reason, v.message)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -25,6 +27,9 @@ import (
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
 func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream) error {
 	options, fingerprint, err := r.options(ctx, hub, e)
+	if isDenied(err) && r.goesOn(hub) {
+		return goingOn(err)
+	}
 	if err != nil {
 		if isHalt(err) { // a session outlives an API server that fails for now
 			r.drop(hub)
@@ -37,6 +42,9 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		}
 		r.drop(hub)
 		return unauthorized()
+	}
+	if e.goesOn {
+		return nil
 	}
 	c, err := iothub.New(options)
 	if err != nil {
@@ -116,12 +124,20 @@ func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNameMismatch, fmt.Sprintf(
 			"%s is for host %q; spec.hostName is %q", keyName(ref), parsed.HostName, spec.HostName), 0)
 	}
-	sum := sha256.Sum256([]byte(strings.Join([]string{
-		spec.HostName, spec.Endpoint, spec.CABundle, fmt.Sprint(spec.SweepIntervalSeconds), secret, e.fingerprint()}, "\x00")))
+	sum := sha256.Sum256([]byte(secret + "\x00" + e.fingerprint()))
 	return iothub.Options{
 		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
 		ConnectionString: parsed, AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Observe: observeRequest,
-	}, hex.EncodeToString(sum[:]), nil
+	}, settingsOf(hub) + hex.EncodeToString(sum[:]), nil
+}
+
+// settingsOf is the part of a session's fingerprint that needs no Secret.
+func settingsOf(hub *v1alpha1.IoTHub) string {
+	spec := hub.Spec
+	raw, err := json.Marshal([]any{spec.HostName, spec.Endpoint, spec.CABundle, spec.SweepIntervalSeconds, spec.Authentication, spec.Events})
+	utilruntime.Must(err) // strings and numbers
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:]) + "."
 }
 
 func keyName(ref *v1alpha1.SecretKeyReference) string {
@@ -131,7 +147,14 @@ func keyName(ref *v1alpha1.SecretKeyReference) string {
 // secretValue reads one key of a Secret. Its watch wakes the hub, so a missing one is waited for without polling.
 func (r *IoTHubReconciler) secretValue(ctx context.Context, hub *v1alpha1.IoTHub, ref *v1alpha1.SecretKeyReference) (string, error) {
 	var secret corev1.Secret
-	err := r.Secrets.Get(ctx, types.NamespacedName{Namespace: hub.Namespace, Name: ref.Name}, &secret)
+	key := types.NamespacedName{Namespace: hub.Namespace, Name: ref.Name}
+	err := r.Secrets.Get(ctx, key, &secret)
+	if apierrors.IsForbidden(err) {
+		return "", r.accessDenied(ctx, hub, key)
+	}
+	if err == nil || apierrors.IsNotFound(err) {
+		r.watches.granted(key, secret.ResourceVersion)
+	}
 	if apierrors.IsNotFound(err) {
 		return "", waiting(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %q does not exist in namespace %q", ref.Name, hub.Namespace), 0)
 	}

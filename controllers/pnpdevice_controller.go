@@ -23,7 +23,6 @@ import (
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices/status,verbs=patch
-// +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices/finalizers,verbs=update
 
 // DefaultGrace is how long the hub may fail before status says so.
 const DefaultGrace = 30 * time.Second

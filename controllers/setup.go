@@ -46,6 +46,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("pnp-operator"),
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
+		identity:    &identity{client: mgr.GetClient(), namespace: o.Namespace},
 		Checkpoints: &checkpoints{Client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: o.Namespace},
 	}
 	if err := hub.SetupWithManager(ctx, mgr); err != nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,7 +25,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
@@ -90,6 +88,9 @@ var _ = AfterSuite(func() {
 	if manager != nil {
 		manager.stop()
 	}
+	for _, url := range requests.about("/secrets") { // of all specs
+		Expect(url).To(MatchRegexp(byName.String()))
+	}
 	Expect(namespaces.Process.Kill()).To(Succeed())
 	_ = namespaces.Wait() // it was killed
 	stop()
@@ -133,14 +134,9 @@ func freePort() (string, error) {
 
 // grantRole applies the generated role, so that a missing rule fails here.
 func grantRole() {
-	raw, err := os.ReadFile(filepath.Join("..", "config", "rbac", "role.yaml"))
-	Expect(err).NotTo(HaveOccurred())
-	documents := strings.Split(string(raw), "\n---\n")
-	Expect(documents).To(HaveLen(2), "a ClusterRole, and a Role in the operator's namespace")
-	subjects := []rbacv1.Subject{{Kind: "User", Name: operatorUser}}
 	role, local := &rbacv1.ClusterRole{}, &rbacv1.Role{}
-	Expect(yaml.Unmarshal([]byte(documents[0]), role)).To(Succeed())
-	Expect(yaml.Unmarshal([]byte(documents[1]), local)).To(Succeed())
+	readDocuments(filepath.Join("..", "config", "rbac", "role.yaml"), role, local) // a ClusterRole, and a Role in the operator's namespace
+	subjects := []rbacv1.Subject{{Kind: "User", Name: operatorUser}}
 	Expect(admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}})).To(Succeed())
 	Expect(admin.Create(ctx, role)).To(Succeed())
 	Expect(admin.Create(ctx, local)).To(Succeed())
@@ -165,6 +161,7 @@ type operator struct {
 func startOperator() *operator {
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.QPS, cfg.Burst = 500, 1000
+	cfg.Wrap(requests.wrap)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
 	unnamed := true
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
@@ -188,6 +185,13 @@ func (o *operator) stop() {
 	GinkgoHelper()
 	o.cancel()
 	Eventually(o.done, time.Minute).Should(Receive(BeNil()))
+}
+
+// abandon stops it however it ends: one without its rights may not even have started.
+func (o *operator) abandon() {
+	GinkgoHelper()
+	o.cancel()
+	Eventually(o.done, time.Minute).Should(Receive())
 }
 
 func restartOperator() {
@@ -223,7 +227,16 @@ func newSite() *site {
 	return s
 }
 
+// newNamespace has a namespace that config/tenant is applied to.
 func newNamespace() string {
+	GinkgoHelper()
+	namespace := newForeignNamespace()
+	grantTenant(namespace)
+	return namespace
+}
+
+// newForeignNamespace has one that the operator has no rights in.
+func newForeignNamespace() string {
 	GinkgoHelper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "site-"}}
 	Expect(admin.Create(ctx, ns)).To(Succeed())

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/yaml"
 
@@ -91,12 +92,34 @@ func configure(port string) {
 		one.ClientConfig = admissionv1.WebhookClientConfig{URL: &url}
 		one.NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{checkedLabel: "yes"}}
 	}
+	Expect(client.IgnoreNotFound(admin.Delete(ctx, is.DeepCopy()))).To(Succeed())
 	Expect(admin.Create(ctx, is)).To(Succeed())
-	DeferCleanup(func() { Expect(admin.Delete(ctx, is)).To(Succeed()) })
+	DeferCleanup(func() { Expect(client.IgnoreNotFound(admin.Delete(ctx, is))).To(Succeed()) })
 }
 
 // serve runs the webhook as the operator's ServiceAccount.
 func serve() (stop func()) {
+	GinkgoHelper()
+	cancel, done := startServing()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		Eventually(done, time.Minute).Should(Receive(BeNil()))
+	})
+	DeferCleanup(stop)
+	return stop
+}
+
+// serveAnyhow is serve, however it ends.
+func serveAnyhow() (stop func()) {
+	GinkgoHelper()
+	cancel, done := startServing()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func startServing() (context.CancelFunc, <-chan error) {
 	GinkgoHelper()
 	port, err := freePort()
 	Expect(err).NotTo(HaveOccurred())
@@ -108,6 +131,7 @@ func serve() (stop func()) {
 	dir := GinkgoT().TempDir()
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: webhooks.NewServer(number, dir),
+		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
@@ -116,12 +140,7 @@ func serve() (stop func()) {
 	Expect(webhooks.Setup(mgr, library, webhooks.Options{Namespace: operatorNamespace, Host: "localhost", CertDir: dir})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(lifetime) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		Eventually(done, time.Minute).Should(Receive(BeNil()))
-	})
-	DeferCleanup(stop)
-	return stop
+	return cancel, done
 }
 
 // try is kubectl apply --dry-run=server of something new.

@@ -50,6 +50,8 @@ const (
 const (
 	// ReasonAuthenticated surfaces when the hub accepted the credential.
 	ReasonAuthenticated = "Authenticated"
+	// ReasonAccessDenied surfaces when the operator may not read the referenced Secret. With Ready=True it was withdrawn, and the session goes on.
+	ReasonAccessDenied = "AccessDenied"
 	// ReasonSecretNotFound surfaces when the referenced Secret does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonSecretKeyNotFound surfaces when the Secret lacks the referenced key.

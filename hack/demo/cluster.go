@@ -69,6 +69,9 @@ func (d *demo) identify(ctx context.Context) error {
 		{[]string{"patch", "pnpdevices.iot.pnp-operator.io/status", "--all-namespaces"}, "yes"},
 		{[]string{"delete", "namespaces"}, "no"},
 		{[]string{"create", "secrets", "--all-namespaces"}, "no"},
+		{[]string{"get", "secrets", "--all-namespaces"}, "no"},
+		{[]string{"list", "secrets", "--all-namespaces"}, "no"},
+		{[]string{"create", "serviceaccounts/token", "--all-namespaces"}, "no"},
 		{[]string{"delete", "pnpdevices.iot.pnp-operator.io", "--all-namespaces"}, "no"},
 	} {
 		answer, err := operator.can(ctx, right.words...)

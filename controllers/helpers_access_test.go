@@ -1,0 +1,160 @@
+package controllers_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+)
+
+// requests are those that the operator made for Secrets.
+var requests = &requestLog{}
+
+// requestLog keeps the URLs of requests for Secrets, and what lists and watches brought.
+type requestLog struct {
+	mu     sync.Mutex
+	urls   []string
+	bodies []*body
+}
+
+// body is what one list or watch brings.
+type body struct {
+	io.ReadCloser
+	log    *requestLog
+	url    string
+	text   bytes.Buffer
+	closed bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	b.text.Write(p[:n])
+	b.closed = b.closed || err != nil
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.log.mu.Lock()
+	b.closed = true
+	b.log.mu.Unlock()
+	return b.ReadCloser.Close()
+}
+
+// wrap records what goes through a transport.
+func (l *requestLog) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		if !strings.Contains(request.URL.Path, "/secrets") {
+			return next.RoundTrip(request)
+		}
+		l.mu.Lock()
+		l.urls = append(l.urls, request.URL.RequestURI())
+		l.mu.Unlock()
+		response, err := next.RoundTrip(request)
+		if err == nil && request.URL.RawQuery != "" {
+			b := &body{ReadCloser: response.Body, log: l, url: request.URL.RequestURI()}
+			l.mu.Lock()
+			l.bodies = append(l.bodies, b)
+			l.mu.Unlock()
+			response.Body = b
+		}
+		return response, err
+	})
+}
+
+// openWatches counts those on Secrets of a namespace.
+func (l *requestLog) openWatches(namespace string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, b := range l.bodies {
+		if !b.closed && strings.Contains(b.url, "/"+namespace+"/") && strings.Contains(b.url, "watch=") {
+			n++
+		}
+	}
+	return n
+}
+
+// received is what lists and watches of a namespace's Secrets brought.
+func (l *requestLog) received(namespace string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all strings.Builder
+	for _, b := range l.bodies {
+		if strings.Contains(b.url, "/"+namespace+"/") {
+			all.Write(b.text.Bytes())
+		}
+	}
+	return all.String()
+}
+
+// about lists the requests whose URL contains all of the texts.
+func (l *requestLog) about(texts ...string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for _, url := range l.urls {
+		all := true
+		for _, text := range texts {
+			all = all && strings.Contains(url, text)
+		}
+		if all {
+			found = append(found, url)
+		}
+	}
+	return found
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// byName is a request for one Secret, or for a list or watch that holds no other.
+var byName = regexp.MustCompile(`^/api/v1/namespaces/[^/]+/secrets(/[^/?]+$|\?.*fieldSelector=metadata\.name%3D[^&]+)`)
+
+// grantTenant applies config/tenant to a namespace, and waits until the API server knows.
+func grantTenant(namespace string) {
+	GinkgoHelper()
+	role, binding := &rbacv1.Role{}, &rbacv1.RoleBinding{}
+	readDocuments(filepath.Join("..", "config", "tenant", "role.yaml"), role, binding)
+	for _, o := range []client.Object{role, binding} {
+		o.SetNamespace(namespace)
+		Expect(admin.Create(ctx, o)).To(Succeed())
+	}
+	Eventually(func() bool { return mayRead(namespace) }).Should(BeTrue())
+}
+
+// mayRead asks whether the operator may read a namespace's Secrets.
+func mayRead(namespace string) bool {
+	GinkgoHelper()
+	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+		User: operatorUser, Groups: []string{"system:authenticated"},
+		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "watch", Resource: "secrets"},
+	}}
+	Expect(admin.Create(ctx, review)).To(Succeed())
+	return review.Status.Allowed
+}
+
+// readDocuments decodes a file of YAML documents into as many objects.
+func readDocuments(path string, into ...client.Object) {
+	GinkgoHelper()
+	raw, err := os.ReadFile(path)
+	Expect(err).NotTo(HaveOccurred())
+	documents := strings.Split(string(raw), "\n---\n")
+	Expect(documents).To(HaveLen(len(into)))
+	for i, document := range documents {
+		Expect(yaml.UnmarshalStrict([]byte(document), into[i])).To(Succeed())
+	}
+}
