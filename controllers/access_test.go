@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -138,6 +139,48 @@ var _ = Describe("The right to read a Secret", func() {
 		h.Spec.Authentication.ConnectionStringSecretRef.Name = "another"
 		Expect(admin.Update(ctx, h)).To(Succeed())
 		s.eventuallyHub(And(beWaiting(v1alpha1.ReasonAccessDenied), haveMessage(`Secret "another"`)))
+	})
+})
+
+var _ = Describe("Rights on Secrets and tokens", func() {
+	It("are none in the cluster as a whole", func() {
+		namespace := newForeignNamespace()
+		for _, verb := range []string{"get", "list", "watch", "create", "update", "patch", "delete"} {
+			for _, where := range []string{"", namespace} {
+				Expect(operatorMay(authorizationv1.ResourceAttributes{Namespace: where, Verb: verb, Resource: "secrets"})).To(BeFalse(), verb+" "+where)
+			}
+		}
+		Expect(mayMakeToken("", "")).To(BeFalse())
+		Expect(mayMakeToken(operatorNamespace, "pnp-operator")).To(BeFalse())
+	})
+
+	It("of config/tenant/workload-identity are for one ServiceAccount", func() {
+		namespace := newForeignNamespace()
+		role, binding := &rbacv1.Role{}, &rbacv1.RoleBinding{}
+		readDocuments(filepath.Join("..", "config", "tenant", "workload-identity", "role.yaml"), role, binding)
+		role.Namespace, binding.Namespace = namespace, namespace
+		Expect(admin.Create(ctx, role)).To(Succeed())
+		Expect(admin.Create(ctx, binding)).To(Succeed())
+		Eventually(func() bool { return mayMakeToken(namespace, "iot") }).Should(BeTrue())
+		Expect(mayMakeToken(namespace, "default")).To(BeFalse())
+		Expect(mayMakeToken(namespace, "")).To(BeFalse())
+		Expect(mayRead(namespace)).To(BeFalse())
+	})
+
+	It("of config/cluster-wide-secrets are for every namespace, and nothing but Secrets", Serial, func() {
+		s := newForeignSite()
+		s.eventuallyHub(beWaiting(v1alpha1.ReasonAccessDenied))
+		role, binding := &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{}
+		readDocuments(filepath.Join("..", "config", "cluster-wide-secrets", "role.yaml"), role, binding)
+		Expect(admin.Create(ctx, role)).To(Succeed())
+		Expect(admin.Create(ctx, binding)).To(Succeed())
+		DeferCleanup(func() {
+			Expect(admin.Delete(ctx, binding)).To(Succeed())
+			Expect(admin.Delete(ctx, role)).To(Succeed())
+			Eventually(func() bool { return mayRead("") }).Should(BeFalse())
+		})
+		s.eventually("d", beReady())
+		Expect(mayMakeToken(s.namespace, "default")).To(BeFalse())
 	})
 })
 

@@ -136,12 +136,22 @@ func grantTenant(namespace string) {
 	Eventually(func() bool { return mayRead(namespace) }).Should(BeTrue())
 }
 
-// mayRead asks whether the operator may read a namespace's Secrets.
+// mayRead asks whether the operator may read a namespace's Secrets, or with "" those of all.
 func mayRead(namespace string) bool {
+	GinkgoHelper()
+	return operatorMay(authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "watch", Resource: "secrets"})
+}
+
+func mayMakeToken(namespace, account string) bool {
+	GinkgoHelper()
+	return operatorMay(authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "create", Resource: "serviceaccounts", Subresource: "token", Name: account})
+}
+
+func operatorMay(what authorizationv1.ResourceAttributes) bool {
 	GinkgoHelper()
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: operatorUser, Groups: []string{"system:authenticated"},
-		ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: "watch", Resource: "secrets"},
+		ResourceAttributes: &what,
 	}}
 	Expect(admin.Create(ctx, review)).To(Succeed())
 	return review.Status.Allowed

@@ -157,17 +157,13 @@ func (r rule) drop() (restore func()) {
 func (r rule) allows(what rbacv1.PolicyRule) bool {
 	GinkgoHelper()
 	resource, sub, _ := strings.Cut(what.Resources[0], "/")
-	ask := &authorizationv1.ResourceAttributes{
+	ask := authorizationv1.ResourceAttributes{
 		Namespace: r.role.GetNamespace(), Verb: what.Verbs[0], Group: what.APIGroups[0], Resource: resource, Subresource: sub,
 	}
 	if len(what.ResourceNames) > 0 {
 		ask.Name = what.ResourceNames[0]
 	}
-	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User: operatorUser, Groups: []string{"system:authenticated"}, ResourceAttributes: ask,
-	}}
-	Expect(admin.Create(ctx, review)).To(Succeed())
-	return review.Status.Allowed
+	return operatorMay(ask)
 }
 
 // Some of these wait for what does not come: a few rules always, all of them with PNP_RBAC_DROP=1 (make soak-rbac).
