@@ -168,6 +168,8 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	switch {
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
+	case found.Refuses() && s.claim() != "":
+		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, "An earlier attempt may have run; it is not sent again: "+found.Text())
 	case found.Refuses():
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
 	case found.NotReady != "":

@@ -102,8 +102,8 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedName, found finding) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	was := r.told[key]
-	if was == found {
+	was, known := r.told[key]
+	if known && was == found {
 		return nil
 	}
 	var list v1alpha1.PnPDeviceList
@@ -132,9 +132,7 @@ func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
 		return
 	}
 	object.Status.LastHandledReconcileAt = asked
-	if repository := object.Spec.Repository; repository != nil {
-		r.Library.Repositories.Forget(repository.URL, object.Spec.ModelID)
-	}
+	r.Library.Refetch(object.UID)
 }
 
 // judge compiles the model and describes it. after is when to try again what may mend itself.

@@ -355,7 +355,10 @@ func (s *scope) describeConformity() {
 	if v == nil {
 		return
 	}
-	if v.NotReady == "" && !v.Refuses() {
+	switch {
+	case v.Refuses():
+		s.device.Status.CheckedGeneration = 0
+	case v.NotReady == "":
 		s.device.Status.CheckedGeneration = s.device.Generation
 	}
 	switch {

@@ -78,9 +78,8 @@ func (w *Wakes) membersOf(ctx context.Context, key types.NamespacedName) {
 // modelChanged has all that may be checked against a model of a namespace reconciled, after what users edit.
 func (w *Wakes) modelChanged(ctx context.Context, namespace string, devices []v1alpha1.PnPDevice) {
 	for i := range devices {
-		if devices[i].ModelID() != "" {
-			w.device(ctx, wake{key: types.NamespacedName{Namespace: namespace, Name: devices[i].Name}, priority: prioritySweep})
-		}
+		// Those whose model is not known as well: it may be about to be written to their status.
+		w.device(ctx, wake{key: types.NamespacedName{Namespace: namespace, Name: devices[i].Name}, priority: prioritySweep})
 	}
 	send(ctx, w.callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +26,7 @@ type certFiles struct {
 	dir     string
 	client  client.Client
 	secrets cache.Cache // of the one Secret
+	once    sync.Once
 }
 
 func newCertFiles(mgr manager.Manager, key types.NamespacedName, dir string) (*certFiles, error) {
@@ -37,7 +39,7 @@ func newCertFiles(mgr manager.Manager, key types.NamespacedName, dir string) (*c
 	if err != nil {
 		return nil, fmt.Errorf("watching the Secret of the webhook's certificate: %w", err)
 	}
-	return &certFiles{key, dir, mgr.GetClient(), secrets}, nil
+	return &certFiles{key: key, dir: dir, client: mgr.GetClient(), secrets: secrets}, nil
 }
 
 // make creates the Secret if there is none, and has its content written to files from now on.
@@ -46,7 +48,7 @@ func (f *certFiles) make(ctx context.Context) error {
 	if err := f.client.Create(ctx, empty); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	go func() { _ = f.secrets.Start(ctx) }() // it ends with ctx only
+	f.once.Do(func() { go func() { _ = f.secrets.Start(ctx) }() }) // it ends with ctx only
 	informer, err := f.secrets.GetInformer(ctx, &corev1.Secret{})
 	if err != nil {
 		return err

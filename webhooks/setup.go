@@ -5,9 +5,11 @@ package webhooks
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -16,6 +18,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
+
+// retryEvery is the pause between tries to make the certificate's Secret: without it nothing is checked at admission, and all else works.
+const retryEvery = 10 * time.Second
 
 // Names of what is in config/webhook.
 const (
@@ -90,8 +95,18 @@ func (*sequence) NeedLeaderElection() bool { return false }
 
 // Start makes the Secret, since the rotator does not, and ends with the manager.
 func (s *sequence) Start(ctx context.Context) error {
-	if err := s.files.make(ctx); err != nil {
-		return fmt.Errorf("making the Secret of the webhook's certificate: %w", err)
+	_ = wait.PollUntilContextCancel( // it fails if the operator stops
+		ctx, retryEvery, true, func(ctx context.Context) (bool, error) {
+			err := s.files.make(ctx)
+			if err != nil {
+				logOf(ctx).Error(err, "Could not make the Secret of the webhook's certificate, trying again")
+			}
+			return err == nil, nil
+		})
+	select {
+	case <-ctx.Done():
+		return nil
+	default:
 	}
 	if err := s.rotate(); err != nil {
 		return fmt.Errorf("rotating the webhook's certificate: %w", err)

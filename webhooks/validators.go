@@ -44,20 +44,26 @@ func (v deviceValidator) ValidateCreate(ctx context.Context, device *v1alpha1.Pn
 	if violations := declaration.Check(&device.Spec, hub); len(violations) > 0 {
 		return nil, errors.New(strings.Join(violations, "; "))
 	}
-	declared, err := declaration.Of(&device.Spec)
+	leaves, err := declaration.Of(&device.Spec)
 	if err != nil {
 		return nil, err
 	}
-	verdict, err := v.models.CheckDevice(ctx, device.Namespace, device.ModelID(), declared)
+	verdict, err := v.models.CheckDevice(ctx, device.Namespace, device.ModelID(), leaves)
 	return conclude(ctx, verdict, err)
 }
 
-// ValidateUpdate looks at changes of spec only: who was let in once can always be labelled, finalized and deleted.
+// ValidateUpdate looks at changes of the declaration only: who was let in once can always be labelled, finalized, suspended and deleted.
 func (v deviceValidator) ValidateUpdate(ctx context.Context, before, device *v1alpha1.PnPDevice) (admission.Warnings, error) {
-	if !device.DeletionTimestamp.IsZero() || equality.Semantic.DeepEqual(before.Spec, device.Spec) {
+	if !device.DeletionTimestamp.IsZero() || equality.Semantic.DeepEqual(declared(before), declared(device)) {
 		return nil, nil
 	}
 	return v.ValidateCreate(ctx, device)
+}
+
+// declared is what of a spec is checked.
+func declared(device *v1alpha1.PnPDevice) v1alpha1.PnPDeviceSpec {
+	spec := device.Spec
+	return v1alpha1.PnPDeviceSpec{HubRef: spec.HubRef, ModelID: spec.ModelID, TwinAPI: spec.TwinAPI, Properties: spec.Properties, Components: spec.Components}
 }
 
 // ValidateDelete is not called.
@@ -110,9 +116,11 @@ func (v modelValidator) ValidateCreate(ctx context.Context, model *v1alpha1.Devi
 	return warningsOf(warnings), nil
 }
 
-// ValidateUpdate looks at changes of spec only.
+// ValidateUpdate looks at changes of the model only: Enforce and Warn can always be exchanged.
 func (v modelValidator) ValidateUpdate(ctx context.Context, before, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
-	if !model.DeletionTimestamp.IsZero() || equality.Semantic.DeepEqual(before.Spec, model.Spec) {
+	was, is := before.Spec, model.Spec
+	was.Validation = is.Validation
+	if !model.DeletionTimestamp.IsZero() || equality.Semantic.DeepEqual(was, is) {
 		return nil, nil
 	}
 	return v.ValidateCreate(ctx, model)

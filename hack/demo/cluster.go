@@ -177,7 +177,7 @@ func (d *demo) launchOperator(ctx context.Context, p process, more ...string) (<
 		return nil, err
 	}
 	client := &http.Client{Timeout: time.Second}
-	return ended, p.await(ctx, ended, 30*time.Second, func() error { return probe(ctx, client, "http://"+probes+"/readyz") })
+	return ended, p.await(ctx, ended, time.Minute, func() error { return probe(ctx, client, "http://"+probes+"/readyz") })
 }
 
 func probe(ctx context.Context, client *http.Client, url string) error {

@@ -51,7 +51,7 @@ func Value(j *apiextensionsv1.JSON) any {
 	return v
 }
 
-// Dialect is that of the API that the twin of a device is written through. hub is its IoTHub, nil if that is not known.
+// Dialect is that of the API that the twin of a device is written through. hub is its IoTHub.
 func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	api := spec.TwinAPI
 	if api == "" && hub != nil {
@@ -63,14 +63,19 @@ func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	return twin.DigitalTwin
 }
 
-// Check lists what the rules of every twin forbid in a declaration, one sentence each.
+// Check lists what the rules of every twin forbid in a declaration, one sentence each. hub is the IoTHub of the device, nil if that is not known: what
+// either API takes is let through then.
 func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) []string {
 	declared, err := Of(spec)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	var found []string
-	for _, v := range twin.Validate(declared, Dialect(spec, hub)) {
+	dialect := twin.DeviceTwin
+	if hub != nil || spec.TwinAPI != "" {
+		dialect = Dialect(spec, hub)
+	}
+	for _, v := range twin.Validate(declared, dialect) {
 		found = append(found, v.String())
 	}
 	return found

@@ -25,6 +25,9 @@ type Shelf interface {
 	ByInterface(ctx context.Context, namespace, dtmi string) ([]*v1alpha1.DeviceModel, error)
 }
 
+// maxParsed bounds what is parsed for one model: parsing takes some fifty times as much memory, and the operator has half a gigabyte.
+const maxParsed = 3 << 20
+
 // Library knows the models of DeviceModels. It compiles each once, and anew when it changes or something that it needs does.
 type Library struct {
 	Shelf        Shelf
@@ -135,8 +138,12 @@ func (l *Library) Load(ctx context.Context, object *v1alpha1.DeviceModel) (*Mode
 	return l.compile(ctx, object, true)
 }
 
+// Refetch has the repository of a DeviceModel asked anew.
+func (l *Library) Refetch(uid types.UID) { l.Repositories.forget(uid) }
+
 // Forget drops a DeviceModel that is gone.
 func (l *Library) Forget(uid types.UID) {
+	l.Repositories.forget(uid)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.compiled, uid)
@@ -174,8 +181,8 @@ func (l *Library) known(ctx context.Context, object *v1alpha1.DeviceModel, fetch
 	known := l.compiled[object.UID]
 	l.mu.Unlock()
 	self := ingredient{uid: object.UID, generation: object.Generation}
-	if repository := object.Spec.Repository; repository != nil {
-		if f := l.Repositories.have(modelKey{repository.URL, object.Spec.ModelID}); f != nil {
+	if object.Spec.Repository != nil {
+		if f := l.Repositories.have(keyOf(object)); f != nil {
 			self.serial = f.serial
 		}
 	}
@@ -192,7 +199,7 @@ func (l *Library) known(ctx context.Context, object *v1alpha1.DeviceModel, fetch
 // unchanged reports whether looking for what a model is made of finds what it found before.
 func (l *Library) unchanged(ctx context.Context, namespace string, from []ingredient, fetch bool) (bool, error) {
 	for _, was := range from {
-		is, _, err := l.find(ctx, namespace, was.dtmi, fetch)
+		is, _, _, err := l.find(ctx, namespace, was.dtmi, fetch)
 		if err != nil || is != was {
 			return false, err
 		}
@@ -201,33 +208,55 @@ func (l *Library) unchanged(ctx context.Context, namespace string, from []ingred
 }
 
 // find looks for the DeviceModel that brings an interface along.
-func (l *Library) find(ctx context.Context, namespace, dtmi string, fetch bool) (ingredient, [][]byte, error) {
+func (l *Library) find(ctx context.Context, namespace, dtmi string, fetch bool) (ingredient, [][]byte, *Trouble, error) {
 	found, err := l.Shelf.ByInterface(ctx, namespace, dtmi)
 	if err != nil || len(found) == 0 {
-		return ingredient{dtmi: dtmi}, nil, err
+		return ingredient{dtmi: dtmi}, nil, nil, err
 	}
-	documents, serial, _ := l.documents(ctx, found[0], fetch)
-	return ingredient{dtmi, found[0].UID, found[0].Generation, serial}, documents, nil
+	documents, serial, trouble := l.documents(ctx, found[0], fetch)
+	return ingredient{dtmi, found[0].UID, found[0].Generation, serial}, documents, trouble, nil
 }
 
 // make parses a DeviceModel together with the others of the namespace that it needs.
 func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id string, own [][]byte, self ingredient, fetch bool) (*compiled, error) {
 	made := &compiled{from: []ingredient{self}}
 	if pin := pinOf(object); pin != "" && pin != digest(own) {
+		l.Repositories.forget(object.UID) // to be asked again
 		made.trouble = &Trouble{Reason: v1alpha1.ReasonDigestMismatch, Message: fmt.Sprintf("The repository gives a model of digest %s, want %s", digest(own), pin)}
 		return made, nil
 	}
-	documents, used := own, map[types.UID]bool{object.UID: true}
-	parsed := dtdl.Parse(documents...)
-	for range maxFiles {
-		more := false
-		for _, missing := range parsed.Missing {
-			if slices.ContainsFunc(made.from, func(i ingredient) bool { return i.dtmi == missing.DTMI }) {
+	documents, lacking, err := l.gather(ctx, object, own, made, fetch)
+	if err != nil {
+		return nil, err
+	}
+	if size := sizeOf(documents); len(documents) > maxFiles || size > maxParsed {
+		made.trouble = &Trouble{Reason: v1alpha1.ReasonInvalidModel, Final: true,
+			Message: fmt.Sprintf("With what it needs of other DeviceModels it has %d documents and %d bytes, want at most %d and %d", len(documents), size, maxFiles, maxParsed)}
+		return made, nil
+	}
+	made.model, made.trouble = judge(dtdl.Parse(documents...), id, own)
+	if made.trouble != nil && made.trouble.Reason == v1alpha1.ReasonMissingInterfaces && lacking != nil {
+		made.trouble = lacking
+	}
+	return made, nil
+}
+
+// gather adds the documents of other DeviceModels that are needed, until nothing more is found or it is too much. lacking is the trouble of one of them.
+func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, own [][]byte, made *compiled, fetch bool) (documents [][]byte, lacking *Trouble, err error) {
+	documents = own
+	used := map[types.UID]bool{object.UID: true}
+	for more := true; more && len(documents) <= maxFiles && sizeOf(documents) <= maxParsed; {
+		more = false
+		for _, id := range needed(documents) {
+			if slices.ContainsFunc(made.from, func(i ingredient) bool { return i.dtmi == id }) {
 				continue
 			}
-			one, theirs, err := l.find(ctx, object.Namespace, missing.DTMI, fetch)
+			one, theirs, trouble, err := l.find(ctx, object.Namespace, id, fetch)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
+			}
+			if trouble != nil {
+				lacking = trouble
 			}
 			made.from = append(made.from, one)
 			if len(theirs) > 0 && !used[one.uid] {
@@ -235,13 +264,15 @@ func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id str
 				documents = append(slices.Clip(documents), theirs...)
 			}
 		}
-		if !more {
-			break
-		}
-		parsed = dtdl.Parse(documents...)
 	}
-	made.model, made.trouble = judge(parsed, id, own)
-	return made, nil
+	return documents, lacking, nil
+}
+
+func sizeOf(documents [][]byte) (size int) {
+	for _, document := range documents {
+		size += len(document)
+	}
+	return size
 }
 
 // judge says whether a model can be used: its own interfaces have to be right, and what the device has must be there.
@@ -281,7 +312,7 @@ func (l *Library) documents(ctx context.Context, object *v1alpha1.DeviceModel, f
 		}
 		return [][]byte{object.Spec.DTDL.Raw}, 0, nil
 	}
-	key := modelKey{object.Spec.Repository.URL, object.Spec.ModelID}
+	key := keyOf(object)
 	if !fetch {
 		if known := l.Repositories.have(key); known != nil {
 			return known.documents, known.serial, nil

@@ -302,7 +302,7 @@ func TestRepositories(t *testing.T) {
 			}))
 			defer server.Close()
 			r := NewRepositories([]string{"127.0.0.1"}, server.Client().Transport)
-			got, trouble := r.get(t.Context(), modelKey{server.URL, pumpID})
+			got, trouble := r.get(t.Context(), modelKey{"uid", server.URL, pumpID})
 			if test.reason != "" {
 				if trouble == nil || trouble.Reason != test.reason || trouble.Final {
 					t.Errorf("trouble %+v, want %s", trouble, test.reason)
@@ -312,7 +312,7 @@ func TestRepositories(t *testing.T) {
 			if trouble != nil || len(got.documents) != test.files2 {
 				t.Fatalf("%d documents, trouble %+v", len(got.documents), trouble)
 			}
-			if again, _ := r.get(t.Context(), modelKey{server.URL, pumpID}); again != got {
+			if again, _ := r.get(t.Context(), modelKey{"uid", server.URL, pumpID}); again != got {
 				t.Error("it is fetched again")
 			}
 		})
@@ -329,5 +329,62 @@ func TestRepositoriesThatMayNotBeAsked(t *testing.T) {
 		if _, trouble := r.root(url); (trouble == nil) != allowed {
 			t.Errorf("%s: %+v", url, trouble)
 		}
+	}
+}
+
+func fromRepository(name, url string) *v1alpha1.DeviceModel {
+	return &v1alpha1.DeviceModel{
+		ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID(name), Generation: 1},
+		Spec:       v1alpha1.DeviceModelSpec{ModelID: valveID, Repository: &v1alpha1.ModelRepository{URL: url}},
+	}
+}
+
+func TestARepositoryThatIsDownIsNoMissingInterface(t *testing.T) {
+	var down bool
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if down {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		_, _ = w.Write([]byte(valveDTDL))
+	}))
+	defer server.Close()
+	pump, valve := inline("pump", pumpDTDL), fromRepository("valve", server.URL)
+	s := shelf{pump, valve}
+	l := NewLibrary(&s, NewRepositories([]string{"127.0.0.1"}, server.Client().Transport))
+	down = true
+	if _, trouble, err := l.Load(t.Context(), pump); err != nil || trouble == nil || trouble.Final || trouble.Reason != v1alpha1.ReasonRepositoryUnavailable {
+		t.Errorf("while it is down: %+v, %v", trouble, err)
+	}
+	down = false
+	if _, trouble, err := l.Load(t.Context(), pump); err != nil || trouble != nil {
+		t.Errorf("when it is up: %+v, %v", trouble, err)
+	}
+	// What another DeviceModel of the same model has fetched anew is nothing to this one.
+	down = true
+	other := fromRepository("other", server.URL)
+	l.Refetch(other.UID)
+	if _, _, err := l.Load(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if v := l.device(t, valveID, twin.Declaration{{Name: "opening"}: json.Number("1")}); v.NotReady != "" {
+		t.Errorf("after another one's trouble: %+v", v)
+	}
+}
+
+func TestWhatAModelIsMadeOfIsBounded(t *testing.T) {
+	var contents []string
+	s := shelf{}
+	for i := range 10 {
+		id := "dtmi:com:example:Part" + string(rune('A'+i)) + ";1"
+		contents = append(contents, `{"@type":"Component","name":"part`+string(rune('A'+i))+`","schema":"`+id+`"}`)
+		part := strings.Replace(strings.ReplaceAll(valveDTDL, valveID, id), `"contents"`, `"comment":"`+strings.Repeat("x", 500)+`","contents"`, 1)
+		s = append(s, inline("part-"+string(rune('a'+i)), part+strings.Repeat(" ", 600_000)))
+	}
+	whole := inline("whole", `{"@context":"dtmi:dtdl:context;2","@id":"dtmi:com:example:Whole;1","@type":"Interface","contents":[`+strings.Join(contents, ",")+`]}`)
+	s = append(s, whole)
+	_, trouble, err := NewLibrary(&s, NewRepositories(nil, nil)).Load(t.Context(), whole)
+	if err != nil || trouble == nil || !trouble.Final || !strings.Contains(trouble.Message, "want at most") {
+		t.Errorf("%+v, %v", trouble, err)
 	}
 }

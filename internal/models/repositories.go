@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,14 +13,16 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 )
 
 // Bounds of what is fetched for one model.
 const (
-	maxFile   = 4 << 20
-	maxModel  = 16 << 20
+	maxFile   = 2 << 20
+	maxModel  = maxParsed
 	maxFiles  = 200
 	fetchTime = 30 * time.Second
 )
@@ -34,7 +37,15 @@ type Repositories struct {
 	count   uint64
 }
 
-type modelKey struct{ url, modelID string }
+// modelKey names what one DeviceModel fetched: what another one fetches anew, in another namespace perhaps, is nothing to it.
+type modelKey struct {
+	uid          types.UID
+	url, modelID string
+}
+
+func keyOf(object *v1alpha1.DeviceModel) modelKey {
+	return modelKey{object.UID, object.Spec.Repository.URL, object.Spec.ModelID}
+}
 
 // fetched is what a repository gave. Its serial is new with each time that the repository was asked.
 type fetched struct {
@@ -59,18 +70,18 @@ var (
 	errAbsent   = errors.New("not found")
 )
 
-// Have returns what was fetched before.
+// have returns what was fetched before.
 func (r *Repositories) have(key modelKey) *fetched {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.fetched[key]
 }
 
-// Forget has a model fetched anew.
-func (r *Repositories) Forget(url, modelID string) {
+// forget drops what a DeviceModel fetched.
+func (r *Repositories) forget(uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.fetched, modelKey{url, modelID})
+	maps.DeleteFunc(r.fetched, func(key modelKey, _ *fetched) bool { return key.uid == uid })
 }
 
 // get fetches a model, unless it was fetched before: <path>.expanded.json, which has all that the model needs, or <path>.json and then, one after the

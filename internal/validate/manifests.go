@@ -10,7 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
@@ -63,16 +65,47 @@ func documents(file string, data []byte) (found []manifest, broken []Finding) {
 		}
 		at := line + leading(document)
 		line += bytes.Count(document, []byte("\n")) + 1 // and the line that separates
-		var raw map[string]any
-		if err := yaml.UnmarshalStrict(document, &raw); err != nil {
+		object, err := decode(document)
+		if err != nil {
 			broken = append(broken, Finding{File: file, Line: at, Message: err.Error()})
 			continue
 		}
-		if m, ok := ours(raw); ok {
-			m.file, m.line = file, at
-			found = append(found, m)
+		for _, raw := range unlisted(object) {
+			if m, ok := ours(raw); ok {
+				m.file, m.line = file, at
+				found = append(found, m)
+			}
 		}
 	}
+}
+
+// decode reads a document as the API server does: whole numbers stay whole. What is no object is no manifest.
+func decode(document []byte) (map[string]any, error) {
+	raw, err := yaml.YAMLToJSONStrict(document)
+	if err != nil {
+		return nil, err
+	}
+	var value any
+	if err := utiljson.Unmarshal(raw, &value); err != nil {
+		return nil, err
+	}
+	object, _ := value.(map[string]any)
+	return object, nil
+}
+
+// unlisted are the objects of a List, or the object itself.
+func unlisted(object map[string]any) []map[string]any {
+	items, isList := object["items"].([]any)
+	if kind, _ := object["kind"].(string); !isList || !strings.HasSuffix(kind, "List") {
+		return []map[string]any{object}
+	}
+	var objects []map[string]any
+	for _, item := range items {
+		if one, ok := item.(map[string]any); ok {
+			objects = append(objects, unlisted(one)...)
+		}
+	}
+	return objects
 }
 
 // leading counts the lines before the first that says something.

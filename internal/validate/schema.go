@@ -70,6 +70,7 @@ func (k *kind) check(object map[string]any) []string {
 	for _, path := range unknown {
 		found = append(found, fmt.Sprintf("unknown field %q", path))
 	}
+	defaulting.PruneNonNullableNullsWithoutDefaults(object, k.structural)
 	defaulting.Default(object, k.structural)
 	errors := validation.ValidateCustomResource(nil, object, k.schema)
 	errors = append(errors, listtype.ValidateListSetsAndMaps(nil, k.structural, object)...)
