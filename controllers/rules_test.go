@@ -180,12 +180,13 @@ var _ = Describe("The rights of the operator", Serial, func() {
 			continue
 		}
 		It("cannot do without "+r.text, func() {
-			manager.abandon()
+			manager.stop()
 			restore := r.drop()
-			manager = startOperator()
+			reduced := startOperator()
 			failed := firstFailure()
-			manager.abandon()
+			reduced.cancel()
 			restore()
+			Eventually(reduced.done, 2*time.Minute).Should(Receive(), "a manager ends only once its caches have been filled")
 			manager = startOperator()
 			Expect(failed).NotTo(BeEmpty(), "everything works without this rule: remove it")
 			GinkgoWriter.Println("without", r.text+":", failed)

@@ -187,13 +187,6 @@ func (o *operator) stop() {
 	Eventually(o.done, time.Minute).Should(Receive(BeNil()))
 }
 
-// abandon stops it however it ends: one without its rights may not even have started.
-func (o *operator) abandon() {
-	GinkgoHelper()
-	o.cancel()
-	Eventually(o.done, time.Minute).Should(Receive())
-}
-
 func restartOperator() {
 	GinkgoHelper()
 	manager.stop()

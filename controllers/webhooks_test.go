@@ -109,14 +109,15 @@ func serve() (stop func()) {
 	return stop
 }
 
-// serveAnyhow is serve, however it ends.
+// serveAnyhow is serve, however it ends, which is waited for at the end of the spec.
 func serveAnyhow() (stop func()) {
 	GinkgoHelper()
 	cancel, done := startServing()
-	return func() {
+	DeferCleanup(func() {
 		cancel()
-		<-done
-	}
+		Eventually(done, 2*time.Minute).Should(Receive())
+	})
+	return cancel
 }
 
 func startServing() (context.CancelFunc, <-chan error) {
