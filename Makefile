@@ -119,7 +119,7 @@ PLATFORMS ?= linux/amd64,linux/arm64
 
 .PHONY: image
 image: prerequisites ## Assemble the container image IMAGE for PLATFORMS in bin/image, without a container engine; PUSH=true pushes it.
-	cd hack/image && GOWORK=off go run . -root=$(CURDIR) -tag=$(IMAGE) -platforms=$(PLATFORMS) -out=$(CURDIR)/$(BIN)/image $(if $(filter true,$(PUSH)),-push)
+	cd hack/image && GOWORK=off go run . -root=$(CURDIR) -tag=$(IMAGE) -platforms=$(PLATFORMS) -out=$(BIN)/image $(if $(filter true,$(PUSH)),-push)
 
 .PHONY: docker-image
 docker-image: ## Build the same image with docker.
