@@ -80,16 +80,9 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 
 // check refuses a declaration that the twin's own rules forbid. Nothing of it is written.
 func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
-	declared, err := declaration.Of(&s.device.Spec)
-	if err != nil {
-		return stalled(v1alpha1.ReasonInvalidDeclaration, err.Error(), 0)
-	}
-	if violations := twin.Validate(declared, s.dialect()); len(violations) > 0 {
-		texts := make([]string, len(violations))
-		for i, v := range violations {
-			texts[i] = v.String()
-		}
-		return stalled(v1alpha1.ReasonInvalidDeclaration, strings.Join(texts, "; "), 0)
+	declared, violations := declaration.Check(&s.device.Spec, s.hub)
+	if len(violations) > 0 {
+		return stalled(v1alpha1.ReasonInvalidDeclaration, strings.Join(violations, "; "), 0)
 	}
 	s.declared = declared
 	s.claims = s.entries.claims(declared)

@@ -44,8 +44,7 @@ func newCertFiles(mgr manager.Manager, key types.NamespacedName, dir string) (*c
 
 // make creates the Secret if there is none, and has its content written to files from now on.
 func (f *certFiles) make(ctx context.Context) error {
-	empty := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.key.Namespace, Name: f.key.Name}}
-	if err := f.client.Create(ctx, empty); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := f.create(ctx); err != nil {
 		return err
 	}
 	f.once.Do(func() { go func() { _ = f.secrets.Start(ctx) }() }) // it ends with ctx only
@@ -56,17 +55,22 @@ func (f *certFiles) make(ctx context.Context) error {
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { f.write(ctx, o.(*corev1.Secret)) },
 		UpdateFunc: func(_, o any) { f.write(ctx, o.(*corev1.Secret)) },
-		DeleteFunc: func(any) { f.again(ctx) },
+		DeleteFunc: func(any) { // by someone
+			if err := f.create(ctx); err != nil {
+				logOf(ctx).Error(err, "Could not make the Secret of the webhook's certificate again")
+			}
+		},
 	})
 	return err
 }
 
-// again makes the Secret anew after someone deleted it; the rotator then fills it.
-func (f *certFiles) again(ctx context.Context) {
+// create makes the Secret, empty, if there is none; the rotator fills it.
+func (f *certFiles) create(ctx context.Context) error {
 	empty := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.key.Namespace, Name: f.key.Name}}
-	if err := f.client.Create(ctx, empty); err != nil && !apierrors.IsAlreadyExists(err) {
-		logOf(ctx).Error(err, "Could not make the Secret of the webhook's certificate again")
+	if err := f.client.Create(ctx, empty); !apierrors.IsAlreadyExists(err) {
+		return err
 	}
+	return nil
 }
 
 func (f *certFiles) write(ctx context.Context, secret *corev1.Secret) {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/models"
-	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // retryEvery is the pause between tries to make the certificate's Secret: without it nothing is checked at admission, and all else works.
@@ -38,14 +37,6 @@ const (
 // +kubebuilder:rbac:groups="",namespace=pnp-system,resources=secrets,verbs=create;get;list;watch
 // +kubebuilder:rbac:groups="",namespace=pnp-system,resources=secrets,resourceNames=pnp-operator-webhook-cert,verbs=update
 
-// Models checks against the DeviceModels of a namespace.
-type Models interface {
-	CheckDevice(ctx context.Context, namespace, modelID string, declared twin.Declaration) (models.Verdict, error)
-	CheckCommand(ctx context.Context, namespace, modelID string, command *v1alpha1.DeviceCommandSpec) (models.Verdict, error)
-	// CheckModel lists what is wrong with a DeviceModel, and what it still needs.
-	CheckModel(ctx context.Context, model *v1alpha1.DeviceModel) (violations, warnings []string, err error)
-}
-
 // Options of the webhooks.
 type Options struct {
 	// Namespace of the operator, where the certificate's Secret is.
@@ -62,7 +53,7 @@ func NewServer(port int, certDir string) webhook.Server {
 }
 
 // Setup has certificates made and rotated, and serves once there is one. The operator works meanwhile.
-func Setup(mgr manager.Manager, checks Models, o Options) error {
+func Setup(mgr manager.Manager, library *models.Library, o Options) error {
 	if o.Host == "" {
 		o.Host = fmt.Sprintf("%s.%s.svc", Service, o.Namespace)
 	}
@@ -78,7 +69,7 @@ func Setup(mgr manager.Manager, checks Models, o Options) error {
 			Webhooks: []rotator.WebhookInfo{{Name: Configuration, Type: rotator.Validating}},
 		})
 	}
-	serve := func() error { return register(mgr, checks) }
+	serve := func() error { return register(mgr, library) }
 	return mgr.Add(&sequence{files: files, rotate: rotate, ready: ready, serve: serve})
 }
 
@@ -123,12 +114,12 @@ func (s *sequence) Start(ctx context.Context) error {
 	return nil
 }
 
-func register(mgr manager.Manager, checks Models) error {
+func register(mgr manager.Manager, library *models.Library) error {
 	objects := mgr.GetClient()
 	for _, complete := range []func() error{
-		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.PnPDevice{}).WithValidator(deviceValidator{checks, objects}).Complete,
-		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.DeviceCommand{}).WithValidator(commandValidator{checks, objects}).Complete,
-		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.DeviceModel{}).WithValidator(modelValidator{checks}).Complete,
+		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.PnPDevice{}).WithValidator(deviceValidator{library, objects}).Complete,
+		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.DeviceCommand{}).WithValidator(commandValidator{library, objects}).Complete,
+		ctrl.NewWebhookManagedBy(mgr, &v1alpha1.DeviceModel{}).WithValidator(modelValidator{library}).Complete,
 	} {
 		if err := complete(); err != nil {
 			return err

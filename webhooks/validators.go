@@ -31,7 +31,7 @@ const (
 
 // deviceValidator checks PnPDevices.
 type deviceValidator struct {
-	models  Models
+	models  *models.Library
 	objects client.Reader
 }
 
@@ -41,12 +41,9 @@ func (v deviceValidator) ValidateCreate(ctx context.Context, device *v1alpha1.Pn
 	if err := v.objects.Get(ctx, client.ObjectKey{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}, hub); err != nil {
 		hub = nil
 	}
-	if violations := declaration.Check(&device.Spec, hub); len(violations) > 0 {
+	leaves, violations := declaration.Check(&device.Spec, hub)
+	if len(violations) > 0 {
 		return nil, errors.New(strings.Join(violations, "; "))
-	}
-	leaves, err := declaration.Of(&device.Spec)
-	if err != nil {
-		return nil, err
 	}
 	verdict, err := v.models.CheckDevice(ctx, device.Namespace, device.ModelID(), leaves)
 	return conclude(ctx, verdict, err)
@@ -73,7 +70,7 @@ func (deviceValidator) ValidateDelete(context.Context, *v1alpha1.PnPDevice) (adm
 
 // commandValidator checks DeviceCommands. Their spec never changes.
 type commandValidator struct {
-	models  Models
+	models  *models.Library
 	objects client.Reader
 }
 
@@ -102,14 +99,11 @@ func (commandValidator) ValidateDelete(context.Context, *v1alpha1.DeviceCommand)
 }
 
 // modelValidator checks DeviceModels.
-type modelValidator struct{ models Models }
+type modelValidator struct{ models *models.Library }
 
 // ValidateCreate refuses a model that breaks DTDL. What it needs of other DeviceModels may come later.
-func (v modelValidator) ValidateCreate(ctx context.Context, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
-	violations, warnings, err := v.models.CheckModel(ctx, model)
-	if err != nil {
-		return conclude(ctx, models.Verdict{}, err)
-	}
+func (v modelValidator) ValidateCreate(_ context.Context, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
+	violations, warnings := v.models.CheckModel(model)
 	if len(violations) > 0 {
 		return nil, errors.New(strings.Join(violations, "; "))
 	}

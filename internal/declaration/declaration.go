@@ -63,20 +63,19 @@ func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	return twin.DigitalTwin
 }
 
-// Check lists what the rules of every twin forbid in a declaration, one sentence each. hub is the IoTHub of the device, nil if that is not known: what
-// either API takes is let through then.
-func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) []string {
+// Check decodes what a spec declares and lists what the rules of every twin forbid in it, one sentence each. hub is the IoTHub of the device, nil if
+// that is not known: what either API takes is let through then.
+func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.Declaration, violations []string) {
 	declared, err := Of(spec)
 	if err != nil {
-		return []string{err.Error()}
+		return nil, []string{err.Error()}
 	}
-	var found []string
 	dialect := twin.DeviceTwin
 	if hub != nil || spec.TwinAPI != "" {
 		dialect = Dialect(spec, hub)
 	}
 	for _, v := range twin.Validate(declared, dialect) {
-		found = append(found, v.String())
+		violations = append(violations, v.String())
 	}
-	return found
+	return declared, violations
 }

@@ -46,7 +46,6 @@ type Trouble struct {
 
 // Model is a DeviceModel that was compiled.
 type Model struct {
-	ModelID string
 	// Digest of its own interfaces.
 	Digest string
 	// Device is what a device of the model has.
@@ -105,16 +104,16 @@ func (l *Library) check(ctx context.Context, namespace, modelID string, violatio
 }
 
 // CheckModel lists what is wrong with a DeviceModel, and what it still needs. A repository is not asked.
-func (l *Library) CheckModel(_ context.Context, object *v1alpha1.DeviceModel) (violations, warnings []string, err error) {
+func (l *Library) CheckModel(object *v1alpha1.DeviceModel) (violations, warnings []string) {
 	id, trouble := idOf(object)
 	if trouble != nil {
-		return []string{trouble.Message}, nil, nil
+		return []string{trouble.Message}, nil
 	}
 	if object.Spec.Repository != nil {
 		if _, trouble := l.Repositories.root(object.Spec.Repository.URL); trouble != nil {
-			return []string{trouble.Message}, nil, nil
+			return []string{trouble.Message}, nil
 		}
-		return nil, nil, nil
+		return nil, nil
 	}
 	parsed := dtdl.Parse(object.Spec.DTDL.Raw)
 	for _, e := range parsed.Errors {
@@ -126,7 +125,7 @@ func (l *Library) CheckModel(_ context.Context, object *v1alpha1.DeviceModel) (v
 	for _, missing := range parsed.Missing {
 		warnings = append(warnings, fmt.Sprintf("spec.dtdl%s: needs %s, which has to be in another DeviceModel of the namespace", missing.Path, missing.DTMI))
 	}
-	return bounded(violations), bounded(warnings), nil
+	return bounded(violations), bounded(warnings)
 }
 
 func undefined(id string) string {
@@ -220,40 +219,45 @@ func (l *Library) find(ctx context.Context, namespace, dtmi string, fetch bool) 
 // make parses a DeviceModel together with the others of the namespace that it needs.
 func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id string, own [][]byte, self ingredient, fetch bool) (*compiled, error) {
 	made := &compiled{from: []ingredient{self}}
-	if pin := pinOf(object); pin != "" && pin != digest(own) {
+	sum := digest(own)
+	if pin := pinOf(object); pin != "" && pin != sum {
 		l.Repositories.forget(object.UID) // to be asked again
-		made.trouble = &Trouble{Reason: v1alpha1.ReasonDigestMismatch, Message: fmt.Sprintf("The repository gives a model of digest %s, want %s", digest(own), pin)}
+		made.trouble = &Trouble{Reason: v1alpha1.ReasonDigestMismatch, Message: fmt.Sprintf("The repository gives a model of digest %s, want %s", sum, pin)}
 		return made, nil
 	}
-	documents, lacking, err := l.gather(ctx, object, own, made, fetch)
+	parsed, documents, lacking, err := l.gather(ctx, object, own, made, fetch)
 	if err != nil {
 		return nil, err
 	}
 	if size := sizeOf(documents); len(documents) > maxFiles || size > maxParsed {
-		made.trouble = &Trouble{Reason: v1alpha1.ReasonInvalidModel, Final: true,
-			Message: fmt.Sprintf("With what it needs of other DeviceModels it has %d documents and %d bytes, want at most %d and %d", len(documents), size, maxFiles, maxParsed)}
+		made.trouble = invalid(fmt.Sprintf("With what it needs of other DeviceModels it has %d documents and %d bytes, want at most %d and %d", len(documents), size, maxFiles, maxParsed))
 		return made, nil
 	}
-	made.model, made.trouble = judge(dtdl.Parse(documents...), id, own)
-	if made.trouble != nil && made.trouble.Reason == v1alpha1.ReasonMissingInterfaces && lacking != nil {
+	if made.trouble = judge(parsed, id, len(own)); made.trouble == nil {
+		made.model = &Model{Digest: sum, Device: parsed.Interface(id)}
+	} else if made.trouble.Reason == v1alpha1.ReasonMissingInterfaces && lacking != nil {
 		made.trouble = lacking
 	}
 	return made, nil
 }
 
-// gather adds the documents of other DeviceModels that are needed, until nothing more is found or it is too much. lacking is the trouble of one of them.
-func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, own [][]byte, made *compiled, fetch bool) (documents [][]byte, lacking *Trouble, err error) {
+// gather adds the documents of other DeviceModels that are needed, until nothing more is found or it is too much, which is not parsed any more. lacking
+// is the trouble of one of them.
+func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, own [][]byte, made *compiled, fetch bool) (
+	parsed *dtdl.Model, documents [][]byte, lacking *Trouble, err error,
+) {
 	documents = own
 	used := map[types.UID]bool{object.UID: true}
 	for more := true; more && len(documents) <= maxFiles && sizeOf(documents) <= maxParsed; {
 		more = false
-		for _, id := range needed(documents) {
+		parsed = dtdl.Parse(documents...)
+		for _, id := range missing(parsed) {
 			if slices.ContainsFunc(made.from, func(i ingredient) bool { return i.dtmi == id }) {
 				continue
 			}
 			one, theirs, trouble, err := l.find(ctx, object.Namespace, id, fetch)
 			if err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			if trouble != nil {
 				lacking = trouble
@@ -265,7 +269,7 @@ func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, own 
 			}
 		}
 	}
-	return documents, lacking, nil
+	return parsed, documents, lacking, nil
 }
 
 func sizeOf(documents [][]byte) (size int) {
@@ -275,33 +279,32 @@ func sizeOf(documents [][]byte) (size int) {
 	return size
 }
 
-// judge says whether a model can be used: its own interfaces have to be right, and what the device has must be there.
-func judge(parsed *dtdl.Model, id string, own [][]byte) (*Model, *Trouble) {
-	var texts []string
+// judge says why a model cannot be used, nil if it can: the interfaces of its own documents have to be right, and what the device has must be there.
+func judge(parsed *dtdl.Model, id string, own int) *Trouble {
+	var mine, others []string
 	for _, e := range parsed.Errors {
-		if e.Document < len(own) {
-			texts = append(texts, e.Error())
+		if e.Document < own {
+			mine = append(mine, e.Error())
+		} else {
+			others = append(others, e.Error())
 		}
 	}
-	if len(texts) > 0 {
-		return nil, &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: strings.Join(bounded(texts), "; "), Final: true}
+	needs := missing(parsed)
+	switch {
+	case len(mine) > 0:
+		return invalid(strings.Join(bounded(mine), "; "))
+	case parsed.Interface(id) != nil:
+		return nil
+	case !parsed.Defines(id):
+		return invalid(undefined(id))
+	case len(needs) > 0:
+		return &Trouble{Reason: v1alpha1.ReasonMissingInterfaces, Message: "No DeviceModel of the namespace has " + strings.Join(bounded(needs), ", "), Final: true}
 	}
-	if device := parsed.Interface(id); device != nil {
-		return &Model{ModelID: id, Digest: digest(own), Device: device}, nil
-	}
-	if !parsed.Defines(id) {
-		return nil, &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: undefined(id), Final: true}
-	}
-	for _, missing := range parsed.Missing {
-		texts = append(texts, missing.DTMI)
-	}
-	if len(texts) > 0 {
-		return nil, &Trouble{Reason: v1alpha1.ReasonMissingInterfaces, Message: "No DeviceModel of the namespace has " + strings.Join(bounded(texts), ", "), Final: true}
-	}
-	for _, e := range parsed.Errors {
-		texts = append(texts, e.Error())
-	}
-	return nil, &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: "Another DeviceModel that it needs is wrong: " + strings.Join(bounded(texts), "; "), Final: true}
+	return invalid("Another DeviceModel that it needs is wrong: " + strings.Join(bounded(others), "; "))
+}
+
+func invalid(message string) *Trouble {
+	return &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: message, Final: true}
 }
 
 // documents of a DeviceModel itself, without what it needs of others.
@@ -339,16 +342,16 @@ func idOf(object *v1alpha1.DeviceModel) (string, *Trouble) {
 	hasDTDL := spec.DTDL != nil && len(spec.DTDL.Raw) > 0
 	switch {
 	case hasDTDL == (spec.Repository != nil):
-		return "", &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: "exactly one of spec.dtdl and spec.repository must be set", Final: true}
+		return "", invalid("exactly one of spec.dtdl and spec.repository must be set")
 	case spec.ModelID != "":
 		return spec.ModelID, nil
 	case !hasDTDL:
-		return "", &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: "spec.modelID must be set with spec.repository", Final: true}
+		return "", invalid("spec.modelID must be set with spec.repository")
 	}
 	if ids := InterfacesOf(object); len(ids) > 0 {
 		return ids[0], nil
 	}
-	return "", &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: "spec.dtdl has no interface with an @id", Final: true}
+	return "", invalid("spec.dtdl has no interface with an @id")
 }
 
 // ModelIDOf is the model of the devices that a DeviceModel is for, empty if it does not say.

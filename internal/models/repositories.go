@@ -17,6 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
 // Bounds of what is fetched for one model.
@@ -116,21 +117,15 @@ func (r *Repositories) root(text string) (*url.URL, *Trouble) {
 	if err != nil || root.Scheme != "https" || root.Host == "" || root.User != nil {
 		return nil, &Trouble{Reason: v1alpha1.ReasonRepositoryNotAllowed, Message: fmt.Sprintf("spec.repository.url is %q, want https://host/path", text), Final: true}
 	}
-	for _, allowed := range r.allowed {
-		if host := root.Hostname(); strings.EqualFold(host, allowed) || allowed != "" && allowed[0] == '.' && strings.HasSuffix(strings.ToLower(host), strings.ToLower(allowed)) {
-			return root, nil
-		}
+	if iothub.CheckHost(root.Hostname(), "", r.allowed) != nil { // the same form as that of hosts that tokens are sent to
+		return nil, &Trouble{Reason: v1alpha1.ReasonRepositoryNotAllowed, Final: true,
+			Message: fmt.Sprintf("the host of spec.repository.url is %q, want one of --allowed-model-repositories: %s", root.Hostname(), strings.Join(r.allowed, ", "))}
 	}
-	return nil, &Trouble{Reason: v1alpha1.ReasonRepositoryNotAllowed, Final: true,
-		Message: fmt.Sprintf("the host of spec.repository.url is %q, want one of --allowed-model-repositories: %s", root.Hostname(), strings.Join(r.allowed, ", "))}
+	return root, nil
 }
 
 func (r *Repositories) expanded(ctx context.Context, root *url.URL, modelID string) ([][]byte, error) {
-	path, ok := dtdl.RepositoryPath(modelID)
-	if !ok {
-		return nil, fmt.Errorf("%w: %q is no id that a repository can have: it needs a version", errAbsent, modelID)
-	}
-	document, err := r.file(ctx, root, strings.TrimSuffix(path, ".json")+".expanded.json")
+	document, err := r.file(ctx, root, modelID, ".expanded.json")
 	return [][]byte{document}, err
 }
 
@@ -139,11 +134,7 @@ func (r *Repositories) oneByOne(ctx context.Context, root *url.URL, modelID stri
 	size := 0
 	for wanted := []string{modelID}; len(wanted) > 0; {
 		for _, id := range wanted {
-			path, ok := dtdl.RepositoryPath(id)
-			if !ok {
-				return nil, fmt.Errorf("%w: %q is no id that a repository can have: it needs a version", errAbsent, id)
-			}
-			document, err := r.file(ctx, root, path)
+			document, err := r.file(ctx, root, id, ".json")
 			if err != nil {
 				return nil, err
 			}
@@ -152,7 +143,7 @@ func (r *Repositories) oneByOne(ctx context.Context, root *url.URL, modelID stri
 			}
 			documents = append(documents, document)
 		}
-		next := needed(documents)
+		next := missing(dtdl.Parse(documents...))
 		if len(next) > 0 && next[0] == wanted[0] {
 			return nil, fmt.Errorf("%w: the file of %q does not define it", errAbsent, next[0])
 		}
@@ -161,17 +152,22 @@ func (r *Repositories) oneByOne(ctx context.Context, root *url.URL, modelID stri
 	return documents, nil
 }
 
-func needed(documents [][]byte) []string {
+// missing are the interfaces that a model needs and does not have.
+func missing(parsed *dtdl.Model) []string {
 	var ids []string
-	for _, missing := range dtdl.Parse(documents...).Missing {
-		ids = append(ids, missing.DTMI)
+	for _, m := range parsed.Missing {
+		ids = append(ids, m.DTMI)
 	}
 	return ids
 }
 
-// file reads one file. The error says what is wrong without times and ids, as it is put into status.
-func (r *Repositories) file(ctx context.Context, root *url.URL, path string) ([]byte, error) {
-	at := root.JoinPath(path)
+// file reads one of the files of a model. The error says what is wrong without times and ids, as it is put into status.
+func (r *Repositories) file(ctx context.Context, root *url.URL, modelID, extension string) ([]byte, error) {
+	path, ok := dtdl.RepositoryPath(modelID)
+	if !ok {
+		return nil, fmt.Errorf("%w: %q is no id that a repository can have: it needs a version", errAbsent, modelID)
+	}
+	at := root.JoinPath(strings.TrimSuffix(path, ".json") + extension)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return nil, err

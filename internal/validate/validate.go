@@ -152,10 +152,7 @@ func (c *checker) checkAll(ctx context.Context) {
 
 // checkModel also fetches: what an interface needs has to be there.
 func (c *checker) checkModel(ctx context.Context, m of[*v1alpha1.DeviceModel]) {
-	violations, _, err := c.library.CheckModel(ctx, m.object)
-	if err != nil {
-		violations = append(violations, err.Error())
-	}
+	violations, _ := c.library.CheckModel(m.object)
 	if len(violations) == 0 {
 		_, trouble, err := c.library.Load(ctx, m.object)
 		switch {
@@ -169,14 +166,9 @@ func (c *checker) checkModel(ctx context.Context, m of[*v1alpha1.DeviceModel]) {
 }
 
 func (c *checker) checkDevice(ctx context.Context, d of[*v1alpha1.PnPDevice]) {
-	violations := declaration.Check(&d.object.Spec, c.hubOf(d.object))
+	declared, violations := declaration.Check(&d.object.Spec, c.hubOf(d.object))
 	if len(violations) > 0 {
 		c.tell(d.manifest, false, violations...)
-		return
-	}
-	declared, err := declaration.Of(&d.object.Spec)
-	if err != nil {
-		c.tell(d.manifest, false, err.Error())
 		return
 	}
 	verdict, err := c.library.CheckDevice(ctx, d.object.Namespace, d.object.Spec.ModelID, declared)
