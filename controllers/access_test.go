@@ -106,8 +106,7 @@ var _ = Describe("The right to read a Secret", func() {
 		s.eventuallyHub(And(beWaiting(v1alpha1.ReasonAccessDenied), HaveField("Status.Devices.Total", BeEquivalentTo(1))))
 		version := s.hub().ResourceVersion
 		before := len(requests.about(s.namespace))
-		time.Sleep(10 * time.Second)
-		Expect(len(requests.about(s.namespace)) - before).To(BeNumerically("<=", 6))
+		Consistently(func() int { return len(requests.about(s.namespace)) - before }, "10s").Should(BeNumerically("<=", 6))
 		Expect(requests.about(s.namespace, "watch=")).To(BeEmpty())
 		Expect(s.hub().ResourceVersion).To(Equal(version))
 		Eventually(func() int { return len(s.eventsOf("hub", v1alpha1.ReasonAccessDenied)) }).Should(Equal(1))

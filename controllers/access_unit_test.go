@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -78,15 +79,18 @@ func TestSecretWatches(t *testing.T) {
 	})
 	t.Run("a Secret that changed between its read and its watch wakes every IoTHub once, one that did not wakes none", func(t *testing.T) {
 		for read, want := range map[string]int{"7": 0, "6": 2, "": 2} {
-			woken := make(chan string, 10)
-			w := newWatches(t, woken)
-			w.follow(hub("two"), []string{key.Name})
-			w.granted(key, read)
-			w.granted(key, read) // the second IoTHub's: there is one watch
-			time.Sleep(300 * time.Millisecond)
-			if len(woken) != want {
-				t.Errorf("read %q: woken %d times, want %d", read, len(woken), want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				woken := make(chan string, 10)
+				w := newWatches(t, woken)
+				w.follow(hub("two"), []string{key.Name})
+				w.granted(key, read)
+				w.granted(key, read) // the second IoTHub's: there is one watch
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if len(woken) != want {
+					t.Errorf("read %q: woken %d times, want %d", read, len(woken), want)
+				}
+			})
 		}
 	})
 	t.Run("a Secret is left with its last IoTHub", func(t *testing.T) {

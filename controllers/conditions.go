@@ -1,10 +1,13 @@
 package controllers
 
 import (
+	"context"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -43,6 +46,10 @@ func setCondition(o conditioned, kind string, on bool, reason, message string) {
 	if on {
 		status = metav1.ConditionTrue
 	}
+	setConditionStatus(o, kind, status, reason, message)
+}
+
+func setConditionStatus(o conditioned, kind string, status metav1.ConditionStatus, reason, message string) {
 	apimeta.SetStatusCondition(o.GetConditions(), metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: cut(message, 1024), ObservedGeneration: o.GetGeneration(),
 	})
@@ -67,4 +74,19 @@ func cut(s string, limit int) string {
 		return s
 	}
 	return string(runes[:limit-1]) + "…"
+}
+
+// persistStatus writes the status of an object, and tells what is news, if it says something new. It carries the resourceVersion that it was computed from.
+// after differs from before in nothing else.
+func persistStatus(ctx context.Context, c client.Client, to events.EventRecorder, kind string, before, after conditioned) error {
+	if equality.Semantic.DeepEqual(before, after) {
+		return nil
+	}
+	statusPatches.WithLabelValues(kind).Inc()
+	changed := after.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy of an object
+	if err := c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	announce(to, before, after)
+	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -87,14 +86,9 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	object.Status.ObservedGeneration = object.Generation
 	setVerdict(object, found.verdict)
-	if equality.Semantic.DeepEqual(before.Status, object.Status) {
-		return ctrl.Result{RequeueAfter: jittered(after)}, nil
+	if err := persistStatus(ctx, r.Client, r.Recorder, "DeviceModel", before, object); err != nil {
+		return ctrl.Result{}, err
 	}
-	statusPatches.WithLabelValues("DeviceModel").Inc()
-	if err := r.Status().Patch(ctx, object.DeepCopy(), client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
-	}
-	announce(r.Recorder, before, object)
 	return ctrl.Result{RequeueAfter: jittered(after)}, nil
 }
 

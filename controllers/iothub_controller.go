@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -135,7 +134,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		setVerdict(hub, h.verdict)
 	}
 	hub.Status.ObservedGeneration = generation
-	if err := r.persist(ctx, before, hub); apierrors.IsConflict(err) {
+	if err := persistStatus(ctx, r.Client, r.Recorder, "IoTHub", before, hub); apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
 	} else if err != nil {
 		return ctrl.Result{}, err
@@ -156,19 +155,6 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 		return h.after
 	}
 	return heartbeat
-}
-
-func (r *IoTHubReconciler) persist(ctx context.Context, before, hub *v1alpha1.IoTHub) error {
-	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
-		return nil
-	}
-	statusPatches.WithLabelValues("IoTHub").Inc()
-	changed := hub.DeepCopy()
-	if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	announce(r.Recorder, before, hub)
-	return nil
 }
 
 // drop ends the session: what it believed about the credential no longer holds.

@@ -365,10 +365,7 @@ func (s *scope) describeConformity() {
 	case v.Model == "":
 		apimeta.RemoveStatusCondition(s.device.GetConditions(), v1alpha1.ConditionConformsToModel)
 	case v.NotReady != "":
-		apimeta.SetStatusCondition(s.device.GetConditions(), metav1.Condition{
-			Type: v1alpha1.ConditionConformsToModel, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonModelNotReady,
-			Message: cut(notReadyText(*v), 1024), ObservedGeneration: s.device.Generation,
-		})
+		setConditionStatus(s.device, v1alpha1.ConditionConformsToModel, metav1.ConditionUnknown, v1alpha1.ReasonModelNotReady, notReadyText(*v))
 	case len(v.Violations) > 0:
 		setCondition(s.device, v1alpha1.ConditionConformsToModel, false, v1alpha1.ReasonModelViolation, v.Text())
 	default:

@@ -43,14 +43,18 @@ type chaos struct {
 // replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, and what Succeeded was run.
 func chaosCommands(ctx context.Context, c clone, out *report) error {
 	k := &chaos{disturbed: map[string]int{}, done: map[string]bool{}}
-	var err1, err2, err3, err4, err5 error
-	k.commands, err1 = fromEnvironment("COMMANDS", 10_000)
-	k.devices, err2 = fromEnvironment("DEVICES", 200)
-	seed, err3 := fromEnvironment("SEED", int(time.Now().UnixNano()%1_000_000))
-	replicas, err4 := fromEnvironment("REPLICAS", 1)
-	k.changes, err5 = fromEnvironment("CHANGES", 1)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		return err
+	var seed, replicas int
+	for _, setting := range []struct {
+		name      string
+		into      *int
+		otherwise int
+	}{
+		{"COMMANDS", &k.commands, 10_000}, {"DEVICES", &k.devices, 200}, {"SEED", &seed, int(time.Now().UnixNano() % 1_000_000)},
+		{"REPLICAS", &replicas, 1}, {"CHANGES", &k.changes, 1},
+	} {
+		if err := fromEnvironment(setting.name, setting.into, setting.otherwise); err != nil {
+			return err
+		}
 	}
 	k.seed = uint64(seed)
 	k.random = rand.New(rand.NewPCG(k.seed, 0))
@@ -66,16 +70,18 @@ func chaosCommands(ctx context.Context, c clone, out *report) error {
 	return k.conclude(ctx, k.play(ctx))
 }
 
-func fromEnvironment(name string, otherwise int) (int, error) {
+func fromEnvironment(name string, into *int, otherwise int) error {
+	*into = otherwise
 	text := os.Getenv(name)
 	if text == "" {
-		return otherwise, nil
+		return nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%s is %q, expected a number above 0", name, text)
+		return fmt.Errorf("%s is %q, expected a number above 0", name, text)
 	}
-	return n, nil
+	*into = n
+	return nil
 }
 
 func (k *chaos) play(ctx context.Context) (err error) {

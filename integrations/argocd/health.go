@@ -1,9 +1,9 @@
-// Package argocd runs the health scripts for Argo CD as Argo CD does. Only tests use it: what is installed are the scripts.
+// Package argocd runs the health script for Argo CD as Argo CD does. Only tests use it: what is installed is the script.
 package argocd
 
 import (
 	"context"
-	"embed"
+	_ "embed"
 	"fmt"
 	"slices"
 	"time"
@@ -12,8 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-//go:embed iot.pnp-operator.io/*/health.lua
-var scripts embed.FS
+//go:embed health.lua
+var script string
 
 // runFor is how long Argo CD lets a script run.
 const runFor = time.Second
@@ -37,13 +37,8 @@ func Agree(health, kstatus string) error {
 // libraries are those that Argo CD opens for a script of argocd-cm, less its cut-down os: string, math and io are not among them.
 var libraries = map[string]lua.LGFunction{lua.LoadLibName: lua.OpenPackage, lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable}
 
-// HealthOf runs the script of an object's kind.
+// HealthOf runs the script, which is the same for every kind.
 func HealthOf(o *unstructured.Unstructured) (Health, error) {
-	kind := o.GroupVersionKind()
-	script, err := scripts.ReadFile(kind.Group + "/" + kind.Kind + "/health.lua")
-	if err != nil {
-		return Health{}, fmt.Errorf("no script: %w", err)
-	}
 	vm := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer vm.Close()
 	for name, open := range libraries {
@@ -55,12 +50,12 @@ func HealthOf(o *unstructured.Unstructured) (Health, error) {
 	defer cancel()
 	vm.SetContext(ctx)
 	vm.SetGlobal("obj", valueOf(vm, o.Object))
-	if err := vm.DoString(string(script)); err != nil {
-		return Health{}, fmt.Errorf("running the script of %s: %w", kind.Kind, err)
+	if err := vm.DoString(script); err != nil {
+		return Health{}, fmt.Errorf("running health.lua for a %s: %w", o.GetKind(), err)
 	}
 	answer, ok := vm.Get(-1).(*lua.LTable)
 	if !ok {
-		return Health{}, fmt.Errorf("the script of %s returned a %s, expected a table", kind.Kind, vm.Get(-1).Type())
+		return Health{}, fmt.Errorf("health.lua returned a %s for a %s, expected a table", vm.Get(-1).Type(), o.GetKind())
 	}
 	return Health{Status: lua.LVAsString(answer.RawGetString("status")), Message: lua.LVAsString(answer.RawGetString("message"))}, nil
 }

@@ -1,9 +1,6 @@
 package argocd_test
 
 import (
-	"bytes"
-	"os"
-	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -196,28 +193,4 @@ func asStored(t *testing.T, o any) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{Object: fields}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(reflect.TypeOf(o).Elem().Name()))
 	return u
-}
-
-func TestTheScriptsAreTheSame(t *testing.T) {
-	paths, err := filepath.Glob("iot.pnp-operator.io/*/health.lua")
-	if err != nil || len(paths) != 4 {
-		t.Fatalf("%v, %q, expected one of each kind", err, paths)
-	}
-	first, err := os.ReadFile(paths[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths[1:] {
-		if script, err := os.ReadFile(path); err != nil || !bytes.Equal(first, script) {
-			t.Errorf("%s differs from %s (%v)", path, paths[0], err)
-		}
-	}
-}
-
-func TestWhatHasNoScriptHasNoHealth(t *testing.T) {
-	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("DeviceShadow"))
-	if health, err := argocd.HealthOf(u); err == nil {
-		t.Errorf("got %+v", health)
-	}
 }

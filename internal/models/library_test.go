@@ -1,11 +1,9 @@
 package models
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
@@ -16,27 +14,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
-
-// shelf is DeviceModels in memory, the oldest first.
-type shelf []*v1alpha1.DeviceModel
-
-func (s *shelf) ByModelID(_ context.Context, _, modelID string) (found []*v1alpha1.DeviceModel, _ error) {
-	for _, m := range *s {
-		if ModelIDOf(m) == modelID {
-			found = append(found, m)
-		}
-	}
-	return found, nil
-}
-
-func (s *shelf) ByInterface(_ context.Context, _, dtmi string) (found []*v1alpha1.DeviceModel, _ error) {
-	for _, m := range *s {
-		if slices.Contains(InterfacesOf(m), dtmi) {
-			found = append(found, m)
-		}
-	}
-	return found, nil
-}
 
 const (
 	valveID = "dtmi:com:example:Valve;1"
@@ -60,8 +37,8 @@ func inline(name, dtdl string) *v1alpha1.DeviceModel {
 	}
 }
 
-func newTestLibrary(objects ...*v1alpha1.DeviceModel) (*Library, *shelf) {
-	s := shelf(objects)
+func newTestLibrary(objects ...*v1alpha1.DeviceModel) (*Library, *Objects) {
+	s := Objects(objects)
 	return NewLibrary(&s, NewRepositories(nil, nil)), &s
 }
 
@@ -347,7 +324,7 @@ func TestARepositoryThatIsDownIsNoMissingInterface(t *testing.T) {
 	}))
 	defer server.Close()
 	pump, valve := inline("pump", pumpDTDL), fromRepository("valve", server.URL)
-	s := shelf{pump, valve}
+	s := Objects{pump, valve}
 	l := NewLibrary(&s, NewRepositories([]string{"127.0.0.1"}, server.Client().Transport))
 	down = true
 	if _, trouble, err := l.Load(t.Context(), pump); err != nil || trouble == nil || trouble.Final || trouble.Reason != v1alpha1.ReasonRepositoryUnavailable {
@@ -371,7 +348,7 @@ func TestARepositoryThatIsDownIsNoMissingInterface(t *testing.T) {
 
 func TestWhatAModelIsMadeOfIsBounded(t *testing.T) {
 	var contents []string
-	s := shelf{}
+	s := Objects{}
 	for i := range 10 {
 		id := "dtmi:com:example:Part" + string(rune('A'+i)) + ";1"
 		contents = append(contents, `{"@type":"Component","name":"part`+string(rune('A'+i))+`","schema":"`+id+`"}`)

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/config/crd"
@@ -73,7 +76,7 @@ func Files(ctx context.Context, paths []string, repositories *models.Repositorie
 type checker struct {
 	result   Result
 	library  *models.Library
-	shelf    shelf
+	shelf    models.Objects
 	hubs     []of[*v1alpha1.IoTHub]
 	devices  []of[*v1alpha1.PnPDevice]
 	commands []of[*v1alpha1.DeviceCommand]
@@ -137,7 +140,7 @@ func (c *checker) tell(m manifest, warning bool, messages ...string) {
 
 func (c *checker) checkAll(ctx context.Context) {
 	for i, m := range c.models {
-		m.object.UID = uid(i)
+		m.object.UID = types.UID(strconv.Itoa(i)) // stands in for what a cluster would give it
 	}
 	for _, m := range c.models {
 		c.checkModel(ctx, m)

@@ -116,9 +116,6 @@ func olderChart(t *testing.T) string {
 
 // TestReleases installs, upgrades, rolls back and uninstalls. Nothing runs here: there is no kubelet.
 func TestReleases(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs an API server")
-	}
 	c := newCluster(t)
 	for _, name := range []string{"factory", "office"} {
 		if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {

@@ -1,4 +1,4 @@
--- Health of a DeviceCommand, PnPDevice or IoTHub for Argo CD; the three files are the same. It says what kstatus says of the same status:
+-- Health of a DeviceCommand, DeviceModel, IoTHub or PnPDevice for Argo CD: one script for all kinds. It says what kstatus says of the same status:
 -- Healthy is Current, Progressing is InProgress or Terminating, Degraded is Failed. Suspended is Current or Failed there, of an
 -- object that someone stopped on purpose.
 -- Argo CD runs it without Lua's string library.
