@@ -138,9 +138,15 @@ func startServing() (context.CancelFunc, <-chan error) {
 	lifetime, cancel := context.WithCancel(ctx)
 	Expect(controllers.Index(lifetime, mgr.GetFieldIndexer())).To(Succeed())
 	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(nil, nil))
-	Expect(webhooks.Setup(mgr, library, webhooks.Options{Namespace: operatorNamespace, Host: "localhost", CertDir: dir})).To(Succeed())
+	Expect(webhooks.Setup(mgr, library, webhooks.Options{
+		Namespace: operatorNamespace, Host: "localhost", CertDir: dir, Rotator: "cert-rotator-" + port,
+	})).To(Succeed())
 	done := make(chan error, 1)
-	go func() { done <- mgr.Start(lifetime) }()
+	go func() {
+		err := mgr.Start(lifetime)
+		GinkgoWriter.Println("The webhook's manager ended:", err)
+		done <- err
+	}()
 	return cancel, done
 }
 

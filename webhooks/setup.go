@@ -45,6 +45,8 @@ type Options struct {
 	Host string
 	// CertDir is where this process keeps the certificate that it serves with.
 	CertDir string
+	// Rotator names the controller that renews the certificate, which has to be unique in a process. Empty: cert-rotator.
+	Rotator string
 }
 
 // NewServer returns the server for a manager's options.
@@ -65,7 +67,7 @@ func Setup(mgr manager.Manager, library *models.Library, o Options) error {
 	ready := make(chan struct{})
 	rotate := func() error {
 		return rotator.AddRotator(mgr, &rotator.CertRotator{
-			SecretKey: key, CertDir: o.CertDir, CAName: "pnp-operator-ca", CAOrganization: "pnp-operator", DNSName: o.Host, IsReady: ready,
+			SecretKey: key, CertDir: o.CertDir, CAName: "pnp-operator-ca", CAOrganization: "pnp-operator", DNSName: o.Host, IsReady: ready, ControllerName: o.Rotator,
 			Webhooks: []rotator.WebhookInfo{{Name: Configuration, Type: rotator.Validating}},
 		})
 	}
