@@ -65,7 +65,7 @@ func parseFlags() options {
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
 	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
-	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices are worked on at a time.")
+	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices, and how many DeviceCommands, are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
 	o.zap.BindFlags(flag.CommandLine)

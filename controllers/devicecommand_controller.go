@@ -34,6 +34,8 @@ type DeviceCommandReconciler struct {
 	Models   *models.Library
 	// Flights are the commands whose hub is being called.
 	Flights *Flights
+	// Concurrency is the number of workers. None of them waits for a device.
+	Concurrency int
 }
 
 // SetupWithManager registers the controller.
@@ -45,7 +47,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.Channel(r.Wakes.callers, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
 		Complete(r)
 }
 
@@ -66,6 +68,7 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	case r.Flights.has(req.NamespacedName):
 		return ctrl.Result{}, nil
 	case command.Finished():
+		r.Flights.clear(req.NamespacedName)
 		return r.collect(ctx, command)
 	}
 	return r.advance(ctx, &commandScope{command: command, now: time.Now()})

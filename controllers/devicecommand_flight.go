@@ -36,6 +36,9 @@ const (
 	// settleFor is how long a device that has just come back is given to take commands. It connects first and registers for commands later; an
 	// attempt in between would be refused while its events arrive, and count as Unknown.
 	settleFor = 2 * time.Second
+	// hearFor is how long the hub's events are listened to after the hub said that a device is offline, before that is believed: they arrive after what
+	// they tell of, and a device that was given a command that reboots it is offline too.
+	hearFor = 2 * time.Second
 )
 
 // flight is one attempt: one call of the hub, and its record.
@@ -64,17 +67,24 @@ type Flights struct {
 
 	mu      sync.Mutex
 	flying  map[types.NamespacedName]*flight
-	rests   map[types.NamespacedName]time.Time
-	unsent  map[string]bool // request IDs of claims that were never recorded as Running, so never sent
+	rests   map[types.NamespacedName]rest
+	doubts  map[types.NamespacedName]string // request IDs of attempts that may have reached their device after all
+	unsent  map[string]bool                 // request IDs of claims that were never recorded as Running, so never sent
 	closing bool
-	all     sync.WaitGroup
+	all     sync.WaitGroup // claims that are being made, and flights
+}
+
+// rest is a command that is left alone for a while.
+type rest struct {
+	until time.Time
+	end   func() // stops listening for its device
 }
 
 // NewFlights returns none. Wakes are dropped once ctx ends.
 func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, log logr.Logger) *Flights {
 	return &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
-		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]time.Time{}, unsent: map[string]bool{},
+		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]string{}, unsent: map[string]bool{},
 	}
 }
 
@@ -94,6 +104,33 @@ func (f *Flights) deviceIsBack(key types.NamespacedName) {
 	})
 }
 
+// doubt notes that the device was there while it was sent a command that the hub said it had not been given. Events of the hub call it.
+func (f *Flights) doubt(key types.NamespacedName, requestID string) {
+	f.mu.Lock()
+	f.doubts[key] = requestID
+	f.mu.Unlock()
+	f.look(key)
+}
+
+// isDoubted reports whether an attempt that was released may have reached its device.
+func (f *Flights) isDoubted(key types.NamespacedName, requestID string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return requestID != "" && f.doubts[key] == requestID
+}
+
+// clear drops what is known of a command that needs it no more.
+func (f *Flights) clear(key types.NamespacedName) {
+	f.mu.Lock()
+	r := f.rests[key]
+	delete(f.rests, key)
+	delete(f.doubts, key)
+	f.mu.Unlock()
+	if r.end != nil {
+		r.end()
+	}
+}
+
 // look has a command reconciled.
 func (f *Flights) look(key types.NamespacedName) {
 	go send(f.lifetime, f.wakes, event.GenericEvent{Object: &v1alpha1.DeviceCommand{ObjectMeta: named(key)}})
@@ -103,7 +140,7 @@ func (f *Flights) look(key types.NamespacedName) {
 func (f *Flights) restFor(key types.NamespacedName, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.rests[key].Sub(now)
+	return f.rests[key].until.Sub(now)
 }
 
 func (f *Flights) remember(requestID string) {
@@ -125,14 +162,28 @@ func (f *Flights) neverSent(requestID string) bool {
 	return f.unsent[requestID]
 }
 
-// start begins a flight. One that begins while the operator stops sends nothing.
+// admit counts a claim that is about to be made, so that a stop waits for it. It reports false once the operator stops: no claim is made then.
+func (f *Flights) admit() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closing {
+		return false
+	}
+	f.all.Add(1)
+	return true
+}
+
+// dismiss takes back what admit counted: no claim was made.
+func (f *Flights) dismiss() { f.all.Done() }
+
+// start begins the flight of a claim that was admitted. One that begins while the operator stops sends nothing.
 func (f *Flights) start(one *flight) {
 	ctx, cancel := context.WithCancel(context.Background())
 	one.cancel = cancel
 	f.mu.Lock()
 	f.flying[one.key] = one
+	delete(f.doubts, one.key)
 	closing := f.closing
-	f.all.Add(1)
 	f.mu.Unlock()
 	if closing {
 		one.claimed = time.Time{}
@@ -146,9 +197,9 @@ func (f *Flights) start(one *flight) {
 
 // abandon stops waiting for the answer to a command whose object is gone.
 func (f *Flights) abandon(key types.NamespacedName) {
+	f.clear(key)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.rests, key)
 	if one := f.flying[key]; one != nil {
 		one.abandoned = true
 		one.cancel()
@@ -180,22 +231,33 @@ func (f *Flights) Drain(stopping context.Context) error {
 // fly calls the hub once, unless the claim is too old, and records what became of it.
 func (f *Flights) fly(ctx context.Context, one *flight) {
 	result := one.call(ctx)
-	if rest := result.rest(); rest > 0 {
-		f.mu.Lock()
-		f.rests[one.key] = time.Now().Add(rest)
-		f.mu.Unlock()
-		// An event may tell of the device before the outcome is recorded, which may take long. It ends the rest, so that has begun by then.
-		one.session.Calls().Await(one.deviceID, one.key, func() { f.deviceIsBack(one.key) })
+	if result.rest() > 0 {
+		f.leaveAlone(one, result)
 	}
-	recorded := f.land(one, result)
+	if !f.land(one, result) { // an object of that name is another one
+		f.clear(one.key)
+	}
 	f.mu.Lock()
 	delete(f.flying, one.key)
-	if !recorded { // an object of that name is another one
-		delete(f.rests, one.key)
-	}
 	f.mu.Unlock()
 	one.session.Calls().End(one.deviceID)
 	f.look(one.key)
+}
+
+// leaveAlone begins the rest of a command. An event may tell of its device before the outcome is recorded, which may take long; it ends the rest, so that has
+// begun by then.
+func (f *Flights) leaveAlone(one *flight, r result) {
+	calls := one.session.Calls()
+	resting := rest{until: time.Now().Add(r.rest())}
+	if r.waitsForDevice() {
+		resting.end = func() { calls.Forget(one.deviceID, one.key) }
+	}
+	f.mu.Lock()
+	f.rests[one.key] = resting
+	f.mu.Unlock()
+	if r.waitsForDevice() {
+		calls.Await(one.deviceID, one.key, func() { f.deviceIsBack(one.key) }, func() { f.doubt(one.key, one.requestID) })
+	}
 }
 
 var (
@@ -224,10 +286,23 @@ func (one *flight) call(ctx context.Context) result {
 		invoke = one.session.InvokeMethod
 	}
 	answer, err := invoke(ctx, i)
-	a := command.Attempt{
-		Connect: i.Connect, Elapsed: time.Since(began), Stirred: one.session.Calls().Stirred(one.deviceID), Code: answer.StatusCode, Err: err,
+	one.session.Calls().Answered(one.deviceID)
+	a := command.Attempt{Connect: i.Connect, Elapsed: time.Since(began), Code: answer.StatusCode, Err: err}
+	if command.Judge(a) == command.Undelivered {
+		a.Stirred = one.stirred(ctx)
 	}
 	return result{command.Judge(a), a, answer, time.Now()}
+}
+
+// stirred listens for a while whether the device that is said to be offline was there. Nothing is to be heard without a stream of events.
+func (one *flight) stirred(ctx context.Context) bool {
+	if one.session.Reading() {
+		select {
+		case <-time.After(hearFor):
+		case <-ctx.Done():
+		}
+	}
+	return one.session.Calls().Stirred(one.deviceID)
 }
 
 // land records what became of an attempt, however long that takes; it gives up only if the object is gone or another attempt's, which it reports as
@@ -289,7 +364,7 @@ func (f *Flights) record(ctx context.Context, one *flight, r result) error {
 // is nil if there is none.
 func persistCommand(ctx context.Context, c client.Client, to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) error {
 	statusPatches.WithLabelValues("DeviceCommand").Inc()
-	if err := c.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := c.Status().Patch(ctx, after, wholeStatus{before}); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	announce(to, before, after)

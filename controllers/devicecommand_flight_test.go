@@ -90,6 +90,9 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 		deviceID: "d", requestID: "r1", claimed: time.Now(),
 	}
 	a.flight.session.Calls().Begin("d", a.flight.key, func() {})
+	if !a.admit() {
+		t.Fatal("nothing stops it")
+	}
 	return a
 }
 
@@ -273,7 +276,7 @@ func TestStoppingDrains(t *testing.T) {
 	}{
 		"an answer within the grace is recorded":    {slow, false, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded, drainFor - time.Second, 1},
 		"without an answer the outcome is Unknown":  {hanging, false, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, drainFor, 1},
-		"a claim made while it stops sends nothing": {done, true, "", v1alpha1.ReasonProgressing, 0, 0},
+		"a claim that was begun before sends nothing": {done, true, "", v1alpha1.ReasonProgressing, time.Second, 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -286,12 +289,14 @@ func TestStoppingDrains(t *testing.T) {
 					synctest.Wait()
 				}
 				stop()
+				if test.late {
+					time.AfterFunc(time.Second, func() { a.start(a.flight) })
+				}
 				if err := a.Drain(stopping); err != nil {
 					t.Error(err)
 				}
-				if test.late {
-					a.start(a.flight)
-					a.all.Wait()
+				if a.admit() {
+					t.Error("a claim may be begun after the stop")
 				}
 				a.wantOutcome(test.outcome, test.reason)
 				if took := time.Since(began); took != test.took || len(a.hub.calls) != test.calls {

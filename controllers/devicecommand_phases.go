@@ -27,6 +27,8 @@ const (
 	retryMargin = 75 * time.Second
 	// placeRetry is how often a command asks for a place that was not offered.
 	placeRetry = 10 * time.Second
+	// queuedText names neither the command before nor whether the hub is full: both change all the time, and would be written to every command that waits.
+	queuedText = "Earlier commands of the same device come first, and a hub is given so many commands at a time"
 )
 
 // commandScope is one pass over one DeviceCommand.
@@ -70,6 +72,11 @@ func (s *commandScope) finish(outcome v1alpha1.CommandOutcome, reason, message s
 
 // settle decides what a claim means that no flight of this process has: an operator died after it. Whether the command was sent is unknown.
 func (r *DeviceCommandReconciler) settle(_ context.Context, s *commandScope) error {
+	message := "The command may have been sent: the operator stopped before it could record what became of it"
+	if id := s.command.Status.RequestID; id == s.command.Status.ReleasedRequestID && r.Flights.isDoubted(client.ObjectKeyFromObject(s.command), id) {
+		s.command.Status.ReleasedRequestID = ""
+		message = "The hub said that the device is offline, but its events say that it was there: it may have run the command"
+	}
 	claim := s.claim()
 	if claim == "" {
 		return nil
@@ -79,7 +86,6 @@ func (r *DeviceCommandReconciler) settle(_ context.Context, s *commandScope) err
 		status.ReleasedRequestID = claim
 		return waiting(v1alpha1.ReasonProgressing, "An attempt ended before anything was sent", soon)
 	}
-	const message = "The command may have been sent: the operator stopped before it could record what became of it"
 	if s.command.Spec.OnUnknownOutcome != v1alpha1.UnknownRetry || !s.now.Before(s.command.Spec.NotAfter.Time) {
 		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, message)
 	}
@@ -187,8 +193,7 @@ func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) er
 		return err
 	}
 	if len(first) > 0 && first[0].UID != s.command.UID {
-		// Not which one: that changes with each command that ends, and would be written to every one that waits.
-		return waiting(v1alpha1.ReasonQueued, "Earlier commands of the same device come first", 0)
+		return waiting(v1alpha1.ReasonQueued, queuedText, 0)
 	}
 	return nil
 }
@@ -225,10 +230,18 @@ func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) err
 	}
 	deviceID := s.device.DeviceID()
 	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
-		return waiting(v1alpha1.ReasonQueued, "As many commands are under way at the hub as it is given at a time", placeRetry)
+		return waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
 	}
-	f, err := r.claimed(ctx, s, deviceID)
+	if !r.Flights.admit() {
+		s.session.Calls().End(deviceID)
+		return quietly(safetyNet)
+	}
+	// A stop does not cut the claim in two: half of one would be found as an attempt of unknown outcome. One that takes longer is not sent.
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin)
+	defer cancel()
+	f, err := r.claimed(whole, s, deviceID)
 	if err != nil {
+		r.Flights.dismiss()
 		s.session.Calls().End(deviceID)
 		return err
 	}
@@ -256,7 +269,7 @@ func (r *DeviceCommandReconciler) claimed(ctx context.Context, s *commandScope, 
 	status.Attempts++
 	status.ObservedGeneration = s.command.Generation
 	setVerdict(s.command, verdict{reason: v1alpha1.ReasonRunning, message: "Sent to the device; waiting for its answer"})
-	if err := r.Status().Patch(ctx, s.command, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := r.Status().Patch(ctx, s.command, wholeStatus{base}); err != nil {
 		return nil, fmt.Errorf("recording the claim: %w", err)
 	}
 	r.Flights.forget(requestID)

@@ -43,6 +43,15 @@ func (r result) rest() time.Duration {
 	return 0
 }
 
+// waitsForDevice reports whether the device has to do something first: what it does ends the rest.
+func (r result) waitsForDevice() bool {
+	if r.meaning == command.Postponed {
+		reason := postponedReason(r.attempt.Err)
+		return reason == v1alpha1.ReasonDeviceNotFound || reason == v1alpha1.ReasonDeviceDisabled
+	}
+	return r.meaning == command.Undelivered
+}
+
 // describe puts a result into status and says what it means for the object.
 func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	status := &c.Status

@@ -25,7 +25,7 @@ type Options struct {
 	StreamTiming watch.Timing
 	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
 	EchoWithin time.Duration
-	// Concurrency is the number of PnPDevices worked on at a time.
+	// Concurrency is the number of PnPDevices, and of DeviceCommands, worked on at a time.
 	Concurrency int
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
@@ -61,7 +61,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	recorder := mgr.GetEventRecorder("pnp-operator")
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
-	command := &DeviceCommandReconciler{Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights}
+	command := &DeviceCommandReconciler{
+		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
+	}
 	model := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
 	if err := errors.Join(command.SetupWithManager(mgr), model.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain))); err != nil {
 		return err

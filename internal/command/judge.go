@@ -5,7 +5,6 @@ package command
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -73,18 +72,17 @@ func Judge(a Attempt) Meaning {
 	return ofAnswer(a, e)
 }
 
-// ofExchange judges a call without a whole answer of the hub. It was not sent if the connection was never there.
+// ofExchange judges a call without a whole answer of the hub. It was not sent if there never was a connection. The kind of failure does not tell: a connection
+// may also end with a TLS alert after the request.
 func ofExchange(e *iothub.Error) Meaning {
 	switch e.Code {
 	case iothub.CodeHostNotAllowed, iothub.CodeInvalidDeviceID, iothub.CodeInvalidConfiguration, iothub.CodeInvalidPayload:
 		return Refused
-	case iothub.CodeDNS, iothub.CodeTLS:
-		return Postponed
 	}
-	if dial, ok := errors.AsType[*net.OpError](e.Err); ok && dial.Op == "dial" {
-		return Postponed
+	if e.Sent {
+		return Unknown
 	}
-	return Unknown
+	return Postponed
 }
 
 // ofAnswer judges an error that the hub itself answered with.

@@ -24,9 +24,14 @@ func answer(status, number int, message string, waited ...time.Duration) *iothub
 	return e
 }
 
-// broken is a call without a whole answer.
+// broken is a call without a whole answer, over a connection.
 func broken(code string, status int, cause error) *iothub.Error {
-	return &iothub.Error{StatusCode: status, Code: code, Err: cause}
+	return &iothub.Error{StatusCode: status, Code: code, Err: cause, Sent: true}
+}
+
+// unsent is a call for which there was no connection.
+func unsent(code string, cause error) *iothub.Error {
+	return &iothub.Error{Code: code, Err: cause}
 }
 
 func TestJudge(t *testing.T) {
@@ -75,12 +80,15 @@ func TestJudge(t *testing.T) {
 		"an unreadable 200":        {Attempt{Err: broken(iothub.CodeInvalidResponse, 200, errors.New("no number"))}, Unknown},
 		"no answer in time":        {Attempt{Err: broken(iothub.CodeTimeout, 0, context.DeadlineExceeded)}, Unknown},
 		"the caller gave up":       {Attempt{Err: broken(iothub.CodeCanceled, 0, context.Canceled)}, Unknown},
-		"never connected":          {Attempt{Err: broken(iothub.CodeConnection, 0, &net.OpError{Op: "dial", Err: errors.New("refused")})}, Postponed},
 		"broke while writing":      {Attempt{Err: broken(iothub.CodeConnection, 0, &net.OpError{Op: "write", Err: errors.New("reset")})}, Unknown},
-		"no such host name":        {Attempt{Err: broken(iothub.CodeDNS, 0, errors.New("no such host"))}, Postponed},
-		"not the hub's key":        {Attempt{Err: broken(iothub.CodeTLS, 0, errors.New("unknown authority"))}, Postponed},
-		"a host that is forbidden": {Attempt{Err: broken(iothub.CodeHostNotAllowed, 0, errors.New("host"))}, Refused},
-		"a payload not JSON":       {Attempt{Err: broken(iothub.CodeInvalidPayload, 0, errors.New("json"))}, Refused},
+		"a TLS alert afterwards":   {Attempt{Err: broken(iothub.CodeTLS, 0, &net.OpError{Op: "remote error", Err: errors.New("tls: internal error")})}, Unknown},
+		"never connected":          {Attempt{Err: unsent(iothub.CodeConnection, &net.OpError{Op: "dial", Err: errors.New("refused")})}, Postponed},
+		"no such host name":        {Attempt{Err: unsent(iothub.CodeDNS, errors.New("no such host"))}, Postponed},
+		"not the hub's key":        {Attempt{Err: unsent(iothub.CodeTLS, errors.New("unknown authority"))}, Postponed},
+		"no connection in time":    {Attempt{Err: unsent(iothub.CodeTimeout, context.DeadlineExceeded)}, Postponed},
+		"given up before sending":  {Attempt{Err: unsent(iothub.CodeCanceled, context.Canceled)}, Postponed},
+		"a host that is forbidden": {Attempt{Err: unsent(iothub.CodeHostNotAllowed, errors.New("host"))}, Refused},
+		"a payload not JSON":       {Attempt{Err: unsent(iothub.CodeInvalidPayload, errors.New("json"))}, Refused},
 		"something else":           {Attempt{Err: errors.New("boom")}, Unknown},
 	}
 	for name, test := range tests {

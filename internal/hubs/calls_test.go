@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
@@ -119,7 +121,7 @@ func TestEndOfWhatHasNotBegun(t *testing.T) {
 
 func TestStirred(t *testing.T) {
 	var c Calls
-	c.stir("d", true)
+	c.stir("d", Acted, time.Now())
 	if c.Stirred("d") {
 		t.Error("before its command was sent")
 	}
@@ -128,7 +130,7 @@ func TestStirred(t *testing.T) {
 	if c.Stirred("d") {
 		t.Error("an event before the command counts")
 	}
-	c.stir("d", false)
+	c.stir("d", Went, time.Now())
 	if !c.Stirred("d") || c.Stirred("e") {
 		t.Error("a disconnection is an event of its device, and of no other")
 	}
@@ -142,20 +144,98 @@ func TestStirred(t *testing.T) {
 	}
 }
 
+// what an event tells happened before it arrives: here all arrive after the answer, which came 10 s after the place was taken.
+func TestWhatEventsSayOfACommandThatWasAnswered(t *testing.T) {
+	type event struct {
+		sign Sign
+		at   time.Duration // since the place was taken; never is unknown
+	}
+	const s, never = time.Second, -time.Hour
+	tests := map[string]struct {
+		events                []event
+		stirred, woken, doubt bool
+	}{
+		"nothing":                                  {},
+		"it acted before":                          {[]event{{Acted, -s}}, false, true, false},
+		"it went before":                           {[]event{{Went, -s}}, false, false, false},
+		"it acted meanwhile":                       {[]event{{Acted, 5 * s}}, true, false, true},
+		"it came meanwhile":                        {[]event{{Came, 5 * s}}, true, false, true},
+		"it went meanwhile":                        {[]event{{Went, 5 * s}}, true, false, true},
+		"it did something, nobody knows when":      {[]event{{Acted, never}}, false, true, false},
+		"it came afterwards":                       {[]event{{Came, 11 * s}}, false, true, false},
+		"it acted afterwards":                      {[]event{{Acted, 11 * s}}, false, true, false},
+		"it went afterwards: it was there":         {[]event{{Went, 11 * s}}, true, false, true},
+		"it rebooted":                              {[]event{{Went, 11 * s}, {Came, 20 * s}}, true, false, true},
+		"it came afterwards, and went":             {[]event{{Came, 11 * s}, {Went, 20 * s}}, false, true, false},
+		"it went before and came afterwards":       {[]event{{Went, -s}, {Came, 11 * s}}, false, true, false},
+		"late news of what it did meanwhile":       {[]event{{Went, -s}, {Acted, 5 * s}}, true, false, true},
+		"it came and went, and acted before both":  {[]event{{Came, 11 * s}, {Went, 12 * s}, {Acted, -s}}, false, true, false},
+		"it went and came before, and again after": {[]event{{Went, -2 * s}, {Came, -s}, {Went, 11 * s}}, true, true, false},
+	}
+	for name, test := range tests {
+		for _, resting := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, resting %v", name, resting), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var c Calls
+					began := time.Now()
+					c.Begin("d", object("a"), func() {})
+					time.Sleep(10 * s)
+					c.Answered("d")
+					time.Sleep(time.Minute)
+					var woken, doubted bool
+					if resting {
+						c.Await("d", object("a"), func() { woken = true }, func() { doubted = true })
+						c.End("d")
+					}
+					for _, e := range test.events {
+						at := began.Add(e.at)
+						if e.at == never {
+							at = time.Time{}
+						}
+						c.stir("d", e.sign, at)
+					}
+					if !resting {
+						if got := c.Stirred("d"); got != test.stirred {
+							t.Errorf("stirred %v", got)
+						}
+						return
+					}
+					if woken != test.woken || doubted != test.doubt {
+						t.Errorf("woken %v, doubted %v", woken, doubted)
+					}
+				})
+			})
+		}
+	}
+}
+
 func TestAwait(t *testing.T) {
 	var c Calls
 	var woken []string
 	wake := func(what string) func() { return func() { woken = append(woken, what) } }
-	c.Await("d", object("a"), wake("replaced"))
-	c.Await("d", object("a"), wake("a"))
-	c.Await("e", object("b"), wake("b"))
-	c.stir("d", false)
-	c.stir("f", true)
+	await := func(deviceID, name, what string) {
+		c.Begin(deviceID, object(name), func() {})
+		c.Answered(deviceID)
+		c.Await(deviceID, object(name), wake(what), wake("doubt about "+what))
+		c.End(deviceID)
+	}
+	await("d", "a", "replaced")
+	await("d", "a", "a")
+	await("e", "b", "b")
+	await("g", "forgotten", "forgotten")
+	c.Forget("g", object("forgotten"))
+	await("h", "sent again", "sent again")
+	c.Begin("h", object("sent again"), func() {})
+	long := time.Now().Add(-time.Hour)
+	c.stir("d", Went, long)
+	for _, id := range []string{"f", "g", "h"} {
+		c.stir(id, Came, time.Now().Add(time.Hour))
+	}
 	if woken != nil {
 		t.Errorf("woken without the device: %q", woken)
 	}
-	c.stir("d", true)
-	c.stir("d", true)
+	c.stir("d", Came, time.Now().Add(time.Hour))
+	c.stir("d", Came, time.Now().Add(time.Hour))
 	if diff := cmp.Diff([]string{"a"}, woken); diff != "" {
 		t.Errorf("one wake, once (-want +got):\n%s", diff)
 	}
@@ -171,9 +251,12 @@ func TestAWakeMayAskAgain(t *testing.T) {
 		t.Error("no place from within the wake")
 	}
 	woken := 0
-	c.Await("d", object("a"), func() { woken++; c.Await("d", object("a"), func() { woken++ }) })
-	c.stir("d", true)
-	c.stir("d", true)
+	c.Begin("d", object("a"), func() {})
+	c.Answered("d")
+	c.Await("d", object("a"), func() { woken++; c.Await("d", object("a"), func() { woken++ }, nil) }, nil)
+	later := time.Now().Add(time.Hour)
+	c.stir("d", Acted, later)
+	c.stir("d", Acted, later)
 	if woken != 2 {
 		t.Errorf("woken %d times", woken)
 	}
@@ -199,8 +282,10 @@ func TestCallsOfManyAtOnce(t *testing.T) {
 			now := running.Add(1)
 			for was := most.Load(); now > was && !most.CompareAndSwap(was, now); was = most.Load() {
 			}
-			c.Await(id, name, func() {})
-			c.stir(id, true)
+			c.stir(id, Acted, time.Now())
+			c.Answered(id)
+			c.Await(id, name, func() {}, func() {})
+			c.stir(id, Acted, time.Now())
 			if !c.Stirred(id) {
 				t.Errorf("an event of device %s is lost", id)
 			}
@@ -247,8 +332,12 @@ func TestWhatADeviceDoesStirsItsCommands(t *testing.T) {
 			f, _, _ := newFeed()
 			calls := f.Session.Calls()
 			woken := false
+			calls.Begin("d", object("waits"), func() {})
+			calls.Answered("d")
+			calls.Await("d", object("waits"), func() { woken = true }, func() {})
+			calls.End("d")
+			test.event.OperationTime = time.Now().Add(time.Hour)
 			calls.Begin("d", object("c"), func() {})
-			calls.Await("d", object("waits"), func() { woken = true })
 			f.Handle(t.Context(), test.event)
 			if calls.Stirred("d") != test.stirred || woken != test.woken {
 				t.Errorf("stirred %v, woken %v", calls.Stirred("d"), woken)

@@ -83,16 +83,26 @@ func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 // stir tells commands what the device did by itself.
 func (f *Feed) stir(e watch.Event) {
 	switch e.Kind {
-	case watch.Connected, watch.Telemetry:
-		f.Session.Calls().stir(e.DeviceID, true)
+	case watch.Connected:
+		f.Session.Calls().stir(e.DeviceID, Came, happened(e))
 	case watch.Disconnected:
-		f.Session.Calls().stir(e.DeviceID, false)
+		f.Session.Calls().stir(e.DeviceID, Went, happened(e))
+	case watch.Telemetry:
+		f.Session.Calls().stir(e.DeviceID, Acted, happened(e))
 	case watch.TwinChanged:
 		if e.Twin != nil && e.Twin.Reported != nil {
-			f.Session.Calls().stir(e.DeviceID, true)
+			f.Session.Calls().stir(e.DeviceID, Acted, happened(e))
 		}
 	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted, watch.DigitalTwinChanged, watch.Module, watch.Unknown:
 	}
+}
+
+// happened is when, by the hub's clock.
+func happened(e watch.Event) time.Time {
+	if e.OperationTime.IsZero() {
+		return e.EnqueuedTime
+	}
+	return e.OperationTime
 }
 
 // Poison counts an event that cannot be decoded. What it said of a twin is read.

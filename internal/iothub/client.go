@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
@@ -179,7 +181,9 @@ func (c *Client) do(ctx context.Context, q call) error {
 	bounded, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	requestID := uuid.NewString()
-	req, err := c.newRequest(bounded, q, requestID)
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(bounded, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
+	req, err := c.newRequest(traced, q, requestID)
 	if err != nil {
 		return transportError(q, requestID, nil, err)
 	}
@@ -188,7 +192,11 @@ func (c *Client) do(ctx context.Context, q call) error {
 	if err != nil {
 		err = q.reason(ctx, bounded, err)
 	}
-	return c.observed(q, start, resp, outcome(q, requestID, resp, err))
+	failure := outcome(q, requestID, resp, err)
+	if failure != nil {
+		failure.Sent = sent.Load()
+	}
+	return c.observed(q, start, resp, failure)
 }
 
 // reason prefers an end that we set to what the transport made of it.

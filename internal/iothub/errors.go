@@ -72,7 +72,9 @@ type Error struct {
 	TrackingID string
 	// Waited is how long the hub says that it waited for the device, nil if it does not say.
 	Waited *time.Duration
-	Class  Class
+	// Sent is true if there was a connection to send the call over: without one, it never reached anybody.
+	Sent  bool
+	Class Class
 	// Err is the failure beneath, nil for an answer of the hub.
 	Err error
 }

@@ -234,7 +234,7 @@ func TestErrorsCarryWhatSupportAsksFor(t *testing.T) {
 		client(t).GetTwin(t.Context(), "dev1")
 	want := &Error{
 		Op: OpGetTwin, DeviceID: "dev1", StatusCode: 404, Code: "DeviceNotFound", Number: 404001, Message: "dev1",
-		RequestID: id, TrackingID: "6a61b5b5-G:0-TimeStamp:08/15/2026 09:19:06", Class: Terminal,
+		RequestID: id, TrackingID: "6a61b5b5-G:0-TimeStamp:08/15/2026 09:19:06", Sent: true, Class: Terminal,
 	}
 	if diff := cmp.Diff(error(want), err); diff != "" {
 		t.Errorf("error (-want +got):\n%s", diff)
@@ -299,6 +299,9 @@ func TestOneRequestPerCall(t *testing.T) {
 				if diff := cmp.Diff(tc.want, failureOf(t, err)); diff != "" {
 					t.Errorf("%v: failure (-want +got):\n%s", err, diff)
 				}
+				if !wasSent(t, err) {
+					t.Errorf("%v: said not to be sent", err)
+				}
 				if n := len(p.log()); n != 2 {
 					t.Errorf("%d requests for 2 calls", n)
 				}
@@ -354,6 +357,15 @@ func TestAnAnswerOfTheLargestSizeIsRead(t *testing.T) {
 	}
 }
 
+func wasSent(t *testing.T, err error) bool {
+	t.Helper()
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		t.Fatalf("%T: %v", err, err)
+	}
+	return e.Sent
+}
+
 func TestFailuresToConnect(t *testing.T) {
 	tests := map[string]struct {
 		change func(t *testing.T, p *peer, o *Options)
@@ -383,8 +395,8 @@ func TestFailuresToConnect(t *testing.T) {
 			if diff := cmp.Diff(failure{tc.want, 0, Transient, ""}, failureOf(t, err)); diff != "" {
 				t.Errorf("%v: failure (-want +got):\n%s", err, diff)
 			}
-			if len(p.log()) != 0 {
-				t.Error("a request was sent")
+			if len(p.log()) != 0 || wasSent(t, err) {
+				t.Errorf("%v: a request was sent, or said to be", err)
 			}
 		})
 	}

@@ -90,14 +90,15 @@ const (
 
 // Kinds of faults.
 const (
-	FaultStatus      = faults.Status
-	FaultStatusAfter = faults.StatusAfter
-	FaultLatency     = faults.Latency
-	FaultHang        = faults.Hang
-	FaultResetBefore = faults.ResetBefore
-	FaultResetAfter  = faults.ResetAfter
-	FaultHalfBody    = faults.HalfBody
-	FaultInvalidJSON = faults.InvalidJSON
+	FaultStatus       = faults.Status
+	FaultStatusAfter  = faults.StatusAfter
+	FaultOfflineAfter = faults.OfflineAfter
+	FaultLatency      = faults.Latency
+	FaultHang         = faults.Hang
+	FaultResetBefore  = faults.ResetBefore
+	FaultResetAfter   = faults.ResetAfter
+	FaultHalfBody     = faults.HalfBody
+	FaultInvalidJSON  = faults.InvalidJSON
 
 	// Forever as Fault.Count lets a fault happen until it is removed.
 	Forever = faults.Forever

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -382,6 +383,38 @@ func TestDirectMethodsThatFail(t *testing.T) {
 	} {
 		if a := c.do("POST", refused.path, refused.body); a.status != refused.status || a.header.Get("iothub-errorcode") != refused.code {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+}
+
+func TestADeviceThatIsSaidToBeOfflineRanTheCommand(t *testing.T) {
+	for _, connect := range []string{"0", "1"} {
+		for name, call := range map[string]struct{ operation, path, body string }{
+			"command": {simulator.OpInvokeCommand, "/digitaltwins/dev1/commands/reboot?connectTimeoutInSeconds=" + connect, "5"},
+			"method":  {simulator.OpInvokeMethod, "/twins/dev1/methods", `{"methodName":"reboot","payload":5,"connectTimeoutInSeconds":` + connect + `}`},
+		} {
+			t.Run(name+" "+connect, func(t *testing.T) {
+				c := start(t)
+				c.must(c.sim.Devices().Add("offline", simulator.Spec{Model: simulator.TemperatureController}))
+				c.must(c.sim.Devices().Offline("offline"))
+				c.must(c.sim.Devices().Add("dev1", simulator.Spec{Model: simulator.TemperatureController}))
+				c.sim.Faults().Add(simulator.Broken(simulator.FaultOfflineAfter).On(call.operation, ""))
+				began := time.Now()
+				lie := c.do("POST", call.path, call.body).want(404)
+				took := time.Since(began)
+				ran, err := c.sim.Devices().Commands("dev1")
+				if err != nil || len(ran) != 1 || string(ran[0].Payload) != "5" {
+					t.Errorf("%v, %+v", err, ran)
+				}
+				truth := c.do("POST", strings.Replace(call.path, "dev1", "offline", 1), call.body).want(404)
+				varies := regexp.MustCompile(`trackingId[^,]*|timestampUtc[^,]*`)
+				if diff := cmp.Diff(varies.ReplaceAllString(truth.body, ""), varies.ReplaceAllString(lie.body, "")); diff != "" || lie.header.Get("iothub-errorcode") != "DeviceNotOnline" {
+					t.Errorf("an offline device differs (-want +got):\n%s", diff)
+				}
+				if !strings.Contains(lie.body, "00:00:0"+connect) || connect == "1" && took < time.Second {
+					t.Errorf("after %s: %s", took, lie.body)
+				}
+			})
 		}
 	}
 }

@@ -21,6 +21,8 @@ const (
 	Status Kind = "Status"
 	// StatusAfter applies the call, with all that it takes, and answers as Status does: the caller is told of a failure that was none.
 	StatusAfter Kind = "StatusAfter"
+	// OfflineAfter applies the call of a command or method, and answers as if the device had been offline for its whole connect time-out.
+	OfflineAfter Kind = "OfflineAfter"
 	// Latency delays the call by Fault.Latency, then lets it (or the next matching fault) happen.
 	Latency Kind = "Latency"
 	// Hang never answers; nothing is applied. It ends when the client gives up or the simulator closes.
@@ -119,7 +121,7 @@ func (f Fault) validate() error {
 			return fmt.Errorf("pattern %q: %w", pattern, err)
 		}
 	}
-	if !slices.Contains([]Kind{Status, StatusAfter, Latency, Hang, ResetBefore, ResetAfter, HalfBody, InvalidJSON}, f.Kind) {
+	if !slices.Contains([]Kind{Status, StatusAfter, OfflineAfter, Latency, Hang, ResetBefore, ResetAfter, HalfBody, InvalidJSON}, f.Kind) {
 		return fmt.Errorf("unknown fault kind %q", f.Kind)
 	}
 	if (f.Kind == Status || f.Kind == StatusAfter) && (f.Status < 400 || f.Status > 599) {

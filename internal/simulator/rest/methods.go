@@ -31,7 +31,7 @@ func invokeMethod(c *call) (reply, error) {
 	if method == "" {
 		return reply{}, argumentInvalid("methodName is missing")
 	}
-	within, err := parseTimeouts(number(body, "connectTimeoutInSeconds"), number(body, "responseTimeoutInSeconds"))
+	within, err := c.timeouts()
 	if err != nil {
 		return reply{}, err
 	}
@@ -52,7 +52,7 @@ func invokeCommand(c *call) (reply, error) {
 	if component := c.params["component"]; component != "" {
 		method = component + "*" + method
 	}
-	within, err := parseTimeouts(c.query.Get("connectTimeoutInSeconds"), c.query.Get("responseTimeoutInSeconds"))
+	within, err := c.timeouts()
 	if err != nil {
 		return reply{}, err
 	}
@@ -71,6 +71,18 @@ func invokeCommand(c *call) (reply, error) {
 		with("x-ms-command-statuscode", strconv.Itoa(answer.Status)), nil
 }
 
+// timeouts are in the body of a direct method, and in the query of a command.
+func (c *call) timeouts() (methods.Timeouts, error) {
+	if c.route.operation != InvokeMethod {
+		return parseTimeouts(c.query.Get("connectTimeoutInSeconds"), c.query.Get("responseTimeoutInSeconds"))
+	}
+	body, err := c.object()
+	if err != nil {
+		return methods.Timeouts{}, err
+	}
+	return parseTimeouts(number(body, "connectTimeoutInSeconds"), number(body, "responseTimeoutInSeconds"))
+}
+
 // invoke waits for the device and puts what goes wrong into the words of the hub.
 func (c *call) invoke(method string, payload []byte, within methods.Timeouts) (methods.Answer, error) {
 	if len(payload) > maxMethodPayload {
@@ -80,17 +92,22 @@ func (c *call) invoke(method string, payload []byte, within methods.Timeouts) (m
 		return methods.Answer{}, err
 	}
 	answer, err := c.server.Methods.Invoke(c.deviceID, methods.Invocation{Name: method, Payload: payload}, within)
-	var offline methods.NotOnlineError
+	var absent methods.NotOnlineError
 	var late methods.TimeoutError
 	switch {
 	case err == nil:
 		return answer, nil
-	case errors.As(err, &offline):
-		return answer, &failure{refusal: hub.Error{Status: 404, Name: "DeviceNotOnline", Number: 404103, Message: notOnline}, envelope: E3, elapsed: &offline.After}
+	case errors.As(err, &absent):
+		return answer, offline(absent.After)
 	case errors.As(err, &late):
 		return answer, &failure{refusal: *usual[504].failure(504), envelope: E3, elapsed: &late.After}
 	}
 	return answer, usual[503].failure(503)
+}
+
+// offline is what the hub says of a device that was not there within its connect time-out.
+func offline(within time.Duration) *failure {
+	return &failure{refusal: hub.Error{Status: 404, Name: "DeviceNotOnline", Number: 404103, Message: notOnline}, envelope: E3, elapsed: &within}
 }
 
 const notOnline = "The operation failed because the requested device isn't online or hasn't registered the direct method callback. " +

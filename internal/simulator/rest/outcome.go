@@ -59,6 +59,8 @@ func (s *Server) strike(o *outcome, c *call, readErr error, f *faults.Fault, r *
 	case faults.StatusAfter:
 		s.answer(c, readErr)
 		o.reply = statusFault(c, f).reply(c.id, s.Clock())
+	case faults.OfflineAfter:
+		o.reply, o.cut = s.offlineAfter(c, readErr, r)
 	case faults.Hang:
 		s.wait(r, nil)
 		o.cut = reset
@@ -73,6 +75,19 @@ func (s *Server) strike(o *outcome, c *call, readErr error, f *faults.Fault, r *
 		o.reply = s.answer(c, readErr)
 		o.body = append(o.body[:len(o.body)/2:len(o.body)/2], "\x01<"...)
 	}
+}
+
+// offlineAfter has a device run a command, and says after the connect time-out that it was offline all the while.
+func (s *Server) offlineAfter(c *call, readErr error, r *http.Request) (reply, cut) {
+	within, err := c.timeouts()
+	if err != nil {
+		return failed(err).reply(c.id, s.Clock()), whole
+	}
+	s.answer(c, readErr)
+	if !s.wait(r, time.After(time.Until(c.arrived.Add(within.Connect)))) {
+		return reply{}, reset
+	}
+	return offline(within.Connect).reply(c.id, s.Clock()), whole
 }
 
 // wait reports whether the time came before the client gave up or the simulator closed.
