@@ -101,6 +101,12 @@ func haveReady(is metav1.ConditionStatus, reason string) gomegatypes.GomegaMatch
 	}, Equal(fmt.Sprint(is, " ", reason)))
 }
 
+// deep is JSON of nearly the size that status holds, as deep as that allows.
+func deep(begin, inside, end string) []byte {
+	depth := (16<<10 - len(inside)) / (len(begin) + len(end))
+	return []byte(strings.Repeat(begin, depth) + inside + strings.Repeat(end, depth))
+}
+
 // lies has the hub deliver the next command, and then answer something else.
 func (s *site) lies(f simulator.Fault) {
 	GinkgoHelper()
@@ -125,6 +131,9 @@ var _ = Describe("A DeviceCommand", func() {
 		Expect(commands).To(HaveLen(1))
 		Expect(string(commands[0].Payload)).To(Equal(`"2026-11-22T10:00:00Z"`))
 		s.eventuallyEvent("CommandSucceeded", "thermostat1/getMaxMinReport")
+		described, err := kubectl("", "describe", "pnpdevice", "d", "-n", s.namespace)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(described).To(MatchRegexp(`Normal +CommandSucceeded .*thermostat1/getMaxMinReport by DeviceCommand "c": The device answered with code 200`))
 		Consistently(func() int { return s.ran(report) }, time.Second).Should(Equal(1))
 		Expect(kstatusOf(c)).To(Equal("Current"))
 	})
@@ -190,6 +199,18 @@ var _ = Describe("A DeviceCommand", func() {
 		Entry("202", simulator.CommandAnswer{Status: 202}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded, HaveField("Status.StatusCode", HaveValue(BeEquivalentTo(202)))),
 		Entry("128 KB", simulator.CommandAnswer{Status: 200, Payload: []byte(`"` + strings.Repeat("x", 128<<10) + `"`)}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
 			SatisfyAll(HaveField("Status.ResponseTruncated", true), HaveField("Status.Response.Raw", WithTransform(func(raw []byte) int { return len(raw) }, And(BeNumerically("<=", 16<<10), BeNumerically(">", 15<<10)))))),
+		Entry("text that is not JSON", simulator.CommandAnswer{Status: 200, Payload: []byte(`"it's done"`)}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
+			HaveField("Status.Response.Raw", BeEquivalentTo(`"it's done"`))),
+		Entry("nulls", simulator.CommandAnswer{Status: 200, Payload: []byte(`{"a":null,"b":[null,{"c":null}]}`)}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
+			HaveField("Status.Response.Raw", MatchJSON(`{"a":null,"b":[null,{"c":null}]}`))),
+		Entry("a number beyond a double", simulator.CommandAnswer{Status: 200, Payload: []byte(`{"a":1e999}`)}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
+			HaveField("Status.Response.Raw", MatchJSON(`"{\"a\":1e999}"`))),
+		Entry("a number beyond 64 bits", simulator.CommandAnswer{Status: 200, Payload: []byte(`18446744073709551616`)}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
+			HaveField("Status.Response.Raw", BeEquivalentTo(`18446744073709552000`))),
+		Entry("arrays in arrays", simulator.CommandAnswer{Status: 200, Payload: deep("[", "", "]")}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
+			HaveField("Status.StatusCode", HaveValue(BeEquivalentTo(200)))),
+		Entry("objects in objects", simulator.CommandAnswer{Status: 200, Payload: deep(`{"a":`, "1", "}")}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
+			HaveField("Status.StatusCode", HaveValue(BeEquivalentTo(200)))),
 		Entry("nothing", simulator.CommandAnswer{Silent: true}, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, HaveField("Status.StatusCode", BeNil())),
 	)
 
@@ -214,6 +235,31 @@ var _ = Describe("A DeviceCommand", func() {
 		Entry("half an answer", simulator.Fault{Kind: simulator.FaultHalfBody}),
 	)
 
+	It("that reboots the device runs once, though the hub says that the device was offline", func() {
+		s := plant()
+		s.lies(simulator.Broken(simulator.FaultOfflineAfter))
+		s.run("c", commandSpec(func(c *v1alpha1.DeviceCommandSpec) { c.Component, c.Command, c.Payload = "", "reboot", nil }))
+		Eventually(func() int { return s.ran("reboot") }).Should(Equal(1))
+		Expect(s.sim.Devices().Offline("d")).To(Succeed())
+		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandUnknown), haveReady(metav1.ConditionFalse, v1alpha1.ReasonOutcomeUnknown)))
+		Expect(s.sim.Devices().Online("d")).To(Succeed())
+		s.eventually("d", HaveField("Status.ConnectionState", "Connected"))
+		s.run("next", commandSpec(func(c *v1alpha1.DeviceCommandSpec) { c.NotAfter = metav1.NewTime(time.Now().Add(time.Minute)) }))
+		s.eventuallyCommand("next", haveOutcome(v1alpha1.CommandSucceeded))
+		Expect(s.ran("reboot")).To(Equal(1))
+	})
+
+	It("that the hub said was not delivered is Unknown, once events say that the device was there", func() {
+		s := plant()
+		s.lies(simulator.Broken(simulator.FaultOfflineAfter))
+		s.run("c")
+		s.eventuallyCommand("c", waitsFor(v1alpha1.ReasonDeviceOffline))
+		Expect(s.sim.Devices().Offline("d")).To(Succeed()) // it disconnects only now
+		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandUnknown), haveReady(metav1.ConditionFalse, v1alpha1.ReasonOutcomeUnknown)))
+		Expect(conditionOf(s.getCommand("c"), v1alpha1.ConditionReady).Message).To(ContainSubstring("its events say that it was there"))
+		Expect(s.ran(report)).To(Equal(1))
+	})
+
 	DescribeTable("is sent again once the hub has refused it for a while", func(f simulator.Fault, reason string) {
 		s := plant()
 		s.lies(f)
@@ -226,10 +272,24 @@ var _ = Describe("A DeviceCommand", func() {
 		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandSucceeded), HaveField("Status.Attempts", BeEquivalentTo(2))))
 		Expect(s.ran(report)).To(Equal(1))
 	},
-		Entry("429", simulator.Fault{Kind: simulator.FaultStatus, Status: 429}, v1alpha1.ReasonThrottled),
-		Entry("quota", simulator.Fault{Kind: simulator.FaultStatus, Status: 403, Number: 403002}, v1alpha1.ReasonQuotaExceeded),
 		Entry("disabled", simulator.Fault{Kind: simulator.FaultStatus, Status: 403, Code: "DeviceDisabled", Number: 403012}, v1alpha1.ReasonDeviceDisabled),
 		Entry("unknown device", simulator.Fault{Kind: simulator.FaultStatus, Status: 404}, v1alpha1.ReasonDeviceNotFound),
+	)
+
+	DescribeTable("waits where the hub takes no more, whatever the device does", func(f simulator.Fault, reason string) {
+		s := plant()
+		s.lies(f)
+		s.run("c")
+		s.eventuallyCommand("c", waitsFor(reason))
+		Expect(s.sim.Router().PublishTelemetry("d", "thermostat1", "", []byte(`{"temperature":1}`))).To(Succeed())
+		Consistently(func() int { return s.sim.Calls().Count(simulator.OpInvokeCommand) }, 3*time.Second).Should(Equal(1))
+		Expect(s.ran(report)).To(BeZero())
+		c := s.getCommand("c")
+		Expect(c.Status.ReleasedRequestID).To(Equal(c.Status.RequestID))
+	},
+		Entry("429", simulator.Fault{Kind: simulator.FaultStatus, Status: 429}, v1alpha1.ReasonThrottled),
+		Entry("too many for the device", simulator.Fault{Kind: simulator.FaultStatus, Status: 403, Code: "DeviceMaximumInflightMethodExceeded", Number: 403800}, v1alpha1.ReasonThrottled),
+		Entry("quota", simulator.Fault{Kind: simulator.FaultStatus, Status: 403, Number: 403002}, v1alpha1.ReasonQuotaExceeded),
 	)
 
 	DescribeTable("fails at once if the hub refuses it for good", func(f simulator.Fault) {
@@ -339,6 +399,25 @@ var _ = Describe("A DeviceCommand", func() {
 		Expect(s.sim.Devices().AnswerCommand("d", report, simulator.CommandAnswer{Status: 200})).To(Succeed())
 		s.run("next")
 		s.eventuallyCommand("next", haveOutcome(v1alpha1.CommandSucceeded))
+	})
+
+	It("outlives its PnPDevice once it is sent", func() {
+		s := plant()
+		Expect(s.sim.Devices().AnswerCommand("d", report, simulator.CommandAnswer{Status: 200, Delay: 2 * time.Second})).To(Succeed())
+		s.run("c")
+		s.run("next")
+		Eventually(func() int { return s.ran(report) }).Should(Equal(1))
+		Expect(admin.Delete(ctx, s.get("d"))).To(Succeed())
+		s.eventuallyCommand("c", haveOutcome(v1alpha1.CommandSucceeded))
+		s.eventuallyCommand("next", waitsFor(v1alpha1.ReasonPnPDeviceNotFound))
+		Expect(s.ran(report)).To(Equal(1))
+	})
+
+	It("waits if its device was deleted at the hub", func() {
+		s := plant()
+		Expect(s.sim.Hub().DeleteDevice("d")).To(Succeed())
+		s.run("c")
+		s.eventuallyCommand("c", waitsFor(v1alpha1.ReasonDeviceNotFound))
 	})
 
 	It("waits for what it needs", func() {

@@ -274,8 +274,8 @@ func TestStoppingDrains(t *testing.T) {
 		took    time.Duration
 		calls   int
 	}{
-		"an answer within the grace is recorded":    {slow, false, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded, drainFor - time.Second, 1},
-		"without an answer the outcome is Unknown":  {hanging, false, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, drainFor, 1},
+		"an answer within the grace is recorded":      {slow, false, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded, drainFor - time.Second, 1},
+		"without an answer the outcome is Unknown":    {hanging, false, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, drainFor, 1},
 		"a claim that was begun before sends nothing": {done, true, "", v1alpha1.ReasonProgressing, time.Second, 0},
 	}
 	for name, test := range tests {

@@ -9,23 +9,26 @@ import (
 // MaxResponse is how much of a response status holds, in bytes of JSON.
 const MaxResponse = 16 << 10
 
-// Response makes of what a device answered something that status can hold: JSON as it is, and anything else, or more than MaxResponse, as a
-// string of its text, cut as needed. nil is no response.
+// Response makes of what a device answered something that status can hold: JSON as it is, and anything else, a number beyond a double, or more than
+// MaxResponse, as a string of its text, cut as needed. nil is no response.
 func Response(payload []byte) (value json.RawMessage, truncated bool) {
 	if len(payload) == 0 {
 		return nil, false
 	}
-	if json.Valid(payload) && utf8.Valid(payload) {
-		if len(payload) <= MaxResponse {
-			return payload, false
-		}
-		truncated = true
+	if len(payload) <= MaxResponse && isStorable(payload) {
+		return payload, false
 	}
-	return cutString(strings.ToValidUTF8(string(payload), "\uFFFD"), truncated)
+	return cutString(strings.ToValidUTF8(string(payload), "\uFFFD"))
+}
+
+// isStorable reports whether the API server takes a payload as it is. JSON's grammar allows numbers that no double holds; they are refused.
+func isStorable(payload []byte) bool {
+	var value any
+	return utf8.Valid(payload) && json.Unmarshal(payload, &value) == nil
 }
 
 // cutString encodes as much of a text as fits.
-func cutString(text string, truncated bool) (json.RawMessage, bool) {
+func cutString(text string) (value json.RawMessage, truncated bool) {
 	if len(text) > MaxResponse {
 		text, truncated = runes(text, MaxResponse), true
 	}
