@@ -255,9 +255,15 @@ func (f *Flights) leaveAlone(one *flight, r result) {
 	f.mu.Lock()
 	f.rests[one.key] = resting
 	f.mu.Unlock()
-	if r.waitsForDevice() {
-		calls.Await(one.deviceID, one.key, func() { f.deviceIsBack(one.key) }, func() { f.doubt(one.key, one.requestID) })
+	if !r.waitsForDevice() {
+		return
 	}
+	back := func() { f.deviceIsBack(one.key) }
+	doubt := back // the hub says for certain that it did not ask the device
+	if r.meaning == command.Undelivered {
+		doubt = func() { f.doubt(one.key, one.requestID) }
+	}
+	calls.Await(one.deviceID, one.key, back, doubt)
 }
 
 var (
@@ -294,13 +300,11 @@ func (one *flight) call(ctx context.Context) result {
 	return result{command.Judge(a), a, answer, time.Now()}
 }
 
-// stirred listens for a while whether the device that is said to be offline was there. Nothing is to be heard without a stream of events.
+// stirred listens for a while whether the device that is said to be offline was there.
 func (one *flight) stirred(ctx context.Context) bool {
-	if one.session.Reading() {
-		select {
-		case <-time.After(hearFor):
-		case <-ctx.Done():
-		}
+	select {
+	case <-time.After(hearFor):
+	case <-ctx.Done():
 	}
 	return one.session.Calls().Stirred(one.deviceID)
 }

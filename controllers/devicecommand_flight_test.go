@@ -20,6 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // invokedHub is a hub that is asked for commands only.
@@ -42,7 +43,7 @@ func done(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
 // hanging answers nothing until the caller gives up.
 func hanging(ctx context.Context, _ iothub.Invocation) (iothub.CommandAnswer, error) {
 	<-ctx.Done()
-	return iothub.CommandAnswer{}, &iothub.Error{Code: iothub.CodeCanceled, Err: ctx.Err()}
+	return iothub.CommandAnswer{}, &iothub.Error{Code: iothub.CodeCanceled, Err: ctx.Err(), Sent: true}
 }
 
 // offline is what the hub says of a device that is.
@@ -185,6 +186,122 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 			t.Errorf("rests for %s, although the device is back", left)
 		}
 	})
+}
+
+// deaf hears of no device, and counts nothing.
+type deaf struct{}
+
+func (deaf) Declared(context.Context) ([]hubs.Declared, error)           { return nil, nil }
+func (deaf) Believes(context.Context, string) (func() hubs.Belief, bool) { return nil, false }
+func (deaf) Tell(context.Context, string, time.Duration)                 {}
+func (deaf) Wake(context.Context, string)                                {}
+func (deaf) Event(watch.Kind)                                            {}
+func (deaf) Poison()                                                     {}
+func (deaf) Telemetry(string)                                            {}
+func (deaf) Measured(hubs.Measurement)                                   {}
+
+// tells has the hub's events say something of the device, that happened at a time.
+func (a *airport) tells(kind watch.Kind, at time.Time) {
+	feed := &hubs.Feed{Session: a.flight.session, Listeners: deaf{}, Meter: deaf{}}
+	feed.Handle(a.t.Context(), watch.Event{Kind: kind, DeviceID: "d", OperationTime: at, EnqueuedTime: at, Telemetry: &watch.TelemetryMessage{}})
+}
+
+func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
+	const s = time.Second
+	tests := map[string]struct {
+		kind           watch.Kind
+		arrives, tells time.Duration // since the command was sent; the answer comes after 10 s
+		outcome        v1alpha1.CommandOutcome
+		reason         string
+	}{
+		"it disconnected before":         {watch.Disconnected, 11 * s, -s, "", v1alpha1.ReasonDeviceOffline},
+		"it was told so meanwhile":       {watch.Disconnected, 5 * s, -s, "", v1alpha1.ReasonDeviceOffline},
+		"it disconnected meanwhile":      {watch.Disconnected, 11 * s, 5 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"it disconnects right afterward": {watch.Disconnected, 11 * s, 10*s + 1, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"it sent something meanwhile":    {watch.Telemetry, 11 * s, 5 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"it comes back afterwards":       {watch.Connected, 11 * s, 10*s + 1, "", v1alpha1.ReasonDeviceOffline},
+		"it came meanwhile":              {watch.Connected, 11 * s, 9 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAirport(t, offline)
+				a.flight.command.Spec.ConnectTimeoutSeconds = 10
+				sent := time.Now()
+				time.AfterFunc(test.arrives, func() { a.tells(test.kind, sent.Add(test.tells)) })
+				a.start(a.flight)
+				a.all.Wait()
+				a.wantOutcome(test.outcome, test.reason)
+			})
+		})
+	}
+}
+
+// Of what a device that is to be waited for does, an event ends the rest. Where the hub takes no more, it does not matter.
+func TestWhatEndsARest(t *testing.T) {
+	refused := func(status, number int) func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
+		return func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
+			return iothub.CommandAnswer{}, &iothub.Error{StatusCode: status, Number: number, Sent: true}
+		}
+	}
+	tests := map[string]struct {
+		invoke func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)
+		rest   time.Duration
+		ends   bool
+	}{
+		"offline":        {offline, restOffline, true},
+		"disabled":       {refused(403, 403012), restAbsent, true},
+		"unknown device": {refused(404, 404001), restAbsent, true},
+		"throttled":      {refused(429, 429001), restPostponed, false},
+		"too many":       {refused(403, 403800), restPostponed, false},
+		"quota":          {refused(403, 403002), restOffline, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAirport(t, test.invoke)
+				a.start(a.flight)
+				a.all.Wait()
+				if left := a.restFor(a.flight.key, time.Now()); left != test.rest {
+					t.Fatalf("rests for %s, want %s", left, test.rest)
+				}
+				a.tells(watch.Connected, time.Now())
+				time.Sleep(settleFor)
+				synctest.Wait()
+				if ended := a.restFor(a.flight.key, time.Now()) <= 0; ended != test.ends {
+					t.Errorf("ended: %v", ended)
+				}
+			})
+		})
+	}
+}
+
+func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
+	for policy, reason := range map[v1alpha1.UnknownOutcomePolicy]string{
+		v1alpha1.UnknownFail: v1alpha1.ReasonOutcomeUnknown, v1alpha1.UnknownRetry: v1alpha1.ReasonRetrying,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFactory(t, func(c *v1alpha1.DeviceCommandSpec) { c.OnUnknownOutcome = policy })
+			f.answer = func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(t.Context(), i) }
+			p := f.start(crash{never, false})
+			defer p.stop()
+			p.run(time.Minute)
+			c := f.stored()
+			if ready := readyOf(c); ready.Reason != v1alpha1.ReasonDeviceOffline {
+				t.Fatalf("%s: %s", ready.Reason, ready.Message)
+			}
+			p.r.Flights.doubt(client.ObjectKeyFromObject(c), "of another attempt")
+			p.run(time.Second)
+			if ready := readyOf(f.stored()); ready.Reason != v1alpha1.ReasonDeviceOffline {
+				t.Errorf("%s: %s", ready.Reason, ready.Message)
+			}
+			p.r.Flights.doubt(client.ObjectKeyFromObject(c), c.Status.RequestID)
+			p.run(time.Second)
+			if c := f.stored(); readyOf(c).Reason != reason || c.Status.ReleasedRequestID != "" || f.deliveries() != 1 {
+				t.Errorf("%s: %s, released %q, %d deliveries", policy, readyOf(c).Message, c.Status.ReleasedRequestID, f.deliveries())
+			}
+		})
+	}
 }
 
 func TestAnOfflineDeviceIsLeftAlone(t *testing.T) {

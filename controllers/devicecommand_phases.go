@@ -22,9 +22,9 @@ import (
 const (
 	// maxPayload is what the hub takes ("Understand and invoke direct methods from IoT Hub").
 	maxPayload = 128 << 10
-	// retryMargin is how long after both time-outs an attempt of unknown outcome is left alone before another one: the hub's own delay, and a
-	// lease's length, in case a paused replica still holds it.
-	retryMargin = 75 * time.Second
+	// retryMargin is how long after both time-outs an attempt of unknown outcome is left alone before another one: the hub's own delay, a lease's length, in
+	// case a paused replica still holds it, and the part of a second that startTime lacks.
+	retryMargin = (60 + 15 + 1) * time.Second
 	// placeRetry is how often a command asks for a place that was not offered.
 	placeRetry = 10 * time.Second
 	// queuedText names neither the command before nor whether the hub is full: both change all the time, and would be written to every command that waits.

@@ -1,0 +1,434 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/models"
+)
+
+// step is what an operator does with a command, in this order: two writes that claim it, the call of the hub, a write of the outcome.
+type step int
+
+const (
+	claiming step = iota
+	running
+	calling
+	recording
+	never
+)
+
+// crash is where an operator ends: before a step has had its effect, or after, with no answer to it.
+type crash struct {
+	at    step
+	after bool
+}
+
+var crashes = map[string]crash{
+	"not at all":              {never, false},
+	"before the claim":        {claiming, false},
+	"after the claim":         {claiming, true},
+	"before Running":          {running, false},
+	"after Running":           {running, true},
+	"before the hub delivers": {calling, false},
+	"after the hub delivered": {calling, true},
+	"before the outcome":      {recording, false},
+	"after the outcome":       {recording, true},
+}
+
+// factory is an API server, a hub and a device that outlive operators.
+type factory struct {
+	t   *testing.T
+	api client.WithWatch
+	// answer is what the hub says of a command that it has delivered, or not: then delivers is false.
+	answer   func(i iothub.Invocation) (iothub.CommandAnswer, error)
+	delivers bool
+
+	mu        sync.Mutex
+	delivered []string // to the device, by the time of delivery
+}
+
+// process is an operator. One that has crashed reaches nothing any more.
+type process struct {
+	hubs.Hub
+
+	factory *factory
+	crash   crash
+	dead    context.Context
+	die     context.CancelFunc
+	api     client.Client
+	r       *DeviceCommandReconciler
+}
+
+var errDead = errors.New("this process is dead")
+
+func newFactory(t *testing.T, edit func(*v1alpha1.DeviceCommandSpec)) *factory {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	ready := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSucceeded}}
+	command := &v1alpha1.DeviceCommand{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "c", UID: "1"},
+		Spec: v1alpha1.DeviceCommandSpec{
+			DeviceRef: v1alpha1.DeviceReference{Name: "d"}, Command: "reboot", NotAfter: metav1.NewTime(time.Now().Add(time.Hour)),
+			ResponseTimeoutSeconds: 30, OnUnknownOutcome: v1alpha1.UnknownFail,
+		},
+	}
+	edit(&command.Spec)
+	unfinished := func(o client.Object) []string {
+		if o.(*v1alpha1.DeviceCommand).Finished() {
+			return nil
+		}
+		return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
+	}
+	return &factory{t: t, delivers: true, api: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(command).
+		WithIndex(command, indexUnfinished, unfinished).WithObjects(
+		command,
+		&v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub"}, Status: v1alpha1.IoTHubStatus{Conditions: ready}},
+		&v1alpha1.PnPDevice{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d"}, Spec: v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: "hub"}},
+			Status: v1alpha1.PnPDeviceStatus{Conditions: ready},
+		},
+	).Build()}
+}
+
+func (f *factory) stored() *v1alpha1.DeviceCommand {
+	f.t.Helper()
+	c := &v1alpha1.DeviceCommand{}
+	if err := f.api.Get(context.Background(), client.ObjectKey{Namespace: "factory", Name: "c"}, c); err != nil {
+		f.t.Fatal(err)
+	}
+	return c
+}
+
+func (f *factory) deliveries() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.delivered)
+}
+
+// start starts an operator that will crash.
+func (f *factory) start(at crash) *process {
+	p := &process{factory: f, crash: at}
+	p.dead, p.die = context.WithCancel(context.Background())
+	p.api = interceptor.NewClient(f.api, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return p.write(ctx, claiming, func() error { return c.Patch(ctx, o, patch, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			at := recording
+			if ready := readyOf(o.(*v1alpha1.DeviceCommand)); ready.Reason == v1alpha1.ReasonRunning {
+				at = running
+			}
+			return p.write(ctx, at, func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
+		},
+	})
+	sessions := &hubs.Registry{}
+	sessions.Put(p.dead, client.ObjectKey{Namespace: "factory", Name: "hub"}, hubs.NewSession(p, "h", ""), func(context.Context) {})
+	recorder := events.NewFakeRecorder(1000)
+	p.r = &DeviceCommandReconciler{
+		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: NewWakes(), Models: models.NewLibrary(Shelf{Reader: p.api}, models.NewRepositories(nil, nil)),
+		Flights: NewFlights(p.dead, p.api, p.api, recorder, logr.Discard()),
+	}
+	return p
+}
+
+// write is one write, in which the process may die.
+func (p *process) write(ctx context.Context, at step, apply func() error) error {
+	if err := errors.Join(p.dead.Err(), ctx.Err()); err != nil {
+		return err
+	}
+	if p.crash == (crash{at, false}) {
+		p.die()
+		return errDead
+	}
+	err := apply()
+	if p.crash == (crash{at, true}) {
+		p.die()
+		return errDead
+	}
+	return err
+}
+
+// InvokeCommand is the hub, as this process reaches it.
+func (p *process) InvokeCommand(ctx context.Context, i iothub.Invocation) (iothub.CommandAnswer, error) {
+	lost := &iothub.Error{Code: iothub.CodeConnection, Err: errDead, Sent: true}
+	if p.dead.Err() != nil {
+		return iothub.CommandAnswer{}, lost
+	}
+	if p.crash == (crash{calling, false}) {
+		p.die()
+		return iothub.CommandAnswer{}, lost
+	}
+	p.factory.mu.Lock()
+	if p.factory.delivers {
+		p.factory.delivered = append(p.factory.delivered, i.Command)
+	}
+	p.factory.mu.Unlock()
+	if p.crash == (crash{calling, true}) {
+		p.die()
+		return iothub.CommandAnswer{}, lost
+	}
+	return p.factory.answer(i)
+}
+
+// run reconciles the command whenever it is due, until it has an outcome, the process dies, or time is up.
+func (p *process) run(within time.Duration) {
+	p.factory.t.Helper()
+	limit := time.After(within)
+	request := ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "factory", Name: "c"}}
+	for failures := 1; p.dead.Err() == nil && !p.factory.stored().Finished(); {
+		outcome, err := p.r.Reconcile(p.dead, request)
+		var due <-chan time.Time
+		switch {
+		case err != nil:
+			due = time.After(time.Duration(failures) * time.Second)
+			failures++
+		case outcome.RequeueAfter > 0:
+			due = time.After(outcome.RequeueAfter)
+		}
+		select {
+		case <-due:
+		case <-p.r.Flights.wakes:
+		case <-p.dead.Done():
+		case <-limit:
+			return
+		}
+	}
+}
+
+// stop ends a process without a trace, and waits for what it still does, which reaches nothing.
+func (p *process) stop() {
+	p.die()
+	p.r.Flights.all.Wait()
+}
+
+// hubAnswers are what a hub may say of a command that its device was given.
+var hubAnswers = map[string]struct {
+	answer func(iothub.Invocation) (iothub.CommandAnswer, error)
+	// outcome without a crash
+	outcome v1alpha1.CommandOutcome
+}{
+	"200": {okAnswer, v1alpha1.CommandSucceeded},
+	"503 of the device": {func(iothub.Invocation) (iothub.CommandAnswer, error) {
+		return iothub.CommandAnswer{StatusCode: 503}, nil
+	}, v1alpha1.CommandFailed},
+	"404103, other words":      {refusing(404, 404103, "Device unavailable"), v1alpha1.CommandUnknown},
+	"404103, without time-out": {refusing(404, 404103, "Timed out waiting for device to connect."), v1alpha1.CommandUnknown},
+	"404104":                   {refusing(404, 404104, ""), v1alpha1.CommandUnknown},
+	"408":                      {refusing(408, 408000, ""), v1alpha1.CommandUnknown},
+	"500":                      {refusing(500, 500001, ""), v1alpha1.CommandUnknown},
+	"503":                      {refusing(503, 503001, ""), v1alpha1.CommandUnknown},
+	"504101":                   {refusing(504, 504101, ""), v1alpha1.CommandUnknown},
+	"nothing": {func(iothub.Invocation) (iothub.CommandAnswer, error) {
+		return iothub.CommandAnswer{}, &iothub.Error{Code: iothub.CodeConnection, Err: errors.New("reset"), Sent: true}
+	}, v1alpha1.CommandUnknown},
+}
+
+func okAnswer(iothub.Invocation) (iothub.CommandAnswer, error) {
+	return iothub.CommandAnswer{StatusCode: 200}, nil
+}
+
+func refusing(status, number int, message string) func(iothub.Invocation) (iothub.CommandAnswer, error) {
+	return func(iothub.Invocation) (iothub.CommandAnswer, error) {
+		return iothub.CommandAnswer{}, &iothub.Error{StatusCode: status, Number: number, Message: message, Sent: true}
+	}
+}
+
+// afterCrash is what is known, and how often the device ran the command, once another operator has taken over.
+func (c crash) afterCrash(whole v1alpha1.CommandOutcome) (outcome v1alpha1.CommandOutcome, deliveries int) {
+	switch {
+	case c.at == never, c == crash{claiming, false}, c == crash{recording, true}:
+		return whole, 1
+	case c.at < calling, c == crash{calling, false}:
+		return v1alpha1.CommandUnknown, 0
+	}
+	return v1alpha1.CommandUnknown, 1
+}
+
+func TestACrashAnywhereRunsACommandAtMostOnce(t *testing.T) {
+	for when, at := range crashes {
+		for what, hub := range hubAnswers {
+			t.Run(when+", "+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+					f.answer = hub.answer
+					first := f.start(at)
+					first.run(time.Minute)
+					first.stop()
+					second := f.start(crash{never, false})
+					defer second.stop()
+					second.run(2 * time.Hour)
+					want, deliveries := at.afterCrash(hub.outcome)
+					if c := f.stored(); c.Status.Outcome != want || f.deliveries() != deliveries {
+						t.Errorf("outcome %q (%s) and %d deliveries, want %q and %d", c.Status.Outcome, readyOf(c).Message, f.deliveries(), want, deliveries)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestARetryAfterACrashComesOnlyWhenTheFirstAttemptIsOver(t *testing.T) {
+	for when, at := range crashes {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFactory(t, func(c *v1alpha1.DeviceCommandSpec) { c.OnUnknownOutcome = v1alpha1.UnknownRetry })
+				f.answer = okAnswer
+				first := f.start(at)
+				first.run(time.Minute)
+				first.stop()
+				began := time.Now()
+				outcome, earlier := at.afterCrash(v1alpha1.CommandSucceeded)
+				second := f.start(crash{never, false})
+				defer second.stop()
+				second.run(time.Hour)
+				want, least := earlier, time.Duration(0)
+				if outcome == v1alpha1.CommandUnknown {
+					want, least = earlier+1, (30+60+15)*time.Second-drainFor // stop has waited that long
+				}
+				if c := f.stored(); c.Status.Outcome != v1alpha1.CommandSucceeded || f.deliveries() != want || time.Since(began) < least {
+					t.Errorf("outcome %q and %d deliveries after %s, want %d after %s", c.Status.Outcome, f.deliveries(), time.Since(began), want, least)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsNotDeliveredIsSentAgain(t *testing.T) {
+	later := refusing(429, 429001, "")
+	tests := map[string]struct {
+		answer func(iothub.Invocation) (iothub.CommandAnswer, error)
+		rest   time.Duration
+	}{
+		"offline":        {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, restOffline},
+		"throttled":      {later, restPostponed},
+		"quota":          {refusing(403, 403002, ""), restOffline},
+		"too many":       {refusing(403, 403800, ""), restPostponed},
+		"disabled":       {refusing(403, 403012, ""), restAbsent},
+		"unknown device": {refusing(404, 404001, ""), restAbsent},
+		"never connected": {func(iothub.Invocation) (iothub.CommandAnswer, error) {
+			return iothub.CommandAnswer{}, &iothub.Error{Code: iothub.CodeDNS, Err: errDead}
+		}, restPostponed},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+				f.delivers, f.answer = false, test.answer
+				p := f.start(crash{never, false})
+				defer p.stop()
+				p.run(test.rest * 8 / 10) // periodic work is jittered by a tenth
+				if c := f.stored(); c.Finished() || c.Status.Attempts != 1 {
+					t.Fatalf("outcome %q after %d attempts", c.Status.Outcome, c.Status.Attempts)
+				}
+				f.delivers, f.answer = true, okAnswer
+				p.run(test.rest)
+				if c := f.stored(); c.Status.Outcome != v1alpha1.CommandSucceeded || c.Status.Attempts != 2 || f.deliveries() != 1 {
+					t.Errorf("outcome %q after %d attempts, %d deliveries", c.Status.Outcome, c.Status.Attempts, f.deliveries())
+				}
+			})
+		})
+	}
+}
+
+// oldCache reads what was before.
+type oldCache struct {
+	client.Client
+	was *v1alpha1.DeviceCommand
+}
+
+func (o oldCache) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+	if c, ok := into.(*v1alpha1.DeviceCommand); ok {
+		o.was.DeepCopyInto(c)
+		return nil
+	}
+	return o.Client.Get(ctx, key, into, opts...)
+}
+
+func TestAReplicaWithAnOldCacheSendsNothing(t *testing.T) {
+	for name, hub := range hubAnswers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+				f.answer = hub.answer
+				old := f.stored()
+				first, second := f.start(crash{never, false}), f.start(crash{never, false})
+				defer first.stop()
+				defer second.stop()
+				second.r.Client = oldCache{second.api, old}
+				first.run(time.Minute)
+				before := f.stored()
+				if _, err := second.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(old)}); err == nil {
+					t.Error("a claim of an object that has changed")
+				}
+				if c := f.stored(); c.ResourceVersion != before.ResourceVersion || f.deliveries() != 1 {
+					t.Errorf("%d deliveries, outcome %q", f.deliveries(), c.Status.Outcome)
+				}
+			})
+		})
+	}
+}
+
+func TestAStopDoesNotCutAClaimInTwo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+		f.answer = okAnswer
+		p := f.start(crash{never, false})
+		defer p.stop()
+		stopping, stop := context.WithCancel(t.Context())
+		p.r.Client = interceptor.NewClient(p.api.(client.WithWatch), interceptor.Funcs{
+			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+				stop() // in the middle
+				return c.Patch(ctx, o, patch, opts...)
+			},
+		})
+		if _, err := p.r.Reconcile(stopping, ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "factory", Name: "c"}}); err != nil {
+			t.Error(err)
+		}
+		if err := p.r.Flights.Drain(stopping); err != nil {
+			t.Error(err)
+		}
+		if c := f.stored(); c.Status.Outcome != v1alpha1.CommandSucceeded || f.deliveries() != 1 {
+			t.Errorf("outcome %q, %d deliveries, annotations %v, request %q", c.Status.Outcome, f.deliveries(), c.Annotations, c.Status.RequestID)
+		}
+	})
+}
+
+func TestAStoppingOperatorClaimsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+		p := f.start(crash{never, false})
+		defer p.stop()
+		stopping, stop := context.WithCancel(t.Context())
+		stop()
+		if err := p.r.Flights.Drain(stopping); err != nil {
+			t.Error(err)
+		}
+		if _, err := p.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "factory", Name: "c"}}); err != nil {
+			t.Error(err)
+		}
+		if c := f.stored(); len(c.Annotations) != 0 || c.Status.RequestID != "" {
+			t.Error(fmt.Sprint(c.Annotations, c.Status.RequestID))
+		}
+	})
+}
