@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -101,9 +102,20 @@ func configure(port string) {
 func serve() (stop func()) {
 	GinkgoHelper()
 	cancel, done := startServing()
+	ended := make(chan error, 1)
+	var stopping atomic.Bool
+	go func() {
+		defer GinkgoRecover()
+		err := <-done
+		ended <- err
+		if !stopping.Load() {
+			Fail(fmt.Sprintf("the webhook's manager ended by itself: %v", err))
+		}
+	}()
 	stop = sync.OnceFunc(func() {
+		stopping.Store(true)
 		cancel()
-		Eventually(done, time.Minute).Should(Receive(BeNil()))
+		Eventually(ended, time.Minute).Should(Receive(BeNil()))
 	})
 	DeferCleanup(stop)
 	return stop

@@ -27,6 +27,9 @@ type certFiles struct {
 	client  client.Client
 	secrets cache.Cache // of the one Secret
 	once    sync.Once
+
+	written chan struct{} // closed once there is a certificate in the files
+	first   sync.Once
 }
 
 func newCertFiles(mgr manager.Manager, key types.NamespacedName, dir string) (*certFiles, error) {
@@ -39,7 +42,7 @@ func newCertFiles(mgr manager.Manager, key types.NamespacedName, dir string) (*c
 	if err != nil {
 		return nil, fmt.Errorf("watching the Secret of the webhook's certificate: %w", err)
 	}
-	return &certFiles{key: key, dir: dir, client: mgr.GetClient(), secrets: secrets}, nil
+	return &certFiles{key: key, dir: dir, client: mgr.GetClient(), secrets: secrets, written: make(chan struct{})}, nil
 }
 
 // make creates the Secret if there is none, and has its content written to files from now on.
@@ -81,7 +84,9 @@ func (f *certFiles) write(ctx context.Context, secret *corev1.Secret) {
 	// The server takes the pair only when both fit: in between it goes on with the one before.
 	if err := errors.Join(f.replace(corev1.TLSPrivateKeyKey, key), f.replace(corev1.TLSCertKey, cert)); err != nil {
 		logOf(ctx).Error(err, "Could not write the webhook's certificate to its files")
+		return
 	}
+	f.first.Do(func() { close(f.written) })
 }
 
 // replace writes a file in one step, so that nobody reads half of it.

@@ -64,22 +64,21 @@ func Setup(mgr manager.Manager, library *models.Library, o Options) error {
 	if err != nil {
 		return err
 	}
-	ready := make(chan struct{})
 	rotate := func() error {
 		return rotator.AddRotator(mgr, &rotator.CertRotator{
-			SecretKey: key, CertDir: o.CertDir, CAName: "pnp-operator-ca", CAOrganization: "pnp-operator", DNSName: o.Host, IsReady: ready, ControllerName: o.Rotator,
+			SecretKey: key, CertDir: o.CertDir, CAName: "pnp-operator-ca", CAOrganization: "pnp-operator", DNSName: o.Host, ControllerName: o.Rotator,
+			IsReady:  make(chan struct{}), // not waited for: it is found out by two loops whose pauses double, and comes up to half a minute late
 			Webhooks: []rotator.WebhookInfo{{Name: Configuration, Type: rotator.Validating}},
 		})
 	}
 	serve := func() error { return register(mgr, library) }
-	return mgr.Add(&sequence{files: files, rotate: rotate, ready: ready, serve: serve})
+	return mgr.Add(&sequence{files: files, rotate: rotate, serve: serve})
 }
 
 // sequence starts the parts one after the other, in every replica.
 type sequence struct {
 	files  *certFiles
 	rotate func() error
-	ready  <-chan struct{}
 	serve  func() error
 }
 
@@ -105,7 +104,7 @@ func (s *sequence) Start(ctx context.Context) error {
 		return fmt.Errorf("rotating the webhook's certificate: %w", err)
 	}
 	select {
-	case <-s.ready:
+	case <-s.files.written:
 	case <-ctx.Done():
 		return nil
 	}
