@@ -216,19 +216,24 @@ func inOrder(a, b *v1alpha1.DeviceCommand) int {
 	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 }
 
-// send claims the command, on record, and hands it to a flight. The claim carries the resourceVersion that this pass is about: of two replicas, or of
+// send claims the command, on record, and hands it to a flight. The token of the call is taken before: a claim must not wait. The claim carries the resourceVersion that this pass is about: of two replicas, or of
 // a replica with an old cache and any other, only one gets it.
 func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
 	if wait := r.Flights.restFor(key, s.now); wait > 0 {
 		return quietly(wait)
 	}
+	if wait, ok := s.session.TakeForCommand(key.String(), payloadOf(s.command)); !ok {
+		return waitingFor(wait)
+	}
 	deviceID := s.device.DeviceID()
 	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
+		s.session.GiveBack(key.String(), payloadOf(s.command))
 		return waiting(v1alpha1.ReasonQueued, "As many commands are under way at the hub as it is given at a time", placeRetry)
 	}
 	f, err := r.claimed(ctx, s, deviceID)
 	if err != nil {
+		s.session.GiveBack(key.String(), payloadOf(s.command))
 		s.session.Calls().End(deviceID)
 		return err
 	}
