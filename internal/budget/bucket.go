@@ -9,12 +9,12 @@ type bucket struct {
 	at                  time.Time
 }
 
-// advance takes the time that passed into account, at the rate until now. A clock that goes back adds nothing.
+// advance takes the time that passed into account, at the rate until now. A clock that goes back adds nothing, and nothing twice.
 func (b *bucket) advance(now time.Time) {
 	if passed := now.Sub(b.at); passed > 0 {
 		b.tokens = min(b.burst, b.tokens+b.rate*passed.Seconds())
+		b.at = now
 	}
-	b.at = now
 }
 
 // until is how long the bucket takes to hold want, which may be more than its burst: tokens are taken meanwhile.
