@@ -158,7 +158,10 @@ type operator struct {
 	done   chan error
 }
 
-func startOperator() *operator {
+func startOperator() *operator { return startOperatorWith(grace) }
+
+// startOperatorWith has status speak of failures, and of waits, after another time.
+func startOperatorWith(grace time.Duration) *operator {
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.QPS, cfg.Burst = 500, 1000
 	cfg.Wrap(requests.wrap)

@@ -69,6 +69,7 @@ type Budget struct {
 	limits  Limits
 	classes [classes]class
 	day     day
+	told    Trouble
 }
 
 // New returns a budget with full buckets.
@@ -145,20 +146,20 @@ type Outcome struct {
 	Messages int
 }
 
-// Done takes note of how a call went. It reports whether what Trouble says may have changed.
+// Done takes note of how a call went. It reports whether there is another trouble than after the last one.
 func (b *Budget) Done(c Class, o Outcome) (changed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	b.day.roll(now)
-	before, _ := b.trouble(now)
 	b.day.used += int64(o.Messages)
 	b.classes[c].learn(now, c, o)
 	if o.Result == QuotaExceeded {
 		b.day.exhausted = true
 	}
-	after, _ := b.trouble(now)
-	return before != after
+	before := b.told
+	b.told, _ = b.trouble(now)
+	return b.told != before
 }
 
 // learn adapts the rate of a class. How long a command takes is the device's doing.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestThePrioritiesDropOutOfTheDailyMessagesOneAfterTheOther(t *testing.T) {
@@ -69,6 +71,23 @@ func TestADayEndsAtMidnightUTC(t *testing.T) {
 				t.Errorf("trouble %d and %d messages on the new day", trouble, b.Stats().DailyMessages)
 			}
 		})
+	}
+}
+
+func TestEachNewTroubleIsToldOnce(t *testing.T) {
+	l := lasting
+	l.DailyMessages = 10
+	b, c := start(l)
+	var told []Trouble
+	for i := range 12 {
+		b.Take(Request{Class: TwinRead, Priority: PriorityEdit, Key: fmt.Sprint(i), Size: 1, Messages: 1})
+		if b.Done(TwinRead, Outcome{Began: c.at}) {
+			trouble, _ := b.Trouble()
+			told = append(told, trouble)
+		}
+	}
+	if diff := cmp.Diff([]Trouble{SweepsStopped, FollowUpsStopped, AllStopped}, told); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
