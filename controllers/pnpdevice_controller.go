@@ -137,10 +137,18 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 	if transient {
 		return ctrl.Result{}, outcome
 	}
-	if h == nil && !s.claiming || h != nil && h.stalled {
+	if s.isDealtWith(h) {
 		r.origins.settle(s.device, s.origin)
 	}
 	return ctrl.Result{RequeueAfter: next}, nil
+}
+
+// isDealtWith reports whether nothing is left of what the pass was made for that the operator could do.
+func (s *scope) isDealtWith(h *halt) bool {
+	if h == nil {
+		return !s.claiming
+	}
+	return h.stalled
 }
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A

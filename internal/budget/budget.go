@@ -132,7 +132,7 @@ const (
 	Answered Result = iota
 	// Throttled by the hub: it asks for fewer requests.
 	Throttled
-	// QuotaExceeded: the hub has no messages left today.
+	// QuotaExceeded by the hub: it has no messages left today.
 	QuotaExceeded
 	// Failed in another way: that says nothing about rates.
 	Failed

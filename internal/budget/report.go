@@ -6,9 +6,9 @@ import "time"
 type Trouble int
 
 const (
-	// NoTrouble: nothing but the limits, if that.
+	// NoTrouble is nothing but the limits, if that.
 	NoTrouble Trouble = iota
-	// HubThrottles: the hub refuses requests, so the rates of some classes are reduced.
+	// HubThrottles means that the hub refuses requests, so the rates of some classes are reduced.
 	HubThrottles
 	// SweepsStopped until the next day by the daily messages of the limits.
 	SweepsStopped
@@ -16,7 +16,7 @@ const (
 	FollowUpsStopped
 	// AllStopped by them.
 	AllStopped
-	// HubQuota: all stopped, by the hub's own quota.
+	// HubQuota has all stopped, by the hub's own quota.
 	HubQuota
 )
 

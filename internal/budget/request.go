@@ -67,11 +67,11 @@ type Request struct {
 type Why int
 
 const (
-	// WhyRate: the tokens of the class are used up for now.
+	// WhyRate is that the tokens of the class are used up for now.
 	WhyRate Why = iota
-	// WhyDailyBudget: the messages of the day that the limits grant to this priority are used up.
+	// WhyDailyBudget is that the messages of the day that the limits grant to this priority are used up.
 	WhyDailyBudget
-	// WhyHubQuota: the hub said that its messages of the day are used up.
+	// WhyHubQuota is that the hub said that its messages of the day are used up.
 	WhyHubQuota
 )
 
