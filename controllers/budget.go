@@ -12,7 +12,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 )
 
-// budgetOf is the budget of the hub's host, with what this IoTHub states. Those who wait are woken if that changes the limits in force.
+// budgetOf is the budget for the calls of an IoTHub, with what it states: that of the hub's host, once the hub has accepted the credential. Those who wait are
+// woken if that changes the limits in force.
 func (r *IoTHubReconciler) budgetOf(ctx context.Context, hub *v1alpha1.IoTHub) *budget.Budget {
 	key := client.ObjectKeyFromObject(hub)
 	b, changed := r.Hubs.Budgets.State(hub.Spec.HostName, key.String(), limitsOf(hub))

@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -73,6 +74,15 @@ func (s *site) rate(class string) func() float64 {
 	}
 }
 
+// operations are the calls about a device, in order.
+func (s *site) operations(id string) string {
+	var names []string
+	for _, call := range s.sim.Calls().List(simulator.CallFilter{DeviceID: id}) {
+		names = append(names, call.Operation)
+	}
+	return strings.Join(names, " ")
+}
+
 func reasons(seen []*v1alpha1.PnPDevice) (all []string) {
 	for _, d := range seen {
 		all = append(all, conditionOf(d, v1alpha1.ConditionReady).Reason)
@@ -120,6 +130,39 @@ var _ = Describe("The request budget", func() {
 		Eventually(s.rate("TwinRead")).Should(Equal(10_000.0))
 		Expect(admin.Delete(ctx, s.hubObject())).To(Succeed())
 		Eventually(s.rate("TwinRead")).Should(BeZero(), "the series went with the last IoTHub")
+	})
+
+	It("takes no word from an IoTHub that only names the host and has no credential for it", func() {
+		s := newRationedSite(plenty)
+		Eventually(s.rate("TwinRead")).Should(Equal(10_000.0))
+		stranger := &site{namespace: newNamespace(), sim: s.sim}
+		stranger.createSecret("HostName=" + s.sim.HostName() + ";SharedAccessKeyName=service;SharedAccessKey=c3RvbGVu")
+		hub := stranger.iotHub()
+		hub.Spec.RequestBudget = budget(func(b *v1alpha1.RequestBudget) { b.TwinReadsPerSecond = 1 })
+		Expect(admin.Create(ctx, hub)).To(Succeed())
+		stranger.eventuallyHub(beStalled(v1alpha1.ReasonUnauthorized))
+		s.fleet(1)
+		s.allReady()
+		Expect(s.rate("TwinRead")()).To(Equal(10_000.0))
+	})
+
+	It("reads a twin once, however long the write has to wait", func() {
+		s := newRationedSite(budget(func(b *v1alpha1.RequestBudget) { b.TwinWritesPerSecond = 1 }))
+		names := s.fleet(5)
+		s.allReady()
+		for _, name := range names {
+			Expect(s.operations(name)).To(HavePrefix("GetTwin PatchDigitalTwin"))
+		}
+		s.sim.Calls().Reset()
+		for _, name := range names {
+			s.edit(name, withProperties(`{"targetTemperature": 30}`), annotate(v1alpha1.AnnotationReconcileRequestedAt, "now"))
+		}
+		s.allReady()
+		for _, name := range names {
+			Expect(s.operations(name)).To(HavePrefix("GetTwin PatchDigitalTwin"))
+			s.eventually(name, HaveField("Status.LastHandledReconcileAt", "now"))
+			Expect(s.writes(name)).To(Equal(1))
+		}
 	})
 
 	It("has all converge after a storm of 429, with few calls", func() {

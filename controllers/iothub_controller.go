@@ -103,6 +103,9 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		return ctrl.Result{}, err
 	}
 	r.describeEvents(hub, e)
+	if session := r.Hubs.Get(req.NamespacedName); session != nil {
+		allowance = session.Budget // with the others of its host, now that it is trusted
+	}
 	describeBudget(hub, allowance)
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
@@ -171,7 +174,9 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 	return heartbeat
 }
 
-// drop ends the session: what it believed about the credential no longer holds.
+// drop ends the session: what it believed about the credential no longer holds. Until the hub accepts it again, what the IoTHub states does not count for others.
 func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
-	r.Hubs.Drop(types.NamespacedName{Namespace: hub.Namespace, Name: hub.Name})
+	key := client.ObjectKeyFromObject(hub)
+	r.Hubs.Drop(key)
+	r.Hubs.Budgets.Distrust(key.String())
 }

@@ -48,7 +48,8 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		return nil
 	}
 	key := client.ObjectKeyFromObject(hub)
-	options.Gate = hubs.Gate{Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) }}
+	gate := &hubs.Gate{Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) }}
+	options.Gate = gate
 	c, err := iothub.New(options)
 	if err != nil {
 		r.drop(hub)
@@ -61,8 +62,9 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		}
 		return err
 	}
+	gate.Budget = r.Hubs.Budgets.Trust(hub.Spec.HostName, key.String())
 	s := hubs.NewSession(c, hub.Spec.HostName, fingerprint)
-	s.Budget = b
+	s.Budget = gate.Budget
 	r.install(ctx, hub, s, e)
 	return nil
 }

@@ -98,6 +98,22 @@ func (b *Budget) Set(l Limits) (changed bool) {
 	return true
 }
 
+// absorb takes from the budget what was taken from another one.
+func (b *Budget) absorb(o *Budget) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.day.roll(now)
+	b.day.used += o.day.used
+	for c := range b.classes {
+		b.classes[c].advance(now)
+		for p, n := range o.classes[c].taken {
+			b.classes[c].taken[p] += n
+			b.classes[c].main.tokens -= float64(n)
+		}
+	}
+}
+
 // Take lets a call through, or says how long to wait. It never blocks.
 func (b *Budget) Take(r Request) (Wait, bool) {
 	b.mu.Lock()

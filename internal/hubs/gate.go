@@ -19,7 +19,7 @@ type Gate struct {
 	Changed func()
 }
 
-var _ iothub.Gate = Gate{}
+var _ iothub.Gate = (*Gate)(nil)
 
 // classes of the operations.
 var classes = map[string]budget.Class{
@@ -36,7 +36,7 @@ var classes = map[string]budget.Class{
 var metered = map[string]bool{iothub.OpPatchDigitalTwin: true, iothub.OpInvokeCommand: true, iothub.OpInvokeMethod: true}
 
 // Enter takes the token. Its error is a *budget.WaitError.
-func (g Gate) Enter(ctx context.Context, op string, bytes int) error {
+func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
 	caller := budget.CallerOf(ctx)
 	if caller.Paid {
 		return nil
@@ -58,7 +58,7 @@ func request(op string, bytes int) budget.Request {
 }
 
 // Leave tells the budget.
-func (g Gate) Leave(op string, began time.Time, bytes int, failure *iothub.Error) {
+func (g *Gate) Leave(op string, began time.Time, bytes int, failure *iothub.Error) {
 	o := budget.Outcome{Began: began, Messages: budget.Blocks(bytes) - 1}
 	switch {
 	case failure == nil:
