@@ -233,6 +233,24 @@ var _ = Describe("The request budget", func() {
 		}
 	})
 
+	It("has on record what was written before a wait in the same pass", func() {
+		manager.stop()
+		manager = startOperatorWith(time.Minute)
+		DeferCleanup(restartOperator)
+		s := newRationedSite(budget(func(b *v1alpha1.RequestBudget) { b.TwinWritesPerSecond = 1 }))
+		s.virtual("d", "", simulator.Acknowledge())
+		s.create("d", withProperties(`{"limits": 5}`))
+		s.eventually("d", beReady())
+		seen := s.versions("d")
+		s.edit("d", func(d *v1alpha1.PnPDevice) { d.Spec.Properties = nil }, withComponent("limits", `{"max": 7}`)) // the removal has to come first, in a write of its own
+		s.eventually("d", beReady())
+		recorded := func(d *v1alpha1.PnPDevice) bool {
+			return property(d, "", "limits").Name == "" && property(d, "limits", "max").State == "Pending"
+		}
+		Expect(slices.ContainsFunc(seen(), recorded)).To(BeTrue(), "the removal is in status before the second write")
+		Expect(s.writes("d")).To(Equal(3))
+	})
+
 	It("says what an edit waits for that waits for long, and does it in its turn", func() {
 		s := newRationedSite(plenty)
 		names := s.fleet(8)
