@@ -41,6 +41,12 @@ var _ = Describe("Input that is refused at apply", func() {
 		Entry("with a host name without a domain", `{hostName: factory, authentication: {connectionStringSecretRef: {name: a, key: b}}}`, "spec.hostName"),
 		Entry("with an endpoint without TLS", `{hostName: factory.azure-devices.net, endpoint: "http://localhost:80", authentication: {connectionStringSecretRef: {name: a, key: b}}}`, "spec.endpoint"),
 		Entry("with an empty Secret name", `{hostName: factory.azure-devices.net, authentication: {connectionStringSecretRef: {name: "", key: b}}}`, "connectionStringSecretRef.name"),
+		Entry("with a budget that lets nothing through", `{hostName: factory.azure-devices.net, authentication: {connectionStringSecretRef: {name: a, key: b}}, requestBudget: {twinReadsPerSecond: 0}}`,
+			"spec.requestBudget.twinReadsPerSecond", "greater than or equal to 1"),
+		Entry("with a budget of half a write", `{hostName: factory.azure-devices.net, authentication: {connectionStringSecretRef: {name: a, key: b}}, requestBudget: {twinWritesPerSecond: 0.5}}`,
+			"spec.requestBudget.twinWritesPerSecond"),
+		Entry("with fewer daily messages than a start takes", `{hostName: factory.azure-devices.net, authentication: {connectionStringSecretRef: {name: a, key: b}}, requestBudget: {dailyMessages: 9}}`,
+			"spec.requestBudget.dailyMessages", "greater than or equal to 10"),
 	)
 
 	DescribeTable("a PnPDevice", func(spec string, want ...string) {

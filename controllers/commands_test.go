@@ -268,6 +268,7 @@ var _ = Describe("A DeviceCommand", func() {
 		Expect(s.ran(report)).To(BeZero())
 		c := s.getCommand("c")
 		Expect(c.Status.ReleasedRequestID).To(Equal(c.Status.RequestID))
+		s.ration(budget(func(b *v1alpha1.RequestBudget) { b.DailyMessages++ }))                                    // after a quota the hub is asked again for that
 		Expect(s.sim.Router().PublishTelemetry("d", "thermostat1", "", []byte(`{"temperature":1}`))).To(Succeed()) // the device is there
 		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandSucceeded), HaveField("Status.Attempts", BeEquivalentTo(2))))
 		Expect(s.ran(report)).To(Equal(1))

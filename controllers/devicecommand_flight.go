@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -277,6 +278,7 @@ func (one *flight) call(ctx context.Context) result {
 		return result{meaning: command.Postponed, attempt: command.Attempt{Err: errLate}, at: time.Now()}
 	}
 	spec := one.command.Spec
+	ctx = budget.With(ctx, budget.Caller{Paid: true}) // before the claim
 	began := time.Now()
 	left := spec.NotAfter.Sub(began)
 	if left <= 0 {

@@ -221,33 +221,50 @@ func inOrder(a, b *v1alpha1.DeviceCommand) int {
 	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 }
 
-// send claims the command, on record, and hands it to a flight. The claim carries the resourceVersion that this pass is about: of two replicas, or of
-// a replica with an old cache and any other, only one gets it.
+// send claims the command, on record, and hands it to a flight. What the call needs is reserved before: a claim must not wait. It carries the
+// resourceVersion that this pass is about: of two replicas, or of a replica with an old cache and any other, only one gets it.
 func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
 	if wait := r.Flights.restFor(key, s.now); wait > 0 {
 		return quietly(wait)
 	}
-	deviceID := s.device.DeviceID()
-	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
-		return waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
-	}
-	if !r.Flights.admit() {
-		s.session.Calls().End(deviceID)
-		return quietly(safetyNet)
+	release, err := r.reserve(s, key)
+	if err != nil {
+		return err
 	}
 	// A stop does not cut the claim in two: half of one would be found as an attempt of unknown outcome. One that takes longer is not sent.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin)
 	defer cancel()
-	f, err := r.claimed(whole, s, deviceID)
+	f, err := r.claimed(whole, s, s.device.DeviceID())
 	if err != nil {
-		r.Flights.dismiss()
-		s.session.Calls().End(deviceID)
+		release()
 		return err
 	}
 	s.sent = true
 	r.Flights.start(f)
 	return nil
+}
+
+// reserve takes what an attempt needs: a token of the budget, a place at the hub, and one among the flights. The returned function gives all back.
+func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey) (release func(), err error) {
+	deviceID, payload := s.device.DeviceID(), payloadOf(s.command)
+	if wait, ok := s.session.TakeForCommand(key.String(), payload); !ok {
+		return nil, waitingFor(wait)
+	}
+	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
+		s.session.GiveBack(key.String(), payload)
+		return nil, waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
+	}
+	if !r.Flights.admit() {
+		s.session.Calls().End(deviceID)
+		s.session.GiveBack(key.String(), payload)
+		return nil, quietly(safetyNet)
+	}
+	return func() {
+		r.Flights.dismiss()
+		s.session.Calls().End(deviceID)
+		s.session.GiveBack(key.String(), payload)
+	}, nil
 }
 
 // claimed writes the claim and then status, each on top of what was read. After a failure in between nothing was sent, and this process knows it.

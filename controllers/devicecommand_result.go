@@ -32,8 +32,6 @@ func (r result) rest() time.Duration {
 		return restOffline
 	case command.Postponed:
 		switch postponedReason(r.attempt.Err) {
-		case v1alpha1.ReasonQuotaExceeded:
-			return restOffline
 		case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonDeviceDisabled:
 			return restAbsent
 		}

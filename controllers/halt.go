@@ -65,6 +65,9 @@ func haltOf(err error) *halt {
 // troubleOf is the verdict on a transient failure once it has lasted.
 func troubleOf(err error) verdict {
 	reason := v1alpha1.ReasonHubUnavailable
+	if iothub.IsQuotaExceeded(err) {
+		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+	}
 	if iothub.IsThrottled(err) || iothub.ClassOf(err) == iothub.Waiting {
 		reason = v1alpha1.ReasonThrottled
 	}

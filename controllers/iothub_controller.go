@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -78,7 +79,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 }
 
 // Reconcile builds the session that the spec and the Secret describe and proves that the hub accepts it. The order is
-// fixed: get, events, connect, count, removals, status.
+// fixed: get, events, budget, connect, count, removals, status.
 func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	hub := &v1alpha1.IoTHub{}
 	if err := r.Get(ctx, req.NamespacedName, hub); err != nil {
@@ -93,7 +94,8 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	connected := r.connect(ctx, hub, e)
+	allowance := r.budgetOf(ctx, hub)
+	connected := r.connect(ctx, hub, e, allowance)
 	if err := r.count(ctx, hub); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -101,6 +103,10 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		return ctrl.Result{}, err
 	}
 	r.describeEvents(hub, e)
+	if session := r.Hubs.Get(req.NamespacedName); session != nil {
+		allowance = session.Budget // with the others of its host, now that it is trusted
+	}
+	describeBudget(hub, allowance)
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
@@ -112,6 +118,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) error {
 	r.Hubs.Drop(hub)
 	r.Hubs.ReleaseStream(hub)
+	r.Hubs.Budgets.Leave(hub.String())
 	r.watches.follow(hub, nil)
 	r.Brake.Forget(hub)
 	dropStream(hub)
@@ -120,10 +127,12 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 
 // finish turns the outcome of connect into conditions, one status patch at most, and the next wake-up.
 func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoTHub, outcome error) (ctrl.Result, error) {
-	var h *halt
-	transient := outcome != nil && !errors.As(outcome, &h)
+	h := haltForBudget(outcome)
+	transient := outcome != nil && h == nil && !errors.As(outcome, &h)
 	generation := hub.Generation
 	switch {
+	case h != nil && h.quiet:
+		generation = before.Status.ObservedGeneration
 	case outcome == nil:
 		setVerdict(hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated, message: "The hub accepted the credential"})
 	case transient && !isHubError(outcome): // the API server's trouble says nothing about the hub: the generation is not judged yet
@@ -145,6 +154,14 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
 }
 
+// haltForBudget waits for the token of the call that proves the credential; nil: there was one.
+func haltForBudget(outcome error) *halt {
+	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
+		return waitingFor(full.Wait)
+	}
+	return nil
+}
+
 func isHubError(err error) bool {
 	_, ok := errors.AsType[*iothub.Error](err)
 	return ok
@@ -157,7 +174,9 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 	return heartbeat
 }
 
-// drop ends the session: what it believed about the credential no longer holds.
+// drop ends the session: what it believed about the credential no longer holds. Until the hub accepts it again, what the IoTHub states does not count for others.
 func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
-	r.Hubs.Drop(types.NamespacedName{Namespace: hub.Namespace, Name: hub.Name})
+	key := client.ObjectKeyFromObject(hub)
+	r.Hubs.Drop(key)
+	r.Hubs.Budgets.Distrust(key.String())
 }

@@ -19,13 +19,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
-func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream) error {
+func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream, b *budget.Budget) error {
 	options, fingerprint, err := r.options(ctx, hub, e)
 	if isDenied(err) && r.goesOn(hub) {
 		return goingOn(err)
@@ -46,17 +47,25 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	if e.goesOn {
 		return nil
 	}
+	key := client.ObjectKeyFromObject(hub)
+	gate := &hubs.Gate{Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) }}
+	options.Gate = gate
 	c, err := iothub.New(options)
 	if err != nil {
 		r.drop(hub)
 		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
 	}
-	if err := probe(ctx, c); err != nil {
+	if err := probe(ctx, key, c); err != nil {
 		c.Close()
-		r.drop(hub)
+		if haltForBudget(err) == nil { // a wait for a token says nothing about the session there is
+			r.drop(hub)
+		}
 		return err
 	}
-	r.install(ctx, hub, hubs.NewSession(c, hub.Spec.HostName, fingerprint), e)
+	gate.Budget = r.Hubs.Budgets.Trust(hub.Spec.HostName, key.String())
+	s := hubs.NewSession(c, hub.Spec.HostName, fingerprint)
+	s.Budget = gate.Budget
+	r.install(ctx, hub, s, e)
 	return nil
 }
 
@@ -85,7 +94,8 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 }
 
 // probe proves that the credential works, with the cheapest call that needs ServiceConnect and no device.
-func probe(ctx context.Context, c *iothub.Client) error {
+func probe(ctx context.Context, hub types.NamespacedName, c *iothub.Client) error {
+	ctx = budget.With(ctx, budget.Caller{Key: hub.String() + " probe", Priority: budget.PriorityEdit})
 	_, err := c.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
 	switch {
 	case err == nil:

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 )
@@ -40,7 +41,8 @@ type PnPDeviceReconciler struct {
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 
-	latest *latest // shared with the sweeps
+	latest  *latest // shared with the sweeps
+	origins origins
 }
 
 // SetupWithManager registers the controller.
@@ -50,7 +52,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.forgets(), changed)).
+		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
@@ -74,6 +76,7 @@ func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	}
 	before := device.DeepCopy()
 	s := newScope(device, time.Now())
+	s.origin = r.origins.of(device)
 	return r.finish(ctx, before, s, r.pass(ctx, s))
 }
 
@@ -104,7 +107,7 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 }
 
 // finish decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt
-// is transient: it backs off, and status speaks of it once it has lasted for the grace time. What arrived during the pass and is not in its
+// is transient: it backs off, and status speaks of it once it has lasted for the grace time. One that has no token for a call waits for it. What arrived during the pass and is not in its
 // outcome needs another one: the events themselves woke nobody.
 func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (result ctrl.Result, err error) {
 	if s.memory != nil {
@@ -116,6 +119,9 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 	}
 	if errors.Is(outcome, context.Canceled) && ctx.Err() != nil {
 		return ctrl.Result{}, outcome
+	}
+	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
+		return r.await(ctx, before, s, full.Wait)
 	}
 	h, transient := r.classify(s, outcome)
 	if h != nil && h.quiet {
@@ -131,7 +137,18 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 	if transient {
 		return ctrl.Result{}, outcome
 	}
+	if s.isDealtWith(h) {
+		r.origins.settle(s.device, s.origin)
+	}
 	return ctrl.Result{RequeueAfter: next}, nil
+}
+
+// isDealtWith reports whether nothing is left of what the pass was made for that the operator could do.
+func (s *scope) isDealtWith(h *halt) bool {
+	if h == nil {
+		return !s.claiming
+	}
+	return h.stalled
 }
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
@@ -177,7 +194,7 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 		announce(r.Recorder, before, s.device)
 		s.quieten(before)
 	}
-	if s.memory != nil && s.twin != nil && !s.claiming {
+	if s.memory != nil && s.twin != nil && !s.claiming && !s.waiting {
 		s.memory.Persisted(s.twin)
 	}
 	return nil

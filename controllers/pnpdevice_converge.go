@@ -227,6 +227,7 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 // twin is nil, to be read.
 func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twin.Change) (t *twin.Twin, whole bool, err error) {
 	id := s.device.DeviceID()
+	ctx = s.asking(ctx)
 	if s.dialect() == twin.DeviceTwin {
 		body, err := twin.RenderDeviceTwin(changes, s.twin)
 		if err != nil {
@@ -279,7 +280,7 @@ func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []
 		s.written[c.Leaf] = true
 		s.corrected[c.Leaf] = c.Cause == twin.Drifted
 	}
-	s.resent = true
+	s.resent, s.wrote = true, true
 	r.Brake.Removed(client.ObjectKeyFromObject(s.hub), s.device.UID, removed, s.now)
 	r.tell(ctx, s, changes)
 }

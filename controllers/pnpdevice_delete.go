@@ -109,9 +109,17 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 		return outcome
 	}
 	ready := readyOf(s.hub)
-	transient := ready.Reason == "" || ready.Reason == v1alpha1.ReasonHubUnavailable || ready.Reason == v1alpha1.ReasonThrottled
-	if outcome == nil || isTrue(s.hub, v1alpha1.ConditionReady) || transient {
+	if outcome == nil || isTrue(s.hub, v1alpha1.ConditionReady) || isTransient(ready.Reason) {
 		return outcome
 	}
 	return &notClearedError{fmt.Sprintf("IoTHub %q is not usable: %s", s.hub.Name, ready.Reason)}
+}
+
+// isTransient reports whether a hub that is not ready for a reason will be without anybody's doing.
+func isTransient(reason string) bool {
+	switch reason {
+	case "", v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonQuotaExceeded, v1alpha1.ReasonDailyMessagesUsed, v1alpha1.ReasonWaitingForBudget:
+		return true
+	}
+	return false
 }

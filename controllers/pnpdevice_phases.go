@@ -100,7 +100,9 @@ func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 	if s.device.Spec.Suspend {
 		return s.rest(isAdopted)
 	}
-	if s.mustAsk(isAdopted) {
+	if s.memory.Resume() { // read by an earlier pass, for this one
+		s.wasRead = true
+	} else if s.mustAsk(isAdopted) {
 		return r.read(ctx, s)
 	}
 	t := s.memory.Unpersisted()
@@ -173,7 +175,7 @@ func (s *scope) statusSuffices() bool {
 // read asks the hub.
 func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
-	t, err := s.session.GetTwin(ctx, s.device.DeviceID())
+	t, err := s.session.GetTwin(s.asking(ctx), s.device.DeviceID())
 	if err != nil {
 		s.memory.Doubt() // status is not to be believed before a read succeeds
 		s.wasRead = iothub.IsNotFound(err)

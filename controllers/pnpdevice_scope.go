@@ -20,6 +20,8 @@ const (
 type scope struct {
 	device *v1alpha1.PnPDevice
 	now    time.Time
+	// origin is why the object is reconciled, nil if neither a user nor a start of the operator is the reason.
+	origin *origin
 
 	hub     *v1alpha1.IoTHub
 	session *hubs.Session
@@ -42,6 +44,10 @@ type scope struct {
 	conflicts map[twin.Leaf]string
 	// claiming is true if this pass only claims leaves in status, for the next one to write.
 	claiming bool
+	// wrote is true once the hub took a write in this pass.
+	wrote bool
+	// waiting is true if the pass ended for want of a token: what memory holds is for the next one.
+	waiting bool
 	// rerendered is true once a patch was rendered anew because the hub found it invalid.
 	rerendered bool
 	// clearsPlainly has a deletion go through the device twin, where the digital twin cannot be patched.

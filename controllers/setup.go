@@ -42,6 +42,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	objectStates.from(mgr.GetClient())
 	sessions, wakes, brake, written := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}
+	hubBudgets.from(&sessions.Budgets)
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("pnp-operator"),
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,

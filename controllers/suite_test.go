@@ -158,7 +158,10 @@ type operator struct {
 	done   chan error
 }
 
-func startOperator() *operator {
+func startOperator() *operator { return startOperatorWith(grace) }
+
+// startOperatorWith has status speak of failures, and of waits, after another time.
+func startOperatorWith(grace time.Duration) *operator {
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.QPS, cfg.Burst = 500, 1000
 	cfg.Wrap(requests.wrap)
@@ -259,11 +262,16 @@ func (s *site) createSecret(connectionString string) {
 	})).To(Succeed())
 }
 
+// plenty has nobody wait: specs are about other things, and call more in a minute than a factory does.
+var plenty = v1alpha1.RequestBudget{
+	TwinReadsPerSecond: 10_000, TwinWritesPerSecond: 10_000, QueriesPerMinute: 100_000, CommandsPerSecond: 10_000, DailyMessages: 1_000_000_000,
+}
+
 func (s *site) iotHub() *v1alpha1.IoTHub {
 	return &v1alpha1.IoTHub{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "hub"},
 		Spec: v1alpha1.IoTHubSpec{
-			HostName: s.sim.HostName(), Endpoint: s.sim.Endpoint(), CABundle: string(s.sim.CAPEM()), SweepIntervalSeconds: 3600,
+			HostName: s.sim.HostName(), Endpoint: s.sim.Endpoint(), CABundle: string(s.sim.CAPEM()), SweepIntervalSeconds: 3600, RequestBudget: plenty,
 			Authentication: v1alpha1.HubAuthentication{
 				ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: "hub", Key: "connectionString"},
 			},

@@ -14,6 +14,8 @@ const (
 	ConditionAcknowledged = "Acknowledged"
 	// ConditionRemovalsHalted is true on an IoTHub if one sync would remove more properties than the brake allows.
 	ConditionRemovalsHalted = "RemovalsHalted"
+	// ConditionThrottled is true on an IoTHub while work waits because the hub refuses requests, or messages of the day are used up. It is absent otherwise.
+	ConditionThrottled = "Throttled"
 	// ConditionConformsToModel is true on a PnPDevice if a DeviceModel of its namespace allows what it declares. It is absent where there is none.
 	ConditionConformsToModel = "ConformsToModel"
 	// ConditionEventStreamReady is true on an IoTHub if the hub's events are read. It is absent without spec.events.
@@ -44,6 +46,18 @@ const (
 	ReasonCheckpointFailed = "CheckpointFailed"
 	// ReasonNoTwinChangeEvents surfaces when the operator's own writes do not come back as events: no route sends them.
 	ReasonNoTwinChangeEvents = "NoTwinChangeEvents"
+)
+
+// Reasons of the condition Throttled, beside QuotaExceeded.
+const (
+	// ReasonHubThrottles surfaces when the hub refuses requests: they are made at half the rate, and less.
+	ReasonHubThrottles = "HubThrottles"
+	// ReasonSweepsStopped surfaces when 80 percent of spec.requestBudget.dailyMessages are used.
+	ReasonSweepsStopped = "SweepsStopped"
+	// ReasonFollowUpsStopped surfaces when 90 percent of them are used.
+	ReasonFollowUpsStopped = "FollowUpsStopped"
+	// ReasonDailyMessagesUsed surfaces when all of them are used; on a PnPDevice and a DeviceCommand if it waits for that.
+	ReasonDailyMessagesUsed = "DailyMessagesUsed"
 )
 
 // Reasons of an IoTHub.
@@ -121,7 +135,9 @@ const (
 	ReasonDeviceAlreadyDeclared = "DeviceAlreadyDeclared"
 	// ReasonNotConformant surfaces when the twin holds something that makes the hub refuse every digital-twin patch.
 	ReasonNotConformant = "TwinNotConformant"
-	// ReasonThrottled surfaces when the hub refuses requests because of its quota.
+	// ReasonWaitingForBudget surfaces when something that has to be done waits for spec.requestBudget of the IoTHub.
+	ReasonWaitingForBudget = "WaitingForBudget"
+	// ReasonThrottled surfaces when the hub refuses requests because of its throttles.
 	ReasonThrottled = "Throttled"
 	// ReasonNotCleared surfaces as an Event when deletionPolicy Clear could not be carried out.
 	ReasonNotCleared = "NotCleared"

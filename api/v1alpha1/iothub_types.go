@@ -101,6 +101,51 @@ const (
 	DefaultGroupTake DefaultGroupPolicy = "Take"
 )
 
+// RequestBudget bounds what the operator asks of a hub, all IoTHubs of the same host taken together. Limits of a hub hold for everybody who uses it; the
+// defaults are half of what one S1 unit grants, and a tenth of its messages.
+type RequestBudget struct {
+	// twinReadsPerSecond that the operator makes at most. An S1 hub grants 100.
+	// +optional
+	// +default=50
+	// +kubebuilder:default=50
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	TwinReadsPerSecond int32 `json:"twinReadsPerSecond,omitempty"`
+
+	// twinWritesPerSecond at most; a digital twin's patch counts once for each 4 KB. An S1 hub grants 50.
+	// +optional
+	// +default=25
+	// +kubebuilder:default=25
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	TwinWritesPerSecond int32 `json:"twinWritesPerSecond,omitempty"`
+
+	// queriesPerMinute at most: the sweep's, a hundred devices each. An S1 unit grants 20.
+	// +optional
+	// +default=10
+	// +kubebuilder:default=10
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	QueriesPerMinute int32 `json:"queriesPerMinute,omitempty"`
+
+	// commandsPerSecond at most; one counts once for each 4 KB of its payload. An S1 unit grants 160 KB a second, which is 40.
+	// +optional
+	// +default=20
+	// +kubebuilder:default=20
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	CommandsPerSecond int32 `json:"commandsPerSecond,omitempty"`
+
+	// dailyMessages of 4 KB that requests and their answers use up at most from 00:00 to 24:00 UTC. An S1 unit has 400,000. At 80 percent the sweep stops,
+	// at 90 percent reads that follow events or writes, at 100 percent everything.
+	// +optional
+	// +default=40000
+	// +kubebuilder:default=40000
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=100000000000
+	DailyMessages int64 `json:"dailyMessages,omitempty"`
+}
+
 // IoTHubSpec is the connection to one Azure IoT hub.
 type IoTHubSpec struct {
 	// hostName of the hub, for example factory.azure-devices.net. It cannot be changed: another hub is another object.
@@ -142,6 +187,12 @@ type IoTHubSpec struct {
 	// +kubebuilder:validation:Maximum=86400
 	SweepIntervalSeconds int32 `json:"sweepIntervalSeconds,omitempty"`
 
+	// requestBudget bounds what the operator asks of the hub. Of several IoTHubs of one host, the lowest of each number holds.
+	// +optional
+	// +default={}
+	// +kubebuilder:default={}
+	RequestBudget RequestBudget `json:"requestBudget,omitempty"`
+
 	// suspend stops every write to this hub. Reads and status go on.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -177,7 +228,7 @@ type IoTHubStatus struct {
 	// +kubebuilder:validation:MaxLength=1024
 	LastConfirmedRemovals string `json:"lastConfirmedRemovals,omitempty"`
 
-	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled or RemovalsHalted where they apply.
+	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, RemovalsHalted or Throttled where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

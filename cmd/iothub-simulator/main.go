@@ -68,6 +68,7 @@ type options struct {
 	model     string
 	telemetry time.Duration
 	verbosity int
+	s1Units   int
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
@@ -88,6 +89,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if o.AckDelay == 0 {
 		o.AckDelay = -1 // at once
 	}
+	if o.s1Units < 0 {
+		return o, fmt.Errorf("--s1-units is %d, expected 0 or more", o.s1Units)
+	}
+	if o.s1Units > 0 {
+		o.Limits = simulator.S1(o.s1Units)
+	}
 	o.Logger = newLogger(stderr, o.verbosity)
 	return o, nil
 }
@@ -100,6 +107,7 @@ func (o *options) addHubFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.CAFile, "ca-file", "", "write the CA certificate to this file")
 	flags.StringVar(&o.envFile, "env-file", "", "write how to connect to this file, once ready")
 	flags.Uint64Var(&o.Seed, "seed", 0, "make generated keys repeatable; 0 makes them random")
+	flags.IntVar(&o.s1Units, "s1-units", 0, "throttle like a hub with this many units of S1; 0 does not throttle")
 	flags.IntVarP(&o.verbosity, "verbosity", "v", 0, "1 logs refused tokens and queries, 2 every call")
 }
 

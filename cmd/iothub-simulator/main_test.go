@@ -106,3 +106,16 @@ func TestHelpNamesEveryVariable(t *testing.T) {
 		}
 	}
 }
+
+func TestUnitsOfS1SetTheLimits(t *testing.T) {
+	o, err := parse([]string{"--s1-units", "2"}, io.Discard)
+	if err != nil || o.Limits != simulator.S1(2) {
+		t.Errorf("%+v, %v", o.Limits, err)
+	}
+	if o, err := parse(nil, io.Discard); err != nil || o.Limits != (simulator.Limits{}) {
+		t.Errorf("by default %+v, %v", o.Limits, err)
+	}
+	if _, err := parse([]string{"--s1-units", "-1"}, io.Discard); err == nil {
+		t.Error("-1 units are taken")
+	}
+}

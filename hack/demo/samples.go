@@ -83,6 +83,11 @@ func (e edit) asPatch() (patch, error) {
 	return patch{Target: e.target, Patch: string(data)}, err
 }
 
+// plenty is a budget that no scenario is held up by: the simulator does not throttle, and the demo sweeps every few seconds.
+var plenty = map[string]any{
+	"twinReadsPerSecond": 10_000, "twinWritesPerSecond": 10_000, "queriesPerMinute": 100_000, "commandsPerSecond": 10_000, "dailyMessages": 1_000_000_000,
+}
+
 // hubEdits lead the sample hub to the simulator. The committed samples stay as they are.
 func (d *demo) hubEdits() ([]edit, error) {
 	ca, err := os.ReadFile(d.file(hubCAFile))
@@ -95,6 +100,7 @@ func (d *demo) hubEdits() ([]edit, error) {
 		{hub, operation{"add", "/spec/endpoint", d.hubEnv["HUB_ENDPOINT"]}},
 		{hub, operation{"add", "/spec/caBundle", string(ca)}},
 		{hub, operation{"add", "/spec/sweepIntervalSeconds", sweepSeconds}},
+		{hub, operation{"add", "/spec/requestBudget", plenty}},
 		{hub, operation{"add", "/spec/events", map[string]any{
 			"connectionStringSecretRef": map[string]any{"name": sampleSecret, "key": eventsKey},
 			"endpoint":                  d.hubEnv["EVENTHUB_ADDRESS"], "caBundle": string(ca),

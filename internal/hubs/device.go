@@ -18,6 +18,8 @@ type Device struct {
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
 	doubts, settledDoubts int        // doubtful while doubts > settledDoubts
+	pressing              bool       // a doubt has more behind it than a sweep or a resync
+	deferred              bool       // the pass that read the twin had no token to write it
 	foreign               string     // model that the newest message of another model named
 	modelInDoubt          bool       // the model has to be looked at before the next write
 	unpersisted           *twin.Twin // seen at the hub, not in status yet
@@ -32,11 +34,35 @@ type Device struct {
 	interest   Interest
 }
 
-// Doubt asks for a read before status is believed again.
+// Doubt asks for a read before status is believed again. It is as pressing as the doubt before it, if there is one.
 func (d *Device) Doubt() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.pressing = d.pressing || !d.doubtful()
 	d.doubts++
+}
+
+// OnlySwept reports whether the device is to be read for no other reason than a sweep, or a resync.
+func (d *Device) OnlySwept() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.doubtful() && !d.pressing
+}
+
+// Defer says that the pass which read the twin could not write it for want of a token: the next one need not read it again.
+func (d *Device) Defer() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deferred = true
+}
+
+// Resume reports whether an earlier pass was deferred, and its read still holds. It is answered once.
+func (d *Device) Resume() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	holds := d.deferred && !d.doubtful() && d.unpersisted != nil && !d.unpersisted.Partial
+	d.deferred = false
+	return holds
 }
 
 // Doubtful reports whether status must not be believed without a read.
@@ -68,6 +94,7 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.settledDoubts, d.modelInDoubt = token, false
+	d.pressing = d.pressing && d.doubtful()
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
 	d.pass.restart(d.known)
 	if known := d.unpersisted; known != nil && known.ConnectionState == t.ConnectionState && t.ConnectionStateSince.IsZero() {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -20,8 +19,6 @@ const (
 	maxDoubtful = 2000
 	// hintDelay has one read answer all the hints of a short while.
 	hintDelay = 2 * time.Second
-	// resyncPerSecond is half of the twin reads that one S1 unit grants.
-	resyncPerSecond = 50
 )
 
 // Listeners are who hears of events: the objects that declare devices.
@@ -221,7 +218,7 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 	return o
 }
 
-// Resync has every declared device read, paced, in the background, for as long as the session lives.
+// Resync has every declared device read, in the background, for as long as the session lives: each as the hub's budget lets it.
 func (f *Feed) Resync(context.Context) {
 	if !f.resync.begin() {
 		return // the round under way is followed by another one
@@ -248,12 +245,8 @@ func (f *Feed) readAll(ctx context.Context) error {
 	for _, d := range declared {
 		f.Session.Device(d.DeviceID).Suspect(Place{})
 	}
-	limiter := rate.NewLimiter(resyncPerSecond, resyncPerSecond)
 	for _, d := range declared {
-		if err := limiter.Wait(ctx); err != nil {
-			return err
-		}
 		f.Listeners.Wake(ctx, d.DeviceID)
 	}
-	return nil
+	return ctx.Err()
 }

@@ -234,15 +234,18 @@ func TestWhatHoldsTheCheckpointBack(t *testing.T) {
 func TestAResyncReadsEveryDeclaredDeviceAndStandsInTheCheckpointMeanwhile(t *testing.T) {
 	knows := map[string]func() Belief{}
 	var ids []string
-	for i := range 60 { // more than go out at once
+	for i := range 60 {
 		id := fmt.Sprintf("device-%02d", i)
 		knows[id], ids = believed, append(ids, id)
 	}
 	f, a, _ := feedOf(knows)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.lifetime = ctx
+	a.mu.Lock() // nobody can be woken yet
 	f.Resync(t.Context())
-	if !f.Outstanding(noon).Resync {
+	underWay := f.Outstanding(noon).Resync
+	a.mu.Unlock()
+	if !underWay {
 		t.Fatal("a crash now would lose the resync")
 	}
 	deadline := time.After(10 * time.Second)

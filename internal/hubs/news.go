@@ -91,6 +91,7 @@ func (d *Device) EndPass() (again bool) {
 
 // doubt is for what arrived during a pass and cannot be folded into its outcome. d.pass is not nil.
 func (d *Device) doubt() {
+	d.pressing = true
 	d.doubts++
 	d.pass.doubted = true
 }
@@ -171,6 +172,7 @@ func (d *Device) Suspect(at Place) News {
 }
 
 func (d *Device) suspect(at Place) News {
+	d.pressing = d.pressing || at.Partition != ""
 	d.doubts++
 	return d.hold(at, Urgent)
 }

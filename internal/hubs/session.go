@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -32,6 +33,8 @@ type Session struct {
 	HostName string
 	// Fingerprint of the credential and connection settings that the session was built from. Never printed.
 	Fingerprint string
+	// Budget of the hub, which the client's Gate draws from; nil: there is no limit.
+	Budget *budget.Budget
 
 	memory  *memory
 	stop    context.CancelFunc
@@ -92,6 +95,9 @@ func (s *Session) Forget(id string) {
 
 // Registry holds the sessions by IoTHub object. The zero value is ready to use and safe for concurrent use.
 type Registry struct {
+	// Budgets by host. They outlive sessions: those that follow each other, and those of several objects, share one.
+	Budgets budget.Hosts
+
 	mu       sync.Mutex
 	sessions map[types.NamespacedName]*Session
 	streams  map[StreamKey]types.NamespacedName

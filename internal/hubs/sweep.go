@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"golang.org/x/time/rate"
 
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -25,10 +24,6 @@ const (
 
 	firstSweepDelay = 10 * time.Second
 	valueSweepEvery = 24 * time.Hour
-
-	// An S1 hub takes 20 queries a minute and unit; the sweep stays below half of it.
-	queryEvery = 7 * time.Second
-	queryBurst = 5
 
 	// An event may be on its way while a row shows its effect already; routing takes up to half a second on average.
 	eventDelay = 3 * time.Second
@@ -62,13 +57,11 @@ type Sweep struct {
 	Interval  time.Duration
 	Log       logr.Logger
 
-	limiter    *rate.Limiter
 	valuesDone time.Time
 }
 
 // Run sweeps until the context ends.
 func (s *Sweep) Run(ctx context.Context) {
-	s.limiter = rate.NewLimiter(rate.Every(queryEvery), queryBurst)
 	delay := min(s.Interval, firstSweepDelay)
 	for wait(ctx, jitter(delay)) {
 		if err := s.once(ctx); err != nil && ctx.Err() == nil {
@@ -193,15 +186,16 @@ func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, fo
 	return s.Watchlist.Differs(ctx, t), nil
 }
 
-// rows asks for one chunk and returns the raw rows by device id.
+// rows asks for one chunk and returns the raw rows by device id. It waits for the hub's budget, at the lowest priority.
 func (s *Sweep) rows(ctx context.Context, chunk []Declared, byValue bool) (map[string]json.RawMessage, error) {
 	rows := make(map[string]json.RawMessage, len(chunk))
 	q := iothub.Query{SQL: sweepSQL(chunk, byValue), MaxItems: maxVersionChunk}
 	for {
-		if err := s.limiter.Wait(ctx); err != nil {
-			return nil, err
-		}
-		page, err := s.Session.Query(ctx, q)
+		var page iothub.QueryPage
+		err := patiently(ctx, func() (err error) {
+			page, err = s.Session.Query(ctx, q)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/time/rate"
 
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -45,7 +44,7 @@ func (l *list) Differs(context.Context, *twin.Twin) bool     { return l.differs 
 func (l *list) Wake(_ context.Context, deviceID string)      { l.woken = append(l.woken, deviceID) }
 
 func newSweep(h *hub, l *list) *Sweep {
-	return &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard(), limiter: rate.NewLimiter(rate.Inf, 1)}
+	return &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard()}
 }
 
 const row = `{"deviceId":"d","etag":"AAAAAAAAAAE=","deviceEtag":%q,"version":%d,"connectionState":%q,"properties":{"desired":{"$version":1},"reported":{"$version":1}}}`

@@ -53,16 +53,33 @@ type Options struct {
 	Timeout time.Duration
 	// Clock dates the tokens. Nil: time.Now.
 	Clock func() time.Time
+	// Gate lets each request through. Nil: all pass.
+	Gate Gate
 	// Observe is called once after each HTTP exchange: statusCode is 0 if none arrived, code is "" on success and the
 	// Error's otherwise. The hub chooses codes: bound them before they become metric labels. Nil: not called.
 	Observe func(op string, statusCode int, code string, d time.Duration)
 }
+
+// Gate decides when a hub may be asked. Every request passes it by itself.
+type Gate interface {
+	// Enter is asked before a request of an operation is sent, with the size of its body. Its error is the call's: nothing is sent then.
+	Enter(ctx context.Context, op string, bytes int) error
+	// Leave is told of each exchange that Enter let through: when it began, the size of the answer, and the failure, nil if there was none.
+	Leave(op string, began time.Time, bytes int, failure *Error)
+}
+
+// openGate lets everything pass.
+type openGate struct{}
+
+func (openGate) Enter(context.Context, string, int) error { return nil }
+func (openGate) Leave(string, time.Time, int, *Error)     {}
 
 // Client asks one hub. It is safe for concurrent use; Close it when the hub is no longer needed.
 type Client struct {
 	hostName  string
 	base      string // scheme, host and port of every request
 	timeout   time.Duration
+	gate      Gate
 	observe   func(op string, statusCode int, code string, d time.Duration)
 	pipeline  runtime.Pipeline
 	transport *transport
@@ -78,9 +95,12 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{hostName: o.HostName, base: o.base(), timeout: o.Timeout, observe: o.Observe, transport: t}
+	c := &Client{hostName: o.HostName, base: o.base(), timeout: o.Timeout, gate: o.Gate, observe: o.Observe, transport: t}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
+	}
+	if c.gate == nil {
+		c.gate = openGate{}
 	}
 	c.pipeline = newPipeline(o, t)
 	return c, nil
@@ -170,11 +190,25 @@ func (q call) more() string {
 	return "&" + q.query.Encode()
 }
 
-// do asks once. All its errors are *Error.
+// do asks once, if the gate lets it. All its errors but the gate's are *Error.
 func (c *Client) do(ctx context.Context, q call) error {
 	if err := ctx.Err(); err != nil {
 		return transportError(q, "", nil, err)
 	}
+	if err := c.gate.Enter(ctx, q.op, len(q.body)); err != nil {
+		return err
+	}
+	began := time.Now()
+	size, failure := c.exchange(ctx, q)
+	c.gate.Leave(q.op, began, size, failure)
+	if failure == nil {
+		return nil // not a typed nil
+	}
+	return failure
+}
+
+// exchange sends one request and returns the size of the answer.
+func (c *Client) exchange(ctx context.Context, q call) (size int, failure *Error) {
 	if q.timeout == 0 {
 		q.timeout = c.timeout
 	}
@@ -185,18 +219,19 @@ func (c *Client) do(ctx context.Context, q call) error {
 	traced := httptrace.WithClientTrace(bounded, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
 	req, err := c.newRequest(traced, q, requestID)
 	if err != nil {
-		return transportError(q, requestID, nil, err)
+		return 0, transportError(q, requestID, nil, err)
 	}
 	start := time.Now()
 	resp, err := c.pipeline.Do(req) //nolint:bodyclose // azcore's bodyDownloadPolicy has read and closed it, even where it failed
 	if err != nil {
 		err = q.reason(ctx, bounded, err)
 	}
-	failure := outcome(q, requestID, resp, err)
+	body, failure := outcome(q, requestID, resp, err)
 	if failure != nil {
 		failure.Sent = sent.Load()
 	}
-	return c.observed(q, start, resp, failure)
+	c.observed(q, start, resp, failure)
+	return len(body), failure
 }
 
 // reason prefers an end that we set to what the transport made of it.
@@ -212,25 +247,25 @@ func (q call) reason(ctx, bounded context.Context, err error) error {
 }
 
 // outcome judges an exchange: err is the pipeline's, and resp may be set beside it if the answer could not be read.
-func outcome(q call, requestID string, resp *http.Response, err error) *Error {
+func outcome(q call, requestID string, resp *http.Response, err error) (body []byte, failure *Error) {
 	if err != nil {
-		return transportError(q, requestID, resp, err)
+		return nil, transportError(q, requestID, resp, err)
 	}
-	body, err := runtime.Payload(resp)
+	body, err = runtime.Payload(resp)
 	if err != nil {
-		return transportError(q, requestID, resp, err)
+		return nil, transportError(q, requestID, resp, err)
 	}
 	if resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices {
-		return responseError(q, requestID, resp, body)
+		return body, responseError(q, requestID, resp, body)
 	}
 	if err := q.decode(resp.Header, body); err != nil {
-		return unreadable(q, requestID, resp, err)
+		return body, unreadable(q, requestID, resp, err)
 	}
-	return nil
+	return body, nil
 }
 
 // observed reports an exchange to the metrics hook. A refused host is not an exchange.
-func (c *Client) observed(q call, start time.Time, resp *http.Response, failure *Error) error {
+func (c *Client) observed(q call, start time.Time, resp *http.Response, failure *Error) {
 	status, code := 0, ""
 	if resp != nil {
 		status = resp.StatusCode
@@ -241,10 +276,6 @@ func (c *Client) observed(q call, start time.Time, resp *http.Response, failure 
 	if c.observe != nil && code != CodeHostNotAllowed {
 		c.observe(q.op, status, code, time.Since(start))
 	}
-	if failure == nil {
-		return nil // not a typed nil
-	}
-	return failure
 }
 
 func (c *Client) newRequest(ctx context.Context, q call, requestID string) (*policy.Request, error) {

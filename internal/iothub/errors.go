@@ -173,6 +173,9 @@ func IsPreconditionFailed(err error) bool { return hasTrait(err, staleETag) }
 // IsThrottled reports whether the hub asks for fewer requests. The exhausted daily quota (403002) is not that.
 func IsThrottled(err error) bool { return hasTrait(err, throttled) }
 
+// IsQuotaExceeded reports whether the hub's messages of the day are used up.
+func IsQuotaExceeded(err error) bool { return hasTrait(err, quotaExceeded) }
+
 // IsInvalidPatch reports whether the hub cannot apply a digital-twin patch (400505 to 400508), as happens when the twin
 // is not what it was thought to be.
 func IsInvalidPatch(err error) bool { return hasTrait(err, invalidPatch) }

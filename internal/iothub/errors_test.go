@@ -33,7 +33,7 @@ func failureOf(t *testing.T, err error) failure {
 		f    func(error) bool
 	}{
 		{"NotFound", IsNotFound}, {"Unauthorized", IsUnauthorized}, {"PreconditionFailed", IsPreconditionFailed},
-		{"Throttled", IsThrottled}, {"InvalidPatch", IsInvalidPatch},
+		{"Throttled", IsThrottled}, {"InvalidPatch", IsInvalidPatch}, {"QuotaExceeded", IsQuotaExceeded},
 	} {
 		if is.f(fmt.Errorf("wrapped: %w", err)) {
 			traits = append(traits, is.name)
@@ -60,7 +60,7 @@ var documented = []failure{
 	{"InvalidDigitalTwinPatchPath", 400508, Terminal, "InvalidPatch"},
 	{"IotHubUnauthorizedAccess", 401002, Terminal, "Unauthorized"},
 	{"IotHubUnauthorized", 401003, Terminal, "Unauthorized"},
-	{"IotHubQuotaExceeded", 403002, Waiting, ""},
+	{"IotHubQuotaExceeded", 403002, Waiting, "QuotaExceeded"},
 	{"JobQuotaExceeded", 403003, Terminal, ""},
 	{"DeviceMaximumQueueDepthExceeded", 403004, Terminal, ""},
 	{"OperationNotAvailableInCurrentTier", 403010, Terminal, ""},

@@ -18,6 +18,7 @@ const (
 	staleETag     trait = "staleETag"
 	throttled     trait = "throttled"
 	invalidPatch  trait = "invalidPatch"
+	quotaExceeded trait = "quotaExceeded"
 )
 
 // row is one failure that the hub can answer with. Number is status times 1000 and a running number.
@@ -45,7 +46,7 @@ var hubErrors = []row{
 	{400, 400508, "InvalidDigitalTwinPatchPath", Terminal, invalidPatch},
 	{401, 401002, "IotHubUnauthorizedAccess", Terminal, unauthorized},
 	{401, 401003, "IotHubUnauthorized", Terminal, unauthorized},
-	{403, 403002, "IotHubQuotaExceeded", Waiting, ""}, // until 00:00 UTC
+	{403, 403002, "IotHubQuotaExceeded", Waiting, quotaExceeded}, // until 00:00 UTC
 	{403, 403003, "JobQuotaExceeded", Terminal, ""},
 	{403, 403004, "DeviceMaximumQueueDepthExceeded", Terminal, ""},
 	{403, 403010, "OperationNotAvailableInCurrentTier", Terminal, ""},

@@ -12,6 +12,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/routing"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/throttle"
 )
 
 // The layers' types, so that most users need to import this package only.
@@ -68,6 +69,9 @@ type (
 	Fault = faults.Fault
 	// FaultKind is how a call goes wrong.
 	FaultKind = faults.Kind
+
+	// Limits that the hub throttles by.
+	Limits = throttle.Limits
 
 	// CallLog is the call log.
 	CallLog = calls.Log
@@ -181,6 +185,9 @@ func GoOffline() Behaviour { return devices.GoOffline() }
 
 // GoOnline connects again; the rest of the behaviour stays.
 func GoOnline() Behaviour { return devices.GoOnline() }
+
+// S1 are the limits of a hub with so many units of S1.
+func S1(units int) Limits { return throttle.S1(units) }
 
 // Throttled is a 429 as the hub sends it: ThrottlingBacklogTimeout, no Retry-After, connection closed.
 func Throttled() Fault { return faults.Throttled() }

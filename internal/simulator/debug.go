@@ -95,6 +95,9 @@ type DeviceRequest struct {
 type Settings struct {
 	IndexLag            *string `json:"indexLag,omitempty"` // "30s": how far queries trail behind
 	LenientDigitalTwins *bool   `json:"lenientDigitalTwins,omitempty"`
+	Limits              *Limits `json:"limits,omitempty"` // {} for none
+	// MessagesToday are counted, and cannot be changed.
+	MessagesToday int64 `json:"messagesToday,omitempty"`
 }
 
 // StatusRequest enables or disables a device.
@@ -388,8 +391,8 @@ func (d debugAPI) countCalls(r *http.Request) (any, error) {
 }
 
 func (d debugAPI) settings() Settings {
-	lag, lenient := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins()
-	return Settings{IndexLag: &lag, LenientDigitalTwins: &lenient}
+	lag, lenient, limits := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins(), d.throttle.Limits()
+	return Settings{IndexLag: &lag, LenientDigitalTwins: &lenient, Limits: &limits, MessagesToday: d.throttle.Used()}
 }
 
 func (d debugAPI) changeSettings(r *http.Request) (any, error) {
@@ -406,6 +409,12 @@ func (d debugAPI) changeSettings(r *http.Request) (any, error) {
 	}
 	if want.LenientDigitalTwins != nil {
 		d.hub.SetLenientDigitalTwins(*want.LenientDigitalTwins)
+	}
+	if want.Limits != nil {
+		if err := want.Limits.Check(); err != nil {
+			return nil, badRequest(err)
+		}
+		d.throttle.Set(*want.Limits)
 	}
 	return d.settings(), nil
 }

@@ -227,3 +227,8 @@ func (c *DebugClient) SetIndexLag(ctx context.Context, lag time.Duration) error 
 func (c *DebugClient) SetLenientDigitalTwins(ctx context.Context, lenient bool) error {
 	return c.call(ctx, http.MethodPut, "/settings", Settings{LenientDigitalTwins: &lenient}, nil)
 }
+
+// SetLimits has the hub throttle by limits, or not at all with zero ones.
+func (c *DebugClient) SetLimits(ctx context.Context, l Limits) error {
+	return c.call(ctx, http.MethodPut, "/settings", Settings{Limits: &l}, nil)
+}

@@ -25,6 +25,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/mqtt"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/routing"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/throttle"
 )
 
 // DefaultHostName is the hub's name unless Options say otherwise.
@@ -58,6 +59,8 @@ type Options struct {
 	CAFile string
 	// AckDelay is how long a virtual device takes to react: 0 is 20 ms, negative not at all.
 	AckDelay time.Duration
+	// Limits that the hub throttles by; zero ones do not limit. S1 has those of a tier.
+	Limits Limits
 	// Seed makes generated keys repeatable; 0 makes them random.
 	Seed uint64
 	// Logger is silent by default.
@@ -93,6 +96,7 @@ type Simulator struct {
 	devices  *devices.Devices
 	faults   *faults.Set
 	calls    *calls.Log
+	throttle *throttle.Throttle
 	policies *auth.Policies
 	events   *eventhub.Log
 	amqp     *amqp.Server
@@ -118,6 +122,7 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 		return nil, fmt.Errorf("an event hub cannot have %d partitions", o.EventPartitions)
 	}
 	s := &Simulator{options: o, faults: faults.New(), calls: calls.New(), methods: methods.New(), closed: make(chan struct{})}
+	s.throttle = throttle.New(o.Clock, o.Limits)
 	s.hub = hub.New(o.Clock, o.Seed)
 	s.policies = auth.NewPolicies(s.hub.NewKey)
 	s.events = newLog(o)
@@ -159,7 +164,7 @@ func (s *Simulator) serveREST(certificate tls.Certificate) error {
 	s.restAddr = l.Addr()
 	s.rest = s.server(s.withWebSocket(&rest.Server{
 		HostName: s.options.HostName, Hub: s.hub, Methods: s.methods, Policies: s.policies, Faults: s.faults, Calls: s.calls,
-		Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
+		Throttle: s.throttle, Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
 	}))
 	// The real hub speaks HTTP/1.1 only.
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
@@ -260,6 +265,9 @@ func (s *Simulator) Router() *Router { return s.router }
 
 // Faults returns the faults in force.
 func (s *Simulator) Faults() *Faults { return s.faults }
+
+// SetLimits puts limits of the hub in force.
+func (s *Simulator) SetLimits(l Limits) { s.throttle.Set(l) }
 
 // Calls returns the call log.
 func (s *Simulator) Calls() *CallLog { return s.calls }

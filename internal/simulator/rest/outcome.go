@@ -44,7 +44,7 @@ func (s *Server) outcome(c *call, readErr error, latency time.Duration, f *fault
 		}
 	}
 	if f == nil {
-		o.reply = s.answer(c, readErr)
+		s.throttled(&o, c, readErr, r)
 		return o
 	}
 	o.fault = string(f.Kind)

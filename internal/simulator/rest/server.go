@@ -22,6 +22,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/throttle"
 )
 
 // bodyLimit is far above anything that the API takes.
@@ -40,6 +41,7 @@ type Server struct {
 	Policies *auth.Policies
 	Faults   *faults.Set
 	Calls    *calls.Log
+	Throttle *throttle.Throttle
 	Clock    func() time.Time
 	Log      logr.Logger
 	// Closed ends hanging calls.
@@ -61,7 +63,7 @@ type call struct {
 	arrived  time.Time
 }
 
-// ServeHTTP answers one call: log, faults, authentication, the operation, the log again, and only then the wire.
+// ServeHTTP answers one call: log, faults, the throttle, authentication, the operation, the log again, and only then the wire.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, readErr := s.read(r)
 	seq := s.Calls.Begin(calls.Call{

@@ -1,0 +1,93 @@
+package controllers
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+)
+
+// budgetOf is the budget for the calls of an IoTHub, with what it states: that of the hub's host, once the hub has accepted the credential. Those who wait are
+// woken if that changes the limits in force.
+func (r *IoTHubReconciler) budgetOf(ctx context.Context, hub *v1alpha1.IoTHub) *budget.Budget {
+	key := client.ObjectKeyFromObject(hub)
+	b, changed := r.Hubs.Budgets.State(hub.Spec.HostName, key.String(), limitsOf(hub))
+	if changed {
+		r.Wakes.membersOf(ctx, key)
+	}
+	return b
+}
+
+// limitsOf are those of spec.requestBudget. A CRD of an earlier version has none.
+func limitsOf(hub *v1alpha1.IoTHub) budget.Limits {
+	stated := hub.Spec.RequestBudget
+	return budget.Limits{
+		TwinReadsPerSecond: float64(stated.TwinReadsPerSecond), TwinWritesPerSecond: float64(stated.TwinWritesPerSecond),
+		QueriesPerMinute: float64(stated.QueriesPerMinute), CommandsPerSecond: float64(stated.CommandsPerSecond), DailyMessages: stated.DailyMessages,
+	}.Or(budget.S1)
+}
+
+// describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget.
+func describeBudget(hub *v1alpha1.IoTHub, b *budget.Budget) {
+	trouble, throttled := b.Trouble()
+	if trouble == budget.NoTrouble {
+		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionThrottled)
+		return
+	}
+	v := troubles[trouble]
+	if trouble == budget.HubThrottles {
+		v.message += plurals(throttled)
+	}
+	setCondition(hub, v1alpha1.ConditionThrottled, true, v.reason, v.message)
+}
+
+var troubles = map[budget.Trouble]verdict{
+	budget.HubThrottles: {reason: v1alpha1.ReasonHubThrottles, message: "The hub refuses requests (429): fewer are made for now, of "},
+	budget.SweepsStopped: {reason: v1alpha1.ReasonSweepsStopped,
+		message: "80 percent of spec.requestBudget.dailyMessages are used: sweeps wait until 00:00 UTC"},
+	budget.FollowUpsStopped: {reason: v1alpha1.ReasonFollowUpsStopped,
+		message: "90 percent of spec.requestBudget.dailyMessages are used: sweeps and reads that follow events or writes wait until 00:00 UTC"},
+	budget.AllStopped: {reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyMessagesText},
+	budget.HubQuota:   {reason: v1alpha1.ReasonQuotaExceeded, message: quotaText},
+}
+
+const (
+	dailyMessagesText = "spec.requestBudget.dailyMessages of the IoTHub are used: requests wait until 00:00 UTC, or until it is raised"
+	quotaText         = "The hub's own messages of the day are used up (403002): requests wait until 00:00 UTC. After adding units to the hub, change spec.requestBudget of the IoTHub to have it tried again"
+)
+
+func plurals(of []budget.Class) string {
+	names := make([]string, len(of))
+	for i, c := range of {
+		names[i] = c.Plural()
+	}
+	return strings.Join(names, ", ")
+}
+
+// waitVerdict is what a call that has no token means for an object.
+func waitVerdict(w budget.Wait) verdict {
+	switch w.Why {
+	case budget.WhyDailyBudget:
+		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyMessagesText}
+	case budget.WhyHubQuota:
+		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+	case budget.WhyRate:
+	}
+	return verdict{reason: v1alpha1.ReasonWaitingForBudget, message: "Waiting for its turn: spec.requestBudget of the IoTHub has no " + w.Class.Plural() + " left for now"}
+}
+
+// isLong reports whether status speaks of a wait.
+func isLong(w budget.Wait, grace time.Duration) bool { return w.Lasts >= grace }
+
+// waitingFor halts until there may be a token, without a word unless that takes long.
+func waitingFor(w budget.Wait) *halt {
+	if isLong(w, DefaultGrace) {
+		return &halt{verdict: waitVerdict(w), after: w.For}
+	}
+	return quietly(w.For)
+}

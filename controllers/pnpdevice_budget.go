@@ -1,0 +1,54 @@
+package controllers
+
+import (
+	"context"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+)
+
+// asking is the context of a hub call: it says with which priority the call takes its token, and for whom.
+func (s *scope) asking(ctx context.Context) context.Context {
+	return budget.With(ctx, budget.Caller{Key: client.ObjectKeyFromObject(s.device).String(), Priority: s.priority()})
+}
+
+func (s *scope) priority() budget.Priority {
+	switch {
+	case s.isEdited():
+		return budget.PriorityEdit
+	case s.origin != nil || s.memory.OnlySwept():
+		return budget.PrioritySweep
+	}
+	return budget.PriorityFollowUp
+}
+
+// isEdited reports whether a user is waiting for this pass.
+func (s *scope) isEdited() bool {
+	return s.origin != nil && !s.origin.atStart || !s.device.DeletionTimestamp.IsZero()
+}
+
+// await ends a pass that has no token for a call: it comes back when it is told to. Status keeps what it says, unless somebody is waiting for a thing to be
+// done, and it takes long; or the hub was written before, which has to be on record.
+func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, w budget.Wait) (ctrl.Result, error) {
+	if s.wasRead {
+		s.memory.Defer()
+	}
+	again := ctrl.Result{RequeueAfter: w.For}
+	h := &halt{verdict: waitVerdict(w)}
+	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
+	case concerns && isLong(w, r.Grace):
+	case s.wrote:
+		h = unchanged(s.device)
+	default:
+		return again, nil
+	}
+	s.waiting = !s.wrote
+	summarise(s, h)
+	if err := r.persist(ctx, before, s); err != nil {
+		return ctrl.Result{}, err
+	}
+	return again, nil
+}

@@ -1,0 +1,111 @@
+package hubs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+)
+
+// Gate has every request of a hub client take a token from the hub's budget, on behalf of whom the context names, and tells the budget how the hub answers.
+type Gate struct {
+	Budget *budget.Budget
+	// Owner of the client: calls whose context names nobody wait under its name.
+	Owner string
+	// Changed is called when what Budget.Trouble says may have changed.
+	Changed func()
+}
+
+var _ iothub.Gate = (*Gate)(nil)
+
+// classes of the operations.
+var classes = map[string]budget.Class{
+	iothub.OpGetTwin:          budget.TwinRead,
+	iothub.OpGetDigitalTwin:   budget.TwinRead,
+	iothub.OpPatchTwin:        budget.TwinWrite,
+	iothub.OpPatchDigitalTwin: budget.TwinWrite,
+	iothub.OpQuery:            budget.Query,
+	iothub.OpInvokeCommand:    budget.Command,
+	iothub.OpInvokeMethod:     budget.Command,
+}
+
+// metered are the operations that the hub counts by the size of the request.
+var metered = map[string]bool{iothub.OpPatchDigitalTwin: true, iothub.OpInvokeCommand: true, iothub.OpInvokeMethod: true}
+
+// Enter takes the token. Its error is a *budget.WaitError.
+func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
+	caller := budget.CallerOf(ctx)
+	if caller.Paid {
+		return nil
+	}
+	r := request(op, bytes)
+	r.Key, r.Priority = cmp.Or(caller.Key, g.Owner+" "+op), caller.Priority
+	if wait, ok := g.Budget.Take(r); !ok {
+		return &budget.WaitError{Wait: wait}
+	}
+	return nil
+}
+
+func request(op string, bytes int) budget.Request {
+	r := budget.Request{Class: classes[op], Size: 1, Messages: budget.Blocks(bytes)}
+	if metered[op] {
+		r.Size = budget.Blocks(bytes)
+	}
+	return r
+}
+
+// Leave tells the budget.
+func (g *Gate) Leave(op string, began time.Time, bytes int, failure *iothub.Error) {
+	o := budget.Outcome{Began: began, Messages: budget.Blocks(bytes) - 1}
+	switch {
+	case failure == nil:
+	case iothub.IsQuotaExceeded(failure):
+		o.Result = budget.QuotaExceeded
+	case iothub.IsThrottled(failure):
+		o.Result = budget.Throttled
+	default:
+		o.Result = budget.Failed
+	}
+	if g.Budget.Done(classes[op], o) {
+		g.Changed()
+	}
+}
+
+// patiently makes a call that waits for its token: a sweep's, which is a goroutine of its own. No worker of a controller may wait.
+func patiently(ctx context.Context, call func() error) error {
+	for {
+		err := call()
+		full, ok := errors.AsType[*budget.WaitError](err)
+		if !ok {
+			return err
+		}
+		if !wait(ctx, full.For) {
+			return ctx.Err()
+		}
+	}
+}
+
+// commandRequest is what a command takes of the budget.
+func commandRequest(key string, payload []byte) budget.Request {
+	r := request(iothub.OpInvokeCommand, len(payload))
+	r.Key, r.Priority = key, budget.PriorityCommand
+	return r
+}
+
+// TakeForCommand takes the token of a command's call before the command is claimed.
+func (s *Session) TakeForCommand(key string, payload []byte) (budget.Wait, bool) {
+	if s.Budget == nil {
+		return budget.Wait{}, true
+	}
+	return s.Budget.Take(commandRequest(key, payload))
+}
+
+// GiveBack returns what TakeForCommand took: the call is not made.
+func (s *Session) GiveBack(key string, payload []byte) {
+	if s.Budget != nil {
+		s.Budget.GiveBack(commandRequest(key, payload))
+	}
+}

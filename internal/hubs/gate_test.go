@@ -1,0 +1,175 @@
+package hubs
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+func newGate(l budget.Limits) (*Gate, *int) {
+	changes := 0
+	return &Gate{Budget: budget.New(time.Now, l.Or(budget.S1)), Owner: "ns/hub", Changed: func() { changes++ }}, &changes
+}
+
+func TestEachOperationTakesFromItsClass(t *testing.T) {
+	for op, want := range map[string]budget.Request{
+		iothub.OpGetTwin:          {Class: budget.TwinRead, Size: 1, Messages: 3},
+		iothub.OpGetDigitalTwin:   {Class: budget.TwinRead, Size: 1, Messages: 3},
+		iothub.OpPatchTwin:        {Class: budget.TwinWrite, Size: 1, Messages: 3},
+		iothub.OpPatchDigitalTwin: {Class: budget.TwinWrite, Size: 3, Messages: 3},
+		iothub.OpQuery:            {Class: budget.Query, Size: 1, Messages: 3},
+		iothub.OpInvokeCommand:    {Class: budget.Command, Size: 3, Messages: 3},
+		iothub.OpInvokeMethod:     {Class: budget.Command, Size: 3, Messages: 3},
+	} {
+		if diff := cmp.Diff(want, request(op, 2*budget.BlockBytes+1)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", op, diff)
+		}
+	}
+	if len(classes) != 7 {
+		t.Errorf("%d operations have a class, expected those of the table", len(classes))
+	}
+}
+
+func TestTheGateTakesForWhomTheContextNames(t *testing.T) {
+	g, _ := newGate(budget.Limits{TwinReadsPerSecond: 1})
+	edit := budget.With(t.Context(), budget.Caller{Key: "ns/device", Priority: budget.PriorityEdit})
+	if err := g.Enter(edit, iothub.OpGetTwin, 0); err != nil {
+		t.Fatal(err)
+	}
+	full, ok := errors.AsType[*budget.WaitError](g.Enter(edit, iothub.OpGetTwin, 0))
+	if !ok || full.For <= 0 {
+		t.Errorf("the second read within a second was told %v", full)
+	}
+	if err := g.Enter(budget.With(t.Context(), budget.Caller{Paid: true}), iothub.OpGetTwin, 0); err != nil {
+		t.Errorf("what was paid for has to wait: %v", err)
+	}
+	if got := g.Budget.Stats().Classes[budget.TwinRead].Waiting[budget.PriorityEdit]; got != 1 {
+		t.Errorf("%d edits wait, expected 1", got)
+	}
+}
+
+func TestTheGateTellsTheBudgetHowTheHubAnswers(t *testing.T) {
+	refusal := func(status, number int) *iothub.Error { return &iothub.Error{StatusCode: status, Number: number} }
+	for name, c := range map[string]struct {
+		failure *iothub.Error
+		want    budget.Trouble
+	}{
+		"success":                       {nil, budget.NoTrouble},
+		"throttled":                     {refusal(429, 429001), budget.HubThrottles},
+		"a code of 429 nobody knows":    {refusal(429, 429999), budget.HubThrottles},
+		"busy":                          {refusal(503, 503005), budget.HubThrottles},
+		"the quota":                     {refusal(403, 403002), budget.HubQuota},
+		"another 403":                   {refusal(403, 403010), budget.NoTrouble},
+		"an answer that did not arrive": {&iothub.Error{StatusCode: 429, Err: errors.New("cut off")}, budget.NoTrouble},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, changes := newGate(budget.Limits{})
+			g.Leave(iothub.OpGetTwin, time.Now(), 5*budget.BlockBytes, c.failure)
+			trouble, _ := g.Budget.Trouble()
+			if trouble != c.want || (*changes == 1) != (c.want != budget.NoTrouble) {
+				t.Errorf("trouble %d, told %d times, expected %d", trouble, *changes, c.want)
+			}
+			if got := g.Budget.Stats().DailyMessages; got != 4 { // the first block is the request's
+				t.Errorf("%d messages, expected 4", got)
+			}
+		})
+	}
+}
+
+func TestPatienceWaitsForATokenAndNothingElse(t *testing.T) {
+	tries := 0
+	err := patiently(t.Context(), func() error {
+		if tries++; tries < 3 {
+			return &budget.WaitError{Wait: budget.Wait{For: time.Millisecond}}
+		}
+		return errors.New("no")
+	})
+	if err == nil || err.Error() != "no" || tries != 3 {
+		t.Errorf("%v after %d tries", err, tries)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err = patiently(ctx, func() error { return &budget.WaitError{Wait: budget.Wait{For: time.Hour}} })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v after the end", err)
+	}
+}
+
+func TestACommandTakesItsTokenAndGivesItBack(t *testing.T) {
+	s := NewSession(nil, "h", "")
+	if _, ok := s.TakeForCommand("a", nil); !ok {
+		t.Error("a session without a budget refuses commands")
+	}
+	g, _ := newGate(budget.Limits{CommandsPerSecond: 1})
+	s.Budget = g.Budget
+	for s.takes("a") { // a second's worth, and the share of commands
+	}
+	s.GiveBack("a", []byte("1"))
+	if !s.takes("a") {
+		t.Error("what was given back is gone")
+	}
+}
+
+func (s *Session) takes(key string) bool {
+	_, ok := s.TakeForCommand(key, []byte("1"))
+	return ok
+}
+
+func TestOnlyWhatASweepDoubtsIsOnlySwept(t *testing.T) {
+	event, sweep := Place{Partition: "0", SequenceNumber: 7}, Place{}
+	for name, c := range map[string]struct {
+		doubts func(*Device)
+		want   bool
+	}{
+		"nothing":                          {func(*Device) {}, false},
+		"a sweep":                          {func(d *Device) { d.Suspect(sweep) }, true},
+		"an event":                         {func(d *Device) { d.Suspect(event) }, false},
+		"a sweep and then an event":        {func(d *Device) { d.Suspect(sweep); d.Suspect(event) }, false},
+		"an event and then a sweep":        {func(d *Device) { d.Suspect(event); d.Suspect(sweep) }, false},
+		"a failed read":                    {func(d *Device) { d.Doubt() }, false},
+		"a failed read of what was swept":  {func(d *Device) { d.Suspect(sweep); d.Doubt() }, true},
+		"a sweep after the event was read": {func(d *Device) { d.Suspect(event); d.Observe(&twin.Twin{}, d.BeginRead()); d.Suspect(sweep) }, true},
+		"a sweep that was read":            {func(d *Device) { d.Suspect(sweep); d.Observe(&twin.Twin{}, d.BeginRead()) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &Device{}
+			c.doubts(d)
+			if got := d.OnlySwept(); got != c.want {
+				t.Errorf("only swept: %v", got)
+			}
+		})
+	}
+}
+
+func TestADeferredPassIsResumedOnceWhileItsReadHolds(t *testing.T) {
+	read := func() *Device {
+		d := &Device{}
+		d.Observe(&twin.Twin{Version: 2}, d.BeginRead())
+		d.Defer()
+		return d
+	}
+	for name, c := range map[string]struct {
+		then func(*Device)
+		want bool
+	}{
+		"nothing happened":        {func(*Device) {}, true},
+		"it was resumed before":   {func(d *Device) { d.Resume() }, false},
+		"the twin is in doubt":    {func(d *Device) { d.Doubt() }, false},
+		"status holds it already": {func(d *Device) { d.Persisted(d.Unpersisted()) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := read()
+			c.then(d)
+			if got := d.Resume(); got != c.want {
+				t.Errorf("resumed: %v", got)
+			}
+		})
+	}
+}
