@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -76,9 +77,11 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 		s.clearsPlainly = true
 		err = r.converge(ctx, s)
 	}
-	switch {
+	switch h, halted := errors.AsType[*halt](err); {
 	case err == nil || iothub.IsNotFound(err):
 		return nil
+	case halted && h.reason == v1alpha1.ReasonHubRefused:
+		return &notClearedError{h.message}
 	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
 		return &notClearedError{stableText(err)}
 	}
@@ -109,7 +112,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 		return outcome
 	}
 	ready := readyOf(s.hub)
-	transient := ready.Reason == "" || ready.Reason == v1alpha1.ReasonHubUnavailable || ready.Reason == v1alpha1.ReasonThrottled
+	transient := slices.Contains([]string{"", v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonEntraUnavailable, v1alpha1.ReasonThrottled}, ready.Reason)
 	if outcome == nil || isTrue(s.hub, v1alpha1.ConditionReady) || transient {
 		return outcome
 	}

@@ -53,6 +53,7 @@ var (
 	stop        context.CancelFunc
 	manager     *operator
 	namespaces  *exec.Cmd // the kube-controller-manager, which finishes the deletion of namespaces
+	authority   *simulator.Entra // of Microsoft Entra ID, for all hubs
 	logs        = &logBuffer{}
 )
 
@@ -81,6 +82,7 @@ var _ = BeforeSuite(func() {
 	writeKubeconfig()
 	grantRole()
 	startNamespaceController()
+	startAuthority()
 	manager = startOperator()
 })
 
@@ -173,6 +175,7 @@ func startOperator() *operator {
 	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,
+		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
 		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, HubTimeout: 2 * time.Second,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 	})).To(Succeed())
@@ -204,7 +207,9 @@ var sites atomic.Int64
 // newHub starts a simulator whose hub name no other test uses.
 func newHub() *simulator.Simulator {
 	GinkgoHelper()
-	sim, err := simulator.Start(ctx, simulator.Options{HostName: fmt.Sprintf("factory-%d.azure-devices.net", sites.Add(1))})
+	sim, err := simulator.Start(ctx, simulator.Options{
+		HostName: fmt.Sprintf("factory-%d.azure-devices.net", sites.Add(1)), Entra: authority.EntraAuthority,
+	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(sim.Close)
 	return sim

@@ -78,7 +78,7 @@ func ofExchange(e *iothub.Error) Meaning {
 	switch e.Code {
 	case iothub.CodeHostNotAllowed, iothub.CodeInvalidDeviceID, iothub.CodeInvalidConfiguration, iothub.CodeInvalidPayload:
 		return Refused
-	case iothub.CodeDNS, iothub.CodeTLS:
+	case iothub.CodeDNS, iothub.CodeTLS, iothub.CodeNoToken, iothub.CodeIdentityRefused:
 		return Postponed
 	}
 	if dial, ok := errors.AsType[*net.OpError](e.Err); ok && dial.Op == "dial" {
