@@ -52,7 +52,7 @@ var (
 	ctx         context.Context
 	stop        context.CancelFunc
 	manager     *operator
-	namespaces  *exec.Cmd // the kube-controller-manager, which finishes the deletion of namespaces
+	namespaces  *exec.Cmd        // the kube-controller-manager, which finishes the deletion of namespaces
 	authority   *simulator.Entra // of Microsoft Entra ID, for all hubs
 	logs        = &logBuffer{}
 )
@@ -92,6 +92,9 @@ var _ = AfterSuite(func() {
 	}
 	for _, url := range requests.about("/secrets") { // of all specs
 		Expect(url).To(MatchRegexp(byName.String()))
+	}
+	for _, url := range requests.about("/serviceaccounts") {
+		Expect(url).To(MatchRegexp(oneToken.String()))
 	}
 	Expect(namespaces.Process.Kill()).To(Succeed())
 	_ = namespaces.Wait() // it was killed

@@ -79,6 +79,8 @@ func TestJudge(t *testing.T) {
 		"broke while writing":      {Attempt{Err: broken(iothub.CodeConnection, 0, &net.OpError{Op: "write", Err: errors.New("reset")})}, Unknown},
 		"no such host name":        {Attempt{Err: broken(iothub.CodeDNS, 0, errors.New("no such host"))}, Postponed},
 		"not the hub's key":        {Attempt{Err: broken(iothub.CodeTLS, 0, errors.New("unknown authority"))}, Postponed},
+		"no token for it":          {Attempt{Err: broken(iothub.CodeNoToken, 0, errors.New("503"))}, Postponed},
+		"an identity refused":      {Attempt{Err: broken(iothub.CodeIdentityRefused, 0, errors.New("AADSTS700213"))}, Postponed},
 		"a host that is forbidden": {Attempt{Err: broken(iothub.CodeHostNotAllowed, 0, errors.New("host"))}, Refused},
 		"a payload not JSON":       {Attempt{Err: broken(iothub.CodeInvalidPayload, 0, errors.New("json"))}, Refused},
 		"something else":           {Attempt{Err: errors.New("boom")}, Unknown},

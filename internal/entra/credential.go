@@ -38,7 +38,11 @@ type Options struct {
 
 // Credential holds the tokens of one identity, one for each scope. It is safe for concurrent use.
 type Credential struct {
-	exchange  *azidentity.ClientAssertionCredential
+	clientID  string
+	tenantID  string
+	host      string // of the authority
+	assertion func(context.Context) (string, error)
+	transport *transport
 	timeout   time.Duration
 	clock     func() time.Time
 	exchanges singleflight.Group // by scope
@@ -67,41 +71,48 @@ func New(o Options) (*Credential, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Credential{timeout: o.Timeout, clock: o.Clock, tokens: map[string]token{}, problem: map[string]trouble{}}
+	c := &Credential{
+		clientID: o.ClientID, tenantID: o.TenantID, host: host, assertion: o.Assertion, transport: t,
+		timeout: o.Timeout, clock: o.Clock, tokens: map[string]token{}, problem: map[string]trouble{},
+	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
 	if c.clock == nil {
 		c.clock = time.Now
 	}
-	c.exchange, err = azidentity.NewClientAssertionCredential(o.TenantID, o.ClientID, c.noting(o.Assertion), &azidentity.ClientAssertionCredentialOptions{
+	_, err = c.exchanger()
+	return c, err
+}
+
+// exchanger makes what exchanges one assertion. It has a cache of its own, by a clock of its own, which would come between us and a new token: so each is used
+// once.
+func (c *Credential) exchanger() (*azidentity.ClientAssertionCredential, error) {
+	return azidentity.NewClientAssertionCredential(c.tenantID, c.clientID, c.noted, &azidentity.ClientAssertionCredentialOptions{
 		ClientOptions: policy.ClientOptions{
-			Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: "https://" + host + "/"},
+			Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: "https://" + c.host + "/"},
 			Retry:     policy.RetryOptions{MaxRetries: -1}, // one layer retries, and this is not it
-			Transport: t,
+			Transport: c.transport,
 		},
 		// It would ask another host whether the authority is one: that is for the operator's flags to say.
 		DisableInstanceDiscovery: true,
 	})
-	return c, err
 }
 
 // now is wall time: the monotonic clock hides a corrected clock, and stands still in a suspended machine.
 func (c *Credential) now() time.Time { return c.clock().Round(0) }
 
-// noting keeps the failure of an assertion as it is, and what a good one says of its issuer.
-func (c *Credential) noting(assertion func(context.Context) (string, error)) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		made, err := assertion(ctx)
-		if err != nil {
-			traceOf(ctx).failed(NoAssertion, err)
-			return "", err
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.issuer = issuerOf(made)
-		return made, nil
+// noted keeps the failure of an assertion as it is, and what a good one says of its issuer.
+func (c *Credential) noted(ctx context.Context) (string, error) {
+	made, err := c.assertion(ctx)
+	if err != nil {
+		traceOf(ctx).failed(NoAssertion, err)
+		return "", err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.issuer = issuerOf(made)
+	return made, nil
 }
 
 // issuerOf reads who signed an assertion, without believing it.
@@ -178,7 +189,11 @@ func (c *Credential) renew(scope string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	defer cancel()
 	seen := &trace{}
-	got, err := c.exchange.GetToken(context.WithValue(ctx, traceKey{}, seen), policy.TokenRequestOptions{Scopes: []string{scope}})
+	exchanger, err := c.exchanger()
+	if err != nil {
+		return err // it was made before, of the same
+	}
+	got, err := exchanger.GetToken(context.WithValue(ctx, traceKey{}, seen), policy.TokenRequestOptions{Scopes: []string{scope}})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {

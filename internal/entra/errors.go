@@ -64,6 +64,14 @@ func (e *Error) Error() string {
 // Unwrap gives the failure beneath.
 func (e *Error) Unwrap() error { return e.Err }
 
+// KindOf is the kind of an *Error, "" of any other.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return ""
+}
+
 // IsRefused reports whether Microsoft Entra ID refused, so that a user has to act.
 func IsRefused(err error) bool {
 	e, ok := errors.AsType[*Error](err)

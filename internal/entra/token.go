@@ -9,7 +9,7 @@ import (
 const (
 	// spare is how long before its expiry a token is given out no more: it has a way to go.
 	spare = 10 * time.Second
-	// renewBefore is how long before its expiry a token is renewed: when the library's own cache lets go of it.
+	// renewBefore is how long before its expiry a token is renewed, as azcore does.
 	renewBefore = 5 * time.Minute
 	// pause between two tries to renew a token that is still good.
 	pause = 10 * time.Second

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	simulated "github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 )
 
