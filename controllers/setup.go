@@ -48,7 +48,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("pnp-operator"),
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
-		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout},
+		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout / 2},
 		identity:    &identity{client: mgr.GetClient(), namespace: o.Namespace},
 		Checkpoints: &checkpoints{Client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: o.Namespace},
 	}

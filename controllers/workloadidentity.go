@@ -53,7 +53,7 @@ func (a Authority) of(hubHost string) string {
 type workloadIdentities struct {
 	client    client.Client
 	authority Authority
-	timeout   time.Duration
+	timeout   time.Duration // of an exchange, 0 means the default: less than a call to the hub may take
 
 	mu   sync.Mutex
 	held map[types.NamespacedName]*workloadIdentity

@@ -79,8 +79,13 @@ func StartEntra(ctx context.Context, o EntraOptions) (*Entra, error) {
 	return e, nil
 }
 
-// URL returns where it listens: https://localhost:PORT.
-func (e *Entra) URL() string { return e.url }
+// URL returns where it listens: https://localhost:PORT, or "" if there is none.
+func (e *Entra) URL() string {
+	if e == nil {
+		return ""
+	}
+	return e.url
+}
 
 // CAPEM returns the certificate of the CA that signed the listener's.
 func (e *Entra) CAPEM() []byte { return e.caPEM }
