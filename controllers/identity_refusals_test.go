@@ -212,15 +212,18 @@ var _ = Describe("A role at the hub", func() {
 		s.triedUntil(beReady())
 	})
 
-	It("that goes ends the session, with a new token asked for but once", func() {
+	It("that goes ends the session, and the hub's word on a token that is new is final", func() {
 		s := newIdentitySite()
 		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
 		s.create("d", withProperties(`{"targetTemperature": 20}`))
 		s.eventually("d", beReady())
+		asked, _ := s.asked()
 		s.federate(func(a *simulator.EntraApplication) { a.Roles = nil })
 		s.edit("d", withProperties(`{"targetTemperature": 21}`))
 		s.eventuallyHub(beStalled(v1alpha1.ReasonUnauthorized))
 		s.eventually("d", beWaiting(v1alpha1.ReasonHubNotReady))
+		again, _ := s.asked()
+		Expect(again).To(Equal(asked))
 		s.federate()
 		s.triedUntil(beReady())
 		s.eventually("d", beReady())

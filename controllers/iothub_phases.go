@@ -43,7 +43,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 			return r.standing(ctx, hub)
 		}
 		r.drop(hub)
-		return unauthorized(hub)
+		return unauthorized(hub, retryTerminal)
 	}
 	if e.goesOn {
 		return nil
@@ -100,16 +100,17 @@ func (r *IoTHubReconciler) probe(ctx context.Context, hub *v1alpha1.IoTHub, c *i
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		return unauthorized(hub)
+		return unauthorized(hub, retryRefused)
 	case iothub.ClassOf(err) == iothub.Terminal:
 		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
 	}
 	return err
 }
 
-func unauthorized(hub *v1alpha1.IoTHub) error {
+// unauthorized is the verdict on a credential that the hub refused. identityAfter is when a workload identity is tried again.
+func unauthorized(hub *v1alpha1.IoTHub, identityAfter time.Duration) error {
 	if hub.Spec.Authentication.WorkloadIdentity != nil {
-		return roleMissing(hub)
+		return roleMissing(hub, identityAfter)
 	}
 	return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", retryTerminal)
 }

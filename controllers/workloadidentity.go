@@ -223,10 +223,10 @@ func refusalText(hub *v1alpha1.IoTHub, e *entra.Error) string {
 }
 
 // roleMissing is the verdict on a hub that takes no token of the identity.
-func roleMissing(hub *v1alpha1.IoTHub) *halt {
+func roleMissing(hub *v1alpha1.IoTHub, after time.Duration) *halt {
 	return stalled(v1alpha1.ReasonUnauthorized, fmt.Sprintf("The hub refused the token of client %[1]s: it needs a role with data actions, Owner and Contributor have none, and new ones take minutes to count: "+
 		"az role assignment create --assignee %[1]s --role 'IoT Hub Data Contributor' --scope $(az iot hub show --name %[2]s --query id --output tsv)",
-		hub.Spec.Authentication.WorkloadIdentity.ClientID, hubName(hub)), retryRefused)
+		hub.Spec.Authentication.WorkloadIdentity.ClientID, hubName(hub)), after)
 }
 
 // entraText names a failure of Microsoft Entra ID by its kind.
