@@ -117,13 +117,14 @@ func (w *workloadIdentities) forget(hub types.NamespacedName) {
 // replace drops a credential whose token the hub refused, unless that was new: then the refusal stands.
 func (w *workloadIdentities) replace(hub *v1alpha1.IoTHub, now time.Time) (replaced bool) {
 	has := w.peek(hub)
-	if age := time.Duration(0); has != nil {
-		if age = now.Sub(has.Acquired(has.scope)); age >= 0 && age < justAcquired {
-			return false
-		}
+	if has == nil {
+		return false
+	}
+	if age := now.Sub(has.Acquired(has.scope)); age >= 0 && age < justAcquired {
+		return false
 	}
 	w.forget(client.ObjectKeyFromObject(hub))
-	return has != nil
+	return true
 }
 
 // patience is how long to wait before something that is lacking is asked for again: as long as it has been lacking, within bounds.

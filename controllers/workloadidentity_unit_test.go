@@ -34,10 +34,14 @@ func newIdentities(t *testing.T) (w *workloadIdentities, hub *v1alpha1.IoTHub, r
 	if err != nil {
 		t.Fatal(err)
 	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
 	authority, err := simulator.StartEntra(t.Context(), simulator.EntraOptions{Keys: func(context.Context, string) ([]byte, error) {
 		return json.Marshal(map[string]any{"keys": []map[string]string{{
 			"kty": "EC", "kid": "k", "crv": "P-256",
-			"x": base64.RawURLEncoding.EncodeToString(key.X.Bytes()), "y": base64.RawURLEncoding.EncodeToString(key.Y.Bytes()),
+			"x": base64.RawURLEncoding.EncodeToString(point[1:33]), "y": base64.RawURLEncoding.EncodeToString(point[33:]),
 		}}})
 	}})
 	if err != nil {

@@ -236,8 +236,8 @@ func TestEveryExchangeHasItsOwnAssertion(t *testing.T) {
 
 func TestWhatBringsNoToken(t *testing.T) {
 	refusing := func(status int, oauth string, codes ...int) http.HandlerFunc {
-		body, _ := json.Marshal(map[string]any{"error": oauth, "error_codes": codes, "error_description": "AADSTS: at 12:00 " + testAssertion})
-		return text(status, string(body))
+		numbers := strings.Trim(strings.ReplaceAll(fmt.Sprint(codes), " ", ","), "[]")
+		return text(status, fmt.Sprintf(`{"error":%q,"error_codes":[%s],"error_description":"AADSTS: at 12:00 %s"}`, oauth, numbers, testAssertion))
 	}
 	for name, test := range map[string]struct {
 		token   http.HandlerFunc

@@ -12,25 +12,25 @@ import (
 type Kind string
 
 const (
-	// NoAssertion: there is nothing to exchange, see Error.Err.
+	// NoAssertion means that there is nothing to exchange, see Error.Err.
 	NoAssertion Kind = "NoAssertion"
-	// Unreachable: no whole answer.
+	// Unreachable means that there was no whole answer.
 	Unreachable Kind = "Unreachable"
-	// Unreadable: an answer, but not of Microsoft Entra ID: HTML of a proxy, for example.
+	// Unreadable means an answer that is not one of Microsoft Entra ID: HTML of a proxy, for example.
 	Unreadable Kind = "Unreadable"
-	// Failing: Microsoft Entra ID says that it fails or is busy.
+	// Failing means that Microsoft Entra ID says so, or that it is busy.
 	Failing Kind = "Failing"
-	// IssuerUnreachable: Microsoft Entra ID could not ask the issuer for its keys, which was seen to pass.
+	// IssuerUnreachable means that Microsoft Entra ID could not ask the issuer for its keys, which was seen to pass.
 	IssuerUnreachable Kind = "IssuerUnreachable"
-	// NotFederated: the identity has no federated credential for the assertion.
+	// NotFederated means that the identity has no federated credential for the assertion.
 	NotFederated Kind = "NotFederated"
-	// UnknownClient: the tenant has no usable application or managed identity with that client ID.
+	// UnknownClient means that the tenant has no usable application or managed identity with that client ID.
 	UnknownClient Kind = "UnknownClient"
-	// UnknownTenant: there is no such tenant in this cloud.
+	// UnknownTenant means that there is no such tenant in this cloud.
 	UnknownTenant Kind = "UnknownTenant"
-	// InvalidAssertion: the signature or the times of the assertion are not believed.
+	// InvalidAssertion means that the signature or the times of the assertion are not believed.
 	InvalidAssertion Kind = "InvalidAssertion"
-	// Refused: refused for another reason, see Error.Code.
+	// Refused means for another reason, see Error.Code.
 	Refused Kind = "Refused"
 )
 

@@ -55,9 +55,14 @@ func (c cluster) keys(_ context.Context, issuer string) ([]byte, error) {
 		return nil, errors.New("another issuer")
 	}
 	number := func(n *big.Int) string { return base64.RawURLEncoding.EncodeToString(n.Bytes()) }
+	point, err := c.ec.PublicKey.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	coordinate := base64.RawURLEncoding.EncodeToString
 	return json.Marshal(map[string]any{"keys": []map[string]string{
 		{"kty": "RSA", "kid": "rsa", "alg": "RS256", "use": "sig", "n": number(c.rsa.N), "e": number(big.NewInt(int64(c.rsa.E)))},
-		{"kty": "EC", "kid": "ec", "alg": "ES256", "use": "sig", "crv": "P-256", "x": number(c.ec.X), "y": number(c.ec.Y)},
+		{"kty": "EC", "kid": "ec", "alg": "ES256", "use": "sig", "crv": "P-256", "x": coordinate(point[1:33]), "y": coordinate(point[33:])},
 	}})
 }
 

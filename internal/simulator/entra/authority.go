@@ -112,7 +112,7 @@ func (a *Authority) hasTenant(id string) bool {
 type Fault string
 
 const (
-	// None: it does not.
+	// None is no failure.
 	None Fault = ""
 	// Down answers 503, as when it is overloaded.
 	Down Fault = "Down"

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 )
 
 // jwk is one key of a JSON Web Key Set (RFC 7517), as Kubernetes publishes them.
@@ -48,13 +49,12 @@ func (k jwk) public() (any, error) {
 		}
 		return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 	case "EC":
-		curves := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}
-		x, errX := number(k.X)
-		y, errY := number(k.Y)
-		if err := errors.Join(errX, errY); err != nil || curves[k.Curve] == nil {
-			return nil, errors.Join(err, errors.New("not an EC key"))
+		x, errX := base64.RawURLEncoding.DecodeString(k.X)
+		y, errY := base64.RawURLEncoding.DecodeString(k.Y)
+		if err := errors.Join(errX, errY); err != nil || k.Curve != "P-256" {
+			return nil, errors.Join(err, errors.New("not an EC key for ES256"))
 		}
-		return &ecdsa.PublicKey{Curve: curves[k.Curve], X: x, Y: y}, nil
+		return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
 	}
 	return nil, fmt.Errorf("unknown kind of key %q", k.Kind)
 }
