@@ -40,6 +40,7 @@ type options struct {
 	allowedHubSuffixes           string
 	allowedEventHubSuffixes      string
 	allowedModelRepositories     string
+	entraAuthority, entraCAFile  string
 	watchNamespaces              string
 	namespace                    string
 	concurrency                  int
@@ -61,6 +62,8 @@ func parseFlags() options {
 	flag.StringVar(&o.allowedEventHubSuffixes, "allowed-event-hub-suffixes", ".servicebus.windows.net,.servicebus.usgovcloudapi.net,.servicebus.chinacloudapi.cn",
 		"Event hubs that may be sent a token, in the same form.")
 	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
+	flag.StringVar(&o.entraAuthority, "entra-authority", "", "The https://host of Microsoft Entra ID that workload identities get tokens from, whatever the hub; that of the hub's cloud if empty.")
+	flag.StringVar(&o.entraCAFile, "entra-ca-file", "", "A file of PEM certificates that the authority's is checked against instead of the system's.")
 	flag.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Namespaces to watch, separated by commas; all if empty.")
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
@@ -108,11 +111,16 @@ func run(o options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
+	authority, err := o.authority()
+	if err != nil {
+		return err
+	}
 	ctx := ctrl.SetupSignalHandler()
 	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
 		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
+		Authority:               authority,
 		Models:                  library,
 		Namespace:               o.namespace,
 		Concurrency:             o.concurrency,
@@ -131,6 +139,22 @@ func run(o options) error {
 	}
 	ctrl.Log.Info("Starting pnp-operator", "version", version)
 	return mgr.Start(ctx)
+}
+
+// authority reads where tokens of Microsoft Entra ID come from.
+func (o options) authority() (controllers.Authority, error) {
+	a := controllers.Authority{URL: o.entraAuthority}
+	if o.entraCAFile != "" {
+		pem, err := os.ReadFile(o.entraCAFile)
+		if err != nil {
+			return a, fmt.Errorf("--entra-ca-file: %w", err)
+		}
+		a.CABundle = pem
+	}
+	if err := a.Check(); err != nil {
+		return a, fmt.Errorf("--entra-authority, --entra-ca-file: %w", err)
+	}
+	return a, nil
 }
 
 // newCertDir makes a folder if there is a webhook to serve: a pod's file system may be read-only.

@@ -24,7 +24,7 @@ import (
 const (
 	// sendWithin is how old a claim may be when it is sent. A replica that was paused after its claim must not wake up and send: another one may
 	// have given the command up as Unknown, and a person may have acted on that.
-	sendWithin = 5 * time.Second
+	sendWithin = 4 * time.Second
 	// drainFor is how long a stopping operator waits for answers before it records Unknown.
 	drainFor = 20 * time.Second
 	// recordRetry is the pause between two tries to record an outcome.

@@ -298,7 +298,7 @@ func (r *DeviceCommandReconciler) claimed(ctx context.Context, s *commandScope, 
 
 // route follows the API that the device's twin is written through.
 func (s *commandScope) route() v1alpha1.CommandRoute {
-	if cmp.Or(s.device.Spec.TwinAPI, s.hub.Spec.TwinAPI) == v1alpha1.TwinAPIDeviceTwin {
+	if cmp.Or(s.device.Spec.TwinAPI, s.hub.WritesThrough()) == v1alpha1.TwinAPIDeviceTwin {
 		return v1alpha1.RouteDirectMethod
 	}
 	return v1alpha1.RouteDigitalTwin

@@ -93,6 +93,8 @@ func postponedReason(err error) string {
 	switch {
 	case !ok:
 		return v1alpha1.ReasonProgressing
+	case e.Code == iothub.CodeNoToken || e.Code == iothub.CodeIdentityRefused:
+		return v1alpha1.ReasonEntraUnavailable
 	case e.StatusCode == 0:
 		return v1alpha1.ReasonHubUnavailable
 	case e.Number == 404001:

@@ -31,7 +31,8 @@ func announce(to events.EventRecorder, before, after conditioned) {
 
 func isTrouble(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound, v1alpha1.ReasonAccessDenied:
+	case v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound, v1alpha1.ReasonAccessDenied,
+		v1alpha1.ReasonServiceAccountNotFound, v1alpha1.ReasonIdentityRefused, v1alpha1.ReasonEntraUnavailable:
 		return true
 	}
 	return false

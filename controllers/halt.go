@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
@@ -64,6 +65,9 @@ func haltOf(err error) *halt {
 
 // troubleOf is the verdict on a transient failure once it has lasted.
 func troubleOf(err error) verdict {
+	if e, ok := errors.AsType[*entra.Error](err); ok {
+		return verdict{reason: v1alpha1.ReasonEntraUnavailable, message: "Microsoft Entra ID, which issues tokens for the hub, has been failing and is tried again: " + entraText(e)}
+	}
 	reason := v1alpha1.ReasonHubUnavailable
 	if iothub.IsQuotaExceeded(err) {
 		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
@@ -94,6 +98,14 @@ func failureText(err error) string {
 		return failures[e.Code]
 	}
 	return strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.StatusCode, e.Code))
+}
+
+// failureOf names a failure beneath any protocol.
+func failureOf(err error) string {
+	if text := failures[iothub.CodeOf(err)]; text != "" {
+		return text
+	}
+	return failures[iothub.CodeConnection]
 }
 
 // stableText is the failure without ids and times, so that a failure that repeats reads the same.

@@ -18,10 +18,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// requests are those that the operator made for Secrets.
+// requests are those that the operator made for Secrets and ServiceAccounts.
 var requests = &requestLog{}
 
-// requestLog keeps the URLs of requests for Secrets, and what lists and watches brought.
+// requestLog keeps the URLs of requests for Secrets and ServiceAccounts, and what lists and watches brought.
 type requestLog struct {
 	mu     sync.Mutex
 	urls   []string
@@ -56,7 +56,7 @@ func (b *body) Close() error {
 // wrap records what goes through a transport.
 func (l *requestLog) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
-		if !strings.Contains(request.URL.Path, "/secrets") {
+		if !strings.Contains(request.URL.Path, "/secrets") && !strings.Contains(request.URL.Path, "/serviceaccounts") {
 			return next.RoundTrip(request)
 		}
 		l.mu.Lock()
@@ -123,6 +123,9 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // byName is a request for one Secret, or for a list or watch that holds no other.
 var byName = regexp.MustCompile(`^/api/v1/namespaces/[^/]+/secrets(/[^/?]+$|\?.*fieldSelector=metadata\.name%3D[^&]+)`)
+
+// oneToken is a request for a token of one ServiceAccount.
+var oneToken = regexp.MustCompile(`^/api/v1/namespaces/[^/]+/serviceaccounts/[^/]+/token$`)
 
 // grantTenant applies config/tenant to a namespace, and waits until the API server knows.
 func grantTenant(namespace string) {

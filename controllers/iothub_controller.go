@@ -56,9 +56,10 @@ type IoTHubReconciler struct {
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
 
-	latest   *latest
-	watches  *secretWatches
-	identity *identity
+	latest     *latest
+	watches    *secretWatches
+	identity   *identity
+	identities *workloadIdentities
 	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
 	lifetime context.Context
 }
@@ -78,7 +79,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		Complete(r)
 }
 
-// Reconcile builds the session that the spec and the Secret describe and proves that the hub accepts it. The order is
+// Reconcile builds the session that the spec, and the Secret or the ServiceAccount, describe and proves that the hub accepts it. The order is
 // fixed: get, events, budget, connect, count, removals, status.
 func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	hub := &v1alpha1.IoTHub{}
@@ -90,6 +91,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	before := hub.DeepCopy()
 	r.watches.follow(req.NamespacedName, secretsOf(hub))
+	r.renewIdentity(hub)
 	e, err := r.eventsOf(ctx, hub)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -120,6 +122,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	r.Hubs.ReleaseStream(hub)
 	r.Hubs.Budgets.Leave(hub.String())
 	r.watches.follow(hub, nil)
+	r.identities.forget(hub)
 	r.Brake.Forget(hub)
 	dropStream(hub)
 	return r.Checkpoints.sweep(ctx)

@@ -61,14 +61,9 @@ func (r *IoTHubReconciler) eventsOf(ctx context.Context, hub *v1alpha1.IoTHub) (
 }
 
 func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub) (watch.Config, error) {
-	ref := hub.Spec.Events.ConnectionStringSecretRef
-	secret, err := r.secretValue(ctx, hub, ref)
+	config, err := r.eventSource(ctx, hub)
 	if err != nil {
-		return watch.Config{}, err
-	}
-	config, err := watch.ParseConnectionString(secret)
-	if err != nil {
-		return config, stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
+		return config, err
 	}
 	if err := r.checkEventHost(config.Namespace, hub.Spec.Events.Endpoint); err != nil {
 		return config, stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
@@ -83,6 +78,27 @@ func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub
 	if !r.Hubs.ClaimStream(client.ObjectKeyFromObject(hub), stream) {
 		return config, stalled(v1alpha1.ReasonConsumerGroupShared, fmt.Sprintf(
 			"Another IoTHub of this cluster reads consumer group %q of event hub %q: give each its own", config.ConsumerGroup, config.EventHub), 0)
+	}
+	return config, nil
+}
+
+// eventSource reads where the events are, and the credential for it.
+func (r *IoTHubReconciler) eventSource(ctx context.Context, hub *v1alpha1.IoTHub) (watch.Config, error) {
+	if source := hub.Spec.Events.EventHub; source != nil {
+		has, err := r.identities.credential(hub)
+		if err != nil {
+			return watch.Config{}, err
+		}
+		return watch.Config{Credential: has.Credential, Namespace: source.FullyQualifiedNamespace, EventHub: source.Name}, nil
+	}
+	ref := hub.Spec.Events.ConnectionStringSecretRef
+	secret, err := r.secretValue(ctx, hub, ref)
+	if err != nil {
+		return watch.Config{}, err
+	}
+	config, err := watch.ParseConnectionString(secret)
+	if err != nil {
+		return config, stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
 	}
 	return config, nil
 }
@@ -128,7 +144,6 @@ func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
 }
 
 func streamVerdict(hub *v1alpha1.IoTHub, state watch.State, session *hubs.Session) verdict {
-	secret := keyName(hub.Spec.Events.ConnectionStringSecretRef)
 	group := hub.Spec.Events.ConsumerGroup
 	switch state.Phase {
 	case watch.Reading:
@@ -141,18 +156,42 @@ func streamVerdict(hub *v1alpha1.IoTHub, state watch.State, session *hubs.Sessio
 		return verdict{reason: v1alpha1.ReasonConsumerGroupTaken, message: fmt.Sprintf(
 			"Another reader has consumer group %q%s: the operator needs one for itself, and goes on by itself when that reader leaves", group, ofPartitions(state))}
 	case watch.Unauthorized:
-		return verdict{reason: v1alpha1.ReasonUnauthorized, message: secret + ": the event hub refused the credential: check the policy, its key and that it may listen"}
+		return verdict{reason: v1alpha1.ReasonUnauthorized, message: eventsRefused(hub)}
 	case watch.HubGone:
-		return verdict{reason: v1alpha1.ReasonEndpointMoved, message: secret + ": the event hub does not exist. After a failover the built-in endpoint has another name: put its new connection string into the Secret"}
+		return verdict{reason: v1alpha1.ReasonEndpointMoved, message: eventsGone(hub)}
 	case watch.GroupGone:
-		return verdict{reason: v1alpha1.ReasonConsumerGroupNotFound, message: fmt.Sprintf(
-			"Consumer group %q does not exist: az iot hub consumer-group create --hub-name %s --name %s", group, hubName(hub), group)}
+		return verdict{reason: v1alpha1.ReasonConsumerGroupNotFound, message: groupGone(hub)}
 	case watch.Busy:
 		return verdict{reason: v1alpha1.ReasonEventStreamBusy, message: "The event hub is busy, or has no room for another reader; tried again" + ofPartitions(state)}
 	case watch.StoreFailed:
 		return verdict{reason: v1alpha1.ReasonCheckpointFailed, message: "The operator cannot read or write its checkpoint (a ConfigMap in its own namespace): see its log"}
 	}
 	return verdict{reason: v1alpha1.ReasonEventStreamUnavailable, message: "The event hub cannot be reached, or breaks off; tried again" + ofPartitions(state)}
+}
+
+func eventsRefused(hub *v1alpha1.IoTHub) string {
+	if source := hub.Spec.Events.EventHub; source != nil {
+		return fmt.Sprintf("Event hub %q refused the token of the workload identity: it needs the role 'Azure Event Hubs Data Receiver', and a new one takes minutes to count", source.Name)
+	}
+	return keyName(hub.Spec.Events.ConnectionStringSecretRef) + ": the event hub refused the credential: check the policy, its key and that it may listen"
+}
+
+func eventsGone(hub *v1alpha1.IoTHub) string {
+	if source := hub.Spec.Events.EventHub; source != nil {
+		return fmt.Sprintf("Event hub %q does not exist in namespace %q: correct spec.events.eventHub", source.Name, source.FullyQualifiedNamespace)
+	}
+	return keyName(hub.Spec.Events.ConnectionStringSecretRef) +
+		": the event hub does not exist. After a failover the built-in endpoint has another name: put its new connection string into the Secret"
+}
+
+func groupGone(hub *v1alpha1.IoTHub) string {
+	group := hub.Spec.Events.ConsumerGroup
+	if source := hub.Spec.Events.EventHub; source != nil {
+		namespace, _, _ := strings.Cut(source.FullyQualifiedNamespace, ".")
+		return fmt.Sprintf("Consumer group %q does not exist: az eventhubs eventhub consumer-group create --namespace-name %s --eventhub-name %s --name %s --resource-group ...",
+			group, namespace, source.Name, group)
+	}
+	return fmt.Sprintf("Consumer group %q does not exist: az iot hub consumer-group create --hub-name %s --name %s", group, hubName(hub), group)
 }
 
 func readingVerdict(hub *v1alpha1.IoTHub, session *hubs.Session) verdict {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -39,10 +41,10 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	}
 	if s := r.Hubs.Get(client.ObjectKeyFromObject(hub)); s != nil && s.Fingerprint == fingerprint {
 		if !s.Refused() {
-			return nil
+			return r.standing(ctx, hub)
 		}
 		r.drop(hub)
-		return unauthorized()
+		return unauthorized(hub, retryTerminal)
 	}
 	if e.goesOn {
 		return nil
@@ -55,7 +57,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		r.drop(hub)
 		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
 	}
-	if err := probe(ctx, key, c); err != nil {
+	if err := r.probe(ctx, hub, c); err != nil {
 		c.Close()
 		if haltForBudget(err) == nil { // a wait for a token says nothing about the session there is
 			r.drop(hub)
@@ -94,21 +96,32 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 }
 
 // probe proves that the credential works, with the cheapest call that needs ServiceConnect and no device.
-func probe(ctx context.Context, hub types.NamespacedName, c *iothub.Client) error {
-	ctx = budget.With(ctx, budget.Caller{Key: hub.String() + " probe", Priority: budget.PriorityEdit})
+func (r *IoTHubReconciler) probe(ctx context.Context, hub *v1alpha1.IoTHub, c *iothub.Client) error {
+	ctx = budget.With(ctx, budget.Caller{Key: client.ObjectKeyFromObject(hub).String() + " probe", Priority: budget.PriorityEdit})
 	_, err := c.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+	if h := r.identityProblem(ctx, hub, err); h != nil {
+		return h
+	}
+	r.identities.hasAll(hub)
+	if e, ok := errors.AsType[*entra.Error](err); ok && e.Kind == entra.NoAssertion {
+		return fmt.Errorf("making a token of a ServiceAccount: %w", e.Err) // the API server's trouble says nothing about the hub
+	}
 	switch {
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		return unauthorized()
+		return unauthorized(hub, retryRefused)
 	case iothub.ClassOf(err) == iothub.Terminal:
 		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
 	}
 	return err
 }
 
-func unauthorized() error {
+// unauthorized is the verdict on a credential that the hub refused. identityAfter is when a workload identity is tried again.
+func unauthorized(hub *v1alpha1.IoTHub, identityAfter time.Duration) error {
+	if hub.Spec.Authentication.WorkloadIdentity != nil {
+		return roleMissing(hub, identityAfter)
+	}
 	return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", retryTerminal)
 }
 
@@ -121,24 +134,42 @@ func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	if spec.CABundle != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(spec.CABundle)) {
 		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidEndpoint, "spec.caBundle holds no PEM certificate", 0)
 	}
-	ref := spec.Authentication.ConnectionStringSecretRef
-	secret, err := r.secretValue(ctx, hub, ref)
+	o := iothub.Options{
+		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
+		AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Observe: observeRequest,
+	}
+	secret, err := r.authenticate(ctx, hub, &o)
 	if err != nil {
 		return iothub.Options{}, "", err
 	}
-	parsed, err := iothub.ParseConnectionString(secret)
-	if err != nil {
-		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
-	}
-	if !strings.EqualFold(parsed.HostName, spec.HostName) {
-		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNameMismatch, fmt.Sprintf(
-			"%s is for host %q; spec.hostName is %q", keyName(ref), parsed.HostName, spec.HostName), 0)
-	}
 	sum := sha256.Sum256([]byte(secret + "\x00" + e.fingerprint()))
-	return iothub.Options{
-		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
-		ConnectionString: parsed, AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Observe: observeRequest,
-	}, settingsOf(hub) + hex.EncodeToString(sum[:]), nil
+	return o, settingsOf(hub) + hex.EncodeToString(sum[:]), nil
+}
+
+// authenticate puts the credential into the options, and returns what of it is not in the spec.
+func (r *IoTHubReconciler) authenticate(ctx context.Context, hub *v1alpha1.IoTHub, o *iothub.Options) (secret string, err error) {
+	if hub.Spec.Authentication.WorkloadIdentity != nil {
+		has, err := r.identities.credential(hub)
+		if err != nil {
+			return "", err
+		}
+		o.Credential, o.Scope = has.Credential, has.scope
+		return "", nil
+	}
+	ref := hub.Spec.Authentication.ConnectionStringSecretRef
+	secret, err = r.secretValue(ctx, hub, ref)
+	if err != nil {
+		return "", err
+	}
+	o.ConnectionString, err = iothub.ParseConnectionString(secret)
+	if err != nil {
+		return "", stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
+	}
+	if !strings.EqualFold(o.ConnectionString.HostName, hub.Spec.HostName) {
+		return "", stalled(v1alpha1.ReasonHostNameMismatch, fmt.Sprintf(
+			"%s is for host %q; spec.hostName is %q", keyName(ref), o.ConnectionString.HostName, hub.Spec.HostName), 0)
+	}
+	return secret, nil
 }
 
 // settingsOf is the part of a session's fingerprint that needs no Secret.

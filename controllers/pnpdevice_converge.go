@@ -297,6 +297,9 @@ func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin
 
 // explain names what makes the hub refuse a digital-twin patch for good, if the twin shows it.
 func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal error) error {
+	if s.dialect() == twin.DigitalTwin && s.hub.Spec.Authentication.WorkloadIdentity != nil && iothub.RefusesCredential(refusal) {
+		return stalled(v1alpha1.ReasonHubRefused, "The hub takes no tokens of Microsoft Entra ID for digital twins: do without twinAPI: DigitalTwin on the PnPDevice and its IoTHub", retryTerminal)
+	}
 	if s.dialect() == twin.DeviceTwin || iothub.IsUnauthorized(refusal) || iothub.IsNotFound(refusal) {
 		return r.refused(ctx, s, refusal)
 	}

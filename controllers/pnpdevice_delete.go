@@ -76,9 +76,11 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 		s.clearsPlainly = true
 		err = r.converge(ctx, s)
 	}
-	switch {
+	switch h, halted := errors.AsType[*halt](err); {
 	case err == nil || iothub.IsNotFound(err):
 		return nil
+	case halted && h.reason == v1alpha1.ReasonHubRefused:
+		return &notClearedError{h.message}
 	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
 		return &notClearedError{stableText(err)}
 	}
@@ -118,7 +120,8 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 // isTransient reports whether a hub that is not ready for a reason will be without anybody's doing.
 func isTransient(reason string) bool {
 	switch reason {
-	case "", v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonQuotaExceeded, v1alpha1.ReasonDailyMessagesUsed, v1alpha1.ReasonWaitingForBudget:
+	case "", v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonEntraUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonQuotaExceeded,
+		v1alpha1.ReasonDailyMessagesUsed, v1alpha1.ReasonWaitingForBudget:
 		return true
 	}
 	return false

@@ -149,7 +149,7 @@ func (s *scope) mustAsk(isAdopted bool) bool {
 // isMistrusted reports whether the last word about the device was a failure at the hub: only the hub can say that it is over.
 func (s *scope) isMistrusted() bool {
 	switch readyOf(s.device).Reason {
-	case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonModelMismatch, v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled,
+	case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonModelMismatch, v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonEntraUnavailable, v1alpha1.ReasonThrottled,
 		v1alpha1.ReasonHubRefused, v1alpha1.ReasonNotConformant:
 		return true
 	}

@@ -119,7 +119,8 @@ func hubMatters() predicate.Predicate {
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
-			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason || halted(was) != halted(is)
+			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason ||
+				readyOf(was).Status != readyOf(is).Status || halted(was) != halted(is)
 		},
 	}
 }

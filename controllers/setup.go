@@ -31,6 +31,8 @@ type Options struct {
 	HubTimeout time.Duration
 	// Models are what declarations and commands are checked against.
 	Models *models.Library
+	// Authority of tokens of Microsoft Entra ID.
+	Authority Authority
 	// Grace is how long a hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 }
@@ -47,6 +49,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("pnp-operator"),
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
+		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout / 2},
 		identity:    &identity{client: mgr.GetClient(), namespace: o.Namespace},
 		Checkpoints: &checkpoints{Client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: o.Namespace},
 	}

@@ -52,7 +52,8 @@ var (
 	ctx         context.Context
 	stop        context.CancelFunc
 	manager     *operator
-	namespaces  *exec.Cmd // the kube-controller-manager, which finishes the deletion of namespaces
+	namespaces  *exec.Cmd        // the kube-controller-manager, which finishes the deletion of namespaces
+	authority   *simulator.Entra // of Microsoft Entra ID, for all hubs
 	logs        = &logBuffer{}
 )
 
@@ -81,6 +82,7 @@ var _ = BeforeSuite(func() {
 	writeKubeconfig()
 	grantRole()
 	startNamespaceController()
+	startAuthority()
 	manager = startOperator()
 })
 
@@ -90,6 +92,9 @@ var _ = AfterSuite(func() {
 	}
 	for _, url := range requests.about("/secrets") { // of all specs
 		Expect(url).To(MatchRegexp(byName.String()))
+	}
+	for _, url := range requests.about("/serviceaccounts") {
+		Expect(url).To(MatchRegexp(oneToken.String()))
 	}
 	Expect(namespaces.Process.Kill()).To(Succeed())
 	_ = namespaces.Wait() // it was killed
@@ -176,6 +181,7 @@ func startOperatorWith(grace time.Duration) *operator {
 	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,
+		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
 		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, HubTimeout: 2 * time.Second,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 	})).To(Succeed())
@@ -207,7 +213,9 @@ var sites atomic.Int64
 // newHub starts a simulator whose hub name no other test uses.
 func newHub() *simulator.Simulator {
 	GinkgoHelper()
-	sim, err := simulator.Start(ctx, simulator.Options{HostName: fmt.Sprintf("factory-%d.azure-devices.net", sites.Add(1))})
+	sim, err := simulator.Start(ctx, simulator.Options{
+		HostName: fmt.Sprintf("factory-%d.azure-devices.net", sites.Add(1)), Entra: authority.EntraAuthority,
+	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(sim.Close)
 	return sim

@@ -64,12 +64,20 @@ const (
 const (
 	// ReasonAuthenticated surfaces when the hub accepted the credential.
 	ReasonAuthenticated = "Authenticated"
-	// ReasonAccessDenied surfaces when the operator may not read the referenced Secret. With Ready=True it was withdrawn, and the session goes on.
+	// ReasonAccessDenied surfaces when the operator may not read the referenced Secret, or make tokens of the ServiceAccount. With Ready=True the right was
+	// withdrawn, and the session goes on.
 	ReasonAccessDenied = "AccessDenied"
 	// ReasonSecretNotFound surfaces when the referenced Secret does not exist.
 	ReasonSecretNotFound = "SecretNotFound"
 	// ReasonSecretKeyNotFound surfaces when the Secret lacks the referenced key.
 	ReasonSecretKeyNotFound = "SecretKeyNotFound"
+	// ReasonServiceAccountNotFound surfaces when the ServiceAccount of the workload identity does not exist. With Ready=True it was deleted, and the session
+	// goes on until its token expires.
+	ReasonServiceAccountNotFound = "ServiceAccountNotFound"
+	// ReasonIdentityRefused surfaces when Microsoft Entra ID does not take the ServiceAccount for the workload identity. With Ready=True the session goes on until its token expires.
+	ReasonIdentityRefused = "IdentityRefused"
+	// ReasonEntraUnavailable surfaces when Microsoft Entra ID, which issues the tokens, cannot be reached or fails; on a PnPDevice only after a grace time.
+	ReasonEntraUnavailable = "EntraUnavailable"
 	// ReasonInvalidConnectionString surfaces when the connection string cannot be parsed.
 	ReasonInvalidConnectionString = "InvalidConnectionString"
 	// ReasonHostNameMismatch surfaces when the connection string is for another hub than spec.hostName.

@@ -30,11 +30,39 @@ type SecretKeyReference struct {
 }
 
 // HubAuthentication says how the operator proves who it is. Exactly one method is set.
-// +kubebuilder:validation:XValidation:rule="has(self.connectionStringSecretRef)",message="authentication needs exactly one method: set connectionStringSecretRef"
+// +kubebuilder:validation:XValidation:rule="has(self.connectionStringSecretRef) != has(self.workloadIdentity)",message="authentication needs exactly one method: set connectionStringSecretRef or workloadIdentity"
 type HubAuthentication struct {
 	// connectionStringSecretRef names the Secret that holds a connection string of a shared access policy with ServiceConnect.
 	// +optional
 	ConnectionStringSecretRef *SecretKeyReference `json:"connectionStringSecretRef,omitempty"`
+
+	// workloadIdentity is an identity of Microsoft Entra ID that trusts a ServiceAccount of this namespace.
+	// +optional
+	WorkloadIdentity *WorkloadIdentity `json:"workloadIdentity,omitempty"`
+}
+
+// WorkloadIdentity is an application or managed identity of Microsoft Entra ID with a federated credential for a ServiceAccount of the object's own namespace.
+type WorkloadIdentity struct {
+	// clientID of the application or managed identity.
+	// +required
+	// +kubebuilder:validation:MinLength=36
+	// +kubebuilder:validation:MaxLength=36
+	// +kubebuilder:validation:Pattern=`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`
+	ClientID string `json:"clientID"`
+
+	// tenantID of the directory that the identity is in, or one of its domains.
+	// +required
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)+)$`
+	TenantID string `json:"tenantID"`
+
+	// serviceAccountName of the ServiceAccount that the identity trusts, in this namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	ServiceAccountName string `json:"serviceAccountName"`
 }
 
 // EventTransport is what AMQP travels over.
@@ -48,14 +76,35 @@ const (
 	EventTransportWebSocket EventTransport = "WebSocket"
 )
 
+// EventHub names an event hub that a route of the hub sends to. It is read with the workload identity of the IoTHub.
+type EventHub struct {
+	// fullyQualifiedNamespace of the event hub, for example factory-events.servicebus.windows.net.
+	// +required
+	// +kubebuilder:validation:MinLength=5
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`
+	FullyQualifiedNamespace string `json:"fullyQualifiedNamespace"`
+
+	// name of the event hub in its namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
+	Name string `json:"name"`
+}
+
 // EventSource says where the hub's events are read: twin changes, lifecycle, connection state and telemetry, as routed.
-// +kubebuilder:validation:XValidation:rule="has(self.connectionStringSecretRef)",message="events needs exactly one source: set connectionStringSecretRef"
+// +kubebuilder:validation:XValidation:rule="has(self.connectionStringSecretRef) != has(self.eventHub)",message="events needs exactly one source: set connectionStringSecretRef or eventHub"
 // +kubebuilder:validation:XValidation:rule="self.consumerGroup.lowerAscii() != '$default' || self.defaultGroup == 'Take'",message="reading takes the consumer group away from all other readers: for $Default say so with defaultGroup: Take, or make a consumer group for the operator",fieldPath=".consumerGroup"
 type EventSource struct {
 	// connectionStringSecretRef names the Secret that holds the connection string of the Event Hub-compatible endpoint, or
 	// of the event hub that a route sends to, with EntityPath and the right to listen.
 	// +optional
 	ConnectionStringSecretRef *SecretKeyReference `json:"connectionStringSecretRef,omitempty"`
+
+	// eventHub that a route sends to, read with the IoTHub's workloadIdentity.
+	// +optional
+	EventHub *EventHub `json:"eventHub,omitempty"`
 
 	// consumerGroup that the operator reads alone: every other reader of it is shut out.
 	// +optional
@@ -78,7 +127,7 @@ type EventSource struct {
 	// +kubebuilder:default=AMQP
 	Transport EventTransport `json:"transport,omitempty"`
 
-	// endpoint (host:port) to dial instead of the connection string's host, for a private link or a simulator.
+	// endpoint (host:port) to dial instead of the event hub's own host, for a private link or a simulator.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^[^/@?#\s:]+:[0-9]{1,5}$`
@@ -147,6 +196,7 @@ type RequestBudget struct {
 }
 
 // IoTHubSpec is the connection to one Azure IoT hub.
+// +kubebuilder:validation:XValidation:rule="!has(self.events) || !has(self.events.eventHub) || has(self.authentication.workloadIdentity)",message="events.eventHub is read with the identity of authentication.workloadIdentity: set that, or use events.connectionStringSecretRef",fieldPath=".events.eventHub"
 type IoTHubSpec struct {
 	// hostName of the hub, for example factory.azure-devices.net. It cannot be changed: another hub is another object.
 	// +required
@@ -175,7 +225,8 @@ type IoTHubSpec struct {
 	// +optional
 	Events *EventSource `json:"events,omitempty"`
 
-	// twinAPI that writes go through, unless a PnPDevice overrides it. Unset means DigitalTwin.
+	// twinAPI that writes go through, unless a PnPDevice overrides it. Unset means DigitalTwin with a connection string, and DeviceTwin with a
+	// workload identity, which hubs are reported to refuse on digital twins.
 	// +optional
 	TwinAPI TwinAPI `json:"twinAPI,omitempty"`
 
@@ -272,3 +323,14 @@ type IoTHubList struct {
 
 // GetConditions returns the conditions for the setters that work on any kind.
 func (h *IoTHub) GetConditions() *[]metav1.Condition { return &h.Status.Conditions }
+
+// WritesThrough is the API that twins of this hub are written through, unless a PnPDevice says otherwise.
+func (h *IoTHub) WritesThrough() TwinAPI {
+	switch {
+	case h.Spec.TwinAPI != "":
+		return h.Spec.TwinAPI
+	case h.Spec.Authentication.WorkloadIdentity != nil:
+		return TwinAPIDeviceTwin
+	}
+	return TwinAPIDigitalTwin
+}

@@ -50,6 +50,8 @@ as KEY=VALUE lines once everything listens:
   EVENTHUB_EMULATOR_CONNECTION_STRING
                           without TLS (with --events-plain-listen)
   MQTT_ADDRESS            where devices connect, MQTT over TLS: the gateway host name of Microsoft's device SDKs
+  ENTRA_AUTHORITY         where a simulated Microsoft Entra ID issues tokens for the hub (with --entra-listen)
+  ENTRA_CA_FILE           the CA that signed its certificate (with --entra-ca-file)
   SIMULATOR_DEBUG_URL     the debug API: devices, routes, faults, calls, events, settings
 
 Examples:
@@ -62,6 +64,7 @@ Flags:
 // options are the flags.
 type options struct {
 	simulator.Options
+	entra     entraOptions
 	envFile   string
 	devices   int
 	pattern   string
@@ -79,6 +82,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	o.addHubFlags(flags)
 	o.addEventFlags(flags)
 	o.addDeviceFlags(flags)
+	o.entra.addFlags(flags)
 	flags.Usage = func() { _, _ = fmt.Fprint(stderr, help, flags.FlagUsages()) }
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -138,6 +142,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	authority, err := o.entra.start(ctx, o.Logger)
+	if err != nil {
+		return err
+	}
+	if authority != nil {
+		defer func() { _ = authority.Close() }()
+		o.Entra = authority.EntraAuthority
+	}
 	s, err := simulator.Start(ctx, o.Options)
 	if err != nil {
 		return err
@@ -147,7 +159,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if o.envFile != "" {
-		if err := writeAtomically(o.envFile, environment(s, o)); err != nil {
+		if err := writeAtomically(o.envFile, environment(s, authority, o)); err != nil {
 			return err
 		}
 	}
@@ -184,7 +196,7 @@ func orNone(s string) string {
 	return s
 }
 
-func environment(s *simulator.Simulator, o options) string {
+func environment(s *simulator.Simulator, authority *simulator.Entra, o options) string {
 	var b strings.Builder
 	for _, line := range [][2]string{
 		{"HUB_CONNECTION_STRING", s.ConnectionString("iothubowner")},
@@ -195,6 +207,8 @@ func environment(s *simulator.Simulator, o options) string {
 		{"EVENTHUB_ADDRESS", s.EventsAddress()},
 		{"EVENTHUB_EMULATOR_CONNECTION_STRING", s.EmulatorConnectionString("iothubowner")},
 		{"MQTT_ADDRESS", s.MQTTAddress()},
+		{"ENTRA_AUTHORITY", authority.URL()},
+		{"ENTRA_CA_FILE", absolute(o.entra.caFile)},
 		{"SIMULATOR_DEBUG_URL", s.DebugURL()},
 	} {
 		b.WriteString(line[0] + "=" + line[1] + "\n")

@@ -17,7 +17,7 @@ import (
 
 var variables = []string{
 	"HUB_CONNECTION_STRING", "HUB_HOST_NAME", "HUB_ENDPOINT", "HUB_CA_FILE", "EVENTHUB_CONNECTION_STRING", "EVENTHUB_ADDRESS",
-	"EVENTHUB_EMULATOR_CONNECTION_STRING", "SIMULATOR_DEBUG_URL",
+	"EVENTHUB_EMULATOR_CONNECTION_STRING", "ENTRA_AUTHORITY", "ENTRA_CA_FILE", "SIMULATOR_DEBUG_URL",
 }
 
 func TestRunUntilStopped(t *testing.T) {
@@ -28,7 +28,7 @@ func TestRunUntilStopped(t *testing.T) {
 	done := make(chan error, 1)
 	go func() {
 		done <- run(ctx, []string{"--env-file", env, "--ca-file", ca, "--devices", "3", "--seed", "7", "--ack-delay", "0",
-			"--events-plain-listen", "127.0.0.1:0"}, stdout, io.Discard)
+			"--events-plain-listen", "127.0.0.1:0", "--entra-listen", "127.0.0.1:0", "--entra-ca-file", filepath.Join(t.TempDir(), "entra.pem")}, stdout, io.Discard)
 	}()
 	lines := bufio.NewReader(out)
 	line, err := lines.ReadString('\n')
@@ -85,6 +85,7 @@ func TestBadArguments(t *testing.T) {
 		"a bad event address": {"--events-listen", "256.0.0.1:0"},
 		"no partition":        {"--event-partitions", "-1"},
 		"a bad pattern":       {"--devices", "2", "--device-pattern", "same"},
+		"a bad identity":      {"--entra-listen", "127.0.0.1:0", "--entra-application", "a,b"},
 		"an unwritable file":  {"--env-file", "/nonexistent/hub.env"},
 	} {
 		t.Run(name, func(t *testing.T) {

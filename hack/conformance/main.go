@@ -84,11 +84,11 @@ func newPolicies() (*auth.Policies, error) {
 	return p, errors.Join(p.Add("ListenOnly", auth.Listen), p.Add("SendOnly", auth.Send))
 }
 
-func verifyFake(token string) error {
+func verifyFake(token string) (rights auth.Right, expires time.Time, err error) {
 	if token != fakeToken {
-		return errors.New("InvalidToken: only the token of the SDK's fake credential is accepted")
+		return 0, time.Time{}, errors.New("InvalidToken: only the token of the SDK's fake credential is accepted")
 	}
-	return nil
+	return auth.Listen | auth.Send, time.Time{}, nil
 }
 
 // serve listens where clients go of their own accord. What it returns says when a listener failed.

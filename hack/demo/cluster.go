@@ -171,7 +171,8 @@ func (d *demo) launchOperator(ctx context.Context, p process, more ...string) (<
 		return nil, err
 	}
 	args := append([]string{"--kubeconfig=" + d.file(operatorKubeconfig), "--allowed-hub-suffixes=" + allowedHubSuffixes,
-		"--allowed-event-hub-suffixes=" + allowedEventHubSuffixes, "--health-probe-bind-address=" + probes}, more...)
+		"--allowed-event-hub-suffixes=" + allowedEventHubSuffixes, "--health-probe-bind-address=" + probes,
+		"--entra-authority=" + d.hubEnv["ENTRA_AUTHORITY"], "--entra-ca-file=" + d.hubEnv["ENTRA_CA_FILE"]}, more...)
 	ended, err := p.start(d.path("bin/manager"), args...)
 	if err != nil {
 		return nil, err

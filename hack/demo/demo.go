@@ -18,6 +18,8 @@ const (
 	operatorKubeconfig = "operator.kubeconfig"
 	hubEnvFile         = "hub.env"
 	hubCAFile          = "hub-ca.pem"
+	keysFile           = "jwks.json"
+	entraCAFile        = "entra-ca.pem"
 	envFile            = "env"
 )
 
@@ -28,6 +30,7 @@ type demo struct {
 	out     *report
 	kubectl kubectl // as administrator
 
+	issuer   string            // of the cluster's tokens
 	hubEnv   map[string]string // what the simulator wrote
 	hub      *simulator.DebugClient
 	edits    []edit    // made to the samples so far
@@ -60,7 +63,7 @@ func (d *demo) setUp(ctx context.Context) (context.Context, error) {
 func (d *demo) prepare(ctx context.Context) (context.Context, error) {
 	ctx, d.stopped = context.WithCancelCause(ctx)
 	for _, step := range []func(context.Context) error{
-		d.startHub, d.startControlPlane, d.install, d.identify, d.addHubSecret,
+		d.startControlPlane, d.publishKeys, d.startHub, d.install, d.identify, d.addHubSecret,
 	} {
 		if err := step(ctx); err != nil {
 			return ctx, err

@@ -70,6 +70,7 @@ func (d *demo) play(ctx context.Context) error {
 		{"A device refuses a value, and says why", (*demo).rejection},
 		{"A wrong value fails before it is applied", (*demo).wrongValue},
 		{"The same declaration once more costs nothing", (*demo).reapply},
+		{"A hub without any key: a ServiceAccount is a workload identity", (*demo).workloadIdentity},
 		{"A device on Microsoft's own device SDK", (*demo).realDevice},
 	} {
 		d.out.scenario(fmt.Sprintf("(%d) %s", i+1, s.title))

@@ -87,6 +87,8 @@ func TestJudge(t *testing.T) {
 		"not the hub's key":        {Attempt{Err: unsent(iothub.CodeTLS, errors.New("unknown authority"))}, Postponed},
 		"no connection in time":    {Attempt{Err: unsent(iothub.CodeTimeout, context.DeadlineExceeded)}, Postponed},
 		"given up before sending":  {Attempt{Err: unsent(iothub.CodeCanceled, context.Canceled)}, Postponed},
+		"no token for it":          {Attempt{Err: unsent(iothub.CodeNoToken, errors.New("503"))}, Postponed},
+		"an identity refused":      {Attempt{Err: unsent(iothub.CodeIdentityRefused, errors.New("AADSTS700213"))}, Postponed},
 		"a host that is forbidden": {Attempt{Err: unsent(iothub.CodeHostNotAllowed, errors.New("host"))}, Refused},
 		"a payload not JSON":       {Attempt{Err: unsent(iothub.CodeInvalidPayload, errors.New("json"))}, Refused},
 		"something else":           {Attempt{Err: errors.New("boom")}, Unknown},

@@ -55,7 +55,7 @@ func Value(j *apiextensionsv1.JSON) any {
 func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	api := spec.TwinAPI
 	if api == "" && hub != nil {
-		api = hub.Spec.TwinAPI
+		api = hub.WritesThrough()
 	}
 	if api == v1alpha1.TwinAPIDeviceTwin {
 		return twin.DeviceTwin

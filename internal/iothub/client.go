@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
@@ -45,8 +45,12 @@ type Options struct {
 	Endpoint string
 	// CABundle holds the PEM certificates to trust instead of the system's. Empty: the system's.
 	CABundle []byte
-	// ConnectionString is the credential. It must be for HostName.
+	// ConnectionString is the credential, unless Credential is set. It must be for HostName.
 	ConnectionString ConnectionString
+	// Credential gives tokens of Microsoft Entra ID for Scope.
+	Credential azcore.TokenCredential
+	// Scope that tokens are asked for, see entra.HubScope.
+	Scope string
 	// AllowedHostSuffixes name the hosts that a token may be sent to, see CheckHost. Empty: none.
 	AllowedHostSuffixes []string
 	// Timeout of a call, including reading the answer. Zero: 75 s, longer than the hub holds back a throttled request.
@@ -110,14 +114,27 @@ func (o Options) validate() error {
 	if err := CheckHost(o.HostName, o.Endpoint, o.AllowedHostSuffixes); err != nil {
 		return err
 	}
+	if o.Timeout < 0 {
+		return &ConfigError{Field: "timeout", Problem: "is negative"}
+	}
+	if o.Credential != nil {
+		return o.validateScope()
+	}
 	if len(o.ConnectionString.key.bytes()) == 0 {
 		return &ConfigError{Field: "connection string", Problem: "is missing"}
 	}
 	if !strings.EqualFold(o.ConnectionString.HostName, o.HostName) {
 		return &ConfigError{Field: "connection string", Problem: fmt.Sprintf("is for %q, not for %q", o.ConnectionString.HostName, o.HostName)}
 	}
-	if o.Timeout < 0 {
-		return &ConfigError{Field: "timeout", Problem: "is negative"}
+	return nil
+}
+
+func (o Options) validateScope() error {
+	if o.Scope == "" {
+		return &ConfigError{Field: "scope", Problem: "is missing"}
+	}
+	if len(o.ConnectionString.key.bytes()) > 0 {
+		return &ConfigError{Field: "connection string", Problem: "is set beside another credential"}
 	}
 	return nil
 }
@@ -143,20 +160,27 @@ func hostHeader(host string) string {
 
 // newPipeline has no retries: MaxRetries 0 would mean three.
 func newPipeline(o Options, t *transport) runtime.Pipeline {
-	now := o.Clock
-	if now == nil {
-		now = time.Now
-	}
-	sas := &sasPolicy{allowed: o.AllowedHostSuffixes, tokens: tokenSource{
-		hostName: o.HostName, policy: o.ConnectionString.SharedAccessKeyName, key: o.ConnectionString.key, now: now,
-	}}
 	return runtime.NewPipeline(moduleName, moduleVersion,
-		runtime.PipelineOptions{PerRetry: []policy.Policy{sas}},
+		runtime.PipelineOptions{PerRetry: []policy.Policy{o.authorization()}},
 		&policy.ClientOptions{
 			Retry:     policy.RetryOptions{MaxRetries: -1},
 			Telemetry: policy.TelemetryOptions{ApplicationID: applicationID},
 			Transport: t,
 		})
+}
+
+// authorization is the policy that attaches tokens.
+func (o Options) authorization() policy.Policy {
+	if o.Credential != nil {
+		return &bearerPolicy{allowed: o.AllowedHostSuffixes, credential: o.Credential, scope: o.Scope}
+	}
+	now := o.Clock
+	if now == nil {
+		now = time.Now
+	}
+	return &sasPolicy{allowed: o.AllowedHostSuffixes, tokens: tokenSource{
+		hostName: o.HostName, policy: o.ConnectionString.SharedAccessKeyName, key: o.ConnectionString.key, now: now,
+	}}
 }
 
 // Close ends idle connections. Calls under way are not disturbed.
@@ -176,6 +200,7 @@ type call struct {
 	path     string // escaped
 	query    url.Values
 	timeout  time.Duration // 0: the client's
+	hurried  bool          // it waits for a token no longer than tokenPatience
 	header   http.Header
 	body     []byte
 	// decode takes the whole body of a 2xx answer. Its error makes the answer unreadable.
@@ -214,10 +239,12 @@ func (c *Client) exchange(ctx context.Context, q call) (size int, failure *Error
 	}
 	bounded, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
+	if q.hurried {
+		bounded = context.WithValue(bounded, impatient{}, true)
+	}
 	requestID := uuid.NewString()
 	var sent atomic.Bool
-	traced := httptrace.WithClientTrace(bounded, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
-	req, err := c.newRequest(traced, q, requestID)
+	req, err := c.newRequest(context.WithValue(bounded, sentKey{}, &sent), q, requestID)
 	if err != nil {
 		return 0, transportError(q, requestID, nil, err)
 	}
@@ -264,7 +291,7 @@ func outcome(q call, requestID string, resp *http.Response, err error) (body []b
 	return body, nil
 }
 
-// observed reports an exchange to the metrics hook. A refused host is not an exchange.
+// observed reports an exchange to the metrics hook. Where nothing was sent there was none.
 func (c *Client) observed(q call, start time.Time, resp *http.Response, failure *Error) {
 	status, code := 0, ""
 	if resp != nil {
@@ -273,7 +300,7 @@ func (c *Client) observed(q call, start time.Time, resp *http.Response, failure 
 	if failure != nil {
 		code = failure.Code
 	}
-	if c.observe != nil && code != CodeHostNotAllowed {
+	if c.observe != nil && code != CodeHostNotAllowed && code != CodeNoToken && code != CodeIdentityRefused {
 		c.observe(q.op, status, code, time.Since(start))
 	}
 }

@@ -94,7 +94,7 @@ func (c *Client) InvokeMethod(ctx context.Context, i Invocation) (answer Command
 }
 
 func (i Invocation) call(op string) call {
-	return call{op: op, deviceID: i.DeviceID, method: http.MethodPost, timeout: i.Connect + i.Response + answerMargin}
+	return call{op: op, deviceID: i.DeviceID, method: http.MethodPost, timeout: i.Connect + i.Response + answerMargin, hurried: true}
 }
 
 // method is the name of the direct method that a command is.

@@ -36,6 +36,10 @@ const (
 	CodeInvalidQuery = "InvalidQuery"
 	// CodeInvalidConfiguration: a setting of the hub is unusable, see ConfigError.
 	CodeInvalidConfiguration = "InvalidConfiguration"
+	// CodeIdentityRefused: Microsoft Entra ID gives no token to this identity, see entra.Error; nothing was sent.
+	CodeIdentityRefused = "IdentityRefused"
+	// CodeNoToken: there is no token of Microsoft Entra ID for now, see entra.Error; nothing was sent.
+	CodeNoToken = "NoToken"
 	// CodeCanceled: the caller gave up.
 	CodeCanceled = "Canceled"
 	// CodeTimeout: no whole answer in time.
@@ -164,8 +168,13 @@ func CodeOf(err error) string {
 // IsNotFound reports whether the hub does not know the device. A hub that does not exist is something else.
 func IsNotFound(err error) bool { return hasTrait(err, deviceUnknown) }
 
-// IsUnauthorized reports whether the hub refused the credential: any 401, and a 403 that is not about quota, tier or device.
-func IsUnauthorized(err error) bool { return hasTrait(err, unauthorized) }
+// IsUnauthorized reports whether the hub refused the credential: any 401, and a 403 that is not about quota, tier or device; or Microsoft Entra ID did.
+func IsUnauthorized(err error) bool {
+	return RefusesCredential(err) || CodeOf(err) == CodeIdentityRefused
+}
+
+// RefusesCredential reports whether the hub itself refused the credential.
+func RefusesCredential(err error) bool { return hasTrait(err, unauthorized) }
 
 // IsPreconditionFailed reports whether a write's etag is stale: read again, then write again.
 func IsPreconditionFailed(err error) bool { return hasTrait(err, staleETag) }

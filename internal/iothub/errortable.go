@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+
+	"github.com/pnp-operator/pnp-operator/internal/entra"
 )
 
 // trait is what callers ask about an error beside its class.
@@ -146,6 +148,8 @@ type local struct {
 var localFailures = []local{
 	{CodeHostNotAllowed, Terminal, isType[*HostNotAllowedError]},
 	{CodeInvalidConfiguration, Terminal, isType[*ConfigError]},
+	{CodeIdentityRefused, Terminal, entra.IsRefused},
+	{CodeNoToken, Transient, isType[*entra.Error]},
 	{CodeCanceled, Transient, func(err error) bool { return errors.Is(err, context.Canceled) }},
 	{CodeTimeout, Transient, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
 	{CodeDNS, Transient, isType[*net.DNSError]},

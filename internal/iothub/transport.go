@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -63,13 +65,26 @@ func rootPool(caBundle []byte) (*x509.CertPool, error) {
 
 // Do implements azcore's policy.Transporter. It works below http.Client, which would follow redirects.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
-	resp, err := t.http.RoundTrip(notReplayable(req))
+	resp, err := t.http.RoundTrip(notReplayable(traced(req)))
 	if err != nil {
 		return nil, &roundTripError{err}
 	}
 	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxResponseBody}
 	cleanHead(resp)
 	return resp, nil
+}
+
+// sentKey is a context's *atomic.Bool that becomes true when the request has a connection to the hub: from then on the hub may have read it. A token that is
+// fetched on the way has connections of its own.
+type sentKey struct{}
+
+func traced(req *http.Request) *http.Request {
+	sent, ok := req.Context().Value(sentKey{}).(*atomic.Bool)
+	if !ok {
+		return req
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
 }
 
 // cleanHead keeps credentials that the peer repeats in a failure from azcore's log, which shows the status line and some

@@ -7,6 +7,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/calls"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/devices"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/entra"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
@@ -80,6 +81,15 @@ type (
 	// CallFilter selects calls.
 	CallFilter = calls.Filter
 
+	// EntraAuthority issues tokens of Microsoft Entra ID.
+	EntraAuthority = entra.Authority
+	// EntraApplication is an application or managed identity there.
+	EntraApplication = entra.Application
+	// Federated is whose tokens such an application trusts.
+	Federated = entra.Federated
+	// EntraFault is how the authority fails.
+	EntraFault = entra.Fault
+
 	// Policies is the hub's shared access policies.
 	Policies = auth.Policies
 	// Policy is one of them.
@@ -126,6 +136,16 @@ const (
 	SourceDigitalTwinChanges = routing.DigitalTwinChanges
 	SourceLifecycle          = routing.Lifecycle
 	SourceConnectionState    = routing.ConnectionState
+)
+
+// Faults of the authority of Microsoft Entra ID.
+const (
+	EntraNone      = entra.None
+	EntraDown      = entra.Down
+	EntraHTML      = entra.HTML
+	EntraHang      = entra.Hang
+	EntraRedirect  = entra.Redirect
+	EntraElsewhere = entra.Elsewhere
 )
 
 // DefaultRoutes are those that the simulator starts with: all but digital twin changes.

@@ -57,6 +57,8 @@ type Options struct {
 	EventHubName string
 	// CAFile, if set, is written with the certificate of the CA that signed the listener's.
 	CAFile string
+	// Entra is whose tokens are accepted beside those of policies; nil: nobody's.
+	Entra *EntraAuthority
 	// AckDelay is how long a virtual device takes to react: 0 is 20 ms, negative not at all.
 	AckDelay time.Duration
 	// Limits that the hub throttles by; zero ones do not limit. S1 has those of a tier.
@@ -126,7 +128,7 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 	s.hub = hub.New(o.Clock, o.Seed)
 	s.policies = auth.NewPolicies(s.hub.NewKey)
 	s.events = newLog(o)
-	s.amqp = amqp.New(amqp.Options{Log: s.events, Policies: s.policies, Clock: o.Clock, Logger: o.Logger})
+	s.amqp = amqp.New(amqp.Options{Log: s.events, Policies: s.policies, VerifyJWT: o.eventTokens(), Clock: o.Clock, Logger: o.Logger})
 	s.router = routing.New(s.hub, s.events, routing.Options{HostName: o.HostName, Clock: o.Clock, Routes: routing.DefaultRoutes()})
 	s.devices = devices.New(s.hub, s.methods, o.AckDelay, s.router, o.Logger)
 	if err := s.listen(); err != nil {
@@ -163,7 +165,7 @@ func (s *Simulator) serveREST(certificate tls.Certificate) error {
 	}
 	s.restAddr = l.Addr()
 	s.rest = s.server(s.withWebSocket(&rest.Server{
-		HostName: s.options.HostName, Hub: s.hub, Methods: s.methods, Policies: s.policies, Faults: s.faults, Calls: s.calls,
+		HostName: s.options.HostName, Hub: s.hub, Methods: s.methods, Policies: s.policies, VerifyJWT: s.options.hubTokens(), Faults: s.faults, Calls: s.calls,
 		Throttle: s.throttle, Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
 	}))
 	// The real hub speaks HTTP/1.1 only.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 	"github.com/Azure/go-amqp"
+
+	"github.com/pnp-operator/pnp-operator/internal/entra"
 )
 
 // Phase is what a stream, or one partition of it, is doing.
@@ -49,6 +51,9 @@ var conditions = map[amqp.ErrCond]Phase{
 func phaseOf(err error) Phase {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f.phase
+	}
+	if entra.IsRefused(err) {
+		return Unauthorized
 	}
 	if e, ok := errors.AsType[*azeventhubs.Error](err); ok {
 		switch e.Code {

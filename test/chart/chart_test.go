@@ -91,6 +91,7 @@ func TestSnapshots(t *testing.T) {
 		"single":  {"--set=replicas=1,webhook.enabled=false,metrics.enabled=false,rbac.aggregate=false"},
 		"namespaces": {
 			"--set=watchNamespaces={factory,office}", "--set=tenants[0].namespace=factory", "--set=tenants[0].secretNames={factory-hub}", "--set=tenants[1].namespace=office",
+			"--set=tenants[2].namespace=lab", "--set=tenants[2].serviceAccountNames={iot}", "--set=tenants[3].namespace=plant", "--set=tenants[3].serviceAccountNames={iot,other}", "--set=tenants[3].secretNames={events}",
 		},
 		"everything": {
 			"--set=image.digest=sha256:" + strings.Repeat("a", 64), "--set=networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,rbac.clusterWideSecrets=true,priorityClassName=system-cluster-critical",
@@ -130,6 +131,8 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		"log.level=chatty":                      "/log/level",
 		"tenants[0].secretNames={a}":            "namespace",
 		"tenants[0].namespace=Factory":          "/tenants/0/namespace",
+		"tenants[0].serviceAccountNames={a/b}":  "/tenants/0/serviceAccountNames/0",
+		"tenants[0].serviceAccountNames=iot":    "/tenants/0/serviceAccountNames",
 		"watchNamespaces=factory":               "/watchNamespaces",
 		"allowedHubSuffixes={https://x}":        "/allowedHubSuffixes/0",
 		"metrics.serviceMonitor.interval=often": "/metrics/serviceMonitor/interval",
@@ -170,6 +173,30 @@ func TestKustomizeSaysTheSame(t *testing.T) {
 	}
 	for key := range charted {
 		t.Errorf("config/default has no %s", key)
+	}
+}
+
+// TestATenantsIdentityIsTheSameBothWays compares what config/tenant/workload-identity and tenants[].serviceAccountNames grant.
+func TestATenantsIdentityIsTheSameBothWays(t *testing.T) {
+	raw, err := os.ReadFile("../../config/tenant/workload-identity/role.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	charted := objects(t, template(t, "--set=tenants[0].namespace=factory", "--set=tenants[0].serviceAccountNames={iot}"))
+	for _, k := range objects(t, string(raw)) {
+		k.SetNamespace("factory")
+		c := charted[k.GetKind()+" factory/"+k.GetName()]
+		if c == nil {
+			t.Errorf("the chart has no %s %s", k.GetKind(), k.GetName())
+			continue
+		}
+		normalise(c)
+		if diff := cmp.Diff(k.Object, c.Object); diff != "" {
+			t.Errorf("%s (-config +chart):\n%s", k.GetKind(), diff)
+		}
+	}
+	if charted["Role factory/pnp-operator-tenant"] != nil {
+		t.Error("who names ServiceAccounts and no Secrets grants Secrets")
 	}
 }
 

@@ -73,10 +73,11 @@ func (s *Server) claimOfJWT(token string) (claim, error) {
 	if s.options.VerifyJWT == nil {
 		return claim{}, errNoEntra
 	}
-	if err := s.options.VerifyJWT(token); err != nil {
+	rights, expires, err := s.options.VerifyJWT(token)
+	if err != nil {
 		return claim{}, fmt.Errorf("InvalidToken: %w", err)
 	}
-	return claim{listen: true, send: true, expires: expiryOfJWT(token)}, nil
+	return claim{listen: rights&auth.Listen != 0, send: rights&auth.Send != 0, expires: expires}, nil
 }
 
 // claimOfSAS: the key is taken as text, and the resource may be any part of the audience from the namespace on.

@@ -25,8 +25,8 @@ type Options struct {
 	Log *eventhub.Log
 	// Policies whose tokens are accepted, for what they grant of listening and sending.
 	Policies *auth.Policies
-	// VerifyJWT checks a token of Microsoft Entra ID; nil refuses all.
-	VerifyJWT func(token string) error
+	// VerifyJWT checks a token of Microsoft Entra ID and says what it grants, and until when: zero is for ever. nil refuses all.
+	VerifyJWT func(token string) (rights auth.Right, expires time.Time, err error)
 	// Clock judges tokens; default time.Now.
 	Clock func() time.Time
 	// IdleTimeout is how long a peer may be silent, default 4 minutes as at Event Hubs.

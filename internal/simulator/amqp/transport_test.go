@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	simulated "github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 )
 
@@ -88,17 +89,22 @@ func TestOverWebSocket(t *testing.T) {
 
 func TestEntraTokensAreCheckedByWhoeverCan(t *testing.T) {
 	s := newSite(t, func(o *simulated.Options) {
-		o.VerifyJWT = func(token string) error {
-			if token != "good" {
-				return errors.New("no")
+		o.VerifyJWT = func(token string) (auth.Right, time.Time, error) {
+			switch token {
+			case "good":
+				return auth.Listen, time.Now().Add(time.Hour), nil
+			case "for senders":
+				return auth.Send, time.Now().Add(time.Hour), nil
+			case "old":
+				return auth.Listen, time.Now().Add(-time.Second), nil
 			}
-			return nil
+			return 0, time.Time{}, errors.New("no")
 		}
 	})
 	s.log.Append(0, eventhub.Message{Body: []byte("x")})
 	web := httptest.NewServer(s.server.WebSocketHandler())
 	defer web.Close()
-	for token, want := range map[string]string{"good": "", "bad": "unauthorized"} {
+	for token, want := range map[string]string{"good": "", "bad": "unauthorized", "for senders": "unauthorized", "old": "unauthorized"} {
 		c, err := azeventhubs.NewConsumerClient("ns.servicebus.windows.net", hubName, group, credential{token}, &azeventhubs.ConsumerClientOptions{
 			RetryOptions: azeventhubs.RetryOptions{MaxRetries: -1},
 			NewWebSocketConn: func(context.Context, azeventhubs.WebSocketConnParams) (net.Conn, error) {

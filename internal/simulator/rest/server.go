@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -39,11 +40,13 @@ type Server struct {
 	Hub      *hub.Hub
 	Methods  *methods.Exchange
 	Policies *auth.Policies
-	Faults   *faults.Set
-	Calls    *calls.Log
-	Throttle *throttle.Throttle
-	Clock    func() time.Time
-	Log      logr.Logger
+	// VerifyJWT checks a token of Microsoft Entra ID and says what it grants, and to whom; nil refuses all.
+	VerifyJWT func(token string) (rights auth.Right, principal string, err error)
+	Faults    *faults.Set
+	Calls     *calls.Log
+	Throttle  *throttle.Throttle
+	Clock     func() time.Time
+	Log       logr.Logger
 	// Closed ends hanging calls.
 	Closed <-chan struct{}
 }
@@ -118,6 +121,9 @@ func (s *Server) try(c *call, readErr error) (reply, error) {
 
 // authorize maps what is wrong with a token to the texts of "Troubleshoot Azure IoT Hub error codes", 401003 and 401002.
 func (s *Server) authorize(c *call) error {
+	if token, ok := strings.CutPrefix(c.header.Get("Authorization"), "Bearer "); ok {
+		return s.authorizeJWT(c, token)
+	}
 	err := s.Policies.Authorize(c.header.Get("Authorization"), s.HostName+"/"+c.path, c.route.right, s.Clock())
 	unauthorized := usual[401].failure(401)
 	switch {
@@ -130,6 +136,28 @@ func (s *Server) authorize(c *call) error {
 	}
 	s.Log.V(1).Info("Refused a token", "reason", err.Error())
 	return unauthorized
+}
+
+// sasOnly are the operations that were seen (commands), or are reported (writes), to answer 401 to Microsoft Entra ID whatever the role.
+var sasOnly = []string{InvokeCommand, PatchDigitalTwin}
+
+func (s *Server) authorizeJWT(c *call, token string) error {
+	unauthorized := usual[401].failure(401)
+	if s.VerifyJWT == nil {
+		return unauthorized
+	}
+	rights, principal, err := s.VerifyJWT(token)
+	switch {
+	case err != nil:
+		s.Log.V(1).Info("Refused a token", "reason", err.Error())
+		return unauthorized
+	case slices.Contains(sasOnly, c.route.operation):
+		return unauthorized
+	case rights&c.route.right == 0:
+		unauthorized.Message = "Principal " + principal + " is not authorized for " + c.route.method + " on /" + c.path + " due to no assigned permissions"
+		return unauthorized
+	}
+	return nil
 }
 
 func policyOf(c *call) string {
