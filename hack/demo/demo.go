@@ -28,6 +28,7 @@ type demo struct {
 	out     *report
 	kubectl kubectl // as administrator
 
+	ackDelay time.Duration     // of the virtual devices
 	hubEnv   map[string]string // what the simulator wrote
 	hub      *simulator.DebugClient
 	edits    []edit    // made to the samples so far
@@ -36,7 +37,7 @@ type demo struct {
 }
 
 func newDemo(c clone, dir string, out *report) *demo {
-	d := &demo{clone: c, dir: dir, out: out}
+	d := &demo{clone: c, dir: dir, out: out, ackDelay: ackDelay}
 	d.kubectl = kubectl{program: c.kubectl(), kubeconfig: d.file(controlPlaneFolder + "/kubeconfig"), out: out}
 	return d
 }
