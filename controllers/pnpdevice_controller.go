@@ -123,6 +123,9 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
 	}
 	next := summarise(s, h)
+	if wait := s.awaitAnswer(before, h); wait > 0 {
+		return ctrl.Result{RequeueAfter: sooner(next, wait)}, nil
+	}
 	if quiet := s.quietFor(before); quiet > 0 {
 		return ctrl.Result{RequeueAfter: sooner(next, quiet)}, nil
 	}
