@@ -218,11 +218,6 @@ func (b *bench) connectHub(ctx context.Context) error {
 	return client.IgnoreAlreadyExists(b.client.Create(ctx, hub))
 }
 
-func (b *bench) disconnectHub(ctx context.Context) error {
-	hub := &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: hubName}}
-	return client.IgnoreNotFound(b.client.Delete(ctx, hub))
-}
-
 // unlimited is a request budget with every field at its maximum, nil if IoTHubs have none.
 func (b *bench) unlimited(ctx context.Context) (map[string]any, error) {
 	crd := &unstructured.Unstructured{}

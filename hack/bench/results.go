@@ -106,9 +106,9 @@ func (r *Results) Table() string {
 	for _, row := range r.Rows {
 		if row.Part != part {
 			part = row.Part
-			fmt.Fprintf(w, "\n%s\n", part)
+			_, _ = fmt.Fprintf(w, "\n%s\n", part)
 		}
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", row.Measure, row.value(), row.spread(), row.target())
+		_, _ = fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", row.Measure, row.value(), row.spread(), row.target())
 	}
 	_ = w.Flush() // into memory
 	return b.String()

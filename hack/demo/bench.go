@@ -19,7 +19,7 @@ type plant struct{ *demo }
 // measure runs the benchmark, or the parts of it that $PART names.
 func measure(ctx context.Context, c clone, out *report) error {
 	o := bench.Options{Quick: os.Getenv("QUICK") != "", Parts: strings.Fields(os.Getenv("PART")), Out: c.path("bin/bench")}
-	for _, number := range strings.Fields(os.Getenv("SIZES")) {
+	for number := range strings.FieldsSeq(os.Getenv("SIZES")) {
 		n, err := strconv.Atoi(number)
 		if err != nil {
 			return fmt.Errorf("SIZES has %q, expected numbers of devices", number)
