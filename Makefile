@@ -56,6 +56,18 @@ SEED ?=
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
 	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
 
+PART ?=
+SIZES ?=
+ROUNDS ?=
+
+.PHONY: bench
+bench: bin/pnp-demo ## Measure the operator against a bare loop, with up to 10,000 devices; PART="change chain" measures parts alone. About 25 minutes.
+	@PART="$(PART)" SIZES="$(SIZES)" ROUNDS=$(ROUNDS) bin/pnp-demo bench
+
+.PHONY: bench-quick
+bench-quick: bin/pnp-demo ## The same with a few hundred devices, within 3 minutes: it shows that everything works.
+	@PART="$(PART)" SIZES="$(SIZES)" ROUNDS=$(ROUNDS) QUICK=true bin/pnp-demo bench
+
 .PHONY: alerts
 alerts: ## Test the alert rules with promtool (Debian package prometheus).
 	@command -v promtool >/dev/null || { echo "alerts: promtool is missing: install the Debian package prometheus" >&2; exit 1; }

@@ -20,13 +20,19 @@ const (
 func announce(to events.EventRecorder, before, after conditioned) {
 	was, is := readyOf(before), readyOf(after)
 	switch {
-	case is.Status == metav1.ConditionTrue && was.Status != metav1.ConditionTrue:
+	case is.Status == metav1.ConditionTrue && was.Status != metav1.ConditionTrue && (isTrue(before, v1alpha1.ConditionStalled) || isTrouble(was.Reason) || !isOneOfMany(after)):
 		to.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, actionReconcile, "%s", is.Message)
 	case isTrue(after, v1alpha1.ConditionStalled) && (!isTrue(before, v1alpha1.ConditionStalled) || was.Reason != is.Reason):
 		to.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
 	case isTrouble(is.Reason) && was.Reason != is.Reason:
 		to.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
 	}
+}
+
+// isOneOfMany: an Event is a write to the API server, and thousands of devices that do what was declared are no news.
+func isOneOfMany(o conditioned) bool {
+	_, is := o.(*v1alpha1.PnPDevice)
+	return is
 }
 
 func isTrouble(reason string) bool {

@@ -44,6 +44,37 @@ var _ = Describe("Events of a hub", func() {
 		Expect(patches()).To(BeNumerically("<=", 3), "the edit itself, the write, the answer")
 	})
 
+	It("show a write that the device does not answer, and the answer when it comes", func() {
+		s := newEventSite()
+		s.trusted()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`))
+		s.eventually("d", beReady())
+		Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed())
+		s.edit("d", withProperties(`{"targetTemperature": 21}`))
+		s.eventually("d", And(Not(beReady()), haveState("", "targetTemperature", "Applied")))
+		s.report("d", `{"targetTemperature":{"value":21,"ac":200,"av":3}}`)
+		s.eventually("d", And(beReady(), haveState("", "targetTemperature", "Acknowledged")))
+	})
+
+	It("do not make a drift of an edit that is taken back before the device answers", func() {
+		s := newEventSite()
+		s.trusted()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`))
+		s.eventually("d", beReady())
+		Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed())
+		for range 4 { // more than make a fight
+			s.edit("d", withProperties(`{"targetTemperature": 21}`))
+			s.eventuallyDesired("d", `{"targetTemperature": 21}`)
+			s.edit("d", withProperties(`{"targetTemperature": 20}`))
+			s.eventuallyDesired("d", `{"targetTemperature": 20}`)
+		}
+		s.eventually("d", haveState("", "targetTemperature", "Applied"))
+		Expect(property(s.get("d"), "", "targetTemperature").CorrectedAt).To(BeEmpty())
+		Expect(s.eventNotes("d", v1alpha1.ReasonDriftCorrected)).To(BeEmpty())
+	})
+
 	It("have a foreign write of an owned property corrected at once, by one write and without a read", func() {
 		s := newEventSite()
 		s.trusted()

@@ -54,9 +54,10 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
-		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(hubMatters())).
+		Watches(&v1alpha1.PnPDevice{}, enqueueEdited()).
+		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
-		WatchesRawSource(source.Channel(r.Wakes.members, handler.EnqueueRequestsFromMapFunc(r.members))).
+		WatchesRawSource(source.Channel(r.Wakes.members, r.enqueueMembers())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
 		Complete(r)
 }
@@ -128,6 +129,9 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
 	}
 	next := summarise(s, h)
+	if wait := s.awaitAnswer(before, h); wait > 0 {
+		return ctrl.Result{RequeueAfter: sooner(next, wait)}, nil
+	}
 	if quiet := s.quietFor(before); quiet > 0 {
 		return ctrl.Result{RequeueAfter: sooner(next, quiet)}, nil
 	}

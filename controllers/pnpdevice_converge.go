@@ -266,6 +266,7 @@ func follows(before, after string) bool {
 func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []twin.Change) {
 	removed := 0
 	for _, c := range changes {
+		s.mustTell = s.mustTell || c.Cause == twin.Removed || c.Cause == twin.Drifted
 		if c.Cause == twin.Removed {
 			delete(s.claims, c.Leaf)
 			delete(s.entries, c.Leaf)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -86,6 +87,7 @@ func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 	}
 	s.declared = declared
 	s.claims = s.entries.claims(declared)
+	maps.Copy(s.claims, s.memory.UnshownClaims())
 	return nil
 }
 

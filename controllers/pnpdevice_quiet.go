@@ -11,12 +11,38 @@ import (
 // device that reports three times a second must not wear out etcd. Answers to values that wait for one are shown at once.
 const quietTime = 5 * time.Second
 
+// answerTime is how long status waits, after a write, for the device's answer, so that one patch shows both: a device that is connected mostly answers
+// within it.
+const answerTime = 250 * time.Millisecond
+
+// awaitAnswer returns how long to wait for the device's answer before status is written, 0 if not at all. Memory keeps what status would say of the write
+// meanwhile.
+func (s *scope) awaitAnswer(before *v1alpha1.PnPDevice, h *halt) time.Duration {
+	if h != nil || !s.expectsAnswer(before) {
+		return 0
+	}
+	claims := twin.Claims{}
+	for leaf := range s.written {
+		claims[leaf] = s.claims[leaf]
+	}
+	s.memory.Unshown(claims)
+	return answerTime
+}
+
 // quietFor returns how long to wait before status is written, 0 if now.
 func (s *scope) quietFor(before *v1alpha1.PnPDevice) time.Duration {
 	if s.memory == nil || !s.isDeviceAlone(before) || isAnswered(before, s.device) || semantic.DeepEqual(before.Status, s.device.Status) {
 		return 0
 	}
 	return s.memory.QuietFor(s.now)
+}
+
+// expectsAnswer reports whether an event is about to tell of the device's answer, and the pass did nothing that only it can put into status. All else a later
+// pass finds in memory, or after a crash at the hub.
+func (s *scope) expectsAnswer(before *v1alpha1.PnPDevice) bool {
+	return len(s.written) > 0 && !s.mustTell && before.Status.LastHandledReconcileAt == s.device.Status.LastHandledReconcileAt &&
+		before.Status.LastHandledResendAt == s.device.Status.LastHandledResendAt && s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied &&
+		s.device.Status.ConnectionState == connected && s.session.EventsTrusted()
 }
 
 // isAnswered reports whether the device answered to a value that waited for it: somebody is looking.

@@ -100,19 +100,6 @@ func incumbency(d *v1alpha1.PnPDevice) string {
 	return d.Status.Twin.Hub
 }
 
-// members are the PnPDevices of an IoTHub.
-func (r *PnPDeviceReconciler) members(ctx context.Context, hub client.Object) []reconcile.Request {
-	devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
-	if err != nil {
-		return nil
-	}
-	requests := make([]reconcile.Request, len(devices))
-	for i := range devices {
-		requests[i].NamespacedName = client.ObjectKeyFromObject(&devices[i])
-	}
-	return requests
-}
-
 // hubMatters passes the changes of an IoTHub that devices wait for.
 func hubMatters() predicate.Predicate {
 	return predicate.Funcs{

@@ -40,6 +40,8 @@ type scope struct {
 	wasRead bool
 	// written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.
 	written, corrected map[twin.Leaf]bool
+	// mustTell is true once the pass corrected or removed something: nobody but status remembers that.
+	mustTell bool
 	// conflicts are leaves that are left to another writer for now, with the name of its configuration if known.
 	conflicts map[twin.Leaf]string
 	// claiming is true if this pass only claims leaves in status, for the next one to write.

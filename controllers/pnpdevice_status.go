@@ -159,7 +159,7 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 		s.outstanding(&e, leaf, p.Desired)
 	}
 	_, e.Owned = s.claims[leaf]
-	s.transition(&e, previous, s.written[leaf])
+	s.transition(&e, previous, s.written[leaf] || e.Owned && previous.DesiredVersion != e.DesiredVersion && e.DesiredVersion != 0)
 	return e
 }
 

@@ -20,6 +20,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -175,6 +176,7 @@ func startOperatorWith(grace time.Duration) *operator {
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Controller: config.Controller{SkipNameValidation: &unnamed},
+		Cache:      cache.Options{ByObject: map[client.Object]cache.ByObject{&v1alpha1.PnPDevice{}: {Transform: controllers.Slim}}},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -52,18 +53,68 @@ func (w *Wakes) device(ctx context.Context, what wake) {
 	send(ctx, w.devices, event.TypedGenericEvent[wake]{Object: what})
 }
 
+// enqueueMembers has the PnPDevices of an IoTHub reconciled: after what users edit, since there may be ten thousand of them, unless they were edited
+// themselves.
+func (r *PnPDeviceReconciler) enqueueMembers() handler.EventHandler {
+	enqueue := func(ctx context.Context, hub client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
+		if err != nil {
+			return
+		}
+		for i := range devices {
+			priority := handler.LowPriority
+			if wasEdited(&devices[i]) {
+				priority = 0
+			}
+			add(q, wake{key: client.ObjectKeyFromObject(&devices[i]), priority: priority})
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(ctx, e.Object, q)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(ctx, e.ObjectNew, q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(ctx, e.Object, q)
+		},
+		GenericFunc: func(ctx context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(ctx, e.Object, q)
+		},
+	}
+}
+
+// enqueueEdited has what was edited while no operator ran come before the rest of the first list.
+func enqueueEdited() handler.EventHandler {
+	return handler.Funcs{CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		if device, ok := e.Object.(*v1alpha1.PnPDevice); ok && e.IsInInitialList && wasEdited(device) {
+			add(q, wake{key: client.ObjectKeyFromObject(device)})
+		}
+	}}
+}
+
+// wasEdited reports whether status is about an earlier declaration. An object without status is new: ten thousand of them are no edit.
+func wasEdited(device *v1alpha1.PnPDevice) bool {
+	return device.Status.ObservedGeneration > 0 && device.Status.ObservedGeneration != device.Generation
+}
+
 // enqueueWakes puts wakes into a controller's queue.
 func enqueueWakes() handler.TypedEventHandler[wake, reconcile.Request] {
 	return handler.TypedFuncs[wake, reconcile.Request]{
 		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[wake], q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			request := reconcile.Request{NamespacedName: e.Object.key}
-			if queue, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-				queue.AddWithOpts(priorityqueue.AddOpts{Priority: &e.Object.priority, After: e.Object.after}, request)
-				return
-			}
-			q.AddAfter(request, e.Object.after)
+			add(q, e.Object)
 		},
 	}
+}
+
+func add(to workqueue.TypedRateLimitingInterface[reconcile.Request], w wake) {
+	request := reconcile.Request{NamespacedName: w.key}
+	if queue, ok := to.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		queue.AddWithOpts(priorityqueue.AddOpts{Priority: &w.priority, After: w.after}, request)
+		return
+	}
+	to.AddAfter(request, w.after)
 }
 
 func (w *Wakes) hub(ctx context.Context, key types.NamespacedName) {

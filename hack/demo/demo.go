@@ -31,6 +31,7 @@ type demo struct {
 	kubectl kubectl // as administrator
 
 	issuer   string            // of the cluster's tokens
+	ackDelay time.Duration     // of the virtual devices
 	hubEnv   map[string]string // what the simulator wrote
 	hub      *simulator.DebugClient
 	edits    []edit    // made to the samples so far
@@ -39,7 +40,7 @@ type demo struct {
 }
 
 func newDemo(c clone, dir string, out *report) *demo {
-	d := &demo{clone: c, dir: dir, out: out}
+	d := &demo{clone: c, dir: dir, out: out, ackDelay: ackDelay}
 	d.kubectl = kubectl{program: c.kubectl(), kubeconfig: d.file(controlPlaneFolder + "/kubeconfig"), out: out}
 	return d
 }

@@ -16,8 +16,12 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
-// devicesFolder has the devices on Microsoft's device SDK for Node.
-const devicesFolder = "test/e2e/devices"
+const (
+	// devicesFolder has the devices on Microsoft's device SDK for Node.
+	devicesFolder = "test/e2e/devices"
+	// serviceFolder has Microsoft's service client for Node.
+	serviceFolder = "test/conformance/service"
+)
 
 // haveNode says what is missing to run them.
 func haveNode() error {
@@ -29,9 +33,14 @@ func haveNode() error {
 	return nil
 }
 
-// buildDevices installs the packages of the devices unless they are there as the lock file wants them.
+// buildDevices installs the packages of the devices.
 func (c clone) buildDevices(ctx context.Context, to *report) error {
-	folder := c.path(devicesFolder)
+	return c.npm(ctx, to, devicesFolder)
+}
+
+// npm installs the packages of a folder unless they are there as the lock file wants them.
+func (c clone) npm(ctx context.Context, to *report, name string) error {
+	folder := c.path(name)
 	want, err := os.Stat(folder + "/package-lock.json")
 	if err != nil {
 		return err
@@ -41,7 +50,7 @@ func (c clone) buildDevices(ctx context.Context, to *report) error {
 	}
 	cmd := newCommand(ctx, "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
 	cmd.Dir = folder
-	return watched(ctx, to, cmd, "npm ci (in "+devicesFolder+")")
+	return watched(ctx, to, cmd, "npm ci (in "+name+")")
 }
 
 // fleet is devices on Microsoft's SDK, in a process of its own.

@@ -27,6 +27,8 @@ Commands:
          run many DeviceCommands while the operator is killed again and again and answers are lost, and count what the devices ran;
          $COMMANDS, $DEVICES and $SEED say how many, and which chances. With $REPLICAS of the operator its leader is changed; $CHANGES
          is how often at least
+  bench  measure the operator against a bare loop and write the ratios to bin/bench; needs node and npm; $PART names parts to
+         measure alone, $SIZES the numbers of devices, $ROUNDS the repetitions, $QUICK makes it short
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
   down   stop what up started and remove bin/demo
 `
@@ -60,7 +62,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
 	}
-	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "chaos-commands": chaosCommands, "up": up, "down": down}[args[0]]
+	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "chaos-commands": chaosCommands, "bench": measure, "up": up, "down": down}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
@@ -74,7 +76,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
-	if command == "e2e" || command == "chaos-commands" {
+	if command == "e2e" || command == "chaos-commands" || command == "bench" {
 		return command
 	}
 	return "demo"

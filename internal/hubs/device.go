@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -17,12 +18,13 @@ type Device struct {
 	model      string        // announced when it was last seen
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
-	doubts, settledDoubts int        // doubtful while doubts > settledDoubts
-	pressing              bool       // a doubt has more behind it than a sweep or a resync
-	deferred              bool       // the pass that read the twin had no token to write it
-	foreign               string     // model that the newest message of another model named
-	modelInDoubt          bool       // the model has to be looked at before the next write
-	unpersisted           *twin.Twin // seen at the hub, not in status yet
+	doubts, settledDoubts int         // doubtful while doubts > settledDoubts
+	pressing              bool        // a doubt has more behind it than a sweep or a resync
+	deferred              bool        // the pass that read the twin had no token to write it
+	foreign               string      // model that the newest message of another model named
+	modelInDoubt          bool        // the model has to be looked at before the next write
+	unpersisted           *twin.Twin  // seen at the hub, not in status yet
+	unshown               twin.Claims // of writes that status does not show yet
 
 	pass       *pass  // under way, nil if none
 	held       *Place // first event whose effect is not in status
@@ -128,12 +130,32 @@ func (d *Device) Persisted(t *twin.Twin) {
 	if d.unpersisted == t {
 		d.unpersisted = nil
 	}
+	d.unshown = nil
 	if d.pass != nil {
 		d.pass.stored = true
 	}
 	if !d.doubtful() {
 		d.release()
 	}
+}
+
+// Unshown keeps the claims of a write that status is to show later. Until then the device stands in the checkpoint: should this process end, status does
+// not say what the hub holds.
+func (d *Device) Unshown(claims twin.Claims) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unshown == nil {
+		d.unshown = twin.Claims{}
+	}
+	maps.Copy(d.unshown, claims)
+	d.hold(Place{}, Nothing)
+}
+
+// UnshownClaims are the claims of writes that status does not show yet.
+func (d *Device) UnshownClaims() twin.Claims {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.unshown)
 }
 
 // Row is one device in the answer of a sweep query.

@@ -22,6 +22,26 @@ func TestADoubtRaisedDuringAReadOutlivesIt(t *testing.T) {
 	}
 }
 
+func TestAWriteThatStatusDoesNotShowStandsInTheCheckpoint(t *testing.T) {
+	leaf := twin.Leaf{Name: "a"}
+	d := &Device{}
+	d.BeginPass()
+	d.Unshown(twin.Claims{leaf: {Value: "new", Version: 3}})
+	d.EndPass()
+	if at, held := d.Outstanding(); !held || at.Partition != "" {
+		t.Errorf("the device is not listed as doubtful: %v, %t", at, held)
+	}
+	if claim := d.UnshownClaims()[leaf]; claim.Version != 3 {
+		t.Errorf("the claim is forgotten: %v", claim)
+	}
+	d.BeginPass()
+	d.Persisted(nil)
+	d.EndPass()
+	if _, held := d.Outstanding(); held || len(d.UnshownClaims()) > 0 {
+		t.Error("status shows it, and still it is held")
+	}
+}
+
 func TestFollowUpReadsComeAtTwoTenAndSixtySeconds(t *testing.T) {
 	start := time.Unix(1_000_000, 0)
 	d := &Device{}

@@ -70,7 +70,7 @@ func etcdArgs(dir string, at endpoints) []string {
 		"--peer-key-file=" + key(etcdCert+".key"),
 		"--unsafe-no-fsync",
 		"--snapshot-count=1000",
-		"--quota-backend-bytes=" + strconv.Itoa(512<<20),
+		"--quota-backend-bytes=" + strconv.Itoa(4<<30), // what 10,000 devices write between two compactions of the benchmark
 		"--log-level=warn",
 	}
 }

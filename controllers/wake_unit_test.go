@@ -1,0 +1,57 @@
+package controllers
+
+import (
+	"context"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// cached lists the same devices whatever is asked for.
+type cached struct {
+	client.Client
+
+	devices []v1alpha1.PnPDevice
+}
+
+func (c cached) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1alpha1.PnPDeviceList).Items = c.devices
+	return nil
+}
+
+func deviceOf(name string, generation, observed int64) v1alpha1.PnPDevice {
+	return v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: name, Generation: generation}, Status: v1alpha1.PnPDeviceStatus{ObservedGeneration: observed}}
+}
+
+func TestWhatAHubThatBecameReadyWakesComesAfterEdits(t *testing.T) {
+	q := priorityqueue.New[reconcile.Request]("test")
+	defer q.ShutDown()
+	r := &PnPDeviceReconciler{Client: cached{devices: []v1alpha1.PnPDevice{deviceOf("same", 1, 1), deviceOf("new", 1, -1), deviceOf("edited", 2, 1)}}}
+	r.enqueueMembers().Generic(t.Context(), event.GenericEvent{Object: &v1alpha1.IoTHub{}}, q)
+	for range 3 {
+		item, priority, _ := q.GetWithPriority()
+		if first := item.Name == "edited"; first != (priority == 0) {
+			t.Errorf("%s has priority %d", item.Name, priority)
+		}
+		q.Done(item)
+	}
+}
+
+func TestWhatWasEditedWhileNoOperatorRanComesFirst(t *testing.T) {
+	q := priorityqueue.New[reconcile.Request]("test")
+	defer q.ShutDown()
+	edited, same := deviceOf("edited", 2, 1), deviceOf("same", 2, 2)
+	for _, e := range []event.CreateEvent{{Object: &same, IsInInitialList: true}, {Object: &edited, IsInInitialList: true}} {
+		enqueueEdited().Create(t.Context(), e, q)
+	}
+	item, priority, _ := q.GetWithPriority()
+	if item.Name != "edited" || priority != 0 || q.Len() != 0 {
+		t.Errorf("got %s with priority %d, and %d more", item.Name, priority, q.Len())
+	}
+}
