@@ -40,7 +40,8 @@ type PnPDeviceReconciler struct {
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 
-	latest *latest // shared with the sweeps
+	latest      *latest // shared with the sweeps
+	stopwatches stopwatches
 }
 
 // SetupWithManager registers the controller.
@@ -50,7 +51,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.forgets(), changed)).
+		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.members), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
@@ -128,6 +129,7 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 	if err := r.persist(ctx, before, s); err != nil {
 		return ctrl.Result{}, err
 	}
+	r.stopwatches.settled(s.device, time.Now())
 	if transient {
 		return ctrl.Result{}, outcome
 	}
