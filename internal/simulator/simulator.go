@@ -56,6 +56,10 @@ type Options struct {
 	EventHubName string
 	// CAFile, if set, is written with the certificate of the CA that signed the listener's.
 	CAFile string
+	// Certificate to serve with instead of one of the simulator's own CA; clients have to know by themselves who vouches for it.
+	Certificate *tls.Certificate
+	// ServiceKey is the key of the policy service, where it has to be known beforehand; default a generated one.
+	ServiceKey string
 	// AckDelay is how long a virtual device takes to react: 0 is 20 ms, negative not at all.
 	AckDelay time.Duration
 	// Seed makes generated keys repeatable; 0 makes them random.
@@ -120,6 +124,11 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 	s := &Simulator{options: o, faults: faults.New(), calls: calls.New(), methods: methods.New(), closed: make(chan struct{})}
 	s.hub = hub.New(o.Clock, o.Seed)
 	s.policies = auth.NewPolicies(s.hub.NewKey)
+	if o.ServiceKey != "" {
+		if err := s.policies.SetKey("service", o.ServiceKey); err != nil {
+			return nil, err
+		}
+	}
 	s.events = newLog(o)
 	s.amqp = amqp.New(amqp.Options{Log: s.events, Policies: s.policies, Clock: o.Clock, Logger: o.Logger})
 	s.router = routing.New(s.hub, s.events, routing.Options{HostName: o.HostName, Clock: o.Clock, Routes: routing.DefaultRoutes()})
@@ -132,15 +141,9 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 }
 
 func (s *Simulator) listen() error {
-	certificate, caPEM, err := issue(s.options.HostName, s.options.EventHubNamespace)
+	certificate, err := s.certificate()
 	if err != nil {
-		return fmt.Errorf("certificate: %w", err)
-	}
-	s.caPEM = caPEM
-	if s.options.CAFile != "" {
-		if err := os.WriteFile(s.options.CAFile, caPEM, 0o644); err != nil {
-			return err
-		}
+		return err
 	}
 	if err := errors.Join(s.serveREST(certificate), s.serveEvents(certificate), s.serveMQTT(certificate)); err != nil {
 		return err
@@ -149,6 +152,22 @@ func (s *Simulator) listen() error {
 		return nil
 	}
 	return s.serveDebug()
+}
+
+// certificate is the given one, or one of a CA of its own that is written where it is asked for.
+func (s *Simulator) certificate() (tls.Certificate, error) {
+	if s.options.Certificate != nil {
+		return *s.options.Certificate, nil
+	}
+	certificate, caPEM, err := issue(s.options.HostName, s.options.EventHubNamespace)
+	if err != nil {
+		return certificate, fmt.Errorf("certificate: %w", err)
+	}
+	s.caPEM = caPEM
+	if s.options.CAFile == "" {
+		return certificate, nil
+	}
+	return certificate, os.WriteFile(s.options.CAFile, caPEM, 0o644)
 }
 
 func (s *Simulator) serveREST(certificate tls.Certificate) error {
