@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -26,11 +27,21 @@ import (
 // TestTwoCommands does what the notes of a release with a simulator say. There is no kubelet, nor DNS for Services: both programs run here, with the arguments of
 // their Deployments, files of the mounted Secret and, for the operator, the rights of its ServiceAccount; addresses are those of this machine.
 func TestTwoCommands(t *testing.T) {
+	for name, set := range map[string]string{
+		"with a ClusterRole":       "simulator.enabled=true,metrics.enabled=false",
+		"with Roles in namespaces": "simulator.enabled=true,metrics.enabled=false,watchNamespaces={pnp-simulator}",
+	} {
+		t.Run(name, func(t *testing.T) { twoCommands(t, set) })
+	}
+}
+
+func twoCommands(t *testing.T, set string) {
+	t.Helper()
 	c := newCluster(t)
-	notes := c.helm("install", "pnp", chart, "--create-namespace", "--set=simulator.enabled=true,webhook.enabled=false,metrics.enabled=false")
+	notes := c.helm("install", "pnp", chart, "--create-namespace", "--set="+set)
 	hub, events := freePort(t), freePort(t)
 	c.runSimulator(hub, events)
-	c.runOperator()
+	log := c.runOperator()
 
 	if !strings.Contains(notes, samplesCommand) {
 		t.Fatalf("the notes lack %q: %s", samplesCommand, notes)
@@ -55,8 +66,18 @@ func TestTwoCommands(t *testing.T) {
 		return c.has(is, "pnp-simulator", "simulator") && apimeta.IsStatusConditionTrue(is.Status.Conditions, v1alpha1.ConditionEventStreamReady)
 	})
 
+	eventually(t, "the webhook's authority", func() bool {
+		is := &admissionv1.ValidatingWebhookConfiguration{}
+		return c.has(is, "", "pnp-operator") && len(is.Webhooks[0].ClientConfig.CABundle) > 0
+	})
+	said, err := os.ReadFile(log)
+	c.done(err)
+	if strings.Contains(string(said), "forbidden") {
+		t.Error("the operator lacks a right: its log is below")
+	}
+
 	before := c.secret("pnp-simulator")
-	c.helm("upgrade", "pnp", chart, "--set=simulator.enabled=true,webhook.enabled=false,metrics.enabled=false,simulator.devices=5")
+	c.helm("upgrade", "pnp", chart, "--set="+set+",simulator.devices=5")
 	for key, value := range c.secret("pnp-simulator") {
 		if string(before[key]) != string(value) {
 			t.Errorf("an upgrade makes another %s: what objects hold of it is wrong then", key)
@@ -119,7 +140,8 @@ func (c *cluster) runSimulator(hub, events string) {
 	c.run("./cmd/iothub-simulator", args...)
 }
 
-func (c *cluster) runOperator() {
+// runOperator returns its log.
+func (c *cluster) runOperator() string {
 	c.t.Helper()
 	account := &corev1.ServiceAccount{}
 	if !c.has(account, "pnp-system", "pnp-operator") {
@@ -137,7 +159,7 @@ func (c *cluster) runOperator() {
 	}) {
 		c.t.Error("the chart does not allow the simulator's host: ", allowed)
 	}
-	c.run(".", c.argsOf("pnp-system", "pnp-operator", "--kubeconfig="+path, "--health-probe-bind-address=127.0.0.1:"+freePort(c.t), "--leader-election-namespace=pnp-system",
+	return c.run(".", c.argsOf("pnp-system", "pnp-operator", "--kubeconfig="+path, "--health-probe-bind-address=127.0.0.1:"+freePort(c.t), "--leader-election-namespace=pnp-system", "--webhook-port="+freePort(c.t),
 		"--allowed-hub-suffixes="+hosts, "--allowed-event-hub-suffixes="+hosts)...)
 }
 
@@ -150,8 +172,8 @@ func kubeconfigWith(config *rest.Config, token string) *clientcmdapi.Config {
 	return k
 }
 
-// run builds a program and runs it until the test ends.
-func (c *cluster) run(pkg string, args ...string) {
+// run builds a program and runs it until the test ends. It returns the file of its log.
+func (c *cluster) run(pkg string, args ...string) string {
 	c.t.Helper()
 	program := filepath.Join(c.t.TempDir(), "program")
 	build := exec.CommandContext(c.t.Context(), "go", "build", "-o", program, pkg)
@@ -176,6 +198,7 @@ func (c *cluster) run(pkg string, args ...string) {
 		}
 		_ = log.Close()
 	})
+	return log.Name()
 }
 
 func freePort(t *testing.T) string {
