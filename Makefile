@@ -44,7 +44,7 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 
 .PHONY: e2e
-e2e: bin/pnp-demo ## End-to-end tests with devices on Microsoft's device SDK (needs node and npm).
+e2e: bin/pnp-demo ## End-to-end tests of a release of the chart with devices on Microsoft's device SDK (needs node and npm); RECORD=FILE keeps the metrics.
 	@bin/pnp-demo e2e
 
 COMMANDS ?= 10000
@@ -153,6 +153,10 @@ sbom: build ## Write a bill of materials (CycloneDX) of what is in the operator'
 vulncheck: prerequisites ## Look for known vulnerabilities in what the code calls (needs the Go vulnerability database).
 	@hack/tools/build.sh govulncheck
 	@hack/vulncheck.sh
+
+.PHONY: release-notes
+release-notes: ## Print what CHANGELOG.md has on VERSION (X.Y.Z, Unreleased unless given).
+	@hack/release-notes.sh $(if $(filter command line,$(origin VERSION)),$(VERSION))
 
 ##@ Housekeeping
 

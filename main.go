@@ -20,10 +20,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/webhooks"
 )
@@ -36,6 +36,8 @@ var version = "dev"
 // options are the flags.
 type options struct {
 	metricsAddress, probeAddress string
+	metricsSecure                bool
+	metricsCertDir               string
 	leaderElect                  bool
 	leaderElectionNamespace      string
 	allowedHubSuffixes           string
@@ -48,13 +50,16 @@ type options struct {
 	qps                          float64
 	webhookPort                  int
 	webhookHost                  string
+	webhookCertDir               string
 	showVersion                  bool
 	zap                          zap.Options
 }
 
 func parseFlags() options {
 	var o options
-	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "The address of the metrics endpoint, such as :8080; 0 turns it off.")
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "The address of the metrics endpoint, such as :8443; 0 turns it off.")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics, and profiles beside them, by HTTPS to those whose token may get the path; without it metrics are for everyone.")
+	flag.StringVar(&o.metricsCertDir, "metrics-cert-dir", "", "The folder of tls.crt and tls.key for metrics; the operator signs its own certificate if empty.")
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address of the /healthz and /readyz probes.")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas act.")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "The namespace of the lease, that of the pod if empty.")
@@ -69,6 +74,8 @@ func parseFlags() options {
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
 	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
+	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "",
+		"The folder of tls.crt and tls.key for the webhook, from cert-manager for one; the operator makes and renews its own certificate if empty.")
 	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices, and how many DeviceCommands, are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
@@ -103,11 +110,11 @@ func main() {
 }
 
 func run(o options) error {
-	certDir, err := newCertDir(o)
+	certDir, remove, err := certDirOf(o)
 	if err != nil {
 		return fmt.Errorf("making a folder for the webhook's certificate: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(certDir) }()
+	defer remove()
 	mgr, err := newManager(o, certDir)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
@@ -130,7 +137,7 @@ func run(o options) error {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
 	if o.webhookPort != 0 {
-		err := webhooks.Setup(mgr, library, webhooks.Options{Namespace: o.namespace, Host: o.webhookHost, CertDir: certDir})
+		err := webhooks.Setup(mgr, library, webhooks.Options{Namespace: o.namespace, Host: o.webhookHost, CertDir: certDir, Given: o.webhookCertDir != ""})
 		if err != nil {
 			return fmt.Errorf("setting up the webhook: %w", err)
 		}
@@ -158,12 +165,13 @@ func (o options) authority() (controllers.Authority, error) {
 	return a, nil
 }
 
-// newCertDir makes a folder if there is a webhook to serve: a pod's file system may be read-only.
-func newCertDir(o options) (string, error) {
-	if o.webhookPort == 0 {
-		return "", nil
+// certDirOf is where the webhook's certificate is: where someone puts it, or a folder that is made, as a pod's file system may be read-only, and removed.
+func certDirOf(o options) (dir string, remove func(), err error) {
+	if o.webhookPort == 0 || o.webhookCertDir != "" {
+		return o.webhookCertDir, func() {}, nil
 	}
-	return os.MkdirTemp("", "pnp-operator-webhook-")
+	dir, err = os.MkdirTemp("", "pnp-operator-webhook-")
+	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
 // cachesFilled is ready once the operator knows the objects of the cluster: a rollout that goes on before that has nobody who could take over.
@@ -189,7 +197,7 @@ func newManager(o options, certDir string) (manager.Manager, error) {
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
 		HealthProbeBindAddress:        o.probeAddress,
 		WebhookServer:                 webhooks.NewServer(o.webhookPort, certDir),
 		LeaderElection:                o.leaderElect,

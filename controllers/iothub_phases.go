@@ -84,9 +84,10 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 		var all sync.WaitGroup
 		defer all.Wait()
 		if e.wanted != nil && e.problem == nil {
-			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Log: logger.WithName("events"), Timing: r.StreamTiming}
+			meter := newMeter(key)
+			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &hubs.Feed{
-				Session: s, Listeners: list, Meter: newMeter(key), Log: logger.WithName("events"), Changed: func() { r.Wakes.hub(r.lifetime, key) },
+				Session: s, Listeners: list, Meter: meter, Log: logger.WithName("events"), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 			}
 			all.Go(func() { s.Watch(ctx, stream, feed) })
 		}

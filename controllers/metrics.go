@@ -20,6 +20,10 @@ var (
 		Name: "pnp_hub_request_duration_seconds", Help: "Calls to IoT hubs by operation and HTTP status, 0 if no answer arrived.",
 		Buckets: []float64{.01, .05, .1, .5, 1, 5, 15, 60},
 	}, []string{"operation", "code"})
+	convergence = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "pnp_device_convergence_seconds", Help: "Time that declarations took: from a generation seen to its write at the hub (patched), and from there to the device's answer (acknowledged).",
+		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
+	}, []string{"step"})
 	driftCorrected = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "pnp_device_drift_corrected_total", Help: "Foreign changes of declared properties that were put back.",
 	})
@@ -35,6 +39,9 @@ var (
 	streamEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_stream_events_total", Help: "Events read from event streams by what they are; Poison cannot be decoded.",
 	}, []string{"namespace", "hub", "kind"})
+	streamLag = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "pnp_stream_lag_events", Help: "Events that the hub holds and that were not handled, by partition, looked at once a minute.",
+	}, []string{"namespace", "hub", "partition"})
 	telemetryMessages = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_telemetry_messages_total", Help: "Telemetry messages by hub and component; components beyond the first hundred of a hub count as other.",
 	}, []string{"namespace", "hub", "component"})
@@ -42,6 +49,9 @@ var (
 		Name: "pnp_device_telemetry", Help: "Last value of the telemetry that spec.telemetry of a PnPDevice names.",
 	}, []string{"namespace", "name", "component", "field"})
 )
+
+// outcomes are all that a DeviceCommand can have.
+var outcomes = []v1alpha1.CommandOutcome{v1alpha1.CommandSucceeded, v1alpha1.CommandFailed, v1alpha1.CommandUnknown, v1alpha1.CommandExpired}
 
 // meter counts what the event stream of one IoTHub brings.
 type meter struct {
@@ -60,6 +70,11 @@ func (m meter) Event(kind watch.Kind) {
 
 // Poison counts an event that cannot be decoded.
 func (m meter) Poison() { m.Event("Poison") }
+
+// Lag shows how far a partition is behind.
+func (m meter) Lag(partition string, events int64) {
+	streamLag.WithLabelValues(m.hub.Namespace, m.hub.Name, partition).Set(float64(events))
+}
 
 // Telemetry counts a message. Devices choose the names of components: they must not fill the memory.
 func (m meter) Telemetry(component string) {
@@ -89,6 +104,7 @@ func dropTelemetry(object types.NamespacedName) {
 func dropStream(hub types.NamespacedName) {
 	labels := prometheus.Labels{"namespace": hub.Namespace, "hub": hub.Name}
 	streamEvents.DeletePartialMatch(labels)
+	streamLag.DeletePartialMatch(labels)
 	telemetryMessages.DeletePartialMatch(labels)
 }
 
@@ -105,7 +121,11 @@ func interestOf(device *v1alpha1.PnPDevice) hubs.Interest {
 }
 
 func init() {
-	metrics.Registry.MustRegister(hubRequests, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, telemetryMessages, deviceTelemetry)
+	metrics.Registry.MustRegister(hubRequests, convergence, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry)
+	// A counter that begins at one has no increase: the first Unknown has to be seen as well.
+	for _, outcome := range outcomes {
+		commandOutcomes.WithLabelValues(string(outcome))
+	}
 }
 
 func observeRequest(op string, statusCode int, _ string, d time.Duration) {

@@ -41,8 +41,9 @@ type PnPDeviceReconciler struct {
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 
-	latest  *latest // shared with the sweeps
-	origins origins
+	latest      *latest // shared with the sweeps
+	origins     origins
+	stopwatches stopwatches
 }
 
 // SetupWithManager registers the controller.
@@ -52,7 +53,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.forgets(), changed)).
+		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
 		Watches(&v1alpha1.PnPDevice{}, enqueueEdited()).
 		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
@@ -138,6 +139,7 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 	if err := r.persist(ctx, before, s); err != nil {
 		return ctrl.Result{}, err
 	}
+	r.stopwatches.settled(s.device, time.Now())
 	if transient {
 		return ctrl.Result{}, outcome
 	}

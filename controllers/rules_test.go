@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,6 +77,10 @@ var work = []struct {
 				g.Expect(one.ClientConfig.CABundle).NotTo(BeEmpty())
 			}
 		}).Should(Succeed())
+	}},
+	{"tells Prometheus how it is doing", func() {
+		address, token := serveMetrics(), scraper()
+		Eventually(func() int { return scraped(address, token) }).Should(Equal(http.StatusOK))
 	}},
 }
 

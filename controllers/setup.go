@@ -6,8 +6,10 @@ import (
 	"errors"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -42,7 +44,13 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	objectStates.from(mgr.GetClient())
+	if err := mgr.Add(objectStates.ofLeader(mgr.GetClient())); err != nil {
+		return err
+	}
+	// The look-ups fill the caches of the other kinds in replicas that wait; IoTHubs have none.
+	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.IoTHub{}, cache.BlockUntilSynced(false)); err != nil {
+		return err
+	}
 	sessions, wakes, brake, written := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}
 	hubBudgets.from(&sessions.Budgets)
 	hub := &IoTHubReconciler{

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -27,8 +28,15 @@ var objectStates = &states{}
 
 func init() { metrics.Registry.MustRegister(objectStates) }
 
-// from is where objects are from now on.
-func (s *states) from(objects client.Reader) { s.objects.Store(&objects) }
+// ofLeader counts while this replica leads: two that count the same would double every sum.
+func (s *states) ofLeader(objects client.Reader) manager.RunnableFunc {
+	return func(ctx context.Context) error {
+		s.objects.Store(&objects)
+		<-ctx.Done()
+		s.objects.CompareAndSwap(&objects, nil)
+		return nil
+	}
+}
 
 // Describe lists what is collected.
 func (s *states) Describe(to chan<- *prometheus.Desc) {

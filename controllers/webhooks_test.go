@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -136,23 +138,25 @@ func startServing() (context.CancelFunc, <-chan error) {
 	GinkgoHelper()
 	port, err := freePort()
 	Expect(err).NotTo(HaveOccurred())
+	configure(port)
+	return serveWith(port, webhooks.Options{Namespace: operatorNamespace, Host: "localhost", CertDir: GinkgoT().TempDir(), Rotator: "cert-rotator-" + port})
+}
+
+func serveWith(port string, o webhooks.Options) (context.CancelFunc, <-chan error) {
+	GinkgoHelper()
 	number, err := strconv.Atoi(port)
 	Expect(err).NotTo(HaveOccurred())
-	configure(port)
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
-	dir := GinkgoT().TempDir()
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: webhooks.NewServer(number, dir),
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: webhooks.NewServer(number, o.CertDir),
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
 	Expect(controllers.Index(lifetime, mgr.GetFieldIndexer())).To(Succeed())
 	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(nil, nil))
-	Expect(webhooks.Setup(mgr, library, webhooks.Options{
-		Namespace: operatorNamespace, Host: "localhost", CertDir: dir, Rotator: "cert-rotator-" + port,
-	})).To(Succeed())
+	Expect(webhooks.Setup(mgr, library, o)).To(Succeed())
 	done := make(chan error, 1)
 	go func() {
 		err := mgr.Start(lifetime)
@@ -160,6 +164,29 @@ func startServing() (context.CancelFunc, <-chan error) {
 		done <- err
 	}()
 	return cancel, done
+}
+
+// giveCertificate puts a certificate into a folder, as a mounted Secret does, and returns it.
+func giveCertificate(dir string) []byte {
+	GinkgoHelper()
+	chain, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(os.WriteFile(filepath.Join(dir, corev1.TLSCertKey), chain, 0o600)).To(Succeed())
+	Expect(os.WriteFile(filepath.Join(dir, corev1.TLSPrivateKeyKey), key, 0o600)).To(Succeed())
+	pair, err := tls.X509KeyPair(chain, key)
+	Expect(err).NotTo(HaveOccurred())
+	return pair.Certificate[0]
+}
+
+// servedCertificate is the one that a server shows.
+func servedCertificate(address string) ([]byte, error) {
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // it is looked at
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw, nil
 }
 
 // try is kubectl apply --dry-run=server of something new.
@@ -250,6 +277,17 @@ var _ = Describe("The webhook", Ordered, Serial, func() {
 		Expect(admin.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: webhooks.CertificateSecret}})).To(Succeed())
 		Eventually(bundle).Should(SatisfyAll(ContainSubstring("BEGIN CERTIFICATE"), Not(Equal(before))))
 		g.eventuallyAnswers()
+	})
+
+	It("serves with a certificate that it is given, and makes none", func() {
+		dir := GinkgoT().TempDir()
+		given := giveCertificate(dir)
+		port, err := freePort()
+		Expect(err).NotTo(HaveOccurred())
+		cancel, done := serveWith(port, webhooks.Options{Namespace: "of-nobody", CertDir: dir, Given: true})
+		Eventually(func() ([]byte, error) { return servedCertificate("localhost:" + port) }).Should(Equal(given))
+		cancel()
+		Eventually(done, time.Minute).Should(Receive(BeNil()))
 	})
 
 	It("that is down keeps nobody from applying, and the reconciler finds what is wrong", func() {

@@ -45,6 +45,8 @@ type Options struct {
 	Host string
 	// CertDir is where this process keeps the certificate that it serves with.
 	CertDir string
+	// Given is true if someone else puts the certificate into CertDir and its authority into the configuration, as cert-manager does.
+	Given bool
 	// Rotator names the controller that renews the certificate, which has to be unique in a process. Empty: cert-rotator.
 	Rotator string
 }
@@ -54,8 +56,11 @@ func NewServer(port int, certDir string) webhook.Server {
 	return webhook.NewServer(webhook.Options{Port: port, CertDir: certDir})
 }
 
-// Setup has certificates made and rotated, and serves once there is one. The operator works meanwhile.
+// Setup has certificates made and rotated, unless they are given, and serves once there is one. The operator works meanwhile.
 func Setup(mgr manager.Manager, library *models.Library, o Options) error {
+	if o.Given {
+		return register(mgr, library)
+	}
 	if o.Host == "" {
 		o.Host = fmt.Sprintf("%s.%s.svc", Service, o.Namespace)
 	}

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,9 @@ Flags:
 type options struct {
 	simulator.Options
 	entra     entraOptions
+	certFile  string
+	keyFile   string
+	svcKey    string
 	envFile   string
 	devices   int
 	pattern   string
@@ -100,7 +104,27 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		o.Limits = simulator.S1(o.s1Units)
 	}
 	o.Logger = newLogger(stderr, o.verbosity)
-	return o, nil
+	return o, o.readSecrets()
+}
+
+// readSecrets reads what was made beforehand, so that clients could be told of it.
+func (o *options) readSecrets() error {
+	if (o.certFile == "") != (o.keyFile == "") {
+		return errors.New("--tls-cert-file and --tls-key-file go together")
+	}
+	if o.certFile != "" {
+		certificate, err := tls.LoadX509KeyPair(o.certFile, o.keyFile)
+		if err != nil {
+			return err
+		}
+		o.Certificate = &certificate
+	}
+	if o.svcKey == "" {
+		return nil
+	}
+	key, err := os.ReadFile(o.svcKey)
+	o.ServiceKey = strings.TrimSpace(string(key))
+	return err
 }
 
 func (o *options) addHubFlags(flags *pflag.FlagSet) {
@@ -109,6 +133,9 @@ func (o *options) addHubFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.DebugListen, "debug-listen", "127.0.0.1:0", "address of the debug API; empty turns it off")
 	flags.StringVar(&o.HostName, "host-name", simulator.DefaultHostName, "host name of the hub, as tokens name it")
 	flags.StringVar(&o.CAFile, "ca-file", "", "write the CA certificate to this file")
+	flags.StringVar(&o.certFile, "tls-cert-file", "", "serve with this certificate, whose CA clients know, instead of one of an own CA")
+	flags.StringVar(&o.keyFile, "tls-key-file", "", "its private key")
+	flags.StringVar(&o.svcKey, "service-key-file", "", "the file of the key of the policy service, base64; default a generated key")
 	flags.StringVar(&o.envFile, "env-file", "", "write how to connect to this file, once ready")
 	flags.Uint64Var(&o.Seed, "seed", 0, "make generated keys repeatable; 0 makes them random")
 	flags.IntVar(&o.s1Units, "s1-units", 0, "throttle like a hub with this many units of S1; 0 does not throttle")

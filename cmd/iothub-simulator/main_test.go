@@ -87,6 +87,10 @@ func TestBadArguments(t *testing.T) {
 		"a bad pattern":       {"--devices", "2", "--device-pattern", "same"},
 		"a bad identity":      {"--entra-listen", "127.0.0.1:0", "--entra-application", "a,b"},
 		"an unwritable file":  {"--env-file", "/nonexistent/hub.env"},
+		"half a certificate":  {"--tls-cert-file", "/nonexistent/tls.crt"},
+		"no such certificate": {"--tls-cert-file", "/nonexistent/tls.crt", "--tls-key-file", "/nonexistent/tls.key"},
+		"no such key":         {"--service-key-file", "/nonexistent/key"},
+		"a key that is none":  {"--service-key-file", "main.go"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := run(t.Context(), args, io.Discard, io.Discard); err == nil {

@@ -24,6 +24,11 @@ func (c clone) build(ctx context.Context, to *report) error {
 	return nil
 }
 
+// buildHelm makes the tool that installs the chart.
+func (c clone) buildHelm(ctx context.Context, to *report) error {
+	return watched(ctx, to, newCommand(ctx, c.path("hack/tools/build.sh"), "helm"), "hack/tools/build.sh helm")
+}
+
 // watched runs a command, shows what it prints and says every ten seconds that it still runs.
 func watched(ctx context.Context, to *report, cmd *exec.Cmd, name string) error {
 	to.sayf("$ %s", name)

@@ -23,8 +23,16 @@ func (d *demo) startControlPlane(ctx context.Context) error {
 	return watched(ctx, d.out, cmd, "controlplane up")
 }
 
-// install applies config/default without its Deployment: there is no kubelet here that could run it. The webhook follows with the operator.
+// install is how the operator comes into the cluster: by kustomize, or as a release of the chart.
 func (d *demo) install(ctx context.Context) error {
+	if d.release {
+		return d.installRelease(ctx)
+	}
+	return d.installManifests(ctx)
+}
+
+// installManifests applies config/default without its Deployment: there is no kubelet here that could run it. The webhook follows with the operator.
+func (d *demo) installManifests(ctx context.Context) error {
 	overlay := kustomization{
 		Resources: []string{d.path("config/default")},
 		Patches: []patch{
@@ -124,6 +132,9 @@ func withToken(kubeconfig, token string) ([]byte, error) {
 
 // startOperator starts the operator with its own kubeconfig and waits until it is ready.
 func (d *demo) startOperator(ctx context.Context) error {
+	if d.release {
+		return d.startRelease(ctx)
+	}
 	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
 	webhook, err := freeAddress()
 	if err != nil {
@@ -144,24 +155,34 @@ func (d *demo) startOperator(ctx context.Context) error {
 
 // leadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.
 func (d *demo) leadToWebhook(ctx context.Context, port string) error {
-	overlay := kustomization{Resources: []string{d.path("config/webhook")}, Patches: []patch{without("v1", "Service")}}
-	for i, kind := range []string{"devicecommand", "devicemodel", "pnpdevice"} {
-		at := fmt.Sprintf("/webhooks/%d", i)
-		steps, err := json.Marshal([]operation{
-			{Op: "test", Path: at + "/name", Value: kind + "s.iot.pnp-operator.io"},
-			{Op: "remove", Path: at + "/clientConfig/service"},
-			{Op: "add", Path: at + "/clientConfig/url", Value: fmt.Sprintf("https://localhost:%s/validate-iot-pnp-operator-io-v1alpha1-%s", port, kind)},
-		})
-		if err != nil {
-			return err
-		}
-		overlay.Patches = append(overlay.Patches, patch{Target: target{Kind: "ValidatingWebhookConfiguration"}, Patch: string(steps)})
+	steps, err := webhookSteps(port)
+	if err != nil {
+		return err
+	}
+	overlay := kustomization{
+		Resources: []string{d.path("config/webhook")},
+		Patches:   []patch{without("v1", "Service"), {Target: target{Kind: "ValidatingWebhookConfiguration"}, Patch: steps}},
 	}
 	if err := overlay.writeTo(d.file("webhook")); err != nil {
 		return err
 	}
-	_, err := d.kubectl.show(ctx, "apply", "--server-side", "-k", d.file("webhook"))
+	_, err = d.kubectl.show(ctx, "apply", "--server-side", "-k", d.file("webhook"))
 	return err
+}
+
+// webhookSteps are a JSON Patch that leads the API server to a port of this machine instead of the Service.
+func webhookSteps(port string) (string, error) {
+	var steps []operation
+	for i, kind := range []string{"devicecommand", "devicemodel", "pnpdevice"} {
+		at := fmt.Sprintf("/webhooks/%d", i)
+		steps = append(steps,
+			operation{Op: "test", Path: at + "/name", Value: kind + "s.iot.pnp-operator.io"},
+			operation{Op: "remove", Path: at + "/clientConfig/service"},
+			operation{Op: "add", Path: at + "/clientConfig/url", Value: fmt.Sprintf("https://localhost:%s/validate-iot-pnp-operator-io-v1alpha1-%s", port, kind)},
+		)
+	}
+	raw, err := json.Marshal(steps)
+	return string(raw), err
 }
 
 // launchOperator is startOperator for one that may end, or is one of several.
@@ -173,6 +194,11 @@ func (d *demo) launchOperator(ctx context.Context, p process, more ...string) (<
 	args := append([]string{"--kubeconfig=" + d.file(operatorKubeconfig), "--allowed-hub-suffixes=" + allowedHubSuffixes,
 		"--allowed-event-hub-suffixes=" + allowedEventHubSuffixes, "--health-probe-bind-address=" + probes,
 		"--entra-authority=" + d.hubEnv["ENTRA_AUTHORITY"], "--entra-ca-file=" + d.hubEnv["ENTRA_CA_FILE"]}, more...)
+	return d.launch(ctx, p, probes, args)
+}
+
+// launch starts an operator and waits until it is ready.
+func (d *demo) launch(ctx context.Context, p process, probes string, args []string) (<-chan error, error) {
 	ended, err := p.start(d.path("bin/manager"), args...)
 	if err != nil {
 		return nil, err

@@ -35,6 +35,9 @@ type demo struct {
 	hubEnv   map[string]string // what the simulator wrote
 	hub      *simulator.DebugClient
 	edits    []edit    // made to the samples so far
+	release  bool      // the operator is installed by the chart
+	probes   string    // where a release's operator answers probes
+	metrics  string    // where a release's operator serves metrics
 	replicas []process // of the operator, where there is more than the one
 	stopped  context.CancelCauseFunc
 }

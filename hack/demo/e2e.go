@@ -45,7 +45,7 @@ func e2e(ctx context.Context, c clone, out *report) error {
 	if err := c.build(ctx, out); err != nil {
 		return err
 	}
-	if err := c.buildDevices(ctx, out); err != nil {
+	if err := errors.Join(c.buildHelm(ctx, out), c.buildDevices(ctx, out)); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp(c.path("bin"), "e2e-run-")
@@ -53,6 +53,7 @@ func e2e(ctx context.Context, c clone, out *report) error {
 		return fmt.Errorf("making the folder of the tests: %w", err)
 	}
 	d := newDemo(c, dir, out)
+	d.release = true
 	return d.conclude(ctx, d.playEndToEnd(ctx))
 }
 
@@ -62,6 +63,11 @@ func (d *demo) playEndToEnd(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	stop, err := d.record(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	if err := d.applyHub(ctx); err != nil {
 		return err
 	}

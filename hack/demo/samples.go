@@ -108,14 +108,13 @@ func (d *demo) hubEdits() ([]edit, error) {
 	}, nil
 }
 
-// addHubSecret makes the namespace with the operator's rights in it, and the Secret. The connection strings go by standard input: command lines can be read by
+// addHubSecret makes the namespace with the operator's rights in it, unless the chart did, and the Secret. The connection strings go by standard input: command lines can be read by
 // every user of the machine.
 func (d *demo) addHubSecret(ctx context.Context) error {
-	if _, err := d.kubectl.show(ctx, "create", "namespace", namespace); err != nil {
-		return err
-	}
-	if _, err := d.kubectl.show(ctx, "apply", "-k", d.path("config/tenant"), "-n", namespace); err != nil {
-		return err
+	if !d.release {
+		if err := d.addTenant(ctx); err != nil {
+			return err
+		}
 	}
 	secret, err := json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Secret",
@@ -126,6 +125,14 @@ func (d *demo) addHubSecret(ctx context.Context) error {
 		return fmt.Errorf("encoding the Secret: %w", err)
 	}
 	_, err = d.kubectl.showInput(ctx, string(secret), "create", "-f", "-")
+	return err
+}
+
+func (d *demo) addTenant(ctx context.Context) error {
+	if _, err := d.kubectl.show(ctx, "create", "namespace", namespace); err != nil {
+		return err
+	}
+	_, err := d.kubectl.show(ctx, "apply", "-k", d.path("config/tenant"), "-n", namespace)
 	return err
 }
 

@@ -1,4 +1,4 @@
-// Command image assembles the container image of the operator, or of the simulator, from programs that `go build` made: what the Dockerfile describes,
+// Command image assembles the container image of the operator, with the simulator beside it, from programs that `go build` made: what the Dockerfile describes,
 // on machines without a container engine. It is reproducible: the same commit gives the same digest.
 package main
 
@@ -37,11 +37,12 @@ const (
 	user = "65532:65532"
 )
 
+// programs of the image by package. The first one is what a container runs that is not told otherwise; the simulator is for trying the operator in a cluster.
+var programs = []struct{ name, pkg string }{{"manager", "."}, {"iothub-simulator", "./cmd/iothub-simulator"}}
+
 // recipe is what an image is made of.
 type recipe struct {
 	root      string // of the clone
-	pkg       string // the program, ./cmd/iothub-simulator for one
-	program   string // its name in the image
 	version   string
 	revision  string
 	created   time.Time
@@ -60,8 +61,6 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	root := flags.String("root", ".", "The clone.")
-	pkg := flags.String("package", ".", "The program's package, relative to the clone.")
-	program := flags.String("program", "manager", "The program's name in the image.")
 	tag := flags.String("tag", "", "The image's name, such as pnp-operator:v1; its tag is the version.")
 	platforms := flags.String("platforms", "linux/amd64,linux/arm64", "What to build for.")
 	dir := flags.String("out", "", "Folder for the OCI layout; beside it goes an archive for docker load, of this machine's platform.")
@@ -73,7 +72,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-tag: %w", err)
 	}
-	r := recipe{root: *root, pkg: *pkg, program: *program, version: reference.Identifier()}
+	r := recipe{root: *root, version: reference.Identifier()}
 	for text := range strings.SplitSeq(*platforms, ",") {
 		platform, err := v1.ParsePlatform(text)
 		if err != nil {
@@ -125,7 +124,7 @@ func (r *recipe) date(ctx context.Context) error {
 func (r *recipe) index(ctx context.Context, out io.Writer) (v1.ImageIndex, error) {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, platform := range r.platforms {
-		_, _ = fmt.Fprintf(out, "image: building %s for %s\n", r.program, platform)
+		_, _ = fmt.Fprintf(out, "image: building for %s\n", platform)
 		image, err := r.image(ctx, platform)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", platform, err)
@@ -136,29 +135,33 @@ func (r *recipe) index(ctx context.Context, out io.Writer) (v1.ImageIndex, error
 }
 
 func (r *recipe) image(ctx context.Context, platform v1.Platform) (v1.Image, error) {
-	binary, err := r.build(ctx, platform)
-	if err != nil {
-		return nil, err
-	}
 	roots, err := os.ReadFile(certificates)
 	if err != nil {
 		return nil, fmt.Errorf("the image needs CA certificates (Debian package ca-certificates): %w", err)
 	}
-	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	for _, file := range []struct {
-		path string
-		mode int64
-		data []byte
-	}{{strings.TrimPrefix(certificates, "/"), 0o644, roots}, {r.program, 0o755, binary}} {
-		layer, err := r.layer(file.path, file.mode, file.data)
+	image, err := r.add(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), strings.TrimPrefix(certificates, "/"), 0o644, roots)
+	if err != nil {
+		return nil, err
+	}
+	for _, program := range programs {
+		binary, err := r.build(ctx, platform, program.pkg)
 		if err != nil {
 			return nil, err
 		}
-		if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: r.created}, CreatedBy: "hack/image"}}); err != nil {
+		if image, err = r.add(image, program.name, 0o755, binary); err != nil {
 			return nil, err
 		}
 	}
 	return mutate.ConfigFile(image, r.config(image, platform))
+}
+
+// add puts a file into a layer of its own.
+func (r *recipe) add(image v1.Image, path string, mode int64, data []byte) (v1.Image, error) {
+	layer, err := r.layer(path, mode, data)
+	if err != nil {
+		return nil, err
+	}
+	return mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: r.created}, CreatedBy: "hack/image"}})
 }
 
 // config says how the image is run, as the Dockerfile does.
@@ -171,23 +174,23 @@ func (r *recipe) config(image v1.Image, platform v1.Platform) *v1.ConfigFile {
 	config.Architecture, config.OS, config.Variant = platform.Architecture, platform.OS, platform.Variant
 	config.Created = v1.Time{Time: r.created}
 	config.Config = v1.Config{
-		User: user, Entrypoint: []string{"/" + r.program}, WorkingDir: "/",
+		User: user, Entrypoint: []string{"/" + programs[0].name}, WorkingDir: "/",
 		Labels: map[string]string{
-			"org.opencontainers.image.title": r.program, "org.opencontainers.image.version": r.version, "org.opencontainers.image.revision": r.revision,
+			"org.opencontainers.image.title": "pnp-operator", "org.opencontainers.image.version": r.version, "org.opencontainers.image.revision": r.revision,
 			"org.opencontainers.image.licenses": "Apache-2.0",
 		},
 	}
 	return config
 }
 
-func (r *recipe) build(ctx context.Context, platform v1.Platform) ([]byte, error) {
+func (r *recipe) build(ctx context.Context, platform v1.Platform, pkg string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "pnp-image-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	target := filepath.Join(dir, r.program)
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -X main.version="+r.version, "-o", target, r.pkg)
+	target := filepath.Join(dir, "program")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -X main.version="+r.version, "-o", target, pkg)
 	cmd.Dir = r.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+platform.OS, "GOARCH="+platform.Architecture)
 	var problems bytes.Buffer

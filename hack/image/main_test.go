@@ -83,10 +83,12 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s can be changed by the one who runs it: %o of %d", path, h.Mode, h.Uid)
 		}
 	}
-	if len(has) != 5 || has["manager"] == nil || has["etc/ssl/certs/ca-certificates.crt"] == nil {
+	if len(has) != 6 || has["manager"] == nil || has["iothub-simulator"] == nil || has["etc/ssl/certs/ca-certificates.crt"] == nil {
 		t.Errorf("the image has %v", has)
 	}
-	checkProgram(t, image)
+	for program, flag := range map[string]string{"manager": "--version", "iothub-simulator": "--help"} {
+		checkProgram(t, image, program, flag)
+	}
 	again, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -137,12 +139,12 @@ func only(t *testing.T, index v1.ImageIndex) v1.Image {
 	return image
 }
 
-// checkProgram runs what is in the image: it needs nothing of this machine, and knows its version.
-func checkProgram(t *testing.T, image v1.Image) {
+// checkProgram runs what is in the image: it needs nothing of this machine, and the operator knows its version.
+func checkProgram(t *testing.T, image v1.Image, name, flag string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "manager")
+	path := filepath.Join(t.TempDir(), name)
 	each(t, image, func(h *tar.Header, r io.Reader) {
-		if h.Name != "manager" {
+		if h.Name != name {
 			return
 		}
 		data, err := io.ReadAll(r)
@@ -163,9 +165,9 @@ func checkProgram(t *testing.T, image v1.Image) {
 			t.Error("the program is linked dynamically")
 		}
 	}
-	version, err := exec.CommandContext(t.Context(), path, "--version").CombinedOutput()
-	if err != nil || strings.TrimSpace(string(version)) != "v9.8.7" {
-		t.Errorf("--version prints %q, %v", version, err)
+	says, err := exec.CommandContext(t.Context(), path, flag).CombinedOutput()
+	if err != nil || flag == "--version" && strings.TrimSpace(string(says)) != "v9.8.7" {
+		t.Errorf("%s %s prints %q, %v", name, flag, says, err)
 	}
 }
 
@@ -175,7 +177,7 @@ func TestTheDockerfileSaysTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"FROM scratch\n", "USER " + user + "\n", "ENTRYPOINT [\"/manager\"]\n", "COPY --from=build " + certificates + " ", "CGO_ENABLED=0", "-trimpath", "-X main.version=$VERSION"} {
+	for _, line := range []string{"FROM scratch\n", "USER " + user + "\n", "ENTRYPOINT [\"/manager\"]\n", "/manager .", "/iothub-simulator ./cmd/iothub-simulator", "COPY --from=build /manager /iothub-simulator /\n", "COPY --from=build " + certificates + " ", "CGO_ENABLED=0", "-trimpath", "-X main.version=$VERSION"} {
 		if !strings.Contains(string(raw), line) {
 			t.Errorf("the Dockerfile lacks %q", line)
 		}
@@ -187,7 +189,7 @@ func TestWhatCannotBeBuilt(t *testing.T) {
 		"no tag":         {"-tag="},
 		"platform":       {"-tag=a:b", "-platforms=linux/amd64/x/y/z"},
 		"no such clone":  {"-tag=a:b", "-root=/nowhere"},
-		"package":        {"-tag=a:b", "-root=../..", "-package=./no/such/package", "-out=" + t.TempDir()},
+		"out":            {"-tag=a:b", "-root=../..", "-platforms=linux/" + runtime.GOARCH, "-out=/dev/null/image"},
 		"other operands": {"-tag=a:b", "-unknown"},
 	} {
 		if err := run(t.Context(), args, io.Discard); err == nil {

@@ -59,6 +59,10 @@ type Options struct {
 	CAFile string
 	// Entra is whose tokens are accepted beside those of policies; nil: nobody's.
 	Entra *EntraAuthority
+	// Certificate to serve with instead of one of the simulator's own CA; clients have to know by themselves who vouches for it.
+	Certificate *tls.Certificate
+	// ServiceKey is the key of the policy service, where it has to be known beforehand; default a generated one.
+	ServiceKey string
 	// AckDelay is how long a virtual device takes to react: 0 is 20 ms, negative not at all.
 	AckDelay time.Duration
 	// Limits that the hub throttles by; zero ones do not limit. S1 has those of a tier.
@@ -127,6 +131,11 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 	s.throttle = throttle.New(o.Clock, o.Limits)
 	s.hub = hub.New(o.Clock, o.Seed)
 	s.policies = auth.NewPolicies(s.hub.NewKey)
+	if o.ServiceKey != "" {
+		if err := s.policies.SetKey("service", o.ServiceKey); err != nil {
+			return nil, err
+		}
+	}
 	s.events = newLog(o)
 	s.amqp = amqp.New(amqp.Options{Log: s.events, Policies: s.policies, VerifyJWT: o.eventTokens(), Clock: o.Clock, Logger: o.Logger})
 	s.router = routing.New(s.hub, s.events, routing.Options{HostName: o.HostName, Clock: o.Clock, Routes: routing.DefaultRoutes()})
@@ -139,15 +148,9 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 }
 
 func (s *Simulator) listen() error {
-	certificate, caPEM, err := issue(s.options.HostName, s.options.EventHubNamespace)
+	certificate, err := s.certificate()
 	if err != nil {
-		return fmt.Errorf("certificate: %w", err)
-	}
-	s.caPEM = caPEM
-	if s.options.CAFile != "" {
-		if err := os.WriteFile(s.options.CAFile, caPEM, 0o644); err != nil {
-			return err
-		}
+		return err
 	}
 	if err := errors.Join(s.serveREST(certificate), s.serveEvents(certificate), s.serveMQTT(certificate)); err != nil {
 		return err
@@ -156,6 +159,22 @@ func (s *Simulator) listen() error {
 		return nil
 	}
 	return s.serveDebug()
+}
+
+// certificate is the given one, or one of a CA of its own that is written where it is asked for.
+func (s *Simulator) certificate() (tls.Certificate, error) {
+	if s.options.Certificate != nil {
+		return *s.options.Certificate, nil
+	}
+	certificate, caPEM, err := issue(s.options.HostName, s.options.EventHubNamespace)
+	if err != nil {
+		return certificate, fmt.Errorf("certificate: %w", err)
+	}
+	s.caPEM = caPEM
+	if s.options.CAFile == "" {
+		return certificate, nil
+	}
+	return certificate, os.WriteFile(s.options.CAFile, caPEM, 0o644)
 }
 
 func (s *Simulator) serveREST(certificate tls.Certificate) error {

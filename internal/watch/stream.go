@@ -73,6 +73,8 @@ type Stream struct {
 	Sink   Sink
 	// Report is told of every change of State.
 	Report func(State)
+	// Behind, if set, is told after a start and then every Timing.Lag how many events of a partition the hub holds that were not handled.
+	Behind func(partition string, events int64)
 	Log    logr.Logger
 	Timing Timing
 
@@ -202,26 +204,42 @@ func (s *Stream) read(ctx context.Context, client *azeventhubs.ConsumerClient, i
 		g.Go(func() error { return (&partition{Stream: s, client: client, id: id, end: ends[id]}).run(ctx) })
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
-	g.Go(func() error { return s.watchLag(ctx, client, ids) })
+	g.Go(func() error { return s.watchLag(ctx, client, ends) })
 	return g.Wait()
 }
 
 // watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
 // are compared: clocks may differ.
-func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string) error {
-	earlier := map[string]azeventhubs.PartitionProperties{}
+func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClient, ends map[string]azeventhubs.PartitionProperties) error {
+	s.tellBehind(ends)
+	ids, earlier := slices.Collect(maps.Keys(ends)), map[string]azeventhubs.PartitionProperties{}
 	for pause(ctx, s.Timing.Lag) {
 		for id, end := range earlier {
-			at, _ := s.places.get(id)
-			s.phases.lag(id, at.SequenceNumber < end.LastEnqueuedSequenceNumber)
+			s.phases.lag(id, s.behind(id, end) > 0)
 		}
 		now, err := s.ends(ctx, client, ids)
 		if err != nil {
 			return err
 		}
 		earlier = now
+		s.tellBehind(now)
 	}
 	return ctx.Err()
+}
+
+// behind is how many events up to the end of a partition were not handled.
+func (s *Stream) behind(id string, end azeventhubs.PartitionProperties) int64 {
+	at, _ := s.places.get(id)
+	return max(0, end.LastEnqueuedSequenceNumber-at.SequenceNumber)
+}
+
+func (s *Stream) tellBehind(ends map[string]azeventhubs.PartitionProperties) {
+	if s.Behind == nil {
+		return
+	}
+	for id, end := range ends {
+		s.Behind(id, s.behind(id, end))
+	}
 }
 
 // places are the marks of what was handed to the sink.

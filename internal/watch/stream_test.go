@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -424,7 +425,15 @@ func TestAPoisonousEventIsCountedAndPassed(t *testing.T) {
 
 func TestASlowSinkHoldsTheHubBack(t *testing.T) {
 	s, st := newSite(t), &store{}
-	w := s.stream(t, st, func(w *watch.Stream) { w.Sink.(*sink).block = make(chan struct{}) })
+	var behind atomic.Int64 // of partition 0
+	w := s.stream(t, st, func(w *watch.Stream) {
+		w.Sink.(*sink).block = make(chan struct{})
+		w.Behind = func(partition string, events int64) {
+			if partition == "0" {
+				behind.Store(events)
+			}
+		}
+	})
 	w.reaches(t, watch.Reading)
 	s.send(0, 0, 2000)
 	next := func() (n int64) {
@@ -437,9 +446,11 @@ func TestASlowSinkHoldsTheHubBack(t *testing.T) {
 	}
 	eventually(t, "the client's own room to be filled", func() bool { return next() >= 128 })
 	eventually(t, "the stream to lag", func() bool { return w.sink.phase() == watch.Lagging })
+	eventually(t, "all events to be counted as behind", func() bool { return behind.Load() == 2000 })
 	if got := next(); got > 2*128 {
 		t.Errorf("%d events were sent to a reader that handled none", got)
 	}
 	close(w.sink.block)
 	eventually(t, "all events", func() bool { return w.sink.handled() == 2000 })
+	eventually(t, "none to be behind", func() bool { return behind.Load() == 0 })
 }

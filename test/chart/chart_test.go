@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +86,9 @@ func TestLint(t *testing.T) {
 	}
 }
 
+// generated is what the chart makes anew each time, where there is no release to take it from.
+var generated = regexp.MustCompile(`((?:ca\.crt|tls\.crt|tls\.key|key|caBundle): |SharedAccessKey=)(?:"[^"]+"|[^";\n]+)`)
+
 func TestSnapshots(t *testing.T) {
 	for name, args := range map[string][]string{
 		"default": nil,
@@ -93,14 +97,21 @@ func TestSnapshots(t *testing.T) {
 			"--set=watchNamespaces={factory,office}", "--set=tenants[0].namespace=factory", "--set=tenants[0].secretNames={factory-hub}", "--set=tenants[1].namespace=office",
 			"--set=tenants[2].namespace=lab", "--set=tenants[2].serviceAccountNames={iot}", "--set=tenants[3].namespace=plant", "--set=tenants[3].serviceAccountNames={iot,other}", "--set=tenants[3].secretNames={events}",
 		},
+		"cert-manager": {
+			"--set=webhook.certManager.enabled=true", "--set=metrics.certificateSecret=metrics-tls", "--set=metrics.serviceMonitor.enabled=true", "--set=protection.enabled=true,deletionPolicy.allowClear=false",
+			"--set=watchNamespaces={factory}",
+		},
+		"issuer":    {"--set=webhook.certManager.enabled=true", "--set=webhook.certManager.issuerRef.kind=ClusterIssuer,webhook.certManager.issuerRef.name=corporate", "--set=metrics.secure=false"},
+		"simulator": {"--set=simulator.enabled=true", "--set=networkPolicy.enabled=true"},
 		"everything": {
 			"--set=image.digest=sha256:" + strings.Repeat("a", 64), "--set=networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,rbac.clusterWideSecrets=true,priorityClassName=system-cluster-critical",
 			"--set=serviceAccount.annotations.note=x", `--set-string=podLabels.azure\.workload\.identity/use=true`, "--set=extraArgs={--max-concurrent-reconciles=4}",
-			"--set=log.level=debug", "--set=imagePullSecrets[0].name=registry",
+			"--set=log.level=debug", "--set=imagePullSecrets[0].name=registry", "--set=metrics.readers[0].namespace=monitoring,metrics.readers[0].name=prometheus",
+			"--set=protection.enabled=true,deletionPolicy.allowClear=false",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := template(t, append(args, "--set=crds.enabled=false")...)
+			got := generated.ReplaceAllString(template(t, append(args, "--set=crds.enabled=false")...), "${1}GENERATED")
 			path := filepath.Join("testdata", name+".yaml")
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
@@ -121,24 +132,33 @@ func TestSnapshots(t *testing.T) {
 
 func TestValuesThatDoNotFit(t *testing.T) {
 	for set, want := range map[string]string{
-		"replicas=two":                          "/replicas",
-		"replicas=-1":                           "/replicas",
-		"image.digest=sha256:123":               "/image/digest",
-		"image.pullPolicy=Sometimes":            "/image/pullPolicy",
-		"imagee.tag=x":                          "imagee",
-		"webhook.port=80":                       "/webhook/port",
-		"webhook.enabled=perhaps":               "/webhook/enabled",
-		"log.level=chatty":                      "/log/level",
-		"tenants[0].secretNames={a}":            "namespace",
-		"tenants[0].namespace=Factory":          "/tenants/0/namespace",
-		"tenants[0].serviceAccountNames={a/b}":  "/tenants/0/serviceAccountNames/0",
-		"tenants[0].serviceAccountNames=iot":    "/tenants/0/serviceAccountNames",
-		"watchNamespaces=factory":               "/watchNamespaces",
-		"allowedHubSuffixes={https://x}":        "/allowedHubSuffixes/0",
-		"metrics.serviceMonitor.interval=often": "/metrics/serviceMonitor/interval",
-		"extraArgs={version}":                   "/extraArgs/0",
-		"networkPolicy=true":                    "/networkPolicy",
-		"kubeAPIQPS=0":                          "/kubeAPIQPS",
+		"tenants[0].serviceAccountNames={a/b}":             "/tenants/0/serviceAccountNames/0",
+		"tenants[0].serviceAccountNames=iot":               "/tenants/0/serviceAccountNames",
+		"replicas=two":                                     "/replicas",
+		"replicas=-1":                                      "/replicas",
+		"image.digest=sha256:123":                          "/image/digest",
+		"image.pullPolicy=Sometimes":                       "/image/pullPolicy",
+		"imagee.tag=x":                                     "imagee",
+		"webhook.port=80":                                  "/webhook/port",
+		"webhook.enabled=perhaps":                          "/webhook/enabled",
+		"log.level=chatty":                                 "/log/level",
+		"tenants[0].secretNames={a}":                       "namespace",
+		"tenants[0].namespace=Factory":                     "/tenants/0/namespace",
+		"watchNamespaces=factory":                          "/watchNamespaces",
+		"allowedHubSuffixes={https://x}":                   "/allowedHubSuffixes/0",
+		"metrics.serviceMonitor.interval=often":            "/metrics/serviceMonitor/interval",
+		"extraArgs={version}":                              "/extraArgs/0",
+		"networkPolicy=true":                               "/networkPolicy",
+		"kubeAPIQPS=0":                                     "/kubeAPIQPS",
+		"deletionPolicy.default=Delete":                    "/deletionPolicy/default",
+		"deletionPolicy.default=Clear,crds.enabled=false":  "crds.enabled has to be true",
+		"protection.enabled=yes please":                    "/protection/enabled",
+		"metrics.readers[0].name=prometheus":               "namespace",
+		"metrics.certificateSecret=Bad_Name":               "/metrics/certificateSecret",
+		"webhook.certManager.issuerRef.kind=ClusterIssuer": "name",
+		"simulator.devices=0":                              "/simulator/devices",
+		"simulator.namespace=a.b":                          "/simulator/namespace",
+		"simulator.enabled=true,watchNamespaces={factory}": "is not among watchNamespaces",
 	} {
 		out, err := tool(t, nil, "helm", "template", "pnp", chart, "--set="+set)
 		if err == nil {
@@ -149,10 +169,62 @@ func TestValuesThatDoNotFit(t *testing.T) {
 	}
 }
 
+func TestDefaultDeletionPolicy(t *testing.T) {
+	for set, want := range map[string]string{"": "Retain", "deletionPolicy.default=Clear": "Clear"} {
+		crd := objects(t, template(t, "--set="+set))["CustomResourceDefinition /pnpdevices.iot.pnp-operator.io"]
+		versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+		if err != nil || len(versions) != 1 {
+			t.Fatal(versions, err)
+		}
+		path := []string{"schema", "openAPIV3Schema", "properties", "spec", "properties", "deletionPolicy", "default"}
+		if got, _, err := unstructured.NestedString(versions[0].(map[string]any), path...); err != nil || got != want {
+			t.Errorf("%q: the default is %q, %v, want %q", set, got, err, want)
+		}
+	}
+}
+
+func TestDashboardIsInAConfigMap(t *testing.T) {
+	want, err := os.ReadFile("../../config/grafana/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := objects(t, template(t, "--set=metrics.dashboard.enabled=true"))["ConfigMap pnp-system/pnp-operator-dashboard"]
+	if o == nil || o.GetLabels()["grafana_dashboard"] != "1" {
+		t.Fatalf("%v", o)
+	}
+	got, _, err := unstructured.NestedString(o.Object, "data", "pnp-operator.json")
+	if diff := cmp.Diff(strings.TrimSpace(string(want)), strings.TrimSpace(got)); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
 // TestKustomizeSaysTheSame renders config/default and the chart. What differs is listed here.
 func TestKustomizeSaysTheSame(t *testing.T) {
 	charted := objects(t, template(t, "--set=replicas=1"))
-	kustomized := objects(t, must(t, nil, "kustomize", "build", "../../config/default"))
+	compare(t, objects(t, must(t, nil, "kustomize", "build", "../../config/default")), charted)
+}
+
+// TestComponentsSayTheSame adds what config/default leaves out.
+func TestComponentsSayTheSame(t *testing.T) {
+	charted := objects(t, template(t, "--set=replicas=1,protection.enabled=true,deletionPolicy.allowClear=false,rbac.clusterWideSecrets=true"))
+	dir, err := filepath.Abs("../../config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := t.TempDir()
+	relative, err := filepath.Rel(overlay, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll("resources: [C/default]\ncomponents: [C/protection, C/no-clear, C/cluster-wide-secrets]\n", "C", relative)
+	if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, objects(t, must(t, nil, "kustomize", "build", overlay)), charted)
+}
+
+func compare(t *testing.T, kustomized, charted map[string]*unstructured.Unstructured) {
+	t.Helper()
 	delete(kustomized, "Namespace /pnp-system") // Helm makes it if asked to
 	for key, k := range kustomized {
 		c := charted[key]
@@ -202,7 +274,7 @@ func TestATenantsIdentityIsTheSameBothWays(t *testing.T) {
 
 // normalise takes out what the two ways have of their own: labels of tools, the policy that keeps CRDs, and the image.
 func normalise(o *unstructured.Unstructured) {
-	if o.GetKind() != "ClusterRole" || o.GetName() == "pnp-operator" { // of the others labels are what they are for
+	if o.GetKind() != "ClusterRole" || strings.HasPrefix(o.GetName(), "pnp-operator") { // of the others labels are what they are for
 		o.SetLabels(nil)
 	}
 	annotations := o.GetAnnotations()

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -22,17 +23,21 @@ import (
 // cluster is a real API server, and Helm with its administrator's kubeconfig.
 type cluster struct {
 	client.Client
-	t   *testing.T
-	env []string
+	t      *testing.T
+	env    []string
+	config *rest.Config // of an administrator
+}
+
+func assets() string {
+	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
+		return dir
+	}
+	return "../../bin/k8s"
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	assets := os.Getenv("KUBEBUILDER_ASSETS")
-	if assets == "" {
-		assets = "../../bin/k8s"
-	}
-	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
+	environment := &envtest.Environment{BinaryAssetsDirectory: assets()}
 	config, err := environment.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +69,7 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cluster{c, t, []string{"KUBECONFIG=" + kubeconfig}}
+	return &cluster{c, t, []string{"KUBECONFIG=" + kubeconfig}, config}
 }
 
 func (c *cluster) helm(args ...string) string {
@@ -80,6 +85,25 @@ func (c *cluster) has(o client.Object, namespace, name string) bool {
 		c.t.Fatal(err)
 	}
 	return err == nil
+}
+
+func (c *cluster) create(all ...client.Object) {
+	c.t.Helper()
+	for _, o := range all {
+		if err := c.Create(c.t.Context(), o); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// newHub is an IoTHub in namespace factory.
+func newHub() *v1alpha1.IoTHub {
+	return &v1alpha1.IoTHub{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub"},
+		Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net", Authentication: v1alpha1.HubAuthentication{
+			ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: "hub", Key: "connectionString"},
+		}},
+	}
 }
 
 func (c *cluster) describesDigest() bool {
@@ -117,11 +141,7 @@ func olderChart(t *testing.T) string {
 // TestReleases installs, upgrades, rolls back and uninstalls. Nothing runs here: there is no kubelet.
 func TestReleases(t *testing.T) {
 	c := newCluster(t)
-	for _, name := range []string{"factory", "office"} {
-		if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "factory"}}, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "office"}})
 	c.helm("install", "pnp", olderChart(t), "--create-namespace", "--set=tenants[0].namespace=factory")
 	if c.describesDigest() {
 		t.Fatal("the older chart is not older")
@@ -129,15 +149,7 @@ func TestReleases(t *testing.T) {
 	if !c.has(&rbacv1.Role{}, "factory", "pnp-operator-tenant") || !c.has(&rbacv1.ClusterRole{}, "", "pnp-operator") {
 		t.Error("rights are missing")
 	}
-	hub := &v1alpha1.IoTHub{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub"},
-		Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net", Authentication: v1alpha1.HubAuthentication{
-			ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: "hub", Key: "connectionString"},
-		}},
-	}
-	if err := c.Create(t.Context(), hub); err != nil {
-		t.Fatal(err)
-	}
+	c.create(newHub())
 
 	c.helm("upgrade", "pnp", chart, "--set=watchNamespaces={factory}")
 	if !c.describesDigest() {

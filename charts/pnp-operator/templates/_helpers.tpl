@@ -22,3 +22,27 @@ subjects:
   name: pnp-operator
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{/* Hosts that may be sent a token, as JSON: those of the values, and the simulator's. */}}
+{{- define "pnp-operator.hosts" -}}
+{{- $root := index . 0 -}}
+{{- $hosts := index . 1 -}}
+{{- if $root.Values.simulator.enabled -}}
+{{- $hosts = append $hosts (include "pnp-operator.simulatorHost" $root) -}}
+{{- end -}}
+{{ toJson $hosts }}
+{{- end }}
+
+{{- define "pnp-operator.simulatorHost" -}}
+pnp-simulator.{{ .Values.simulator.namespace }}.svc
+{{- end }}
+
+{{/* "true" if cert-manager makes the webhook's certificate. */}}
+{{- define "pnp-operator.certManager" -}}
+{{ and .Values.webhook.enabled .Values.webhook.certManager.enabled }}
+{{- end }}
+
+{{/* "true" if metrics are served with a certificate that is given. */}}
+{{- define "pnp-operator.metricsCertificate" -}}
+{{ and .Values.metrics.enabled .Values.metrics.secure (ne .Values.metrics.certificateSecret "") }}
+{{- end }}

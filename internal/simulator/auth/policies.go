@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -83,6 +84,14 @@ func (p *Policies) Enable(name string) error {
 // Rekey gives a policy a new key: tokens and connection strings made with the old one are refused from now on.
 func (p *Policies) Rekey(name string) error {
 	return p.edit(name, func(policy *Policy) { policy.Key = p.newKey() })
+}
+
+// SetKey gives a policy a key that is known beforehand: base64 of 16 to 64 bytes, as a hub wants it.
+func (p *Policies) SetKey(name, key string) error {
+	if raw, err := base64.StdEncoding.DecodeString(key); err != nil || len(raw) < 16 || len(raw) > 64 {
+		return fmt.Errorf("the key of policy %q is not 16 to 64 bytes in base64", name)
+	}
+	return p.edit(name, func(policy *Policy) { policy.Key = key })
 }
 
 // Get returns a policy.
