@@ -99,6 +99,7 @@ func (o *options) addHubFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.HostName, "host-name", simulator.DefaultHostName, "host name of the hub, as tokens name it")
 	flags.StringVar(&o.CAFile, "ca-file", "", "write the CA certificate to this file")
 	flags.StringVar(&o.envFile, "env-file", "", "write how to connect to this file, once ready")
+	flags.StringVar(&o.JournalFile, "journal-file", "", "write every change of a device to this file, a line of JSON each")
 	flags.Uint64Var(&o.Seed, "seed", 0, "make generated keys repeatable; 0 makes them random")
 	flags.IntVarP(&o.verbosity, "verbosity", "v", 0, "1 logs refused tokens and queries, 2 every call")
 }

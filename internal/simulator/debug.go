@@ -95,6 +95,7 @@ type DeviceRequest struct {
 type Settings struct {
 	IndexLag            *string `json:"indexLag,omitempty"` // "30s": how far queries trail behind
 	LenientDigitalTwins *bool   `json:"lenientDigitalTwins,omitempty"`
+	ClockOffset         *string `json:"clockOffset,omitempty"` // "-5m": how far the hub's clock is ahead
 }
 
 // StatusRequest enables or disables a device.
@@ -388,8 +389,8 @@ func (d debugAPI) countCalls(r *http.Request) (any, error) {
 }
 
 func (d debugAPI) settings() Settings {
-	lag, lenient := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins()
-	return Settings{IndexLag: &lag, LenientDigitalTwins: &lenient}
+	lag, lenient, offset := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins(), d.ClockOffset().String()
+	return Settings{IndexLag: &lag, LenientDigitalTwins: &lenient, ClockOffset: &offset}
 }
 
 func (d debugAPI) changeSettings(r *http.Request) (any, error) {
@@ -406,6 +407,13 @@ func (d debugAPI) changeSettings(r *http.Request) (any, error) {
 	}
 	if want.LenientDigitalTwins != nil {
 		d.hub.SetLenientDigitalTwins(*want.LenientDigitalTwins)
+	}
+	if want.ClockOffset != nil {
+		offset, err := time.ParseDuration(*want.ClockOffset)
+		if err != nil {
+			return nil, badRequest(err)
+		}
+		d.SetClockOffset(offset)
 	}
 	return d.settings(), nil
 }

@@ -227,3 +227,9 @@ func (c *DebugClient) SetIndexLag(ctx context.Context, lag time.Duration) error 
 func (c *DebugClient) SetLenientDigitalTwins(ctx context.Context, lenient bool) error {
 	return c.call(ctx, http.MethodPut, "/settings", Settings{LenientDigitalTwins: &lenient}, nil)
 }
+
+// SetClockOffset is Simulator.SetClockOffset.
+func (c *DebugClient) SetClockOffset(ctx context.Context, ahead time.Duration) error {
+	s := ahead.String()
+	return c.call(ctx, http.MethodPut, "/settings", Settings{ClockOffset: &s}, nil)
+}
