@@ -47,10 +47,17 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 e2e: bin/pnp-demo ## End-to-end tests with devices on Microsoft's device SDK (needs node and npm).
 	@bin/pnp-demo e2e
 
-COMMANDS ?= 10000
-DEVICES ?= 200
 REPLICAS ?= 1
+DURATION ?= 4m
 SEED ?=
+
+.PHONY: chaos
+chaos: DEVICES ?= 30
+chaos: bin/pnp-demo ## Everything goes wrong at random for DURATION over DEVICES, with REPLICAS; then status has to say what the hub holds. SEED repeats one.
+	@DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) DURATION=$(DURATION) SEED=$(SEED) bin/pnp-demo chaos
+
+COMMANDS ?= 10000
+chaos-commands: DEVICES ?= 200
 
 .PHONY: chaos-commands
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.

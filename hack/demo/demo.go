@@ -30,6 +30,7 @@ type demo struct {
 
 	hubEnv   map[string]string // what the simulator wrote
 	hub      *simulator.DebugClient
+	hubArgs  []string  // of the simulator, beside the usual ones
 	edits    []edit    // made to the samples so far
 	replicas []process // of the operator, where there is more than the one
 	stopped  context.CancelCauseFunc

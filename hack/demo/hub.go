@@ -25,8 +25,8 @@ const ackDelay = 700 * time.Millisecond
 func (d *demo) startHub(ctx context.Context) error {
 	p := d.simulator()
 	d.out.sayf("$ iothub-simulator --ack-delay=%s    log: %s", ackDelay, p.logFile())
-	ended, err := p.start(d.path("bin/iothub-simulator"),
-		"--env-file="+d.file(hubEnvFile), "--ca-file="+d.file(hubCAFile), "--ack-delay="+ackDelay.String())
+	args := append([]string{"--env-file=" + d.file(hubEnvFile), "--ca-file=" + d.file(hubCAFile), "--ack-delay=" + ackDelay.String()}, d.hubArgs...)
+	ended, err := p.start(d.path("bin/iothub-simulator"), args...)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ const usage = `usage: demo COMMAND
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
   e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
+  chaos  have everything go wrong at random for $DURATION, over $DEVICES, and compare what status says with what the hub holds; $SEED says which
+         chances. With $REPLICAS of the operator its leader is changed. What happened is in bin/chaos
   chaos-commands
          run many DeviceCommands while the operator is killed again and again and answers are lost, and count what the devices ran;
          $COMMANDS, $DEVICES and $SEED say how many, and which chances. With $REPLICAS of the operator its leader is changed; $CHANGES
@@ -60,7 +62,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
 	}
-	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "chaos-commands": chaosCommands, "up": up, "down": down}[args[0]]
+	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "chaos": chaosStorm, "chaos-commands": chaosCommands, "up": up, "down": down}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
@@ -74,7 +76,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
-	if command == "e2e" || command == "chaos-commands" {
+	switch command {
+	case "e2e", "chaos", "chaos-commands":
 		return command
 	}
 	return "demo"
