@@ -32,7 +32,7 @@ const (
 
 // settle ends what goes wrong and waits until status says what the hub holds, all commands have an outcome, and nothing moves any more.
 func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
-	began := time.Now()
+	began, told := time.Now(), time.Now()
 	if err := k.perform(ctx, actions); err != nil {
 		return err
 	}
@@ -47,8 +47,14 @@ func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
 		if err := k.nurse(ctx); err != nil {
 			return false, err
 		}
-		differences, err = k.differences(ctx)
-		return len(differences) == 0, err
+		if differences, err = k.differences(ctx); err != nil {
+			return false, err
+		}
+		if time.Since(told) > 15*time.Second {
+			told = time.Now()
+			k.out.sayf("still %d differences, such as: %s", len(differences), listedLines(differences[:min(1, len(differences))]))
+		}
+		return len(differences) == 0, nil
 	})
 	if err != nil {
 		return err

@@ -22,8 +22,9 @@ type Trace struct {
 // held is a desired property at the hub.
 type held struct {
 	value any
-	since int64 // desired version since which the value has been that, whoever wrote it again
-	ours  bool  // the operator wrote it last that changed it
+	// set has the value by the desired version that wrote it, whoever did.
+	set  map[int64]any
+	ours bool // the operator wrote it last that changed it
 	// foreign is how often someone else changed it.
 	foreign int
 }
@@ -76,14 +77,15 @@ func (t *Trace) touch(e simulator.JournalEntry, p *past, leaf Leaf, was, is any)
 	changed := !equal(was, is)
 	h, ok := t.devices[e.DeviceID][leaf]
 	if !ok {
-		h = &held{}
+		h = &held{set: map[int64]any{}}
 		t.devices[e.DeviceID][leaf] = h
 	}
 	if e.Service {
 		t.judge(e, p, leaf, was, is, h)
 	}
+	h.set[e.DesiredVersion] = is
 	if changed {
-		h.value, h.since, h.ours = is, e.DesiredVersion, e.Service
+		h.value, h.ours = is, e.Service
 		if !e.Service {
 			h.foreign++
 		}
