@@ -164,13 +164,13 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 }
 
 // settle judges a leaf whose declared value the hub holds. In passing it becomes ours: nothing was written, and none of
-// its future is someone else's.
+// its future is someone else's. The version of a drifted leaf is the one that set the other writer's value: an answer to that is none to ours.
 func (s *scope) settle(e *v1alpha1.PropertyStatus, leaf twin.Leaf, p twin.Property) {
 	claim, known := s.claims[leaf]
 	if previous, ok := s.entries[leaf]; !known && ok && s.entries.isKnown(leaf) {
 		claim, known = twin.Claim{Value: declaration.Value(previous.Desired), Version: previous.DesiredVersion}, true
 	}
-	if known && claim.Version == 0 {
+	if known && (claim.Version == 0 || s.entries[leaf].State == stateOf(twin.StateDrifted)) {
 		known = false
 	}
 	version := twin.SettingVersion(claim, known, *p.Desired)
