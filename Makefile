@@ -70,8 +70,10 @@ alerts: ## Test the alert rules with promtool (Debian package prometheus).
 	promtool test rules config/prometheus/alerts_test.yaml
 
 .PHONY: soak
-soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease. Takes about 20 minutes.
+soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease; and chaos for 10 minutes each way. Takes about 45 minutes.
 	@COMMANDS=2000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands
+	@DEVICES=50 DURATION=10m SEED=$(SEED) bin/pnp-demo chaos
+	@DEVICES=50 DURATION=10m REPLICAS=2 SEED=$(SEED) bin/pnp-demo chaos
 
 .PHONY: soak-rbac
 soak-rbac: control-plane ## Drop each rule of the operator's role in turn; something that is named has to fail.

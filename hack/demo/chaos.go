@@ -20,6 +20,8 @@ const (
 	chaosFolder = "bin/chaos"
 	journalFile = "journal.jsonl"
 	actionsFile = "actions.log"
+	// differencesFile has those that there were when Kubernetes and the hub were compared last.
+	differencesFile = "differences.txt"
 	// sweepEvery is short: what events fail to tell has to be found within the run.
 	sweepEvery = 10
 )

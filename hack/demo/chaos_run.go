@@ -137,19 +137,19 @@ func (k *chaosRun) judgeCommands(ctx context.Context, devices []string, count in
 		return nil, err
 	}
 	outcomes := map[v1alpha1.CommandOutcome]int{}
-	twice, lies := 0, 0
+	var twice, lies []string
 	for _, c := range list.Items {
 		outcomes[c.Status.Outcome]++
 		if ran[c.Name] > 1 {
-			twice++
+			twice = append(twice, c.Name)
 		}
 		if c.Status.Outcome == v1alpha1.CommandSucceeded && ran[c.Name] == 0 {
-			lies++
+			lies = append(lies, c.Name)
 		}
 	}
 	return outcomes, errors.Join(
-		k.check("commands that reached a device twice", "0", fmt.Sprintf("%d of %d that ran", twice, len(ran)), twice == 0),
-		k.check("commands that Succeeded and were not run", "0", fmt.Sprint(lies), lies == 0),
+		k.check("commands that reached a device twice", "none", fmt.Sprintf("%v of %d that ran", twice, len(ran)), len(twice) == 0),
+		k.check("commands that Succeeded and were not run", "none", fmt.Sprint(lies), len(lies) == 0),
 		k.check("commands without an outcome", "0", fmt.Sprint(outcomes[""]), outcomes[""] == 0),
 		k.check("commands", fmt.Sprint(count), fmt.Sprint(len(list.Items)), len(list.Items) == count),
 	)

@@ -171,7 +171,7 @@ func (k *storm) differences(ctx context.Context) ([]string, error) {
 	if finished := k.finished(); finished < k.commands {
 		all = append(all, fmt.Sprintf("%d of %d commands have an outcome", finished, k.commands))
 	}
-	return all, nil
+	return all, os.WriteFile(filepath.Join(k.folder, differencesFile), []byte(strings.Join(all, "\n")+"\n"), 0o600)
 }
 
 func (k *storm) trace() (*chaos.Trace, error) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -40,8 +41,13 @@ func main() { os.Exit(status()) }
 
 // status runs the command line of this process and returns its exit status.
 func status() int {
-	// With SIGPIPE among them, a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	if slices.Equal(os.Args[1:], []string{"chaos"}) {
+		signal.Ignore(syscall.SIGPIPE) // it kills the API server: connections break
+	} else {
+		ends = append(ends, syscall.SIGPIPE) // a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	log.SetLogger(logr.Discard()) // of the client that watches: what matters is in the report
 	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)

@@ -136,8 +136,8 @@ func (g *generator) drawFault() (Action, bool) {
 		simulator.Broken(simulator.FaultResetAfter), simulator.Broken(simulator.FaultResetAfter), simulator.Broken(simulator.FaultHalfBody),
 		simulator.Broken(simulator.FaultInvalidJSON), simulator.Fault{Kind: simulator.FaultStatusAfter, Status: pick(g, 404, 500, 503, 504)})
 	f.Operation = pick(g, "", "", simulator.OpGetTwin, simulator.OpPatchTwin, simulator.OpPatchDigitalTwin, "Patch*", simulator.OpQuery, "Invoke*")
-	if f.Kind == simulator.FaultStatusAfter && f.Status == 404 { // of a twin it would mean that there is no device
-		f.Operation = "Invoke*"
+	if f.Kind == simulator.FaultStatusAfter && f.Status == 404 { // seen of hubs whose device ran the command
+		f.Operation, f.Code, f.Number, f.Message, f.Envelope = "Invoke*", "DeviceNotOnline", 404103, "Device unavailable", simulator.EnvelopeE3
 	}
 	f.Count = 1 + g.r.IntN(12)
 	f.Probability = pick(g, 0, 0.2, 0.5)

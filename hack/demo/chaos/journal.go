@@ -44,7 +44,7 @@ func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 
 func (t *Trace) follow(e simulator.JournalEntry, p *past) error {
 	switch {
-	case e.Kind == "Created":
+	case e.Kind == "Created" || e.Kind == "Deleted":
 		t.devices[e.DeviceID] = map[Leaf]*held{}
 	case e.Kind == "TwinReplaced" || e.Service && e.Desired == nil && e.Kind == "TwinUpdated":
 		t.wrong(e, "is no patch of desired properties")

@@ -94,6 +94,7 @@ func TestOrphans(t *testing.T) {
 		"one that was removed is not":                  {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, []simulator.JournalEntry{write(true, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":null}`)}, nil},
 		"one that others changed is not":               {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, []simulator.JournalEntry{write(false, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":2}`)}, nil},
 		"one of a device that was created anew is not": {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`)) }, []simulator.JournalEntry{created}, nil},
+		"one of a device that is gone is not":          {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`)) }, []simulator.JournalEntry{{DeviceID: "dev1", Kind: "Deleted"}}, nil},
 		"one that was only observed when it left is not": {func(h *History) error {
 			observed := specOf(`{}`, `{"speed":5}`)
 			observed.Management = v1alpha1.ManagementObserve
