@@ -128,7 +128,7 @@ func (s *scope) describeProperties() {
 	}
 	for leaf := range s.claims {
 		if _, done := all[leaf]; !done && !s.observes() && s.twin.Properties[leaf].Desired != nil {
-			all[leaf] = s.entries[leaf] // its removal is not done yet
+			all[leaf] = s.departing(leaf)
 		}
 	}
 	if s.device.Spec.Reported == v1alpha1.ReportedAll {
@@ -139,6 +139,20 @@ func (s *scope) describeProperties() {
 		}
 	}
 	all.writeTo(&s.device.Status, s.twin.Components)
+}
+
+// departing describes an owned leaf that is declared no more and not removed yet. Someone else's value must show: what status says of it is believed
+// by the pass that removes it.
+func (s *scope) departing(leaf twin.Leaf) v1alpha1.PropertyStatus {
+	e, claim, held := s.entries[leaf], s.claims[leaf], s.twin.Properties[leaf].Desired
+	e.Desired = sameJSON(e.Desired, held.Value)
+	if twin.Equal(held.Value, claim.Value) {
+		e.DesiredVersion = claim.Version
+		return e
+	}
+	e.State, e.DesiredVersion = stateOf(twin.StateDrifted), held.Version
+	s.transition(&e, s.entries[leaf], false)
+	return e
 }
 
 func (s *scope) reportedEntry(leaf twin.Leaf, r *twin.Reported) v1alpha1.PropertyStatus {

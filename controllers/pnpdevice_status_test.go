@@ -46,3 +46,43 @@ func TestAnAnswerToADriftedValueIsNoneToOurs(t *testing.T) {
 		})
 	}
 }
+
+// TestADriftIsRememberedOfALeafThatIsNotDeclaredAnyMore is what make chaos found: a leaf drifted, left the declaration, and could not be dealt with
+// at once. Status kept the old value beside the new etag, so the next pass removed the other writer's value in the belief that it was ours.
+func TestADriftIsRememberedOfALeafThatIsNotDeclaredAnyMore(t *testing.T) {
+	leaf := twin.Leaf{Name: "speed"}
+	for name, c := range map[string]struct {
+		held     string
+		removed  bool
+		released bool
+	}{
+		"our value is removed":              {held: `5`, removed: true},
+		"someone else's value is let go":    {held: `93`, released: true},
+		"our value in another form is ours": {held: `5.0`, removed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{
+				Twin: &v1alpha1.TwinReference{Etag: twin.ETagOf(2), DesiredVersion: 2},
+				Properties: []v1alpha1.PropertyStatus{{
+					Name: leaf.Name, State: stateOf(twin.StateAcknowledged), Owned: true, Desired: jsonOf(json.Number("5")), DesiredVersion: 2,
+				}},
+			}}
+			s := newScope(device, time.Now())
+			s.declared = twin.Declaration{}
+			s.claims = s.entries.claims(s.declared)
+			s.twin = &twin.Twin{ETag: twin.ETagOf(3), DesiredVersion: 3, Version: 5, Properties: map[twin.Leaf]twin.Property{
+				leaf: {Desired: &twin.Desired{Value: json.Number(c.held), Version: 3}},
+			}}
+			s.describe() // of a pass that could not go on
+
+			next := newScope(device, time.Now())
+			plan := twin.Diff(twin.Declaration{}, next.entries.claims(twin.Declaration{}), belief(&device.Status))
+			if got := len(plan.Changes) > 0; got != c.removed {
+				t.Errorf("the next pass removes it: %t, want %t", got, c.removed)
+			}
+			if got := len(plan.Released) > 0; got != c.released {
+				t.Errorf("the next pass releases it: %t, want %t", got, c.released)
+			}
+		})
+	}
+}
