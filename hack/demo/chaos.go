@@ -198,8 +198,7 @@ func (k *storm) careFor(ctx context.Context, over <-chan struct{}, keep bool) er
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		restarted, err := k.operators.tend(ctx)
-		k.restarted += restarted
+		err := k.tend(ctx)
 		if err == nil && !keep && time.Now().After(next) {
 			err = k.disturb(ctx)
 			next = k.pauseBeforeNext(random)
@@ -211,13 +210,47 @@ func (k *storm) careFor(ctx context.Context, over <-chan struct{}, keep bool) er
 	}
 }
 
+// tend starts those again that ended by themselves.
+func (k *storm) tend(ctx context.Context) error {
+	restarted, err := k.operators.tend(ctx)
+	if restarted == 0 || err != nil {
+		return err
+	}
+	k.restarted += restarted
+	newest, err := k.newestChange()
+	k.history.Interrupt(newest, newest)
+	return err
+}
+
+// interrupted notes that what the operator wrote since a change of the journal may never have been recorded.
+func (k *storm) interrupted(since uint64) error {
+	newest, err := k.newestChange()
+	k.history.Interrupt(since, newest)
+	return err
+}
+
+func (k *storm) newestChange() (uint64, error) {
+	journal, err := k.journal()
+	if err != nil || len(journal) == 0 {
+		return 0, err
+	}
+	return journal[len(journal)-1].Seq, nil
+}
+
 func (k *storm) pauseBeforeNext(random *rand.Rand) time.Time {
 	return time.Now().Add(2*time.Second + time.Duration(random.IntN(4000))*time.Millisecond)
 }
 
 // disturb does the next thing to the operator. One that has just ended by itself is left to tend.
 func (k *storm) disturb(ctx context.Context) error {
+	before, err := k.newestChange()
+	if err != nil {
+		return err
+	}
 	what, err := k.operators.disturb(ctx)
+	if err := k.interrupted(before); err != nil {
+		return err
+	}
 	if _, gone := errors.AsType[*goneError](err); gone {
 		return nil
 	}

@@ -74,9 +74,7 @@ func listedLines(lines []string) string {
 
 // nurse does what has to be done from outside: it starts operators again that ended, and confirms removals that are halted.
 func (k *storm) nurse(ctx context.Context) error {
-	restarted, err := k.operators.tend(ctx)
-	k.restarted += restarted
-	if err != nil {
+	if err := k.tend(ctx); err != nil {
 		return err
 	}
 	return k.confirm(ctx, chaos.Action{Name: fmt.Sprintf("nurse-%d", time.Now().UnixNano())})

@@ -12,9 +12,13 @@ import (
 
 // History is what was declared, and asked for, in the course of a run. It is safe for concurrent use. What may have reached the API server is in it.
 type History struct {
-	mu      sync.Mutex
-	devices map[string]*past
+	mu            sync.Mutex
+	devices       map[string]*past
+	interruptions []interruption
 }
+
+// interruption is when the operator was killed or stopped, in sequence numbers of the journal.
+type interruption struct{ from, to uint64 }
 
 // past is the history of one device.
 type past struct {
@@ -79,6 +83,21 @@ func (h *History) Resend(device string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.of(device).resends++
+}
+
+// justBefore is how many changes of the journal may lie between a write of the operator and the moment when status has it.
+const justBefore = 60
+
+// Interrupt notes that the operator was killed or stopped while the journal grew from one sequence number to another. What it wrote just before that,
+// and could not record, it cannot tell from someone else's value: where that leaves the declaration next, it is released, and stays at the hub.
+func (h *History) Interrupt(from, to uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.interruptions = append(h.interruptions, interruption{from - min(from, justBefore), to})
+}
+
+func (h *History) interrupted(seq uint64) bool {
+	return slices.ContainsFunc(h.interruptions, func(i interruption) bool { return i.from <= seq && seq <= i.to })
 }
 
 func (p *past) excuse() {

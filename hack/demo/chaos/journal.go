@@ -24,7 +24,8 @@ type held struct {
 	value any
 	// set has the value by the desired version that wrote it, whoever did.
 	set  map[int64]any
-	ours bool // the operator wrote it last that changed it
+	ours bool   // the operator wrote it last that changed it
+	seq  uint64 // of that write
 	// foreign is how often someone else changed it.
 	foreign int
 }
@@ -85,7 +86,7 @@ func (t *Trace) touch(e simulator.JournalEntry, p *past, leaf Leaf, was, is any)
 	}
 	h.set[e.DesiredVersion] = is
 	if changed {
-		h.value, h.ours = is, e.Service
+		h.value, h.ours, h.seq = is, e.Service, e.Seq
 		if !e.Service {
 			h.foreign++
 		}
@@ -125,7 +126,7 @@ func (t *Trace) Orphans(h *History) []string {
 			declared, _ = Declared(p.now) // it decoded when it was declared
 		}
 		for leaf, held := range t.devices[device] {
-			if held.ours && held.value != nil && declared[leaf] == nil && !p.excused[leaf] {
+			if held.ours && held.value != nil && declared[leaf] == nil && !p.excused[leaf] && !h.interrupted(held.seq) {
 				orphans = append(orphans, fmt.Sprintf("device %s still has %s = %s, which the operator wrote and nobody declares", device, leaf, raw(held.value)))
 			}
 		}

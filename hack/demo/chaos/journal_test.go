@@ -82,7 +82,7 @@ func TestValuesAreRewrittenOnRequestOnly(t *testing.T) {
 }
 
 func TestOrphans(t *testing.T) {
-	declared := []simulator.JournalEntry{created, write(true, 2, `{}`, `{"a":1,"pump":{"__t":"c","speed":5}}`)}
+	declared := []simulator.JournalEntry{created, writeAt(7, true, 2, `{}`, `{"a":1,"pump":{"__t":"c","speed":5}}`)}
 	orphan := []string{"device dev1 still has a = 1, which the operator wrote and nobody declares"}
 	for name, test := range map[string]struct {
 		then    func(*History) error
@@ -108,6 +108,14 @@ func TestOrphans(t *testing.T) {
 			h.Delete("dev1")
 			return err
 		}, []simulator.JournalEntry{write(true, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"pump":null}`)}, orphan},
+		"unless the operator was killed just after it": {func(h *History) error {
+			h.Interrupt(10, 12)
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+		}, nil, nil},
+		"one that was written long before it was killed is": {func(h *History) error {
+			h.Interrupt(100, 120)
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+		}, nil, orphan},
 		"unless the operator said that it could not": {func(h *History) error {
 			cleared := specOf(`{"a":1}`, `{}`)
 			cleared.DeletionPolicy = v1alpha1.DeletionClear
@@ -128,4 +136,10 @@ func TestOrphans(t *testing.T) {
 			}
 		})
 	}
+}
+
+func writeAt(seq uint64, service bool, version int64, before, patch string) simulator.JournalEntry {
+	e := write(service, version, before, patch)
+	e.Seq = seq
+	return e
 }
