@@ -47,10 +47,17 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 e2e: bin/pnp-demo ## End-to-end tests of a release of the chart with devices on Microsoft's device SDK (needs node and npm); RECORD=FILE keeps the metrics.
 	@bin/pnp-demo e2e
 
-COMMANDS ?= 10000
-DEVICES ?= 200
 REPLICAS ?= 1
+DURATION ?= 4m
 SEED ?=
+
+.PHONY: chaos
+chaos: DEVICES ?= 30
+chaos: bin/pnp-demo ## Everything goes wrong at random for DURATION over DEVICES, with REPLICAS; then status has to say what the hub holds. SEED repeats one.
+	@DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) DURATION=$(DURATION) SEED=$(SEED) bin/pnp-demo chaos
+
+COMMANDS ?= 10000
+chaos-commands: DEVICES ?= 200
 
 .PHONY: chaos-commands
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
@@ -75,8 +82,10 @@ alerts: ## Test the alert rules with promtool (Debian package prometheus).
 	promtool test rules config/prometheus/alerts_test.yaml
 
 .PHONY: soak
-soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease. Takes about 20 minutes.
+soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease; and chaos for 10 minutes each way. Takes about 45 minutes.
 	@COMMANDS=2000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands
+	@DEVICES=50 DURATION=10m SEED=$(SEED) bin/pnp-demo chaos
+	@DEVICES=50 DURATION=10m REPLICAS=2 SEED=$(SEED) bin/pnp-demo chaos
 
 .PHONY: soak-rbac
 soak-rbac: control-plane ## Drop each rule of the operator's role in turn; something that is named has to fail.

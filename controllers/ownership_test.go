@@ -78,6 +78,25 @@ var _ = Describe("A leaf that left the declaration", func() {
 		})
 	}
 
+	for _, api := range dialects {
+		// make chaos found it, with two edits in quick succession: the second one also kept status from being written.
+		It("is removed although status never heard of its last value, through "+string(api), func() {
+			s := declaring(simulator.Acknowledge(), through(api))
+			s.eventually("d", beReady())
+			s.sim.Faults().Add(simulator.Fault{Operation: "Patch*", Device: "d", Kind: simulator.FaultResetAfter})
+			unreadable := s.sim.Faults().Add(simulator.Unavailable().On(simulator.OpGetTwin, "d").Times(simulator.Forever))
+			s.edit("d", withProperties(`{"targetTemperature": 50}`))
+			s.eventuallyDesired("d", `{"targetTemperature": 50}`)
+			s.edit("d", withProperties(`{}`))
+			before := s.reads("d")
+			Eventually(func() int { return s.reads("d") }).Should(BeNumerically(">", before+2), "passes that know the second edit")
+			s.sim.Faults().Remove(unreadable)
+			s.eventuallyDesired("d", `{}`)
+			s.eventually("d", And(beReady(), HaveField("Status.Properties", BeEmpty())))
+			Expect(s.eventsOf("d", v1alpha1.ReasonReleased)).To(BeEmpty())
+		})
+	}
+
 	It("is not written as null when it is gone at the hub already", func() {
 		s := declaring(simulator.Acknowledge())
 		s.eventually("d", beReady())

@@ -188,6 +188,7 @@ func removalsOf(changes []twin.Change) []twin.Change {
 func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
 	token := s.memory.BeginRead()
 	failed := s.session.Writing(s.device.DeviceID(), s.now)
+	s.memory.Sending(changes)
 	t, whole, err := r.patch(ctx, s, changes)
 	if err != nil {
 		failed()
@@ -265,6 +266,7 @@ func follows(before, after string) bool {
 // accepted takes note of what the hub took, and tells of it.
 func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []twin.Change) {
 	r.stopwatches.patched(s.device, changes, time.Now())
+	s.knowsSent = true
 	removed := 0
 	for _, c := range changes {
 		s.mustTell = s.mustTell || c.Cause == twin.Removed || c.Cause == twin.Drifted

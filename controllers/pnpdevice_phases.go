@@ -184,7 +184,7 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 		return r.refused(ctx, s, err)
 	}
 	s.memory.Observe(t, token)
-	s.wasRead = true
+	s.wasRead, s.knowsSent = true, true
 	s.adopt(t)
 	return nil
 }
@@ -216,6 +216,17 @@ func (s *scope) adopt(t *twin.Twin) {
 		default:
 			delete(s.claims, leaf)
 			delete(s.entries, leaf)
+		}
+	}
+	s.recall()
+}
+
+// recall claims what this process wrote and could not record: the answer was lost, or the object was edited meanwhile and status could not be
+// written. Taken for someone else's, such a value would stay at the hub for ever once its leaf left the declaration.
+func (s *scope) recall() {
+	for leaf := range s.claims {
+		if held := s.twin.Properties[leaf].Desired; held != nil && s.memory.Sent(leaf, held.Value) {
+			s.claims[leaf] = twin.Claim{Value: held.Value, Version: held.Version}
 		}
 	}
 }

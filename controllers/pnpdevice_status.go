@@ -128,7 +128,7 @@ func (s *scope) describeProperties() {
 	}
 	for leaf := range s.claims {
 		if _, done := all[leaf]; !done && !s.observes() && s.twin.Properties[leaf].Desired != nil {
-			all[leaf] = s.entries[leaf] // its removal is not done yet
+			all[leaf] = s.departing(leaf)
 		}
 	}
 	if s.device.Spec.Reported == v1alpha1.ReportedAll {
@@ -139,6 +139,20 @@ func (s *scope) describeProperties() {
 		}
 	}
 	all.writeTo(&s.device.Status, s.twin.Components)
+}
+
+// departing describes an owned leaf that is declared no more and not removed yet. Someone else's value must show: what status says of it is believed
+// by the pass that removes it.
+func (s *scope) departing(leaf twin.Leaf) v1alpha1.PropertyStatus {
+	e, claim, held := s.entries[leaf], s.claims[leaf], s.twin.Properties[leaf].Desired
+	e.Desired = sameJSON(e.Desired, held.Value)
+	if twin.Equal(held.Value, claim.Value) {
+		e.DesiredVersion = claim.Version
+		return e
+	}
+	e.State, e.DesiredVersion = stateOf(twin.StateDrifted), held.Version
+	s.transition(&e, s.entries[leaf], false)
+	return e
 }
 
 func (s *scope) reportedEntry(leaf twin.Leaf, r *twin.Reported) v1alpha1.PropertyStatus {
@@ -164,13 +178,13 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 }
 
 // settle judges a leaf whose declared value the hub holds. In passing it becomes ours: nothing was written, and none of
-// its future is someone else's.
+// its future is someone else's. The version of a drifted leaf is the one that set the other writer's value: an answer to that is none to ours.
 func (s *scope) settle(e *v1alpha1.PropertyStatus, leaf twin.Leaf, p twin.Property) {
 	claim, known := s.claims[leaf]
 	if previous, ok := s.entries[leaf]; !known && ok && s.entries.isKnown(leaf) {
 		claim, known = twin.Claim{Value: declaration.Value(previous.Desired), Version: previous.DesiredVersion}, true
 	}
-	if known && claim.Version == 0 {
+	if known && (claim.Version == 0 || s.entries[leaf].State == stateOf(twin.StateDrifted)) {
 		known = false
 	}
 	version := twin.SettingVersion(claim, known, *p.Desired)

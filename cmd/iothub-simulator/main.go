@@ -137,6 +137,7 @@ func (o *options) addHubFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.keyFile, "tls-key-file", "", "its private key")
 	flags.StringVar(&o.svcKey, "service-key-file", "", "the file of the key of the policy service, base64; default a generated key")
 	flags.StringVar(&o.envFile, "env-file", "", "write how to connect to this file, once ready")
+	flags.StringVar(&o.JournalFile, "journal-file", "", "write every change of a device to this file, a line of JSON each")
 	flags.Uint64Var(&o.Seed, "seed", 0, "make generated keys repeatable; 0 makes them random")
 	flags.IntVar(&o.s1Units, "s1-units", 0, "throttle like a hub with this many units of S1; 0 does not throttle")
 	flags.IntVarP(&o.verbosity, "verbosity", "v", 0, "1 logs refused tokens and queries, 2 every call")

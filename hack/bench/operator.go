@@ -28,7 +28,7 @@ func (b *bench) launch(ctx context.Context, flags ...string) error {
 		return err
 	}
 	b.runs = true
-	return b.StartOperator(ctx, append([]string{"--metrics-bind-address=" + b.metrics}, flags...)...)
+	return b.StartOperator(ctx, append([]string{"--metrics-bind-address=" + b.metrics, "--metrics-secure=false"}, flags...)...)
 }
 
 func (b *bench) stop() error {

@@ -2,100 +2,55 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	toolscache "k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
-// chaos is many commands while things break.
-type chaos struct {
-	*demo
-	*observer
+// commandChaos is many commands while things break.
+type commandChaos struct {
+	*chaosRun
 	commands, devices int
 	changes           int // of the operator, at least
-	seed              uint64
 	random            *rand.Rand
-	operators         operators
-	disturbed         map[string]int // by what was done to the operator
-
-	mu   sync.Mutex
-	done map[string]bool // the commands that have an outcome
 }
 
 // chaosCommands runs commands while one answer of the hub in twenty is lost and the operator is killed every few seconds or, if there are
 // replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, and what Succeeded was run.
 func chaosCommands(ctx context.Context, c clone, out *report) error {
-	k := &chaos{disturbed: map[string]int{}, done: map[string]bool{}}
-	var seed, replicas int
+	k := &commandChaos{}
+	var replicas int
 	for _, setting := range []struct {
 		name      string
 		into      *int
 		otherwise int
-	}{
-		{"COMMANDS", &k.commands, 10_000}, {"DEVICES", &k.devices, 200}, {"SEED", &seed, int(time.Now().UnixNano() % 1_000_000)},
-		{"REPLICAS", &replicas, 1}, {"CHANGES", &k.changes, 1},
-	} {
+	}{{"COMMANDS", &k.commands, 10_000}, {"DEVICES", &k.devices, 200}, {"REPLICAS", &replicas, 1}, {"CHANGES", &k.changes, 1}} {
 		if err := fromEnvironment(setting.name, setting.into, setting.otherwise); err != nil {
 			return err
 		}
 	}
-	k.seed = uint64(seed)
-	k.random = rand.New(rand.NewPCG(k.seed, 0))
-	if err := c.build(ctx, out); err != nil {
+	run, err := newChaosRun(ctx, c, out, replicas)
+	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(c.path("bin"), "chaos-run-")
-	if err != nil {
-		return fmt.Errorf("making the folder of the run: %w", err)
-	}
-	k.demo = newDemo(c, dir, out)
-	k.operators = newOperators(k.demo, replicas)
+	k.chaosRun = run
+	k.random = rand.New(rand.NewPCG(k.seed, 0))
 	return k.conclude(ctx, k.play(ctx))
 }
 
-func fromEnvironment(name string, into *int, otherwise int) error {
-	*into = otherwise
-	text := os.Getenv(name)
-	if text == "" {
-		return nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		return fmt.Errorf("%s is %q, expected a number above 0", name, text)
-	}
-	*into = n
-	return nil
-}
-
-func (k *chaos) play(ctx context.Context) (err error) {
+func (k *commandChaos) play(ctx context.Context) (err error) {
 	k.out.scenario(fmt.Sprintf("%d commands over %d devices, %d replicas, seed %d", k.commands, k.devices, len(k.operators.all), k.seed))
-	if ctx, err = k.prepare(ctx); err != nil {
-		return err
-	}
-	if err := k.operators.launch(ctx); err != nil {
-		return err
-	}
-	if err := k.applyHub(ctx); err != nil {
-		return err
-	}
-	if k.observer, err = k.observe(ctx); err != nil {
+	if ctx, err = k.begin(ctx); err != nil {
 		return err
 	}
 	if err := k.declare(ctx); err != nil {
@@ -109,56 +64,16 @@ func (k *chaos) play(ctx context.Context) (err error) {
 		return err
 	}
 	k.out.passf("%d devices are declared; one answer in twenty is lost from now on", k.devices)
-	if err := k.count(ctx); err != nil {
-		return err
-	}
 	if err := k.disturbUntilDone(ctx); err != nil {
 		return err
 	}
 	return k.judge(ctx)
 }
 
-// count keeps track of the commands that have an outcome.
-func (k *chaos) count(ctx context.Context) error {
-	config, err := clientcmd.BuildConfigFromFlags("", k.kubectl.kubeconfig)
-	if err != nil {
-		return err
-	}
-	objects, err := cache.New(config, cache.Options{Scheme: k.client.Scheme(), DefaultNamespaces: map[string]cache.Config{namespace: {}}})
-	if err != nil {
-		return err
-	}
-	go func() { _ = objects.Start(ctx) }() // ends with ctx only
-	informer, err := objects.GetInformer(ctx, &v1alpha1.DeviceCommand{})
-	if err != nil {
-		return fmt.Errorf("watching DeviceCommands: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
-		UpdateFunc: func(_, o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
-	})
-	return err
-}
-
-func (k *chaos) note(command *v1alpha1.DeviceCommand) {
-	if !command.Finished() {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.done[command.Name] = true
-}
-
-func (k *chaos) finished() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.done)
-}
-
-func (k *chaos) device(i int) string { return fmt.Sprintf("device-%04d", i) }
+func (k *commandChaos) device(i int) string { return fmt.Sprintf("device-%04d", i) }
 
 // declare connects virtual devices and has each declared.
-func (k *chaos) declare(ctx context.Context) error {
+func (k *commandChaos) declare(ctx context.Context) error {
 	if err := k.hub.AddDevices(ctx, "device-%04d", k.devices, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
 		return err
 	}
@@ -180,7 +95,7 @@ func (k *chaos) declare(ctx context.Context) error {
 }
 
 // delay has each device take its time with commands, so that some are under way whenever the operator is disturbed.
-func (k *chaos) delay(ctx context.Context) error {
+func (k *commandChaos) delay(ctx context.Context) error {
 	for i := range k.devices {
 		slow := simulator.CommandAnswer{Status: http.StatusOK, Delay: 300 * time.Millisecond}
 		if err := k.hub.AnswerCommand(ctx, k.device(i), "thermostat1*getMaxMinReport", slow); err != nil {
@@ -191,7 +106,7 @@ func (k *chaos) delay(ctx context.Context) error {
 }
 
 // create applies commands, from one number up to another. The payload of each is its name, so that devices can tell them apart.
-func (k *chaos) create(ctx context.Context, from, to int) error {
+func (k *commandChaos) create(ctx context.Context, from, to int) error {
 	var names []string
 	for i := from; i < to; i++ {
 		names = append(names, fmt.Sprintf("command-%05d", i))
@@ -213,7 +128,7 @@ func (k *chaos) create(ctx context.Context, from, to int) error {
 
 // disturbUntilDone does something to the operator every few seconds until all commands have an outcome. Should they end before all was done to it
 // that is to be done, more follow.
-func (k *chaos) disturbUntilDone(ctx context.Context) error {
+func (k *commandChaos) disturbUntilDone(ctx context.Context) error {
 	const patience = time.Minute
 	created := make(chan error, 1)
 	go func() { created <- k.create(ctx, 0, k.commands) }()
@@ -257,7 +172,7 @@ func (k *chaos) disturbUntilDone(ctx context.Context) error {
 }
 
 // isDisturbed reports whether everything was done to the operator, and often enough.
-func (k *chaos) isDisturbed() bool {
+func (k *commandChaos) isDisturbed() bool {
 	changes := 0
 	for _, what := range k.operators.disturbances() {
 		if k.disturbed[what] == 0 {
@@ -269,44 +184,14 @@ func (k *chaos) isDisturbed() bool {
 }
 
 // judge holds what status says against what the devices counted.
-func (k *chaos) judge(ctx context.Context) error {
-	ran := map[string]int{}
+func (k *commandChaos) judge(ctx context.Context) error {
+	var ids []string
 	for i := range k.devices {
-		commands, err := k.hub.Commands(ctx, k.device(i))
-		if err != nil {
-			return err
-		}
-		for _, c := range commands {
-			var name string
-			if err := json.Unmarshal(c.Payload, &name); err != nil {
-				return err
-			}
-			ran[name]++
-		}
+		ids = append(ids, k.device(i))
 	}
-	var list v1alpha1.DeviceCommandList
-	if err := k.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
-		return err
-	}
-	outcomes := map[v1alpha1.CommandOutcome]int{}
-	twice, lies := 0, 0
-	for _, c := range list.Items {
-		outcomes[c.Status.Outcome]++
-		if ran[c.Name] > 1 {
-			twice++
-		}
-		if c.Status.Outcome == v1alpha1.CommandSucceeded && ran[c.Name] == 0 {
-			lies++
-		}
-	}
-	errs := []error{
-		k.check("commands that reached a device twice", "0", fmt.Sprint(twice), twice == 0),
-		k.check("commands that Succeeded and were not run", "0", fmt.Sprint(lies), lies == 0),
-		k.check("commands without an outcome", "0", fmt.Sprint(outcomes[""]), outcomes[""] == 0),
-		k.check("commands", fmt.Sprint(k.commands), fmt.Sprint(len(list.Items)), len(list.Items) == k.commands),
-		k.check("commands that Succeeded", "more than half", fmt.Sprintf("%d; outcomes %v; %d commands ran", outcomes[v1alpha1.CommandSucceeded], outcomes, len(ran)),
-			2*outcomes[v1alpha1.CommandSucceeded] > k.commands),
-	}
+	outcomes, err := k.judgeCommands(ctx, ids, k.commands)
+	errs := []error{err, k.check("commands that Succeeded", "more than half", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
+		2*outcomes[v1alpha1.CommandSucceeded] > k.commands)}
 	for what, took := range k.operators.without {
 		slices.Sort(took)
 		k.out.sayf("After it was %s, nobody led for %s in the median, %s at most", what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))

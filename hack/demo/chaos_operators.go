@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -17,11 +20,16 @@ type operators struct {
 	next int // of the disturbances
 	// without is for how long nobody led, by what was done.
 	without map[string][]time.Duration
+	// archive is a folder that takes the log of each start; none if empty.
+	archive string
+	// crashes is how often one may end while it starts, as it does without an API server, before it is given up.
+	crashes int
 }
 
 type operator struct {
 	process
-	ended <-chan error
+	ended   <-chan error
+	metrics string // the URL of its metrics
 }
 
 const (
@@ -53,12 +61,72 @@ func (o *operators) launch(ctx context.Context) error {
 }
 
 func (o *operators) start(ctx context.Context, one *operator) (err error) {
-	var election []string
-	if len(o.all) > 1 {
-		election = []string{"--leader-elect", "--leader-election-namespace=" + operatorNamespace}
+	for range 1 + o.crashes {
+		if err = o.startOnce(ctx, one); err == nil || ctx.Err() != nil {
+			return err
+		}
 	}
-	one.ended, err = o.demo.launchOperator(ctx, one.process, election...)
 	return err
+}
+
+func (o *operators) startOnce(ctx context.Context, one *operator) error {
+	if err := o.keepLog(one); err != nil {
+		return err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	one.metrics = "http://" + address + "/metrics"
+	args := []string{"--metrics-bind-address=" + address}
+	if len(o.all) > 1 {
+		args = append(args, "--leader-elect", "--leader-election-namespace="+operatorNamespace)
+	}
+	one.ended, err = o.demo.launchOperator(ctx, one.process, args...)
+	return err
+}
+
+// keepLog appends the log of one that has ended to the archive: its next start begins a new one.
+func (o *operators) keepLog(one *operator) error {
+	if o.archive == "" {
+		return nil
+	}
+	log, err := os.ReadFile(one.logFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	to, err := os.OpenFile(o.archived(one), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = to.Write(log)
+	return errors.Join(err, to.Close())
+}
+
+func (o *operators) archived(one *operator) string {
+	return filepath.Join(o.archive, one.name+one.replica+".log")
+}
+
+// tend starts those again that ended by themselves, as a kubelet does, and says how many. A program that crashed, rather than gave up, is an error.
+func (o *operators) tend(ctx context.Context) (int, error) {
+	restarted := 0
+	for _, one := range o.all {
+		select {
+		case how := <-one.ended:
+			if exit, ok := errors.AsType[*exec.ExitError](how); !ok || exit.ExitCode() != 1 {
+				return restarted, fmt.Errorf("%w; the end of its log:\n%s", ending(one.process, how), one.logTail(40))
+			}
+			restarted++
+			if err := o.start(ctx, one); err != nil {
+				return restarted, err
+			}
+		default:
+		}
+	}
+	return restarted, nil
 }
 
 // disturbances are what disturb does, in turn.
@@ -114,9 +182,16 @@ func (one *operator) leads() bool {
 func (one *operator) signal(s syscall.Signal) error {
 	pid := one.pid()
 	if pid == 0 {
-		return fmt.Errorf("%s%s ended by itself; the end of its log:\n%s", one.name, one.replica, one.logTail(10))
+		return &goneError{one}
 	}
 	return syscall.Kill(pid, s)
+}
+
+// goneError is an operator that ended by itself.
+type goneError struct{ one *operator }
+
+func (e *goneError) Error() string {
+	return fmt.Sprintf("%s%s ended by itself; the end of its log:\n%s", e.one.name, e.one.replica, e.one.logTail(10))
 }
 
 func (o *operators) kill(ctx context.Context, one *operator) error {

@@ -34,6 +34,7 @@ type demo struct {
 	ackDelay time.Duration     // of the virtual devices
 	hubEnv   map[string]string // what the simulator wrote
 	hub      *simulator.DebugClient
+	hubArgs  []string  // of the simulator, beside the usual ones
 	edits    []edit    // made to the samples so far
 	release  bool      // the operator is installed by the chart
 	probes   string    // where a release's operator answers probes

@@ -48,6 +48,11 @@ func (d *demo) expect(ctx context.Context, e expectation) error {
 
 // poll looks closely until it is done, fails, or the time is up: then late is the error.
 func poll(ctx context.Context, within time.Duration, late func() error, look func(context.Context) (done bool, err error)) error {
+	return pollEvery(ctx, 5*time.Millisecond, within, late, look)
+}
+
+// pollEvery is poll for what costs more to look at.
+func pollEvery(ctx context.Context, pause, within time.Duration, late func() error, look func(context.Context) (done bool, err error)) error {
 	limit := time.NewTimer(within)
 	defer limit.Stop()
 	for {
@@ -59,7 +64,7 @@ func poll(ctx context.Context, within time.Duration, late func() error, look fun
 			return context.Cause(ctx)
 		case <-limit.C:
 			return late()
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }

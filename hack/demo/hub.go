@@ -25,9 +25,11 @@ const ackDelay = 700 * time.Millisecond
 func (d *demo) startHub(ctx context.Context) error {
 	p := d.simulator()
 	d.out.sayf("$ iothub-simulator --ack-delay=%s    log: %s", d.ackDelay, p.logFile())
-	ended, err := p.start(d.path("bin/iothub-simulator"),
-		"--env-file="+d.file(hubEnvFile), "--ca-file="+d.file(hubCAFile), "--ack-delay="+d.ackDelay.String(),
-		"--entra-listen=127.0.0.1:0", "--entra-ca-file="+d.file(entraCAFile), "--entra-keys="+d.file(keysFile), "--entra-application="+d.application())
+	args := append([]string{
+		"--env-file=" + d.file(hubEnvFile), "--ca-file=" + d.file(hubCAFile), "--ack-delay=" + d.ackDelay.String(),
+		"--entra-listen=127.0.0.1:0", "--entra-ca-file=" + d.file(entraCAFile), "--entra-keys=" + d.file(keysFile), "--entra-application=" + d.application(),
+	}, d.hubArgs...)
+	ended, err := p.start(d.path("bin/iothub-simulator"), args...)
 	if err != nil {
 		return err
 	}

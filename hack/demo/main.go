@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -23,6 +24,8 @@ const usage = `usage: demo COMMAND
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
   e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
+  chaos  have everything go wrong at random for $DURATION, over $DEVICES, and compare what status says with what the hub holds; $SEED says which
+         chances. With $REPLICAS of the operator its leader is changed. What happened is in bin/chaos
   chaos-commands
          run many DeviceCommands while the operator is killed again and again and answers are lost, and count what the devices ran;
          $COMMANDS, $DEVICES and $SEED say how many, and which chances. With $REPLICAS of the operator its leader is changed; $CHANGES
@@ -40,8 +43,13 @@ func main() { os.Exit(status()) }
 
 // status runs the command line of this process and returns its exit status.
 func status() int {
-	// With SIGPIPE among them, a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+	if slices.Equal(os.Args[1:], []string{"chaos"}) {
+		signal.Ignore(syscall.SIGPIPE) // it kills the API server: connections break
+	} else {
+		ends = append(ends, syscall.SIGPIPE) // a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	log.SetLogger(logr.Discard()) // of the client that watches: what matters is in the report
 	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -62,7 +70,9 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
 	}
-	command, ok := map[string]func(context.Context, clone, *report) error{"run": run, "e2e": e2e, "chaos-commands": chaosCommands, "bench": measure, "up": up, "down": down}[args[0]]
+	command, ok := map[string]func(context.Context, clone, *report) error{
+		"run": run, "e2e": e2e, "chaos": chaosStorm, "chaos-commands": chaosCommands, "bench": measure, "up": up, "down": down,
+	}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
@@ -76,7 +86,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
-	if command == "e2e" || command == "chaos-commands" || command == "bench" {
+	switch command {
+	case "e2e", "chaos", "chaos-commands", "bench":
 		return command
 	}
 	return "demo"

@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,13 +19,14 @@ type Device struct {
 	model      string        // announced when it was last seen
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
-	doubts, settledDoubts int         // doubtful while doubts > settledDoubts
-	pressing              bool        // a doubt has more behind it than a sweep or a resync
-	deferred              bool        // the pass that read the twin had no token to write it
-	foreign               string      // model that the newest message of another model named
-	modelInDoubt          bool        // the model has to be looked at before the next write
-	unpersisted           *twin.Twin  // seen at the hub, not in status yet
-	unshown               twin.Claims // of writes that status does not show yet
+	doubts, settledDoubts int                 // doubtful while doubts > settledDoubts
+	pressing              bool                // a doubt has more behind it than a sweep or a resync
+	deferred              bool                // the pass that read the twin had no token to write it
+	foreign               string              // model that the newest message of another model named
+	modelInDoubt          bool                // the model has to be looked at before the next write
+	unpersisted           *twin.Twin          // seen at the hub, not in status yet
+	unshown               twin.Claims         // of writes that status does not show yet
+	sent                  map[twin.Leaf][]any // values that writes carried since status last had the outcome of all
 
 	pass       *pass  // under way, nil if none
 	held       *Place // first event whose effect is not in status
@@ -156,6 +158,35 @@ func (d *Device) UnshownClaims() twin.Claims {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.unshown)
+}
+
+// Sending takes note of values that are about to be written. Should their way into status fail, at the hub or at the API server, they are ours all the same.
+func (d *Device) Sending(changes []twin.Change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range changes {
+		if c.Value == nil {
+			continue
+		}
+		if d.sent == nil {
+			d.sent = map[twin.Leaf][]any{}
+		}
+		d.sent[c.Leaf] = append(d.sent[c.Leaf], c.Value)
+	}
+}
+
+// Sent reports whether a value was sent for a leaf, and status is not known to say what became of it.
+func (d *Device) Sent(leaf twin.Leaf, value any) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.sent[leaf], func(v any) bool { return twin.Equal(v, value) })
+}
+
+// Recorded says that status has the outcome of all that was sent.
+func (d *Device) Recorded() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sent = nil
 }
 
 // Row is one device in the answer of a sweep query.

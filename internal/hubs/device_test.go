@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -103,5 +104,22 @@ func TestFailingRemembersTheFirstFailureUntilRecovered(t *testing.T) {
 	d.Recovered()
 	if since := d.Failing(start.Add(time.Hour)); !since.Equal(start.Add(time.Hour)) {
 		t.Errorf("failing since %v after a recovery", since)
+	}
+}
+
+func TestWhatWasSentIsOursUntilStatusHasTheOutcome(t *testing.T) {
+	d := &Device{}
+	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}, {Leaf: twin.Leaf{Name: "removed"}}})
+	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("2")}})
+	for value, want := range map[string]bool{"1": true, "2.0": true, "3": false} {
+		if got := d.Sent(target, json.Number(value)); got != want {
+			t.Errorf("%s was sent: got %t, want %t", value, got, want)
+		}
+	}
+	if d.Sent(twin.Leaf{Name: "removed"}, nil) || d.Sent(twin.Leaf{Name: "other"}, json.Number("1")) {
+		t.Error("a removal, or another leaf, was sent")
+	}
+	if d.Recorded(); d.Sent(target, json.Number("1")) {
+		t.Error("it is remembered although status has it")
 	}
 }

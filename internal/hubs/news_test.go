@@ -120,8 +120,23 @@ func TestAFailoverOfTheHubIsADoubtNotAnOldEvent(t *testing.T) {
 	}
 	d = &Device{}
 	d.Fold(reported(t, 11, 6, `"target":"on",`, 100), place(1), believed)
-	if got := d.Fold(reported(t, 12, 7, `"target":"off",`, 50), place(2), believed); got != Nothing {
-		t.Errorf("a higher version with an earlier time: got %v, want nothing", got)
+	if got := d.Fold(reported(t, 10, 7, `"target":"off",`, 50), place(2), believed); got != Nothing {
+		t.Errorf("a known version with an earlier time: got %v, want nothing", got)
+	}
+}
+
+// TestAClockOfTheHubThatWentBackHidesNothing is what make chaos found: reports were dropped as old until the clock had caught up.
+func TestAClockOfTheHubThatWentBackHidesNothing(t *testing.T) {
+	d := &Device{}
+	d.Fold(reported(t, 11, 6, `"target":"on",`, 1200), place(1), believed)
+	if got := d.Fold(reported(t, 12, 7, `"target":"off",`, 0), place(2), believed); got != Urgent || !d.Doubtful() {
+		t.Fatalf("the next report with an earlier time: got %v, want a doubt", got)
+	}
+	read := read(12, 7)
+	read.ReportedUpdated = reported(t, 12, 7, `"target":"off",`, 0).Reported.LastUpdated
+	d.Observe(read, d.BeginRead())
+	if got := d.Fold(reported(t, 13, 8, `"target":"on",`, 1), place(3), believed); got != FromDevice || d.Doubtful() {
+		t.Errorf("the report after the read: got %v, want it folded in", got)
 	}
 }
 

@@ -95,7 +95,8 @@ type DeviceRequest struct {
 type Settings struct {
 	IndexLag            *string `json:"indexLag,omitempty"` // "30s": how far queries trail behind
 	LenientDigitalTwins *bool   `json:"lenientDigitalTwins,omitempty"`
-	Limits              *Limits `json:"limits,omitempty"` // {} for none
+	Limits              *Limits `json:"limits,omitempty"`      // {} for none
+	ClockOffset         *string `json:"clockOffset,omitempty"` // "-5m": how far the hub's clock is ahead
 	// MessagesToday are counted, and cannot be changed.
 	MessagesToday int64 `json:"messagesToday,omitempty"`
 }
@@ -391,8 +392,8 @@ func (d debugAPI) countCalls(r *http.Request) (any, error) {
 }
 
 func (d debugAPI) settings() Settings {
-	lag, lenient, limits := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins(), d.throttle.Limits()
-	return Settings{IndexLag: &lag, LenientDigitalTwins: &lenient, Limits: &limits, MessagesToday: d.throttle.Used()}
+	lag, lenient, limits, offset := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins(), d.throttle.Limits(), d.ClockOffset().String()
+	return Settings{IndexLag: &lag, LenientDigitalTwins: &lenient, Limits: &limits, ClockOffset: &offset, MessagesToday: d.throttle.Used()}
 }
 
 func (d debugAPI) changeSettings(r *http.Request) (any, error) {
@@ -415,6 +416,13 @@ func (d debugAPI) changeSettings(r *http.Request) (any, error) {
 			return nil, badRequest(err)
 		}
 		d.throttle.Set(*want.Limits)
+	}
+	if want.ClockOffset != nil {
+		offset, err := time.ParseDuration(*want.ClockOffset)
+		if err != nil {
+			return nil, badRequest(err)
+		}
+		d.SetClockOffset(offset)
 	}
 	return d.settings(), nil
 }

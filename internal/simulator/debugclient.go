@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,11 +47,28 @@ func (c *DebugClient) call(ctx context.Context, method, path string, in, out any
 	case err != nil:
 		return err
 	case resp.StatusCode >= http.StatusBadRequest:
-		return fmt.Errorf("simulator: %s %s: %s: %s", method, path, resp.Status, bytes.TrimSpace(answer))
+		return &debugError{method, path, resp.Status, resp.StatusCode, string(bytes.TrimSpace(answer))}
 	case out == nil:
 		return nil
 	}
 	return json.Unmarshal(answer, out)
+}
+
+// debugError is a refusal of the debug API.
+type debugError struct {
+	method, path, status string
+	code                 int
+	answer               string
+}
+
+func (e *debugError) Error() string {
+	return fmt.Sprintf("simulator: %s %s: %s: %s", e.method, e.path, e.status, e.answer)
+}
+
+// IsNotFound reports whether the debug API said that there is no such thing.
+func IsNotFound(err error) bool {
+	refused, ok := errors.AsType[*debugError](err)
+	return ok && refused.code == http.StatusNotFound
 }
 
 // get asks for a value.
@@ -231,4 +249,10 @@ func (c *DebugClient) SetLenientDigitalTwins(ctx context.Context, lenient bool) 
 // SetLimits has the hub throttle by limits, or not at all with zero ones.
 func (c *DebugClient) SetLimits(ctx context.Context, l Limits) error {
 	return c.call(ctx, http.MethodPut, "/settings", Settings{Limits: &l}, nil)
+}
+
+// SetClockOffset is Simulator.SetClockOffset.
+func (c *DebugClient) SetClockOffset(ctx context.Context, ahead time.Duration) error {
+	s := ahead.String()
+	return c.call(ctx, http.MethodPut, "/settings", Settings{ClockOffset: &s}, nil)
 }

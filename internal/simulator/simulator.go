@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -55,6 +56,8 @@ type Options struct {
 	EventHubNamespace string
 	// EventHubName is the name of the event hub in its namespace, default iothub-ehub-HUB.
 	EventHubName string
+	// JournalFile, if set, is written with every change of a device, see JournalEntry.
+	JournalFile string
 	// CAFile, if set, is written with the certificate of the CA that signed the listener's.
 	CAFile string
 	// Entra is whose tokens are accepted beside those of policies; nil: nobody's.
@@ -71,7 +74,7 @@ type Options struct {
 	Seed uint64
 	// Logger is silent by default.
 	Logger logr.Logger
-	// Clock gives time stamps, judges tokens and ages the query index; default time.Now.
+	// Clock gives time stamps, judges tokens and ages the query index; default time.Now. Simulator.SetClockOffset moves it.
 	Clock func() time.Time
 }
 
@@ -109,6 +112,8 @@ type Simulator struct {
 	router   *routing.Router
 	methods  *methods.Exchange
 	mqtt     *mqtt.Server
+	journal  *journal // nil: none is kept
+	offset   *atomic.Int64
 	caPEM    []byte
 	closed   chan struct{}
 	once     sync.Once
@@ -127,9 +132,17 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 	if o.EventPartitions < 1 {
 		return nil, fmt.Errorf("an event hub cannot have %d partitions", o.EventPartitions)
 	}
-	s := &Simulator{options: o, faults: faults.New(), calls: calls.New(), methods: methods.New(), closed: make(chan struct{})}
+	offset := &atomic.Int64{}
+	o.Clock = movable(o.Clock, offset)
+	s := &Simulator{options: o, offset: offset, faults: faults.New(), calls: calls.New(), methods: methods.New(), closed: make(chan struct{})}
 	s.throttle = throttle.New(o.Clock, o.Limits)
 	s.hub = hub.New(o.Clock, o.Seed)
+	if o.JournalFile != "" {
+		var err error
+		if s.journal, err = keepJournal(s.hub, o.JournalFile); err != nil {
+			return nil, err
+		}
+	}
 	s.policies = auth.NewPolicies(s.hub.NewKey)
 	if o.ServiceKey != "" {
 		if err := s.policies.SetKey("service", o.ServiceKey); err != nil {
@@ -243,6 +256,9 @@ func (s *Simulator) Close() error {
 		s.devices.Close()
 		s.router.Close()
 		err = errors.Join(err, s.amqp.Close())
+		if s.journal != nil {
+			err = errors.Join(err, s.journal.close())
+		}
 	})
 	return err
 }

@@ -51,8 +51,15 @@ type client struct {
 
 func start(t testing.TB) *client {
 	t.Helper()
+	return startWith(t, simulator.Options{})
+}
+
+// startWith adds what every test wants to the options.
+func startWith(t testing.TB, o simulator.Options) *client {
+	t.Helper()
 	c := &clock{now: time.Date(2026, 1, 2, 4, 1, 0, 123456700, time.UTC)}
-	sim, err := simulator.Start(t.Context(), simulator.Options{Clock: c.Now, Seed: 1, AckDelay: -1, DebugListen: "127.0.0.1:0"})
+	o.Clock, o.Seed, o.AckDelay, o.DebugListen = c.Now, 1, -1, "127.0.0.1:0"
+	sim, err := simulator.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,12 +100,15 @@ func (p Position) orderReported(n *Notification) Order {
 // orderSection compares one section's patch with the version and time that are known of the section.
 //
 // Time comes first, because a hub that failed over has lost its newest writes and counts them again: what is earlier than
-// the newest known write is old whatever its version, and what has a known version but is later tells of such a new count.
-// So does a section that is ahead of what is known while the twin's version is not.
+// the newest known write is never taken for what comes next, and what has a known version but is later tells of such a new
+// count. So does a section that is ahead of what is known while the twin's version is not. What is earlier and yet ahead of
+// all that is known is either a leftover from before a failover, or the hub's clock went back: only a read tells.
 func (p Position) orderSection(root int64, patch *Patch, known int64, updated time.Time) Order {
 	timed := !updated.IsZero() && !patch.LastUpdated.IsZero()
 	switch {
 	case !patch.isComplete():
+		return Gap
+	case timed && patch.LastUpdated.Before(updated) && root > p.Version && patch.Version > known:
 		return Gap
 	case timed && patch.LastUpdated.Before(updated):
 		return Old

@@ -38,6 +38,7 @@ type Change struct {
 	DeviceID string
 	Kind     ChangeKind
 	By       string // name of the configuration that wrote it, if one did
+	Service  bool   // it was asked for over the service API, not by the device and not behind the hub's back
 
 	Tags, Desired, Reported jsontree.Object
 

@@ -137,6 +137,6 @@ func (h *Hub) PatchDigitalTwin(id string, patch json.RawMessage, ifMatch string)
 				return write{}, err
 			}
 		}
-		return write{kind: TwinUpdated, desired: e.patch}, nil
+		return write{kind: TwinUpdated, service: true, desired: e.patch}, nil
 	})
 }

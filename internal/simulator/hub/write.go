@@ -10,6 +10,7 @@ import (
 type write struct {
 	kind                    ChangeKind
 	by                      string
+	service                 bool            // over the service API
 	tags, desired, reported jsontree.Object // merge patches; nil leaves the section alone
 }
 
@@ -31,7 +32,7 @@ func (h *Hub) ReplaceTwin(id string, body jsontree.Object, ifMatch string) (*Twi
 		return nil, err
 	}
 	return h.write(id, ifMatch, func(t *Twin) (write, error) {
-		w := write{kind: TwinReplaced, desired: t.desired.root.replacement(want.desired)}
+		w := write{kind: TwinReplaced, service: true, desired: t.desired.root.replacement(want.desired)}
 		if t.tags != nil || want.tags != nil {
 			w.tags = orEmpty(t.tags).replacement(want.tags)
 		}
@@ -49,7 +50,7 @@ func orEmpty(n *node) *node {
 func parseTwin(body jsontree.Object) (write, error) {
 	tags, _ := body.Get("tags")
 	desired, _ := body.Object("properties").Get("desired")
-	w := write{kind: TwinUpdated}
+	w := write{kind: TwinUpdated, service: true}
 	var err error
 	if w.tags, err = sectionPatch(tags); err != nil {
 		return w, err
@@ -69,7 +70,7 @@ func (h *Hub) write(id, ifMatch string, change func(*Twin) (write, error)) (*Twi
 			return t, Change{}, err
 		}
 		next, err := h.apply(t, w)
-		return next, Change{Kind: w.kind, By: w.by, Tags: w.tags, Desired: w.desired, Reported: w.reported}, err
+		return next, Change{Kind: w.kind, By: w.by, Service: w.service, Tags: w.tags, Desired: w.desired, Reported: w.reported}, err
 	})
 }
 

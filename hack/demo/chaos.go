@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+const (
+	chaosFolder = "bin/chaos"
+	journalFile = "journal.jsonl"
+	actionsFile = "actions.log"
+	// differencesFile has those that there were when Kubernetes and the hub were compared last.
+	differencesFile = "differences.txt"
+	// sweepEvery is short: what events fail to tell has to be found within the run.
+	sweepEvery = 10
+)
+
+// storm is everything going wrong at random.
+type storm struct {
+	*chaosRun
+	options chaos.Options
+	plan    chaos.Plan
+	history *chaos.History
+	folder  string // of what is left of the run
+	log     *os.File
+	lanes   *lanes
+	server  []string // the command line of the API server, while it is down
+
+	commands     int
+	confirmed    int // halted removals that were let go on
+	restarted    int // operators that ended by themselves
+	baseline     map[*operator]footprint
+	stormStarted time.Time
+}
+
+// chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one
+// seed. Once all that has ended, status has to say what the hub holds, and the hub has to hold what is declared or status has to say why not.
+func chaosStorm(ctx context.Context, c clone, out *report) error {
+	k := &storm{history: chaos.NewHistory(), options: chaos.Options{Hub: sampleHub}}
+	for _, setting := range []struct {
+		name      string
+		into      *int
+		otherwise int
+	}{{"DEVICES", &k.options.Devices, 30}, {"REPLICAS", &k.options.Replicas, 1}} {
+		if err := fromEnvironment(setting.name, setting.into, setting.otherwise); err != nil {
+			return err
+		}
+	}
+	var err error
+	if k.options.Duration, err = durationFromEnvironment("DURATION", 4*time.Minute); err != nil {
+		return err
+	}
+	if k.chaosRun, err = newChaosRun(ctx, c, out, k.options.Replicas); err != nil {
+		return err
+	}
+	k.options.Seed = k.seed
+	k.plan = chaos.New(k.options)
+	if err := k.keepRecords(); err != nil {
+		return err
+	}
+	defer func() { _ = k.log.Close() }()
+	return k.conclude(ctx, k.reproducible(k.play(ctx)))
+}
+
+func durationFromEnvironment(name string, otherwise time.Duration) (time.Duration, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second {
+		return 0, fmt.Errorf("%s is %q, expected a duration of a second or more, such as 60s", name, text)
+	}
+	return d, nil
+}
+
+// keepRecords begins the files that a run leaves, in place of those of the run before.
+func (k *storm) keepRecords() (err error) {
+	k.folder = k.path(chaosFolder)
+	if err := os.RemoveAll(k.folder); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(k.folder, 0o700); err != nil {
+		return err
+	}
+	k.operators.archive, k.operators.crashes = k.folder, 20
+	k.hubArgs = []string{"--journal-file=" + filepath.Join(k.folder, journalFile), "--ack-delay=100ms"}
+	k.log, err = os.Create(filepath.Join(k.folder, actionsFile))
+	return err
+}
+
+// reproducible adds to a failure how to see it again.
+func (k *storm) reproducible(failure error) error {
+	if failure == nil {
+		return nil
+	}
+	return fmt.Errorf("%w\n          what happened is in %s; the same actions again: make chaos SEED=%d DEVICES=%d DURATION=%s REPLICAS=%d",
+		failure, chaosFolder, k.seed, k.options.Devices, k.options.Duration, k.options.Replicas)
+}
+
+func (k *storm) play(ctx context.Context) (err error) {
+	k.out.scenario(fmt.Sprintf("Chaos over %d devices for %s, %d replicas, seed %d", k.options.Devices, k.options.Duration, k.options.Replicas, k.seed))
+	if ctx, err = k.begin(ctx); err != nil {
+		return err
+	}
+	k.lanes = newLanes(ctx, k.stopped)
+	if err := k.declareAll(ctx); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		title          string
+		storm, settle  []chaos.Action
+		keepsOperators bool
+	}{
+		{"Everything goes wrong, and the operator is " + fmt.Sprint(k.operators.disturbances()), k.plan.First, k.plan.Between, false},
+		{"Everything goes wrong, and the operator stays", k.plan.Second, k.plan.End, true},
+	} {
+		k.out.scenario(part.title)
+		if err := k.weather(ctx, part.storm, part.keepsOperators); err != nil {
+			return err
+		}
+		if err := k.settle(ctx, part.settle); err != nil {
+			return err
+		}
+		if err := k.judge(ctx); err != nil {
+			return err
+		}
+		if err := k.measure(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// declareAll makes the devices and their objects, before anything goes wrong.
+func (k *storm) declareAll(ctx context.Context) error {
+	err := k.client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: named(sampleHub)},
+		client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"sweepIntervalSeconds":%d}}`, sweepEvery)))
+	if err != nil {
+		return err
+	}
+	if err := k.hub.AddDevices(ctx, "device-%04d", k.options.Devices, deviceSpec()); err != nil {
+		return err
+	}
+	if err := k.perform(ctx, k.plan.Begin); err != nil {
+		return err
+	}
+	if err := k.lanes.drain(ctx, nil); err != nil {
+		return err
+	}
+	for _, a := range k.plan.Begin {
+		if _, err := k.await(ctx, a.Device, "Ready", isReady); err != nil {
+			return err
+		}
+	}
+	k.out.passf("%d devices are declared and have acknowledged", len(k.plan.Begin))
+	return nil
+}
+
+func deviceSpec() simulator.Spec { return simulator.Spec{Model: simulator.TemperatureController} }
+
+// weather has a part's actions happen, with the operator disturbed beside them unless it is to be kept.
+func (k *storm) weather(ctx context.Context, actions []chaos.Action, keep bool) error {
+	over := make(chan struct{})
+	cared := make(chan error, 1)
+	go func() { cared <- k.careFor(ctx, over, keep) }()
+	err := k.perform(ctx, actions)
+	close(over)
+	if err := errors.Join(err, <-cared); err != nil {
+		return err
+	}
+	k.out.passf("%d actions; so far the operator was %v, and ended %d times by itself", len(actions), k.disturbed, k.restarted)
+	return nil
+}
+
+// careFor disturbs the operator every few seconds, unless it is to be kept, and starts it again where it ends by itself, until the part is over.
+func (k *storm) careFor(ctx context.Context, over <-chan struct{}, keep bool) error {
+	random := rand.New(rand.NewPCG(k.seed, 2))
+	next := k.pauseBeforeNext(random)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-over:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		err := k.tend(ctx)
+		if err == nil && !keep && time.Now().After(next) {
+			err = k.disturb(ctx)
+			next = k.pauseBeforeNext(random)
+		}
+		if err != nil {
+			k.stopped(err) // what waits for the operator waits in vain
+			return err
+		}
+	}
+}
+
+// tend starts those again that ended by themselves.
+func (k *storm) tend(ctx context.Context) error {
+	restarted, err := k.operators.tend(ctx)
+	if restarted == 0 || err != nil {
+		return err
+	}
+	k.restarted += restarted
+	newest, err := k.newestChange()
+	k.history.Interrupt(newest, newest)
+	return err
+}
+
+// interrupted notes that what the operator wrote since a change of the journal may never have been recorded.
+func (k *storm) interrupted(since uint64) error {
+	newest, err := k.newestChange()
+	k.history.Interrupt(since, newest)
+	return err
+}
+
+func (k *storm) newestChange() (uint64, error) {
+	journal, err := k.journal()
+	if err != nil || len(journal) == 0 {
+		return 0, err
+	}
+	return journal[len(journal)-1].Seq, nil
+}
+
+func (k *storm) pauseBeforeNext(random *rand.Rand) time.Time {
+	return time.Now().Add(2*time.Second + time.Duration(random.IntN(4000))*time.Millisecond)
+}
+
+// disturb does the next thing to the operator. One that has just ended by itself is left to tend.
+func (k *storm) disturb(ctx context.Context) error {
+	before, err := k.newestChange()
+	if err != nil {
+		return err
+	}
+	what, err := k.operators.disturb(ctx)
+	if err := k.interrupted(before); err != nil {
+		return err
+	}
+	if _, gone := errors.AsType[*goneError](err); gone {
+		return nil
+	}
+	k.disturbed[what]++
+	k.record("operator " + what)
+	return err
+}
+
+// record writes a line to the log of actions.
+func (k *storm) record(line string) {
+	_, _ = fmt.Fprintf(k.log, "%s %s\n", time.Now().Format("15:04:05.000"), line) // the log is for people: the run goes on without it
+}

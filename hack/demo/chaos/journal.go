@@ -1,0 +1,220 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// Trace is what the journal says of each device since it was created last, and what was wrong with the operator's writes.
+type Trace struct {
+	devices map[string]map[Leaf]*held
+	// Wrong are writes that must not have been made.
+	Wrong []string
+	// Writes is how many the operator made, Rewrites how many values it wrote again because it was asked to.
+	Writes, Rewrites int
+}
+
+// held is a desired property at the hub.
+type held struct {
+	value any
+	// set has the value by the desired version that wrote it, whoever did.
+	set  map[int64]any
+	ours bool   // the operator wrote it last that changed it
+	seq  uint64 // of that write
+	// foreign is how often someone else changed it.
+	foreign int
+}
+
+// Follow reads a journal and judges the operator's writes: only what was declared, only where it makes a difference, and never what is someone else's.
+func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := &Trace{devices: map[string]map[Leaf]*held{}}
+	for _, e := range journal {
+		if err := t.follow(e, h.of(e.DeviceID)); err != nil {
+			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
+		}
+	}
+	return t, nil
+}
+
+func (t *Trace) follow(e simulator.JournalEntry, p *past) error {
+	switch {
+	case e.Kind == "Created" || e.Kind == "Deleted":
+		t.devices[e.DeviceID] = map[Leaf]*held{}
+	case e.Kind == "TwinReplaced" || e.Service && e.Desired == nil && e.Kind == "TwinUpdated":
+		t.wrong(e, "is no patch of desired properties")
+	}
+	if e.Desired == nil {
+		return nil
+	}
+	var before, patch map[string]any
+	if err := json.Unmarshal(e.Before, &before); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(e.Desired, &patch); err != nil {
+		return err
+	}
+	touched := touchedBy(before, patch)
+	if e.Service {
+		t.Writes++
+		if len(touched) == 0 {
+			t.wrong(e, "changes nothing")
+		}
+	}
+	after := leavesOf(merged(before, patch).(map[string]any))
+	for _, leaf := range touched {
+		t.touch(e, p, leaf, leavesOf(before)[leaf], after[leaf])
+	}
+	return nil
+}
+
+func (t *Trace) touch(e simulator.JournalEntry, p *past, leaf Leaf, was, is any) {
+	changed := !equal(was, is)
+	h, ok := t.devices[e.DeviceID][leaf]
+	if !ok {
+		h = &held{set: map[int64]any{}}
+		t.devices[e.DeviceID][leaf] = h
+	}
+	if e.Service {
+		t.judge(e, p, leaf, was, is, h)
+	}
+	h.set[e.DesiredVersion] = is
+	if changed {
+		h.value, h.ours, h.seq = is, e.Service, e.Seq
+		if !e.Service {
+			h.foreign++
+		}
+	}
+}
+
+// judge looks at what one of the operator's writes did to a property.
+func (t *Trace) judge(e simulator.JournalEntry, p *past, leaf Leaf, was, is any, h *held) {
+	switch {
+	case p.declared[leaf] == nil:
+		t.wrong(e, fmt.Sprintf("touches %s, which no object ever declared", leaf))
+	case equal(was, is) && p.resends == 0:
+		t.wrong(e, fmt.Sprintf("writes %s although that is what the hub holds", leaf))
+	case equal(was, is):
+		t.Rewrites++
+	case is == nil && !p.everDeclared(leaf, was):
+		t.wrong(e, fmt.Sprintf("removes %s while it holds %s, which no object ever declared", leaf, raw(was)))
+	case is != nil && !p.everDeclared(leaf, is):
+		t.wrong(e, fmt.Sprintf("sets %s to %s, which no object ever declared", leaf, raw(is)))
+	}
+}
+
+func (t *Trace) wrong(e simulator.JournalEntry, what string) {
+	t.Wrong = append(t.Wrong, fmt.Sprintf("device %s, write %d at %s: %s; the hub held %s, the patch was %s",
+		e.DeviceID, e.Seq, e.At.Format("15:04:05.000"), what, e.Before, e.Desired))
+}
+
+// Orphans are properties at the hub that the operator wrote, that nobody declares any more, and that it should have removed.
+func (t *Trace) Orphans(h *History) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var orphans []string
+	for _, device := range slices.Sorted(maps.Keys(t.devices)) {
+		p := h.of(device)
+		declared := map[Leaf]any{}
+		if p.now != nil {
+			declared, _ = Declared(p.now) // it decoded when it was declared
+		}
+		for leaf, held := range t.devices[device] {
+			if held.ours && held.value != nil && declared[leaf] == nil && !p.excused[leaf] && !h.interrupted(held.seq) {
+				orphans = append(orphans, fmt.Sprintf("device %s still has %s = %s, which the operator wrote and nobody declares", device, leaf, raw(held.value)))
+			}
+		}
+	}
+	slices.Sort(orphans)
+	return orphans
+}
+
+// isComponent reports whether a value of a section is one.
+func isComponent(v any) bool {
+	o, ok := v.(map[string]any)
+	return ok && o["__t"] == "c"
+}
+
+// leavesOf lists the properties of a section.
+func leavesOf(section map[string]any) map[Leaf]any {
+	leaves := map[Leaf]any{}
+	for name, value := range section {
+		if !isComponent(value) {
+			leaves[Leaf{"", name}] = value
+			continue
+		}
+		for inner, value := range value.(map[string]any) {
+			if inner != "__t" {
+				leaves[Leaf{name, inner}] = value
+			}
+		}
+	}
+	return leaves
+}
+
+// touchedBy lists the properties that a merge patch names, in order. A component that goes takes all of its own along.
+func touchedBy(before, patch map[string]any) []Leaf {
+	touched := map[Leaf]bool{}
+	for name, value := range patch {
+		fields, isObject := value.(map[string]any)
+		switch {
+		case value == nil && isComponent(before[name]):
+			for inner := range before[name].(map[string]any) {
+				touched[Leaf{name, inner}] = true
+			}
+		case isObject && (isComponent(value) || isComponent(before[name])):
+			for inner := range fields {
+				touched[Leaf{name, inner}] = true
+			}
+		default:
+			touched[Leaf{"", name}] = true
+		}
+	}
+	maps.DeleteFunc(touched, func(leaf Leaf, _ bool) bool { return leaf.Name == "__t" })
+	return slices.SortedFunc(maps.Keys(touched), compareLeaves)
+}
+
+// merged is RFC 7396, as the hub applies it.
+func merged(onto, patch any) any {
+	fields, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	held, _ := onto.(map[string]any)
+	result := maps.Clone(held)
+	if result == nil {
+		result = map[string]any{}
+	}
+	for name, value := range fields {
+		if value == nil {
+			delete(result, name)
+			continue
+		}
+		result[name] = merged(held[name], value)
+	}
+	return result
+}
+
+// Removals counts the properties that the operator removed since a time of the hub's clock.
+func Removals(journal []simulator.JournalEntry, since time.Time) int {
+	count := 0
+	for _, e := range journal {
+		var before, patch map[string]any
+		if !e.Service || e.At.Before(since) || json.Unmarshal(e.Before, &before) != nil || json.Unmarshal(e.Desired, &patch) != nil {
+			continue
+		}
+		after := leavesOf(merged(before, patch).(map[string]any))
+		for leaf := range leavesOf(before) {
+			if after[leaf] == nil {
+				count++
+			}
+		}
+	}
+	return count
+}

@@ -1,0 +1,145 @@
+package chaos
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// specOf declares properties of the default component and of the pump.
+func specOf(properties, pump string) *v1alpha1.PnPDeviceSpec {
+	return &v1alpha1.PnPDeviceSpec{
+		Properties: &apiextensionsv1.JSON{Raw: []byte(properties)}, AcknowledgeWithinSeconds: 600, Management: v1alpha1.ManagementEnforce,
+		Components: []v1alpha1.ComponentDeclaration{{Name: "pump", Properties: &apiextensionsv1.JSON{Raw: []byte(pump)}}},
+	}
+}
+
+// write is a change of desired properties.
+func write(service bool, version int64, before, patch string) simulator.JournalEntry {
+	return simulator.JournalEntry{
+		DeviceID: "dev1", Kind: "TwinUpdated", Service: service, DesiredVersion: version, Before: json.RawMessage(before), Desired: json.RawMessage(patch),
+	}
+}
+
+var created = simulator.JournalEntry{DeviceID: "dev1", Kind: "Created"}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWritesAreJudged(t *testing.T) {
+	h := NewHistory()
+	must(t, h.Declare("dev1", specOf(`{"a":1,"o":{"x":1}}`, `{"speed":5}`)))
+	must(t, h.Declare("dev1", specOf(`{"a":2}`, `{"speed":5}`)))
+	for name, test := range map[string]struct {
+		write simulator.JournalEntry
+		want  string // part of the complaint; empty: none
+	}{
+		"a declared value is set":                      {write(true, 2, `{}`, `{"a":1}`), ""},
+		"a component is added with its marker":         {write(true, 2, `{}`, `{"pump":{"__t":"c","speed":5}}`), ""},
+		"a declared value is removed":                  {write(true, 2, `{"a":1}`, `{"a":null}`), ""},
+		"a component goes with its last property":      {write(true, 2, `{"pump":{"__t":"c","speed":5}}`, `{"pump":null}`), ""},
+		"a part of an object changes":                  {write(true, 2, `{"o":{"x":1,"y":2}}`, `{"o":{"y":null}}`), ""},
+		"a value that is there is written again":       {write(true, 2, `{"a":1}`, `{"a":1.0}`), "that is what the hub holds"},
+		"what is not there is removed":                 {write(true, 2, `{}`, `{"a":null}`), "that is what the hub holds"},
+		"a foreign property is set":                    {write(true, 2, `{}`, `{"f":1}`), "touches f"},
+		"a foreign property goes with a component":     {write(true, 2, `{"pump":{"__t":"c","speed":5,"f":1}}`, `{"pump":null}`), "touches pump.f"},
+		"a foreign property is cleared by a component": {write(true, 2, `{"pump":{"__t":"c","f":1}}`, `{"pump":{"__t":"c","speed":5,"f":null}}`), "touches pump.f"},
+		"a value that nobody declared is set":          {write(true, 2, `{}`, `{"a":3}`), "sets a to 3"},
+		"someone else's value is removed":              {write(true, 2, `{"a":9}`, `{"a":null}`), "removes a while it holds 9"},
+		"only a marker is written":                     {write(true, 2, `{"pump":{"__t":"c","speed":5}}`, `{"pump":{"__t":"c"}}`), "changes nothing"},
+		"others may do all that":                       {write(false, 2, `{"a":9}`, `{"a":null,"f":1}`), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trace, err := Follow([]simulator.JournalEntry{created, test.write}, h)
+			must(t, err)
+			got := strings.Join(trace.Wrong, "; ")
+			if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestValuesAreRewrittenOnRequestOnly(t *testing.T) {
+	h := NewHistory()
+	must(t, h.Declare("dev1", specOf(`{"a":1}`, `{}`)))
+	h.Resend("dev1")
+	trace, err := Follow([]simulator.JournalEntry{created, write(true, 2, `{"a":1}`, `{"a":1}`)}, h)
+	must(t, err)
+	if len(trace.Wrong) > 0 || trace.Rewrites != 1 {
+		t.Errorf("%d rewrites, complaints %q", trace.Rewrites, trace.Wrong)
+	}
+}
+
+func TestOrphans(t *testing.T) {
+	declared := []simulator.JournalEntry{created, writeAt(7, true, 2, `{}`, `{"a":1,"pump":{"__t":"c","speed":5}}`)}
+	orphan := []string{"device dev1 still has a = 1, which the operator wrote and nobody declares"}
+	for name, test := range map[string]struct {
+		then    func(*History) error
+		journal []simulator.JournalEntry
+		want    []string
+	}{
+		"a declared property is none":                  {func(*History) error { return nil }, nil, nil},
+		"one that left is":                             {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, nil, orphan},
+		"one that was removed is not":                  {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, []simulator.JournalEntry{write(true, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":null}`)}, nil},
+		"one that others changed is not":               {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, []simulator.JournalEntry{write(false, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":2}`)}, nil},
+		"one of a device that was created anew is not": {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`)) }, []simulator.JournalEntry{created}, nil},
+		"one of a device that is gone is not":          {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`)) }, []simulator.JournalEntry{{DeviceID: "dev1", Kind: "Deleted"}}, nil},
+		"one that was only observed when it left is not": {func(h *History) error {
+			observed := specOf(`{}`, `{"speed":5}`)
+			observed.Management = v1alpha1.ManagementObserve
+			return h.Declare("dev1", observed)
+		}, nil, nil},
+		"what a deleted object retains is none": {func(h *History) error { h.Delete("dev1"); return nil }, nil, nil},
+		"what a deleted object should have cleared is": {func(h *History) error {
+			cleared := specOf(`{"a":1}`, `{}`)
+			cleared.DeletionPolicy = v1alpha1.DeletionClear
+			err := h.Declare("dev1", cleared)
+			h.Delete("dev1")
+			return err
+		}, []simulator.JournalEntry{write(true, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"pump":null}`)}, orphan},
+		"unless the operator was killed just after it": {func(h *History) error {
+			h.Interrupt(10, 12)
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+		}, nil, nil},
+		"one that was written long before it was killed is": {func(h *History) error {
+			h.Interrupt(100, 120)
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+		}, nil, orphan},
+		"unless the operator said that it could not": {func(h *History) error {
+			cleared := specOf(`{"a":1}`, `{}`)
+			cleared.DeletionPolicy = v1alpha1.DeletionClear
+			err := h.Declare("dev1", cleared)
+			h.Delete("dev1")
+			h.Excuse("dev1")
+			return err
+		}, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := NewHistory()
+			must(t, h.Declare("dev1", specOf(`{"a":1}`, `{"speed":5}`)))
+			must(t, test.then(h))
+			trace, err := Follow(append(declared, test.journal...), h)
+			must(t, err)
+			if diff := cmp.Diff(test.want, trace.Orphans(h)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func writeAt(seq uint64, service bool, version int64, before, patch string) simulator.JournalEntry {
+	e := write(service, version, before, patch)
+	e.Seq = seq
+	return e
+}

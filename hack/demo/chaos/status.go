@@ -1,0 +1,261 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// Fights it takes until a property is left to another writer.
+const fights = 3
+
+// comparison is one object held against the twin of its device.
+type comparison struct {
+	object   *v1alpha1.PnPDevice
+	twin     *twin
+	held     map[Leaf]*held
+	declared map[Leaf]any
+	desired  map[Leaf]any
+	reported map[Leaf]any
+	wrong    []string
+	states   map[Leaf]v1alpha1.PropertyState // as they should be
+}
+
+func (c *comparison) wrongf(format string, args ...any) {
+	c.wrong = append(c.wrong, c.object.Name+": "+fmt.Sprintf(format, args...))
+}
+
+// Compare lists where the status of an object is not what the hub holds. raw is the device twin, nil if the hub knows no such device.
+func (t *Trace) Compare(object *v1alpha1.PnPDevice, raw json.RawMessage) ([]string, error) {
+	c := &comparison{object: object, held: t.devices[object.DeviceID()], states: map[Leaf]v1alpha1.PropertyState{}}
+	if object.Status.ObservedGeneration != object.Generation {
+		c.wrongf("generation %d was observed, it is %d", object.Status.ObservedGeneration, object.Generation)
+	}
+	if raw == nil {
+		c.wantReason(v1alpha1.ReasonDeviceNotFound)
+		return c.wrong, nil
+	}
+	var err error
+	if c.twin, err = parseTwin(raw); err != nil {
+		return nil, err
+	}
+	if c.declared, err = Declared(&object.Spec); err != nil {
+		return nil, err
+	}
+	c.desired, c.reported = c.twin.leaves()
+	c.identity()
+	c.properties()
+	c.verdict()
+	return c.wrong, nil
+}
+
+// identity compares what status says of the twin as a whole. Its version is promised only not to be ahead.
+func (c *comparison) identity() {
+	ref := c.object.Status.Twin
+	if ref == nil {
+		c.wrongf("status has no twin")
+		return
+	}
+	type counters struct {
+		ETag, DeviceETag, ModelID, ConnectionState string
+		DesiredVersion                             int64
+	}
+	want := counters{c.twin.ETag, c.twin.DeviceETag, c.twin.ModelID, c.twin.ConnectionState, version(c.twin.Properties.Desired)}
+	got := counters{ref.Etag, ref.DeviceEtag, c.object.Status.ModelID, c.object.Status.ConnectionState, ref.DesiredVersion}
+	if want != got {
+		c.wrongf("status says %+v, the hub %+v", got, want)
+	}
+	if ref.Version > c.twin.Version {
+		c.wrongf("status has version %d of the twin, the hub %d", ref.Version, c.twin.Version)
+	}
+}
+
+func (c *comparison) properties() {
+	shown := map[Leaf]v1alpha1.PropertyStatus{}
+	for _, p := range c.object.Status.Properties {
+		shown[Leaf{"", p.Name}] = p
+	}
+	for _, component := range c.object.Status.Components {
+		for _, p := range component.Properties {
+			shown[Leaf{component.Name, p.Name}] = p
+		}
+	}
+	for _, leaf := range c.mirrored() {
+		p, ok := shown[leaf]
+		if !ok {
+			c.wrongf("status lacks %s", leaf)
+			continue
+		}
+		c.property(leaf, p)
+		delete(shown, leaf)
+	}
+	for _, leaf := range slices.SortedFunc(maps.Keys(shown), compareLeaves) {
+		c.wrongf("status has %s (%s), which it should not", leaf, shown[leaf].State)
+	}
+}
+
+// mirrored are the properties that status has to show.
+func (c *comparison) mirrored() []Leaf {
+	all := maps.Clone(c.declared)
+	if c.object.Spec.Reported == v1alpha1.ReportedAll {
+		maps.Copy(all, c.reported)
+	}
+	return slices.SortedFunc(maps.Keys(all), compareLeaves)
+}
+
+func (c *comparison) property(leaf Leaf, p v1alpha1.PropertyStatus) {
+	reported, isReported := c.reported[leaf]
+	a := answerOf(reported)
+	want := a.value
+	if !isReported || c.object.Spec.Reported == v1alpha1.ReportedNone {
+		want = nil
+	}
+	if got := decoded(p.Reported); !equal(got, want) {
+		c.wrongf("%s is reported as %s, status says %s", leaf, raw(want), raw(got))
+	}
+	if _, declared := c.declared[leaf]; !declared {
+		c.wantState(leaf, p, v1alpha1.PropertyState("Reported"))
+		return
+	}
+	if a.acks && (p.AckCode != a.code || p.AckVersion != a.version || p.AckDescription != a.describe) || !a.acks && p.AckCode != 0 {
+		c.wrongf("%s is answered with %+v, status says %d %d %q", leaf, a, p.AckCode, p.AckVersion, p.AckDescription)
+	}
+	if got, want := decoded(p.Desired), c.desired[leaf]; !equal(got, want) {
+		c.wrongf("the hub holds %s for %s, status says %s", raw(want), leaf, raw(got))
+	}
+	c.wantState(leaf, p, c.state(leaf, p, a))
+}
+
+func decoded(j *apiextensionsv1.JSON) any {
+	if j == nil {
+		return nil
+	}
+	var v any
+	if err := json.Unmarshal(j.Raw, &v); err != nil {
+		return err.Error()
+	}
+	return v
+}
+
+func (c *comparison) wantState(leaf Leaf, p v1alpha1.PropertyStatus, want v1alpha1.PropertyState) {
+	c.states[leaf] = want
+	if p.State != want {
+		c.wrongf("%s is %s, it should be %s; declared %s, the hub holds %s, the device reports %s", leaf, p.State, want,
+			raw(c.declared[leaf]), raw(c.desired[leaf]), raw(c.reported[leaf]))
+	}
+}
+
+// state is what a declared property has come to. One that the hub does not hold as declared has to be somebody else's.
+func (c *comparison) state(leaf Leaf, p v1alpha1.PropertyStatus, a answer) v1alpha1.PropertyState {
+	newest, by := c.twin.stamp(leaf)
+	h := c.held[leaf]
+	if !equal(c.declared[leaf], c.desired[leaf]) {
+		if c.object.Spec.Management != v1alpha1.ManagementObserve && by == "" && (h == nil || h.foreign <= fights) {
+			c.wrongf("the hub holds %s for %s instead of %s, and nobody fights for it", raw(c.desired[leaf]), leaf, raw(c.declared[leaf]))
+		}
+		return "Drifted"
+	}
+	// The same value written again needs no new answer, even if there was another one in between that nobody has seen.
+	if h == nil || !equal(h.set[p.DesiredVersion], c.declared[leaf]) {
+		c.wrongf("%s was set by version %d, status says %d, which did not set it to %s", leaf, newest, p.DesiredVersion, raw(c.declared[leaf]))
+	}
+	switch {
+	case !a.acks || a.version < p.DesiredVersion || a.version > version(c.twin.Properties.Desired):
+		return "Applied"
+	case a.code == 202:
+		return "InProgress"
+	case a.code >= 400:
+		return "Rejected"
+	case a.code < 200 || a.code >= 300 || a.code == 203:
+		return "Applied"
+	case holds(c.declared[leaf], a.value):
+		return "Acknowledged"
+	}
+	return "Adjusted"
+}
+
+// verdict holds the condition Ready against the worst state that there is.
+func (c *comparison) verdict() {
+	worst := map[v1alpha1.PropertyState]bool{}
+	for leaf, state := range c.states {
+		if _, declared := c.declared[leaf]; declared {
+			worst[state] = true
+		}
+	}
+	within := v1alpha1.ReasonAwaitingAcknowledgement
+	if c.object.Spec.AcknowledgeWithinSeconds < 60 {
+		within = v1alpha1.ReasonAcknowledgementTimeout
+	}
+	switch {
+	case worst["Drifted"] && c.object.Spec.Management == v1alpha1.ManagementObserve:
+		c.wantReason(v1alpha1.ReasonDrifted)
+	case worst["Drifted"]:
+		c.wantReason(v1alpha1.ReasonOwnershipConflict)
+	case worst["Rejected"]:
+		c.wantReason(v1alpha1.ReasonRejected)
+	case worst["Adjusted"]:
+		c.wantReason(v1alpha1.ReasonAdjusted)
+	case c.object.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied:
+		c.wantReason(v1alpha1.ReasonApplied)
+	case !worst["Applied"] && !worst["InProgress"]:
+		c.wantReason(v1alpha1.ReasonDeviceAcknowledged)
+	case c.twin.ConnectionState == "Disconnected":
+		c.wantReason(v1alpha1.ReasonDeviceOffline)
+	default:
+		c.wantReason(within)
+	}
+}
+
+func (c *comparison) wantReason(want string) {
+	ready := apimeta.FindStatusCondition(c.object.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case ready == nil:
+		c.wrongf("there is no condition Ready, it should be %s", want)
+	case ready.Reason != want:
+		c.wrongf("Ready is %s %s: %s; it should be %s", ready.Status, ready.Reason, ready.Message, want)
+	}
+}
+
+// Moved lists the objects that were written between two lists of them.
+func Moved(before, after []v1alpha1.PnPDevice) []string {
+	versions := map[string]string{}
+	for i := range before {
+		versions[before[i].Name] = before[i].ResourceVersion
+	}
+	var moved []string
+	for i := range after {
+		if versions[after[i].Name] != after[i].ResourceVersion {
+			moved = append(moved, after[i].Name)
+		}
+	}
+	return moved
+}
+
+// Pending counts the properties that objects own and no longer declare.
+func Pending(objects []v1alpha1.PnPDevice) int {
+	count := 0
+	for i := range objects {
+		declared, err := Declared(&objects[i].Spec)
+		if err != nil {
+			continue // nothing of it is removed
+		}
+		if objects[i].DeletionTimestamp != nil {
+			declared = nil
+		}
+		status := objects[i].Status
+		for _, c := range append([]v1alpha1.ComponentStatus{{Properties: status.Properties}}, status.Components...) {
+			for _, p := range c.Properties {
+				if _, kept := declared[Leaf{c.Name, p.Name}]; p.Owned && !kept {
+					count++
+				}
+			}
+		}
+	}
+	return count
+}

@@ -1,0 +1,147 @@
+package chaos
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// acknowledgedTwin holds a = 1, written by version 2 and acknowledged.
+const acknowledgedTwin = `{"etag":"AAAAAAAAAAI=","deviceEtag":"NjEy","version":4,"connectionState":"Connected","properties":{
+	"desired":{"a":1,"$metadata":{"a":{"$lastUpdatedVersion":2}},"$version":2},
+	"reported":{"a":{"value":1,"ac":200,"av":2,"ad":"completed"},"$version":2}}}`
+
+func acknowledged() *v1alpha1.PnPDevice {
+	return &v1alpha1.PnPDevice{
+		ObjectMeta: metav1.ObjectMeta{Name: "dev1", Generation: 1},
+		Spec:       *specOf(`{"a":1}`, `{}`),
+		Status: v1alpha1.PnPDeviceStatus{
+			ObservedGeneration: 1, ConnectionState: "Connected",
+			Twin: &v1alpha1.TwinReference{Etag: "AAAAAAAAAAI=", DeviceEtag: "NjEy", Version: 4, DesiredVersion: 2},
+			Properties: []v1alpha1.PropertyStatus{{
+				Name: "a", State: "Acknowledged", Owned: true, Desired: value(`1`), Reported: value(`1`), DesiredVersion: 2, AckVersion: 2, AckCode: 200, AckDescription: "completed",
+			}},
+			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDeviceAcknowledged}},
+		},
+	}
+}
+
+func value(s string) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: []byte(s)} }
+
+func reason(d *v1alpha1.PnPDevice, r string) { d.Status.Conditions[0].Reason = r }
+
+func TestStatusIsHeldAgainstTheTwin(t *testing.T) {
+	for name, test := range map[string]struct {
+		twin   string // what differs in it, as old and new texts after each other, separated by =>; empty: nothing
+		object func(*v1alpha1.PnPDevice)
+		more   []simulator.JournalEntry
+		want   []string // parts of the complaints; none: status is right
+	}{
+		"all is well":                           {},
+		"the etag is old":                       {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "x" }, want: []string{"ETag:x"}},
+		"the version is behind":                 {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Version = 3 }},
+		"the version is ahead":                  {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Version = 5 }, want: []string{"version 5"}},
+		"a generation was not observed":         {object: func(d *v1alpha1.PnPDevice) { d.Generation = 2 }, want: []string{"generation 1"}},
+		"a declared property is not in status":  {object: func(d *v1alpha1.PnPDevice) { d.Status.Properties = nil }, want: []string{"lacks a"}},
+		"one is in status that is not declared": {object: func(d *v1alpha1.PnPDevice) { d.Spec.Properties = nil; reason(d, v1alpha1.ReasonDeviceAcknowledged) }, want: []string{"has a (Acknowledged)"}},
+		"the device holds another value":        {twin: `"value":1=>"value":9`, want: []string{"reported as 9", "should be Adjusted", "should be Adjusted"}},
+		"an adjusted value is reported honestly": {twin: `"value":1=>"value":9`, object: func(d *v1alpha1.PnPDevice) {
+			d.Status.Properties[0].Reported, d.Status.Properties[0].State = value(`9`), "Adjusted"
+			reason(d, v1alpha1.ReasonAdjusted)
+		}},
+		"a refusal is reported honestly": {twin: `"ac":200=>"ac":400`, object: func(d *v1alpha1.PnPDevice) {
+			d.Status.Properties[0].AckCode, d.Status.Properties[0].State = 400, "Rejected"
+			reason(d, v1alpha1.ReasonRejected)
+		}},
+		"a refusal is hidden": {twin: `"ac":200=>"ac":400`, want: []string{"answered with", "should be Rejected", "should be Rejected"}},
+		"an answer to an older version counts as silence": {twin: `"av":2=>"av":1`, object: func(d *v1alpha1.PnPDevice) {
+			d.Status.Properties[0].AckVersion, d.Status.Properties[0].State = 1, "Applied"
+			reason(d, v1alpha1.ReasonAwaitingAcknowledgement)
+		}},
+		"silence beyond the time is said": {twin: `"av":2=>"av":1`, object: func(d *v1alpha1.PnPDevice) {
+			d.Spec.AcknowledgeWithinSeconds = 5
+			d.Status.Properties[0].AckVersion, d.Status.Properties[0].State = 1, "Applied"
+			reason(d, v1alpha1.ReasonAwaitingAcknowledgement)
+		}, want: []string{"should be AcknowledgementTimeout"}},
+		"the device is offline and silent": {twin: `Connected=>Disconnected`, object: func(d *v1alpha1.PnPDevice) { d.Status.ConnectionState = "Disconnected" }},
+		"the hub holds another value and nobody fights": {twin: `"a":1,=>"a":7,`, object: func(d *v1alpha1.PnPDevice) {
+			d.Status.Properties[0].Desired, d.Status.Properties[0].State = value(`7`), "Drifted"
+			reason(d, v1alpha1.ReasonOwnershipConflict)
+		}, want: []string{"nobody fights for it"}},
+		"three corrections are a fight": {twin: `"a":1,=>"a":7,`, object: func(d *v1alpha1.PnPDevice) {
+			d.Status.Properties[0].Desired, d.Status.Properties[0].State = value(`7`), "Drifted"
+			reason(d, v1alpha1.ReasonOwnershipConflict)
+		}, more: fight},
+		"an object that observes does not fight": {twin: `"a":1,=>"a":7,`, object: func(d *v1alpha1.PnPDevice) {
+			d.Spec.Management = v1alpha1.ManagementObserve
+			d.Status.Properties[0].Desired, d.Status.Properties[0].State = value(`7`), "Drifted"
+			reason(d, v1alpha1.ReasonDrifted)
+		}},
+		"a version is shown that set another value": {object: func(d *v1alpha1.PnPDevice) { d.Status.Properties[0].DesiredVersion = 1 }, want: []string{"status says 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			twin := acknowledgedTwin
+			if old, with, ok := strings.Cut(test.twin, "=>"); ok {
+				twin = strings.Replace(twin, old, with, 1)
+			}
+			d := acknowledged()
+			if test.object != nil {
+				test.object(d)
+			}
+			trace, err := Follow(append([]simulator.JournalEntry{created, write(true, 2, `{}`, `{"a":1}`)}, test.more...), declaring(t, `{"a":1}`))
+			must(t, err)
+			got, err := trace.Compare(d, json.RawMessage(twin))
+			must(t, err)
+			if len(got) != len(test.want) {
+				t.Fatalf("got %q, want %q", got, test.want)
+			}
+			for i := range got {
+				if !strings.Contains(got[i], test.want[i]) {
+					t.Errorf("got %q, want %q", got[i], test.want[i])
+				}
+			}
+		})
+	}
+}
+
+func declaring(t *testing.T, properties string) *History {
+	h := NewHistory()
+	must(t, h.Declare("dev1", specOf(properties, `{}`)))
+	return h
+}
+
+// fight is four foreign changes, three of which were put back.
+var fight = []simulator.JournalEntry{
+	write(false, 3, `{"a":1}`, `{"a":7}`), write(true, 4, `{"a":7}`, `{"a":1}`), write(false, 5, `{"a":1}`, `{"a":7}`), write(true, 6, `{"a":7}`, `{"a":1}`),
+	write(false, 7, `{"a":1}`, `{"a":7}`), write(true, 8, `{"a":7}`, `{"a":1}`), write(false, 9, `{"a":1}`, `{"a":7}`),
+}
+
+func TestADeviceThatTheHubDoesNotKnowIsSaid(t *testing.T) {
+	trace, err := Follow(nil, NewHistory())
+	must(t, err)
+	d := acknowledged()
+	got, err := trace.Compare(d, nil)
+	must(t, err)
+	if len(got) != 1 || !strings.Contains(got[0], "should be DeviceNotFound") {
+		t.Errorf("got %q", got)
+	}
+	reason(d, v1alpha1.ReasonDeviceNotFound)
+	if got, err = trace.Compare(d, nil); err != nil || len(got) > 0 {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestPendingRemovals(t *testing.T) {
+	kept, edited, deleted := acknowledged(), acknowledged(), acknowledged()
+	edited.Spec.Properties = nil
+	deleted.DeletionTimestamp = &metav1.Time{}
+	if got := Pending([]v1alpha1.PnPDevice{*kept, *edited, *deleted}); got != 2 {
+		t.Errorf("%d properties are about to be removed, want 2", got)
+	}
+}

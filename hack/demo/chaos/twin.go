@@ -1,0 +1,142 @@
+package chaos
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// twin is a device twin as the hub shows it.
+type twin struct {
+	ETag            string `json:"etag"`
+	DeviceETag      string `json:"deviceEtag"`
+	ModelID         string `json:"modelId"`
+	Version         int64  `json:"version"`
+	ConnectionState string `json:"connectionState"`
+	Properties      struct{ Desired, Reported map[string]any }
+}
+
+func parseTwin(data json.RawMessage) (*twin, error) {
+	var t twin
+	if err := json.Unmarshal(data, &t); err != nil {
+		return nil, fmt.Errorf("decoding a twin: %w", err)
+	}
+	return &t, nil
+}
+
+// version of a section.
+func version(section map[string]any) int64 {
+	n, _ := section["$version"].(float64)
+	return int64(n)
+}
+
+// leaves of both sections. What one side marks as a component is one on the other, too.
+func (t *twin) leaves() (desired, reported map[Leaf]any) {
+	components := map[string]bool{}
+	for _, section := range []map[string]any{t.Properties.Desired, t.Properties.Reported} {
+		for name, value := range section {
+			components[name] = components[name] || isComponent(value)
+		}
+	}
+	return leavesIn(t.Properties.Desired, components), leavesIn(t.Properties.Reported, components)
+}
+
+func leavesIn(section map[string]any, components map[string]bool) map[Leaf]any {
+	leaves := map[Leaf]any{}
+	for name, value := range section {
+		fields, isObject := value.(map[string]any)
+		if strings.HasPrefix(name, "$") {
+			continue
+		}
+		if !isObject || !components[name] {
+			leaves[Leaf{"", name}] = value
+			continue
+		}
+		for inner, value := range fields {
+			if inner != "__t" {
+				leaves[Leaf{name, inner}] = value
+			}
+		}
+	}
+	return leaves
+}
+
+// stamp returns the newest version that wrote a desired property or a part of it, and a configuration that did.
+func (t *twin) stamp(leaf Leaf) (version int64, by string) {
+	metadata, _ := t.Properties.Desired["$metadata"].(map[string]any)
+	at, _ := metadata[leaf.Name].(map[string]any)
+	if leaf.Component != "" {
+		component, _ := metadata[leaf.Component].(map[string]any)
+		at, _ = component[leaf.Name].(map[string]any)
+	}
+	return newest(at)
+}
+
+func newest(metadata map[string]any) (version int64, by string) {
+	for name, value := range metadata {
+		switch v := value.(type) {
+		case float64:
+			if name == "$lastUpdatedVersion" {
+				version = max(version, int64(v))
+			}
+		case string:
+			if name == "$lastUpdatedBy" {
+				by = v
+			}
+		case map[string]any:
+			inner, who := newest(v)
+			version = max(version, inner)
+			if who != "" {
+				by = who
+			}
+		}
+	}
+	return version, by
+}
+
+// answer is a reported property, taken out of its envelope if it is in one.
+type answer struct {
+	value    any
+	acks     bool // with an integer code and version
+	code     int64
+	version  int64
+	describe string
+}
+
+func answerOf(reported any) answer {
+	fields, ok := reported.(map[string]any)
+	_, hasCode := fields["ac"]
+	_, hasVersion := fields["av"]
+	value, hasValue := fields["value"]
+	if !ok || !hasValue || !hasCode && !hasVersion {
+		return answer{value: reported}
+	}
+	code, okCode := fields["ac"].(float64)
+	av, okVersion := fields["av"].(float64)
+	if !okCode || !okVersion {
+		return answer{value: value}
+	}
+	text, _ := fields["ad"].(string)
+	return answer{value: value, acks: true, code: int64(code), version: int64(av), describe: text}
+}
+
+// holds reports whether a device that reports the value has the declared one, as far as it says: in single precision, and with fields left out.
+func holds(declared, reported any) bool {
+	switch reported := reported.(type) {
+	case float64:
+		n, ok := declared.(float64)
+		return ok && float32(n) == float32(reported)
+	case map[string]any:
+		fields, ok := declared.(map[string]any)
+		if !ok {
+			return false
+		}
+		for name, value := range reported {
+			if want, has := fields[name]; !has || !holds(want, value) {
+				return false
+			}
+		}
+		return true
+	}
+	return equal(declared, reported)
+}

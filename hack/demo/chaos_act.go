@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// commandWithin is how long a command may wait for its device.
+const commandWithin = 45 * time.Second
+
+func named(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Namespace: namespace}
+}
+
+// perform has actions happen one after the other.
+func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
+	for _, a := range actions {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(a.Pause):
+		}
+		k.record(a.String())
+		if err := k.act(ctx, a); err != nil {
+			return fmt.Errorf("%s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// act does what needs the API server in the lane of the object, and all else at once.
+func (k *storm) act(ctx context.Context, a chaos.Action) error {
+	if do, ok := map[chaos.Kind]func(context.Context, chaos.Action) error{
+		chaos.Create: k.create, chaos.Edit: k.edit, chaos.Delete: k.remove, chaos.Resend: k.request, chaos.Refresh: k.request,
+		chaos.SuspendHub: k.suspendHub, chaos.ResumeHub: k.suspendHub, chaos.Confirm: k.confirm,
+	}[a.Kind]; ok {
+		k.lanes.add(a.Device, string(a.Kind), func(ctx context.Context) error { return do(ctx, a) })
+		return nil
+	}
+	if a.Kind == chaos.Command {
+		k.commands++
+		k.lanes.add(a.Name, string(a.Kind), func(ctx context.Context) error { return k.command(ctx, a) })
+		return nil
+	}
+	return k.actAtHub(ctx, a)
+}
+
+func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
+	do, ok := map[chaos.Kind]func() error{
+		chaos.Foreign:     func() error { return k.hub.PatchDesired(ctx, a.Device, string(a.Patch), a.By) },
+		chaos.Report:      func() error { return k.hub.PatchReported(ctx, a.Device, string(a.Patch)) },
+		chaos.Behave:      func() error { return k.hub.Behave(ctx, a.Device, a.Property, *a.Behaviour) },
+		chaos.Offline:     func() error { return k.hub.Offline(ctx, a.Device) },
+		chaos.Online:      func() error { return k.hub.Online(ctx, a.Device) },
+		chaos.Vanish:      func() error { return k.hub.DeleteDevice(ctx, a.Device) },
+		chaos.Return:      func() error { return k.hub.AddDevice(ctx, a.Device, deviceSpec()) },
+		chaos.Tag:         func() error { return k.hub.SetTags(ctx, a.Device, string(a.Patch)) },
+		chaos.Rekey:       func() error { return k.hub.BumpDeviceETag(ctx, a.Device) },
+		chaos.Fault:       func() error { _, err := k.hub.AddFault(ctx, *a.Fault); return err },
+		chaos.EventFault:  func() error { _, err := k.hub.AddEventFault(ctx, *a.EventFault); return err },
+		chaos.Stream:      func() error { return k.disturbStream(ctx, a.Name) },
+		chaos.ClockJump:   func() error { return k.hub.SetClockOffset(ctx, a.Offset) },
+		chaos.IndexLag:    func() error { return k.hub.SetIndexLag(ctx, a.Offset) },
+		chaos.ClearFaults: func() error { return k.clearFaults(ctx) },
+		chaos.ServerDown:  func() error { return k.stopServer(ctx) },
+		chaos.ServerUp:    func() error { return k.startServer(ctx) },
+	}[a.Kind]
+	if !ok {
+		return fmt.Errorf("nobody knows how to %s", a.Kind)
+	}
+	return do()
+}
+
+func (k *storm) disturbStream(ctx context.Context, what string) error {
+	const times = 3
+	return map[string]func() error{
+		chaos.Cut:          func() error { return k.hub.CutConnections(ctx) },
+		chaos.Truncate:     func() error { return k.hub.TruncateFrames(ctx) },
+		chaos.Close:        func() error { return k.hub.CloseConnections(ctx, simulator.AMQPError{}) },
+		chaos.Steal:        func() error { return k.hub.StealReceivers(ctx) },
+		chaos.RefuseLinks:  func() error { return k.hub.Refuse(ctx, simulator.RefuseRequest{Links: times}) },
+		chaos.RefuseTokens: func() error { return k.hub.Refuse(ctx, simulator.RefuseRequest{Tokens: times}) },
+		chaos.Stall:        func() error { return k.hub.StallPartition(ctx, "") },
+		chaos.Release:      func() error { return k.hub.ReleasePartitions(ctx) },
+	}[what]()
+}
+
+func (k *storm) clearFaults(ctx context.Context) error {
+	return errors.Join(k.hub.ClearFaults(ctx), k.hub.ClearEventFaults(ctx), k.hub.ReleasePartitions(ctx), k.hub.SetClockOffset(ctx, 0), k.hub.SetIndexLag(ctx, 0))
+}
+
+// untilDone repeats what fails while the API server is away or the object is not as it has to be.
+func untilDone(ctx context.Context, do func(context.Context) error) error {
+	const within = 10 * time.Minute
+	var last error
+	late := func() error { return fmt.Errorf("not within %s: %w", within, last) }
+	return pollEvery(ctx, 200*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+		if last = do(ctx); apierrors.IsInvalid(last) || apierrors.IsForbidden(last) {
+			return false, last
+		}
+		return last == nil, nil
+	})
+}
+
+// create makes an object. One of that name that is being deleted has to go first; one that is not was made by a try whose answer was lost.
+func (k *storm) create(ctx context.Context, a chaos.Action) error {
+	if err := k.history.Declare(a.Device, a.Spec); err != nil {
+		return err
+	}
+	return untilDone(ctx, func(ctx context.Context) error {
+		err := k.client.Create(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device), Spec: *a.Spec})
+		if !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		var there v1alpha1.PnPDevice
+		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &there); err != nil {
+			return err
+		}
+		if there.DeletionTimestamp != nil {
+			return errors.New("it is being deleted")
+		}
+		return nil
+	})
+}
+
+func (k *storm) edit(ctx context.Context, a chaos.Action) error {
+	if err := k.history.Declare(a.Device, a.Spec); err != nil {
+		return err
+	}
+	return untilDone(ctx, func(ctx context.Context) error {
+		var device v1alpha1.PnPDevice
+		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &device); err != nil {
+			return err
+		}
+		device.Spec = *a.Spec
+		return k.client.Update(ctx, &device)
+	})
+}
+
+func (k *storm) remove(ctx context.Context, a chaos.Action) error {
+	k.history.Delete(a.Device)
+	return untilDone(ctx, func(ctx context.Context) error {
+		return client.IgnoreNotFound(k.client.Delete(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device)}))
+	})
+}
+
+// request sets one of the annotations that ask for something.
+func (k *storm) request(ctx context.Context, a chaos.Action) error {
+	key := v1alpha1.AnnotationReconcileRequestedAt
+	if a.Kind == chaos.Resend {
+		key = v1alpha1.AnnotationResendRequestedAt
+		k.history.Resend(a.Device)
+	}
+	return k.annotate(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device)}, key, a.Name)
+}
+
+func (k *storm) annotate(ctx context.Context, object client.Object, key, value string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{key: value}}})
+	if err != nil {
+		return err
+	}
+	return untilDone(ctx, func(ctx context.Context) error {
+		return k.client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
+	})
+}
+
+func (k *storm) suspendHub(ctx context.Context, a chaos.Action) error {
+	patch := fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, a.Kind == chaos.SuspendHub)
+	return untilDone(ctx, func(ctx context.Context) error {
+		return k.client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: named(sampleHub)}, client.RawPatch(types.MergePatchType, patch))
+	})
+}
+
+// command creates a DeviceCommand whose payload is its name, so that devices can tell them apart.
+func (k *storm) command(ctx context.Context, a chaos.Action) error {
+	return untilDone(ctx, func(ctx context.Context) error {
+		err := k.client.Create(ctx, &v1alpha1.DeviceCommand{ObjectMeta: named(a.Name), Spec: v1alpha1.DeviceCommandSpec{
+			DeviceRef: v1alpha1.DeviceReference{Name: a.Device}, Component: "thermostat1", Command: "getMaxMinReport",
+			Payload:  &apiextensionsv1.JSON{Raw: []byte(strconv.Quote(a.Name))},
+			NotAfter: metav1.NewTime(time.Now().Add(commandWithin)), ResponseTimeoutSeconds: 5, ConnectTimeoutSeconds: 2,
+		}})
+		if apierrors.IsAlreadyExists(err) { // the answer to the first try was lost
+			return nil
+		}
+		return err
+	})
+}

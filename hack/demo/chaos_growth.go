@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// footprint is what an operator needs while nothing happens.
+type footprint struct {
+	goroutines int
+	liveHeap   int // bytes, as the last garbage collection found them
+}
+
+// What may be more at the end than at the beginning: connections that are kept, maps that do not shrink.
+const (
+	moreGoroutines = 20
+	moreHeap       = 8 << 20
+)
+
+// measure notes the footprint of each replica the first time, and holds it against that the second time. Connections that idle are closed after a
+// while, so there is some time for it to come down.
+func (k *storm) measure(ctx context.Context) error {
+	if k.baseline == nil {
+		k.baseline = map[*operator]footprint{}
+		for _, one := range k.operators.all {
+			f, err := one.footprint(ctx)
+			if err != nil {
+				return err
+			}
+			k.baseline[one] = f
+			k.out.sayf("%s%s has %d goroutines and %.1f MiB of live heap", one.name, one.replica, f.goroutines, mebibytes(f.liveHeap))
+		}
+		k.restarted = 0
+		return nil
+	}
+	if err := k.check("operators that ended by themselves meanwhile", "none", fmt.Sprint(k.restarted), k.restarted == 0); err != nil {
+		return err
+	}
+	for _, one := range k.operators.all {
+		if err := k.compareFootprint(ctx, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *storm) compareFootprint(ctx context.Context, one *operator) error {
+	const within = 3 * time.Minute
+	before := k.baseline[one]
+	var now footprint
+	expected := fmt.Sprintf("at most %d goroutines and %.1f MiB", before.goroutines+moreGoroutines, mebibytes(before.liveHeap+moreHeap))
+	got := func() string {
+		return fmt.Sprintf("%d goroutines and %.1f MiB of live heap, %d and %.1f MiB before", now.goroutines, mebibytes(now.liveHeap), before.goroutines, mebibytes(before.liveHeap))
+	}
+	what := "what " + one.name + one.replica + " needs after it all"
+	late := func() error { return miss{what, expected, got()} }
+	err := pollEvery(ctx, time.Second, within, late, func(ctx context.Context) (_ bool, err error) {
+		now, err = one.footprint(ctx)
+		return now.goroutines <= before.goroutines+moreGoroutines && now.liveHeap <= before.liveHeap+moreHeap, err
+	})
+	if err == nil {
+		k.out.passf("%s: %s", what, got())
+	}
+	return err
+}
+
+func mebibytes(n int) float64 { return float64(n) / (1 << 20) }
+
+// footprint asks for metrics until two garbage collections have ended since: being asked makes garbage.
+func (one *operator) footprint(ctx context.Context) (footprint, error) {
+	const within = time.Minute
+	var f footprint
+	var collections []float64
+	late := func() error {
+		return miss{"garbage collections of " + one.name + one.replica, "two within " + within.String(), fmt.Sprint(len(collections))}
+	}
+	err := poll(ctx, within, late, func(ctx context.Context) (bool, error) {
+		values, err := scrape(ctx, one.metrics)
+		if err != nil {
+			return false, err
+		}
+		if at := values["go_memstats_last_gc_time_seconds"]; len(collections) == 0 || at != collections[len(collections)-1] {
+			collections = append(collections, at)
+		}
+		// The next collection is due when the heap is twice what the last one left (GOGC=100).
+		f = footprint{int(values["go_goroutines"]), int(values["go_memstats_next_gc_bytes"] / 2)}
+		return len(collections) > 2, nil
+	})
+	return f, err
+}
+
+// scrape returns the metrics without labels.
+func scrape(ctx context.Context, url string) (map[string]float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", url, response.Status)
+	}
+	values := map[string]float64{}
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), " ")
+		if n, err := strconv.ParseFloat(text, 64); ok && err == nil {
+			values[name] = n
+		}
+	}
+	return values, lines.Err()
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// chaosRun is what both kinds of chaos have: an operator that things are done to, and commands that are counted.
+type chaosRun struct {
+	*demo
+	*observer
+	seed      uint64
+	operators operators
+	disturbed map[string]int // by what was done to the operator
+
+	mu   sync.Mutex
+	done map[string]bool // the commands that have an outcome
+}
+
+// newChaosRun builds what a run needs. The seed is $SEED, or that of the day.
+func newChaosRun(ctx context.Context, c clone, out *report, replicas int) (*chaosRun, error) {
+	var seed int
+	if err := fromEnvironment("SEED", &seed, int(time.Now().UnixNano()%1_000_000)); err != nil {
+		return nil, err
+	}
+	if err := c.build(ctx, out); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(c.path("bin"), "chaos-run-")
+	if err != nil {
+		return nil, fmt.Errorf("making the folder of the run: %w", err)
+	}
+	k := &chaosRun{demo: newDemo(c, dir, out), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}} //nolint:gosec // above 0
+	k.operators = newOperators(k.demo, replicas)
+	return k, nil
+}
+
+func fromEnvironment(name string, into *int, otherwise int) error {
+	*into = otherwise
+	text := os.Getenv(name)
+	if text == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return fmt.Errorf("%s is %q, expected a number above 0", name, text)
+	}
+	*into = n
+	return nil
+}
+
+// begin starts everything, up to an operator that knows the hub.
+func (k *chaosRun) begin(ctx context.Context) (_ context.Context, err error) {
+	if ctx, err = k.prepare(ctx); err != nil {
+		return ctx, err
+	}
+	if err := k.operators.launch(ctx); err != nil {
+		return ctx, err
+	}
+	if err := k.applyHub(ctx); err != nil {
+		return ctx, err
+	}
+	if k.observer, err = k.observe(ctx); err != nil {
+		return ctx, err
+	}
+	return ctx, k.count(ctx)
+}
+
+// count keeps track of the commands that have an outcome.
+func (k *chaosRun) count(ctx context.Context) error {
+	config, err := clientcmd.BuildConfigFromFlags("", k.kubectl.kubeconfig)
+	if err != nil {
+		return err
+	}
+	objects, err := cache.New(config, cache.Options{Scheme: k.client.Scheme(), DefaultNamespaces: map[string]cache.Config{namespace: {}}})
+	if err != nil {
+		return err
+	}
+	go func() { _ = objects.Start(ctx) }() // ends with ctx only
+	informer, err := objects.GetInformer(ctx, &v1alpha1.DeviceCommand{})
+	if err != nil {
+		return fmt.Errorf("watching DeviceCommands: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
+		UpdateFunc: func(_, o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
+	})
+	return err
+}
+
+func (k *chaosRun) note(command *v1alpha1.DeviceCommand) {
+	if !command.Finished() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.done[command.Name] = true
+}
+
+func (k *chaosRun) finished() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.done)
+}
+
+// judgeCommands holds what status says of commands against what the devices counted.
+func (k *chaosRun) judgeCommands(ctx context.Context, devices []string, count int) (map[v1alpha1.CommandOutcome]int, error) {
+	ran := map[string]int{}
+	for _, id := range devices {
+		commands, err := k.hub.Commands(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range commands {
+			var name string
+			if err := json.Unmarshal(c.Payload, &name); err != nil {
+				return nil, err
+			}
+			ran[name]++
+		}
+	}
+	var list v1alpha1.DeviceCommandList
+	if err := k.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return nil, err
+	}
+	outcomes := map[v1alpha1.CommandOutcome]int{}
+	var twice, lies []string
+	for _, c := range list.Items {
+		outcomes[c.Status.Outcome]++
+		if ran[c.Name] > 1 {
+			twice = append(twice, c.Name)
+		}
+		if c.Status.Outcome == v1alpha1.CommandSucceeded && ran[c.Name] == 0 {
+			lies = append(lies, c.Name)
+		}
+	}
+	return outcomes, errors.Join(
+		k.check("commands that reached a device twice", "none", fmt.Sprintf("%v of %d that ran", twice, len(ran)), len(twice) == 0),
+		k.check("commands that Succeeded and were not run", "none", fmt.Sprint(lies), len(lies) == 0),
+		k.check("commands without an outcome", "0", fmt.Sprint(outcomes[""]), outcomes[""] == 0),
+		k.check("commands", fmt.Sprint(count), fmt.Sprint(len(list.Items)), len(list.Items) == count),
+	)
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// apiServer is the one of the control plane, which keeps its pid file as this program does.
+func (d *demo) apiServer() process {
+	return process{name: "kube-apiserver", dir: d.file(controlPlaneFolder)}
+}
+
+// stopServer kills the API server. Its etcd stays.
+func (k *storm) stopServer(ctx context.Context) error {
+	p := k.apiServer()
+	pid := p.pid()
+	if pid == 0 {
+		return errors.New("the API server does not run")
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return fmt.Errorf("reading how the API server was started: %w", err)
+	}
+	k.server = strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("killing the API server: %w", err)
+	}
+	const within = 10 * time.Second
+	late := func() error {
+		return miss{"the API server", "ends within " + within.String(), "runs though it was killed"}
+	}
+	return poll(ctx, within, late, func(context.Context) (bool, error) { return !p.is(pid), nil })
+}
+
+// startServer starts it as it was, at the same port and over the same etcd, and waits until it answers.
+func (k *storm) startServer(ctx context.Context) error {
+	p := k.apiServer()
+	ended, err := p.start(k.server[0], k.server[1:]...)
+	if err != nil {
+		return err
+	}
+	return p.await(ctx, ended, time.Minute, func() error {
+		return k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &v1alpha1.IoTHub{})
+	})
+}

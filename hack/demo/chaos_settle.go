@@ -1,0 +1,326 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+const (
+	// quietWithin covers the longest back-off of the operator, five minutes and its jitter.
+	quietWithin = 8 * time.Minute
+	// brakeAtLeast is how many removals in ten minutes the brake always allows.
+	brakeAtLeast = 20
+	// brakeWindow is how long removals count, and how far the clock of the hub may have been behind.
+	brakeWindow = 20 * time.Minute
+)
+
+// settle ends what goes wrong and waits until status says what the hub holds, all commands have an outcome, and nothing moves any more.
+func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
+	began, told := time.Now(), time.Now()
+	if err := k.perform(ctx, actions); err != nil {
+		return err
+	}
+	if err := k.lanes.drain(ctx, k.nurse); err != nil {
+		return err
+	}
+	var differences []string
+	late := func() error {
+		return miss{"differences between status and hub once everything works again", "none within " + quietWithin.String(), listedLines(differences)}
+	}
+	err := pollEvery(ctx, time.Second, quietWithin, late, func(ctx context.Context) (_ bool, err error) {
+		if err := k.nurse(ctx); err != nil {
+			return false, err
+		}
+		if differences, err = k.differences(ctx); err != nil {
+			return false, err
+		}
+		if time.Since(told) > 15*time.Second {
+			told = time.Now()
+			k.out.sayf("still %d differences, such as: %s", len(differences), listedLines(differences[:min(1, len(differences))]))
+		}
+		return len(differences) == 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	k.out.passf("status says what the hub holds, %s after everything works again", rounded(time.Since(began)))
+	return k.standsStill(ctx)
+}
+
+func listedLines(lines []string) string {
+	const most = 12
+	text := strings.Join(lines[:min(len(lines), most)], "\n                    ")
+	if len(lines) > most {
+		text += fmt.Sprintf("\n                    and %d more", len(lines)-most)
+	}
+	return text
+}
+
+// nurse does what has to be done from outside: it starts operators again that ended, and confirms removals that are halted.
+func (k *storm) nurse(ctx context.Context) error {
+	if err := k.tend(ctx); err != nil {
+		return err
+	}
+	return k.confirm(ctx, chaos.Action{Name: fmt.Sprintf("nurse-%d", time.Now().UnixNano())})
+}
+
+// confirm lets halted removals go on. The brake must have had a reason.
+func (k *storm) confirm(ctx context.Context, a chaos.Action) error {
+	var hub v1alpha1.IoTHub
+	if err := untilDone(ctx, func(ctx context.Context) error {
+		return k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &hub)
+	}); err != nil {
+		return err
+	}
+	if !apimeta.IsStatusConditionTrue(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted) {
+		return nil
+	}
+	removals, err := k.removals(ctx)
+	if err != nil {
+		return err
+	}
+	if removals <= brakeAtLeast {
+		return miss{"removals that made the operator halt them", fmt.Sprintf("more than %d", brakeAtLeast), fmt.Sprint(removals)}
+	}
+	k.confirmed++
+	return k.annotate(ctx, &hub, v1alpha1.AnnotationConfirmRemovals, a.Name)
+}
+
+// removals counts what the operator removed lately, and what it is about to.
+func (k *storm) removals(ctx context.Context) (int, error) {
+	journal, err := k.journal()
+	if err != nil {
+		return 0, err
+	}
+	objects, err := k.objects(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return chaos.Removals(journal, time.Now().Add(-brakeWindow)) + chaos.Pending(objects), nil
+}
+
+func (k *storm) objects(ctx context.Context) ([]v1alpha1.PnPDevice, error) {
+	var list v1alpha1.PnPDeviceList
+	err := untilDone(ctx, func(ctx context.Context) error { return k.client.List(ctx, &list, client.InNamespace(namespace)) })
+	return list.Items, err
+}
+
+// journal reads what the simulator has written so far.
+func (k *storm) journal() ([]simulator.JournalEntry, error) {
+	data, err := os.ReadFile(filepath.Join(k.folder, journalFile))
+	if err != nil {
+		return nil, err
+	}
+	data = data[:bytes.LastIndexByte(data, '\n')+1] // a line may be under way
+	var all []simulator.JournalEntry
+	for line := range bytes.Lines(data) {
+		var e simulator.JournalEntry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return nil, fmt.Errorf("decoding the journal: %w", err)
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// differences lists where Kubernetes and the hub do not agree, and commands without an outcome.
+func (k *storm) differences(ctx context.Context) ([]string, error) {
+	if err := k.excuse(); err != nil {
+		return nil, err
+	}
+	objects, err := k.objects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	twins := map[string]json.RawMessage{}
+	for _, o := range objects {
+		if twins[o.DeviceID()], err = k.twinOf(ctx, o.DeviceID()); err != nil {
+			return nil, err
+		}
+	}
+	trace, err := k.trace() // after the twins: it has all that they show
+	if err != nil {
+		return nil, err
+	}
+	all := trace.Orphans(k.history)
+	for i := range objects {
+		wrong, err := trace.Compare(&objects[i], twins[objects[i].DeviceID()])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, wrong...)
+	}
+	if finished := k.finished(); finished < k.commands {
+		all = append(all, fmt.Sprintf("%d of %d commands have an outcome", finished, k.commands))
+	}
+	return all, os.WriteFile(filepath.Join(k.folder, differencesFile), []byte(strings.Join(all, "\n")+"\n"), 0o600)
+}
+
+func (k *storm) trace() (*chaos.Trace, error) {
+	journal, err := k.journal()
+	if err != nil {
+		return nil, err
+	}
+	return chaos.Follow(journal, k.history)
+}
+
+// twinOf returns nil for a device that the hub does not know.
+func (k *storm) twinOf(ctx context.Context, id string) (json.RawMessage, error) {
+	raw, err := k.hub.Twin(ctx, id)
+	if simulator.IsNotFound(err) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// excuse finds the objects that were deleted without clearing: the operator has to say so, and then nothing has to leave the hub.
+func (k *storm) excuse() error {
+	return k.eachLogLine(func(line string) error {
+		if !strings.Contains(line, `"Deleting without clearing the twin"`) {
+			return nil
+		}
+		var said struct {
+			DeviceID string `json:"deviceID"`
+		}
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			return fmt.Errorf("decoding a line of the operator's log: %w", err)
+		}
+		k.history.Excuse(said.DeviceID)
+		return nil
+	})
+}
+
+// eachLogLine visits the log lines of all operators there were.
+func (k *storm) eachLogLine(visit func(line string) error) error {
+	for _, one := range k.operators.all {
+		for _, path := range []string{k.operators.archived(one), one.logFile()} {
+			file, err := os.Open(path)
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			lines := bufio.NewScanner(file)
+			lines.Buffer(nil, 1<<20)
+			for lines.Scan() && err == nil {
+				err = visit(lines.Text())
+			}
+			if err = errors.Join(err, lines.Err(), file.Close()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// standsStill waits for two rounds of the sweep and wants nothing else to happen until then: no call of the hub, no write of status.
+func (k *storm) standsStill(ctx context.Context) error {
+	const within = 2 * time.Minute
+	newest, err := k.newestCall(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := k.objects(ctx)
+	if err != nil {
+		return err
+	}
+	var others []string
+	late := func() error { return miss{"rounds of the sweep", "two within " + within.String(), "fewer"} }
+	err = pollEvery(ctx, time.Second, within, late, func(ctx context.Context) (bool, error) {
+		var sweeps int
+		var err error
+		sweeps, others, err = k.callsAfter(ctx, newest)
+		return sweeps >= 2, err
+	})
+	if err != nil {
+		return err
+	}
+	if others, err = k.ofKnownDevices(ctx, others); err != nil {
+		return err
+	}
+	after, err := k.objects(ctx)
+	if err != nil {
+		return err
+	}
+	moved := chaos.Moved(before, after)
+	return errors.Join(
+		k.check("calls of the hub while nothing happens, beside two sweeps", "none", listedLines(append(others, "")), len(others) == 0),
+		k.check("objects whose status moved meanwhile", "none", fmt.Sprint(moved), len(moved) == 0))
+}
+
+// ofKnownDevices leaves out the calls about devices that the hub does not have: these are asked for every few minutes.
+func (k *storm) ofKnownDevices(ctx context.Context, calls []string) ([]string, error) {
+	var kept []string
+	for _, c := range calls {
+		raw, err := k.twinOf(ctx, c[strings.LastIndexByte(c, '/')+1:])
+		if err != nil {
+			return nil, err
+		}
+		if raw != nil {
+			kept = append(kept, c)
+		}
+	}
+	return kept, nil
+}
+
+// judge looks at the whole of what happened so far: what the operator wrote, what it sent to devices, and what it logged.
+func (k *storm) judge(ctx context.Context) error {
+	trace, err := k.trace()
+	if err != nil {
+		return err
+	}
+	var devices []string
+	for i := range k.options.Devices {
+		if id := fmt.Sprintf("device-%04d", i); !chaos.MayVanish(i) {
+			devices = append(devices, id)
+		}
+	}
+	_, commands := k.judgeCommands(ctx, devices, k.commands)
+	var panics []string
+	failed := k.eachLogLine(func(line string) error {
+		if strings.Contains(strings.ToLower(line), "panic") {
+			panics = append(panics, line)
+		}
+		return nil
+	})
+	unguarded, err := k.unguarded(ctx)
+	return errors.Join(err, failed, commands,
+		k.check("writes of the operator that should not have been", "none", fmt.Sprintf("%d of %d, and %d values rewritten on request; %s", len(trace.Wrong), trace.Writes, trace.Rewrites, listedLines(trace.Wrong)), len(trace.Wrong) == 0),
+		k.check("writes without an etag", "none", fmt.Sprint(unguarded), len(unguarded) == 0),
+		k.check("panics in the operator's log", "none", listedLines(panics), len(panics) == 0),
+		k.check("halts of removals, each with a reason", "any number", fmt.Sprint(k.confirmed), true))
+}
+
+// unguarded lists the operator's writes that do not say which state of the twin they are meant for.
+func (k *storm) unguarded(ctx context.Context) ([]string, error) {
+	var found []string
+	for _, operation := range []string{simulator.OpPatchTwin, simulator.OpPatchDigitalTwin} {
+		calls, err := k.hub.Calls(ctx, simulator.CallFilter{Operation: operation})
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range calls {
+			if c.IfMatch == "" || c.IfMatch == "*" {
+				found = append(found, c.Path)
+			}
+		}
+	}
+	return found, nil
+}
