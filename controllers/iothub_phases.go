@@ -44,7 +44,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 			return r.standing(ctx, hub)
 		}
 		r.drop(hub)
-		return unauthorized(hub, retryTerminal)
+		return r.refused(ctx, hub)
 	}
 	if e.goesOn {
 		return nil

@@ -177,6 +177,17 @@ func (r *IoTHubReconciler) standing(ctx context.Context, hub *v1alpha1.IoTHub) e
 	return h
 }
 
+// refused is the verdict on a session whose calls were refused in the middle of work: by Microsoft Entra ID, if that is known, or else by the hub.
+func (r *IoTHubReconciler) refused(ctx context.Context, hub *v1alpha1.IoTHub) error {
+	if has := r.identities.peek(hub); has != nil {
+		problem, _ := has.Problem(has.scope)
+		if h := r.identityProblem(ctx, hub, problem); h != nil {
+			return h
+		}
+	}
+	return unauthorized(hub, retryTerminal)
+}
+
 // identityProblem is what a user has to do about a token that could not be had; nil if it may pass by itself.
 func (r *IoTHubReconciler) identityProblem(ctx context.Context, hub *v1alpha1.IoTHub, err error) *halt {
 	e, ok := errors.AsType[*entra.Error](err)
