@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ var _ = Describe("An IoTHub with a workload identity", func() {
 		temperature := 20
 		Eventually(func(g Gomega) {
 			temperature++
-			s.edit("d", withProperties(`{"targetTemperature": `+string(rune('0'+temperature/10))+string(rune('0'+temperature%10))+`}`))
+			s.edit("d", withProperties(fmt.Sprintf(`{"targetTemperature": %d}`, temperature)))
 			s.eventually("d", And(beReady(), haveState("", "targetTemperature", "Acknowledged")))
 			_, issued := s.asked()
 			g.Expect(issued).To(BeNumerically(">=", 4))

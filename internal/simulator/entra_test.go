@@ -221,7 +221,7 @@ func TestTheHubJudgesTokensOfEntraID(t *testing.T) {
 	hub := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
 	other, _ := newEntra(t, c.keys)
 	foreign := ask(t, clientOf(other), other.URL()+"/"+entraTenant+"/oauth2/v2.0/token", grant(c.assertion(t, nil))).Token
-	e.Lifetime(time.Nanosecond)
+	e.Lifetime(-2 * time.Second)
 	expired := issued(entraScope)
 	e.Lifetime(0)
 	for name, test := range map[string]struct {

@@ -172,10 +172,11 @@ type accessClaims struct {
 func (a *Authority) issue(w http.ResponseWriter, app Application, resource string) error {
 	_, _, life := a.knobs()
 	now := a.clock()
+	expires := now.Add(life).Add(time.Second - 1).Truncate(time.Second) // claims have whole seconds: not before expires_in is over
 	token, err := jwt.NewWithClaims(jwt.SigningMethodES256, accessClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: "https://sts.windows.net/" + app.TenantID + "/", Subject: app.ClientID, Audience: jwt.ClaimStrings{resource},
-			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(life)), ID: uuid.NewString(),
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(expires), ID: uuid.NewString(),
 		},
 		ClientID: app.ClientID, TenantID: app.TenantID,
 	}).SignedString(a.key)
