@@ -39,11 +39,18 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 			continue
 		}
 		declared = append(declared, hubs.Declared{
-			DeviceID: d.DeviceID(), Adopted: adopted(d, w.hostName), ConnectionState: d.Status.ConnectionState,
+			DeviceID: d.DeviceID(), Adopted: adopted(d, w.hostName), ETag: etagOf(d), ConnectionState: d.Status.ConnectionState,
 			Suspended: d.Spec.Suspend, Missing: readyOf(d).Reason == v1alpha1.ReasonDeviceNotFound,
 		})
 	}
 	return declared, nil
+}
+
+func etagOf(d *v1alpha1.PnPDevice) string {
+	if d.Status.Twin == nil {
+		return ""
+	}
+	return d.Status.Twin.Etag
 }
 
 // Differs says whether the twin would change what status says.

@@ -32,8 +32,9 @@ const (
 // Declared is what status knows of one declared device.
 type Declared struct {
 	DeviceID        string
-	Adopted         bool // the twin was read before
-	Missing         bool // the hub did not know the device when it was last asked
+	Adopted         bool   // the twin was read before
+	ETag            string // of the twin, as status has it
+	Missing         bool   // the hub did not know the device when it was last asked
 	ConnectionState string
 	Suspended       bool
 }
@@ -173,7 +174,7 @@ func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, fo
 	if memory.older(row) {
 		return false, nil
 	}
-	if memory.compare(row) || row.ConnectionState != d.ConnectionState {
+	if memory.compare(row) || row.ConnectionState != d.ConnectionState || aheadOf(row.ETag, d.ETag) {
 		return true, nil
 	}
 	if !byValue {
@@ -184,6 +185,14 @@ func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, fo
 		return false, fmt.Errorf("decoding a twin of a query: %w", err)
 	}
 	return s.Watchlist.Differs(ctx, t), nil
+}
+
+// aheadOf reports whether a row shows a write of desired properties or tags that status does not know of. Memory may have been lost since: then it has
+// nothing to compare with, and the event may have been lost as well.
+func aheadOf(row, status string) bool {
+	shown, ok1 := twin.ETagCounter(row)
+	known, ok2 := twin.ETagCounter(status)
+	return ok1 && ok2 && shown > known
 }
 
 // rows asks for one chunk and returns the raw rows by device id. It waits for the hub's budget, at the lowest priority.

@@ -52,6 +52,7 @@ const row = `{"deviceId":"d","etag":"AAAAAAAAAAE=","deviceEtag":%q,"version":%d,
 func TestTheSweepWakesExactlyWhatChanged(t *testing.T) {
 	adopted := Declared{DeviceID: "d", Adopted: true, ConnectionState: "Connected"}
 	seen := &twin.Twin{Version: 5, DeviceETag: "a"}
+	knowing := func(etag string) Declared { d := adopted; d.ETag = etag; return d }
 	for name, c := range map[string]struct {
 		device  Declared
 		memory  *twin.Twin
@@ -66,6 +67,8 @@ func TestTheSweepWakesExactlyWhatChanged(t *testing.T) {
 		"an older row of another identity is a new device":  {adopted, seen, []string{fmt.Sprintf(row, "b", 2, "Connected")}, false, false, true},
 		"the device went offline":                           {adopted, seen, []string{fmt.Sprintf(row, "a", 5, "Disconnected")}, false, false, true},
 		"a device absent in memory is seeded from the row":  {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, false, false, false},
+		"one that shows a write that status does not know":  {knowing(twin.ETagOf(0)), nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, false, false, true},
+		"one that shows no write that status lacks":         {knowing(twin.ETagOf(1)), nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, false, false, false},
 		"the first sweep compares values":                   {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, true, true, true},
 		"the first sweep finds the values equal":            {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, false, true, false},
 		"an adopted device is not in the answer":            {adopted, seen, nil, false, false, true},
