@@ -301,6 +301,23 @@ var _ = Describe("The cost of a change", func() {
 		Expect(patched).To(BeNumerically("<=", counter("controller_runtime_reconcile_total", "controller", "pnpdevice")-passes))
 	})
 
+	It("is one read for an edit that asks for all that the device reports", func() {
+		s := newSite()
+		s.virtual("d", simulator.TemperatureController, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 42}`))
+		s.eventually("d", beReady())
+		all := withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.Reported = v1alpha1.ReportedAll })
+		s.edit("d", all)
+		serial := func() v1alpha1.PropertyState { return property(s.get("d"), "", "serialNumber").State }
+		Eventually(serial).Should(BeEquivalentTo("Reported"))
+
+		By("not being read again for the next one")
+		before := s.reads("d")
+		s.edit("d", all, withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.AcknowledgeWithinSeconds = 77 }))
+		s.eventually("d", HaveField("Status.ObservedGeneration", int64(3)))
+		Expect(s.reads("d")).To(Equal(before))
+	})
+
 	It("is nothing for a restart over devices that are as they should be", func() {
 		s := newSweptSite()
 		s.virtual("plain", simulator.TemperatureController, simulator.Acknowledge())

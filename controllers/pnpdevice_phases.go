@@ -109,9 +109,9 @@ func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 	}
 	t := s.memory.Unpersisted()
 	switch {
-	case t != nil && (!t.Partial || s.statusSuffices()):
+	case t != nil && (!t.Partial || s.statusSuffices() && !s.mirrorsTooLittle()):
 		s.adopt(t)
-	case !isAdopted || !s.statusSuffices():
+	case !isAdopted || !s.statusSuffices() || s.mirrorsTooLittle():
 		return r.read(ctx, s)
 	default:
 		s.twin = belief(&s.device.Status)
@@ -168,6 +168,19 @@ func (s *scope) isOverdue() bool {
 func (s *scope) statusSuffices() bool {
 	for leaf := range s.declared {
 		if !s.entries.isKnown(leaf) {
+			return false
+		}
+	}
+	return true
+}
+
+// mirrorsTooLittle reports whether status may lack what the device reports, since it was edited to show all of that and shows nothing undeclared.
+func (s *scope) mirrorsTooLittle() bool {
+	if s.device.Spec.Reported != v1alpha1.ReportedAll || s.device.Status.ObservedGeneration == s.device.Generation {
+		return false
+	}
+	for _, p := range s.entries {
+		if p.State == stateOf(twin.StateReported) {
 			return false
 		}
 	}
