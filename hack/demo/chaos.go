@@ -37,11 +37,10 @@ type storm struct {
 	lanes   *lanes
 	server  []string // the command line of the API server, while it is down
 
-	commands     int
-	confirmed    int // halted removals that were let go on
-	restarted    int // operators that ended by themselves
-	baseline     map[*operator]footprint
-	stormStarted time.Time
+	commands  int
+	confirmed int // halted removals that were let go on
+	restarted int // operators that ended by themselves
+	baseline  map[*operator]footprint
 }
 
 // chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one

@@ -82,7 +82,7 @@ func (t *Trace) touch(e simulator.JournalEntry, p *past, leaf Leaf, was, is any)
 		t.devices[e.DeviceID][leaf] = h
 	}
 	if e.Service {
-		t.judge(e, p, leaf, was, is, h)
+		t.judge(e, p, leaf, was, is)
 	}
 	h.set[e.DesiredVersion] = is
 	if changed {
@@ -94,7 +94,7 @@ func (t *Trace) touch(e simulator.JournalEntry, p *past, leaf Leaf, was, is any)
 }
 
 // judge looks at what one of the operator's writes did to a property.
-func (t *Trace) judge(e simulator.JournalEntry, p *past, leaf Leaf, was, is any, h *held) {
+func (t *Trace) judge(e simulator.JournalEntry, p *past, leaf Leaf, was, is any) {
 	switch {
 	case p.declared[leaf] == nil:
 		t.wrong(e, fmt.Sprintf("touches %s, which no object ever declared", leaf))

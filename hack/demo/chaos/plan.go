@@ -32,6 +32,7 @@ func New(o Options) Plan {
 	p.First = g.storm(o.Duration*2/3, true)
 	p.Between = g.settle()
 	// A leader that finds no API server gives up its lease and ends, and there is nothing left to compare with.
+	g.calm = true
 	p.Second = g.storm(o.Duration/3, o.Replicas == 1)
 	p.End = g.settle()
 	return p
@@ -49,6 +50,7 @@ type generator struct {
 	hubSuspended bool
 	stalled      bool
 	offset       time.Duration // of the hub's clock
+	calm         bool          // the operator is left running
 	serverDown   bool
 	outage       int // actions until the API server comes back
 }

@@ -165,8 +165,13 @@ func (c *comparison) state(leaf Leaf, p v1alpha1.PropertyStatus, a answer) v1alp
 	if h == nil || !equal(h.set[p.DesiredVersion], c.declared[leaf]) {
 		c.wrongf("%s was set by version %d, status says %d, which did not set it to %s", leaf, newest, p.DesiredVersion, raw(c.declared[leaf]))
 	}
+	return stateOf(a, c.declared[leaf], p.DesiredVersion, version(c.twin.Properties.Desired))
+}
+
+// stateOf is what an answer makes of a value that the hub holds since a version.
+func stateOf(a answer, declared any, since, newest int64) v1alpha1.PropertyState {
 	switch {
-	case !a.acks || a.version < p.DesiredVersion || a.version > version(c.twin.Properties.Desired):
+	case !a.acks || a.version < since || a.version > newest:
 		return "Applied"
 	case a.code == 202:
 		return "InProgress"
@@ -174,7 +179,7 @@ func (c *comparison) state(leaf Leaf, p v1alpha1.PropertyStatus, a answer) v1alp
 		return "Rejected"
 	case a.code < 200 || a.code >= 300 || a.code == 203:
 		return "Applied"
-	case holds(c.declared[leaf], a.value):
+	case holds(declared, a.value):
 		return "Acknowledged"
 	}
 	return "Adjusted"
