@@ -108,18 +108,23 @@ func (p Position) orderSection(root int64, patch *Patch, known int64, updated ti
 	switch {
 	case !patch.isComplete():
 		return Gap
-	case timed && patch.LastUpdated.Before(updated) && root > p.Version && patch.Version > known:
-		return Gap
-	case timed && patch.LastUpdated.Before(updated):
-		return Old
 	case root <= p.Version || patch.Version <= known:
-		if timed && patch.LastUpdated.After(updated) || known > 0 && patch.Version > known {
-			return Gap
-		}
-		return Old
+		return orderKnown(patch, known, updated, timed)
+	case timed && patch.LastUpdated.Before(updated):
+		return Gap
 	case known == 0 || patch.Version == known+1:
 		return Next
-	default:
+	}
+	return Gap
+}
+
+// orderKnown places a patch that is not ahead of twin and section in number.
+func orderKnown(patch *Patch, known int64, updated time.Time, timed bool) Order {
+	switch {
+	case timed && patch.LastUpdated.Before(updated):
+		return Old
+	case timed && patch.LastUpdated.After(updated) || known > 0 && patch.Version > known:
 		return Gap
 	}
+	return Old
 }
