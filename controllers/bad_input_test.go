@@ -2,12 +2,15 @@ package controllers_test
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -318,5 +321,23 @@ var _ = Describe("The samples", func() {
 		files, err := filepath.Glob(filepath.Join("..", "config", "samples", "*.yaml"))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(strings.Count(out, "serverside-applied")).To(Equal(len(files)-1), "a file that kustomization.yaml does not name:\n"+out)
+	})
+
+	It("of recipes are, too, and the CronJob's script makes a command", func() {
+		namespace, recipes := newNamespace(), filepath.Join("..", "config", "recipes")
+		for _, recipe := range []string{"fan-out", "schedule"} {
+			out, err := kubectl("", "apply", "--namespace", namespace, "--kustomize", filepath.Join(recipes, recipe))
+			Expect(err).NotTo(HaveOccurred(), out)
+		}
+		var job batchv1.CronJob
+		Expect(admin.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "line-3-report"}, &job)).To(Succeed())
+		c := job.Spec.JobTemplate.Spec.Template.Spec.Containers[0]
+		run := exec.CommandContext(ctx, c.Command[0], append(c.Command[1:], strings.ReplaceAll(c.Args[0], "kubectl create", "kubectl create --namespace "+namespace))...)
+		run.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+assets()+":"+os.Getenv("PATH"))
+		out, err := run.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), string(out))
+		var commands v1alpha1.DeviceCommandList
+		Expect(admin.List(ctx, &commands, client.InNamespace(namespace))).To(Succeed())
+		Expect(commands.Items).To(ConsistOf(HaveField("Name", HavePrefix("line-1-")), HaveField("Name", HavePrefix("line-2-")), HaveField("GenerateName", "line-3-report-")))
 	})
 })
