@@ -40,7 +40,8 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	@hack/tools/build.sh kustomize
 	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 250"
 	PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
-	go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers
+	go test ./controllers -skip '^TestControllers$$' -count=1
+	go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 
 .PHONY: e2e

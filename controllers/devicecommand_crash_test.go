@@ -322,7 +322,7 @@ func TestWhatIsNotDeliveredIsSentAgain(t *testing.T) {
 	}{
 		"offline":        {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, restOffline},
 		"throttled":      {later, restPostponed},
-		"quota":          {refusing(403, 403002, ""), restOffline},
+		"quota":          {refusing(403, 403002, ""), restPostponed}, // here there is no budget, which waits for the next day
 		"too many":       {refusing(403, 403800, ""), restPostponed},
 		"disabled":       {refusing(403, 403012, ""), restAbsent},
 		"unknown device": {refusing(404, 404001, ""), restAbsent},

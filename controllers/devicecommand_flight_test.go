@@ -254,7 +254,7 @@ func TestWhatEndsARest(t *testing.T) {
 		"unknown device": {refused(404, 404001), restAbsent, true},
 		"throttled":      {refused(429, 429001), restPostponed, false},
 		"too many":       {refused(403, 403800), restPostponed, false},
-		"quota":          {refused(403, 403002), restOffline, false},
+		"quota":          {refused(403, 403002), restPostponed, false}, // and then the budget has no token until the next day
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
