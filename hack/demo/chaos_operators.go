@@ -78,7 +78,7 @@ func (o *operators) startOnce(ctx context.Context, one *operator) error {
 		return err
 	}
 	one.metrics = "http://" + address + "/metrics"
-	args := []string{"--metrics-bind-address=" + address}
+	args := []string{"--metrics-bind-address=" + address, "--metrics-secure=false"}
 	if len(o.all) > 1 {
 		args = append(args, "--leader-elect", "--leader-election-namespace="+operatorNamespace)
 	}
