@@ -202,9 +202,6 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 	}
 	if s.memory != nil && s.twin != nil && !s.claiming && !s.waiting {
 		s.memory.Persisted(s.twin)
-		if s.knowsSent {
-			s.memory.Recorded()
-		}
 	}
 	return nil
 }

@@ -266,7 +266,7 @@ func follows(before, after string) bool {
 // accepted takes note of what the hub took, and tells of it.
 func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []twin.Change) {
 	r.stopwatches.patched(s.device, changes, time.Now())
-	s.knowsSent = true
+	s.memory.KnowsSent()
 	removed := 0
 	for _, c := range changes {
 		s.mustTell = s.mustTell || c.Cause == twin.Removed || c.Cause == twin.Drifted

@@ -197,7 +197,8 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 		return r.refused(ctx, s, err)
 	}
 	s.memory.Observe(t, token)
-	s.wasRead, s.knowsSent = true, true
+	s.memory.KnowsSent()
+	s.wasRead = true
 	s.adopt(t)
 	return nil
 }

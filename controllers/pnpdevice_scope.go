@@ -38,8 +38,6 @@ type scope struct {
 	conformity *models.Verdict
 	// wasRead is true once this pass asked the hub and had an answer, if only that there is no such device.
 	wasRead bool
-	// knowsSent is true once this pass knows the outcome of all earlier writes: the hub was read, or took one that followed them.
-	knowsSent bool
 	// written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.
 	written, corrected map[twin.Leaf]bool
 	// mustTell is true once the pass corrected or removed something: nobody but status remembers that.

@@ -27,6 +27,7 @@ type Device struct {
 	unpersisted           *twin.Twin          // seen at the hub, not in status yet
 	unshown               twin.Claims         // of writes that status does not show yet
 	sent                  map[twin.Leaf][]any // values that writes carried since status last had the outcome of all
+	outcomeKnown          bool                // of all that was sent
 
 	pass       *pass  // under way, nil if none
 	held       *Place // first event whose effect is not in status
@@ -133,6 +134,9 @@ func (d *Device) Persisted(t *twin.Twin) {
 		d.unpersisted = nil
 	}
 	d.unshown = nil
+	if d.outcomeKnown {
+		d.sent = nil
+	}
 	if d.pass != nil {
 		d.pass.stored = true
 	}
@@ -164,6 +168,7 @@ func (d *Device) UnshownClaims() twin.Claims {
 func (d *Device) Sending(changes []twin.Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.outcomeKnown = false
 	for _, c := range changes {
 		if c.Value == nil {
 			continue
@@ -182,11 +187,11 @@ func (d *Device) Sent(leaf twin.Leaf, value any) bool {
 	return slices.ContainsFunc(d.sent[leaf], func(v any) bool { return twin.Equal(v, value) })
 }
 
-// Recorded says that status has the outcome of all that was sent.
-func (d *Device) Recorded() {
+// KnowsSent says that the outcome of all that was sent is known: the hub was read, or took a write that followed them. The next twin that is persisted has it.
+func (d *Device) KnowsSent() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sent = nil
+	d.outcomeKnown = true
 }
 
 // Row is one device in the answer of a sweep query.

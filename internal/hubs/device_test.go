@@ -119,7 +119,16 @@ func TestWhatWasSentIsOursUntilStatusHasTheOutcome(t *testing.T) {
 	if d.Sent(twin.Leaf{Name: "removed"}, nil) || d.Sent(twin.Leaf{Name: "other"}, json.Number("1")) {
 		t.Error("a removal, or another leaf, was sent")
 	}
-	if d.Recorded(); d.Sent(target, json.Number("1")) {
+	if d.Persisted(nil); !d.Sent(target, json.Number("1")) {
+		t.Error("status has something, but not what became of it")
+	}
+	d.KnowsSent()
+	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("4")}})
+	if d.Persisted(nil); !d.Sent(target, json.Number("4")) {
+		t.Error("the outcome of the last write is not known")
+	}
+	d.KnowsSent()
+	if d.Persisted(nil); d.Sent(target, json.Number("1")) || d.Sent(target, json.Number("4")) {
 		t.Error("it is remembered although status has it")
 	}
 }
