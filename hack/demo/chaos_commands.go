@@ -163,12 +163,23 @@ func (k *commandChaos) disturbUntilDone(ctx context.Context) error {
 		if time.Since(moved) > patience {
 			return miss{"commands with an outcome", fmt.Sprint(k.commands), fmt.Sprintf("%d, and none more for %s", finished, patience)}
 		}
-		what, err := k.operators.disturb(ctx)
-		if err != nil {
+		if err := k.disturb(ctx); err != nil {
 			return err
 		}
+	}
+}
+
+// disturb does the next thing to the operator. One that ended by itself, as it does when a slow API server costs it its lease, is started again.
+func (k *commandChaos) disturb(ctx context.Context) error {
+	what, err := k.operators.disturb(ctx)
+	if _, gone := errors.AsType[*goneError](err); gone {
+		_, err := k.operators.tend(ctx)
+		return err
+	}
+	if err == nil {
 		k.disturbed[what]++
 	}
+	return err
 }
 
 // isDisturbed reports whether everything was done to the operator, and often enough.
@@ -190,8 +201,8 @@ func (k *commandChaos) judge(ctx context.Context) error {
 		ids = append(ids, k.device(i))
 	}
 	outcomes, err := k.judgeCommands(ctx, ids, k.commands)
-	errs := []error{err, k.check("commands that Succeeded", "more than half", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
-		2*outcomes[v1alpha1.CommandSucceeded] > k.commands)}
+	errs := []error{err, k.check("commands that Succeeded", "more than a quarter", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
+		4*outcomes[v1alpha1.CommandSucceeded] > k.commands)}
 	for what, took := range k.operators.without {
 		slices.Sort(took)
 		k.out.sayf("After it was %s, nobody led for %s in the median, %s at most", what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
