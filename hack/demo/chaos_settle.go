@@ -40,6 +40,7 @@ func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
 		return err
 	}
 	var differences []string
+	hub := stillness{}
 	late := func() error {
 		return miss{"differences between status and hub once everything works again", "none within " + quietWithin.String(), listedLines(differences)}
 	}
@@ -54,13 +55,30 @@ func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
 			told = time.Now()
 			k.out.sayf("still %d differences, such as: %s", len(differences), listedLines(differences[:min(1, len(differences))]))
 		}
-		return len(differences) == 0, nil
+		newest, err := k.newestChange()
+		return hub.lasts(newest, time.Now()) && len(differences) == 0, err
 	})
 	if err != nil {
 		return err
 	}
 	k.out.passf("status says what the hub holds, %s after everything works again", rounded(time.Since(began)))
 	return k.standsStill(ctx)
+}
+
+// answersWithin is longer than any device of the plan delays its answer.
+const answersWithin = 4 * time.Second
+
+// stillness is since when the hub has not changed. While a device owes an answer, status may be right and about to move.
+type stillness struct {
+	newest uint64
+	since  time.Time
+}
+
+func (s *stillness) lasts(newest uint64, now time.Time) bool {
+	if newest != s.newest || s.since.IsZero() {
+		s.newest, s.since = newest, now
+	}
+	return now.Sub(s.since) >= answersWithin
 }
 
 func listedLines(lines []string) string {
