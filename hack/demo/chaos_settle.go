@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -248,7 +249,7 @@ func (k *storm) eachLogLine(visit func(line string) error) error {
 	return nil
 }
 
-// standsStill waits for two rounds of the sweep and wants nothing else to happen until then: no call of the hub, no write of status.
+// standsStill waits for two rounds of the sweep and wants nothing else to happen until then: no write at the hub, no command, no write of status.
 func (k *storm) standsStill(ctx context.Context) error {
 	const within = 2 * time.Minute
 	newest, err := k.newestCall(ctx)
@@ -270,32 +271,16 @@ func (k *storm) standsStill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if others, err = k.ofKnownDevices(ctx, others); err != nil {
-		return err
-	}
+	// Reads may come: after 2, 10 and 60 seconds where the event of a write was lost, and every few minutes for a device that the hub does not have.
+	others = slices.DeleteFunc(others, func(call string) bool { return strings.HasPrefix(call, simulator.OpGetTwin+" ") })
 	after, err := k.objects(ctx)
 	if err != nil {
 		return err
 	}
 	moved := chaos.Moved(before, after)
 	return errors.Join(
-		k.check("calls of the hub while nothing happens, beside two sweeps", "none", listedLines(append(others, "")), len(others) == 0),
+		k.check("calls of the hub while nothing happens, beside sweeps and reads", "none", listedLines(append(others, "")), len(others) == 0),
 		k.check("objects whose status moved meanwhile", "none", fmt.Sprint(moved), len(moved) == 0))
-}
-
-// ofKnownDevices leaves out the calls about devices that the hub does not have: these are asked for every few minutes.
-func (k *storm) ofKnownDevices(ctx context.Context, calls []string) ([]string, error) {
-	var kept []string
-	for _, c := range calls {
-		raw, err := k.twinOf(ctx, c[strings.LastIndexByte(c, '/')+1:])
-		if err != nil {
-			return nil, err
-		}
-		if raw != nil {
-			kept = append(kept, c)
-		}
-	}
-	return kept, nil
 }
 
 // judge looks at the whole of what happened so far: what the operator wrote, what it sent to devices, and what it logged.
