@@ -66,13 +66,11 @@ func (o *origins) seen() predicate.Predicate {
 
 // created tells what was found at the start from what somebody has just made, or had edited while no operator ran.
 func (o *origins) created(e event.CreateEvent) {
-	switch observed := e.Object.(*v1alpha1.PnPDevice).Status.ObservedGeneration; {
-	case !e.IsInInitialList:
-		o.put(e.Object, &origin{})
-	case observed <= 0:
-		o.put(e.Object, &origin{atStart: true})
-	case observed != e.Object.GetGeneration():
-		o.put(e.Object, &origin{})
+	switch device := e.Object.(*v1alpha1.PnPDevice); {
+	case !e.IsInInitialList || wasEdited(device):
+		o.put(device, &origin{})
+	case device.Status.ObservedGeneration <= 0:
+		o.put(device, &origin{atStart: true})
 	}
 }
 
