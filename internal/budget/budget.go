@@ -55,12 +55,6 @@ func (l Limits) of(c Class) (perSecond, burst float64) {
 	return perSecond, max(1, perSecond)
 }
 
-// Burst is the most that can be taken of a class at once, besides Limits' rate: its bucket, and what the shares of the lower priorities have saved.
-func (l Limits) Burst(c Class) float64 {
-	_, burst := l.of(c)
-	return burst + float64(priorities-1)*shareBurst
-}
-
 // Budget of one hub. It is safe for concurrent use.
 type Budget struct {
 	mu      sync.Mutex

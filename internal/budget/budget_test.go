@@ -42,7 +42,7 @@ func TestNoWindowHasMoreThanItsRateAndABurst(t *testing.T) {
 				sum += one.size
 				passed := max(0, one.at.Sub(taken[i].at).Seconds())
 				largest := max(1, perSecond/4) // a share lets one through that it pays for later
-				if most := perSecond*passed + l.Burst(TwinRead) + 3*(largest-1) + 1e-6; sum > most {
+				if most := perSecond*passed + burstOf(l, TwinRead) + 3*(largest-1) + 1e-6; sum > most {
 					t.Fatalf("%v tokens within %vs, expected at most %v", sum, passed, most)
 				}
 			}

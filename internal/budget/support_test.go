@@ -116,3 +116,9 @@ func longest(served []caller) time.Duration {
 	one := slices.MaxFunc(served, func(a, b caller) int { return cmp.Compare(a.at.Sub(a.since), b.at.Sub(b.since)) })
 	return one.at.Sub(one.since)
 }
+
+// burstOf is the most that can be taken of a class at once, besides Limits' rate: its bucket, and what the shares of the lower priorities have saved.
+func burstOf(l Limits, c Class) float64 {
+	_, burst := l.of(c)
+	return burst + float64(priorities-1)*shareBurst
+}
