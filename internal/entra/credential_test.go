@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	clocktesting "k8s.io/utils/clock/testing"
 )
 
 const (
@@ -105,24 +106,6 @@ func get(t *testing.T, c *Credential) (string, error) {
 	return got.Token, err
 }
 
-// clock is a fake one.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 func TestTokensAreKeptAndRenewed(t *testing.T) {
 	for name, test := range map[string]struct {
 		life, age time.Duration
@@ -137,12 +120,12 @@ func TestTokensAreKeptAndRenewed(t *testing.T) {
 		"one from before a clock that moved is not": {time.Hour, -time.Minute, "token-2", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, now := newPeer(t, good(test.life)), &clock{now: time.Now()}
+			p, now := newPeer(t, good(test.life)), clocktesting.NewFakeClock(time.Now())
 			c := p.credential(t, func(o *Options) { o.Clock = now.Now })
 			if got, err := get(t, c); got != "token-1" || err != nil {
 				t.Fatal(got, err)
 			}
-			now.add(test.age)
+			now.Step(test.age)
 			if got, err := get(t, c); got != test.want || err != nil {
 				t.Errorf("got %s, %v, want %s", got, err, test.want)
 			}
@@ -155,13 +138,13 @@ func TestTokensAreKeptAndRenewed(t *testing.T) {
 }
 
 func TestAFailedRenewalLeavesTheTokenThatThereIs(t *testing.T) {
-	p, now := newPeer(t, good(time.Hour)), &clock{now: time.Now()}
+	p, now := newPeer(t, good(time.Hour)), clocktesting.NewFakeClock(time.Now())
 	c := p.credential(t, func(o *Options) { o.Clock = now.Now })
 	if _, err := get(t, c); err != nil {
 		t.Fatal(err)
 	}
 	p.answer(text(503, "busy"))
-	now.add(56 * time.Minute)
+	now.Step(56 * time.Minute)
 	for range 5 {
 		if got, err := get(t, c); got != "token-1" || err != nil {
 			t.Fatal(got, err)
@@ -174,7 +157,7 @@ func TestAFailedRenewalLeavesTheTokenThatThereIs(t *testing.T) {
 	if err, usable := c.Problem(testScope); KindOf(err) != Failing || !usable {
 		t.Errorf("problem %v, usable %t", err, usable)
 	}
-	now.add(4 * time.Minute)
+	now.Step(4 * time.Minute)
 	if _, err := get(t, c); KindOf(err) != Failing {
 		t.Errorf("after the end: %v", err)
 	}
@@ -214,7 +197,7 @@ func TestThoseWhoWaitShareOneExchange(t *testing.T) {
 }
 
 func TestEveryExchangeHasItsOwnAssertion(t *testing.T) {
-	p, now := newPeer(t, good(time.Hour)), &clock{now: time.Now()}
+	p, now := newPeer(t, good(time.Hour)), clocktesting.NewFakeClock(time.Now())
 	made := 0
 	c := p.credential(t, func(o *Options) {
 		o.Clock = now.Now
@@ -224,7 +207,7 @@ func TestEveryExchangeHasItsOwnAssertion(t *testing.T) {
 		if _, err := get(t, c); err != nil {
 			t.Fatal(err)
 		}
-		now.add(2 * time.Hour)
+		now.Step(2 * time.Hour)
 	}
 	if made != 3 {
 		t.Errorf("%d assertions", made)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	clocktesting "k8s.io/utils/clock/testing"
 )
 
 // The signatures were computed with Python's hmac and, the first, with openssl dgst -sha256 -mac HMAC.
@@ -42,24 +44,6 @@ func TestSignGoldenVectors(t *testing.T) {
 	}
 }
 
-// clock is set by hand.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
 func TestTokensAreRenewed(t *testing.T) {
 	start := time.Date(2026, 7, 21, 9, 0, 0, 0, time.UTC)
 	tests := map[string]struct {
@@ -74,11 +58,11 @@ func TestTokensAreRenewed(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			now := &clock{now: start}
+			now := clocktesting.NewFakeClock(start)
 			p := newPeer(t, goodAnswers[OpGetTwin])
 			c := p.client(t, func(o *Options) { o.Clock = now.Now })
 			for _, at := range []time.Time{start, start.Add(tc.at)} {
-				now.set(at)
+				now.SetTime(at)
 				if err := calls[OpGetTwin](t.Context(), c); err != nil {
 					t.Fatal(err)
 				}

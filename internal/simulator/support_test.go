@@ -13,38 +13,20 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	clocktesting "k8s.io/utils/clock/testing"
 )
-
-// clock is a time that only tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // client talks to a simulator over TLS and signs its requests itself.
 type client struct {
 	t      testing.TB
 	sim    *simulator.Simulator
-	clock  *clock
+	clock  *clocktesting.FakeClock
 	http   *http.Client
 	policy string
 }
@@ -57,7 +39,7 @@ func start(t testing.TB) *client {
 // startWith adds what every test wants to the options.
 func startWith(t testing.TB, o simulator.Options) *client {
 	t.Helper()
-	c := &clock{now: time.Date(2026, 1, 2, 4, 1, 0, 123456700, time.UTC)}
+	c := clocktesting.NewFakeClock(time.Date(2026, 1, 2, 4, 1, 0, 123456700, time.UTC))
 	o.Clock, o.Seed, o.AckDelay, o.DebugListen = c.Now, 1, -1, "127.0.0.1:0"
 	sim, err := simulator.Start(t.Context(), o)
 	if err != nil {

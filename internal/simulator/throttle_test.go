@@ -41,7 +41,7 @@ func TestTheMessagesOfTheDayAreCountedInBlocksAndEnd(t *testing.T) {
 	for _, request := range [][3]string{{"GET", "/twins/dev1", ""}, {"PATCH", "/twins/dev1", write}} {
 		c.do(request[0], request[1], request[2]).wantError(403, "IotHubQuotaExceeded", "Total number of messages on IotHub exceeded the allocated quota.")
 	}
-	c.clock.Advance(24 * time.Hour)
+	c.clock.Step(24 * time.Hour)
 	c.do("GET", "/twins/dev1", "").want(200)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
+	clocktesting "k8s.io/utils/clock/testing"
 )
 
 // The expectation is the sample of "Understand IoT Plug and Play digital twins", reached by the writes that lead to it.
@@ -16,7 +17,7 @@ func TestDigitalTwinIsTheDocumentedOne(t *testing.T) {
 	must(t, h.PatchDesired("sample-device", `{}`, ""))
 	must(t, h.PatchDesired("sample-device", `{}`, ""))
 	must(t, h.PatchDesired("sample-device", `{"thermostat1":{"__t":"c","targetTemperature":20.4}}`, ""))
-	c.Advance(time.Minute)
+	c.Step(time.Minute)
 	must(t, h.PatchReported("sample-device", `{"thermostat1":{"__t":"c","targetTemperature":{"value":20.4,"ac":200,"av":4,"ad":"Successfully executed patch"}}}`))
 	wantJSON(t, state(t, h, "sample-device").DigitalTwin(), `{"$dtId":"sample-device","serialNumber":"alwinexlepaho8329",
 		"thermostat1":{"maxTempSinceLastReboot":25.3,"targetTemperature":20.4,
@@ -223,7 +224,7 @@ func TestDigitalTwinPatchHonoursIfMatch(t *testing.T) {
 
 // The vectors are captures of a real hub: metadata and markers in a twin change event.
 func TestNotificationIsTheCapturedOne(t *testing.T) {
-	c := &clock{now: time.Date(2020, 10, 21, 14, 13, 39, 364910000, time.UTC)}
+	c := clocktesting.NewFakeClock(time.Date(2020, 10, 21, 14, 13, 39, 364910000, time.UTC))
 	h := New(c.Now, 1)
 	must(t, h.CreateDevice("my-pnp-device", WithReported(`{"maxTempSinceLastReboot":10.96}`)))
 	var body jsontree.Object

@@ -47,7 +47,7 @@ func TestIndexLag(t *testing.T) {
 	h.SetIndexLag(10 * time.Second)
 	must(t, h.DeleteDevice("gone"))
 	must(t, h.SetTags("old", `{"a":1}`))
-	c.Advance(5 * time.Second)
+	c.Step(5 * time.Second)
 	must(t, h.SetTags("old", `{"a":2}`))
 	must(t, h.CreateDevice("new"))
 
@@ -60,7 +60,7 @@ func TestIndexLag(t *testing.T) {
 		{5 * time.Second, map[string]int64{"old": 4, "new": 2}},
 	}
 	for _, step := range steps {
-		c.Advance(step.after)
+		c.Step(step.after)
 		if diff := cmp.Diff(step.want, rowsOf(h, "")); diff != "" {
 			t.Errorf("after %s more: %s", step.after, diff)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	clocktesting "k8s.io/utils/clock/testing"
 	"pgregory.net/rapid"
 )
 
@@ -61,7 +62,7 @@ var patches = []string{
 
 func TestVersionIsETagCounterPlusReportedVersion(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		c := &clock{now: time.Unix(1700000000, 0)}
+		c := clocktesting.NewFakeClock(time.Unix(1700000000, 0))
 		h := New(c.Now, 1)
 		var seq uint64
 		defer h.Subscribe(func(c Change) {
@@ -114,7 +115,7 @@ func checkTwin(t *rapid.T, before, after *Twin) {
 // A device that follows notifications alone must arrive at the desired properties that the hub holds.
 func TestAnnouncedPatchesLeadToTheTwin(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		c := &clock{now: time.Unix(1700000000, 0)}
+		c := clocktesting.NewFakeClock(time.Unix(1700000000, 0))
 		h := New(c.Now, 1)
 		must(t, h.CreateDevice("dev1"))
 		follower := empty(&stamp{})

@@ -164,7 +164,7 @@ func TestConnectingMovesTheConnectionStateOnly(t *testing.T) {
 	h, c := newHub(t)
 	must(t, h.CreateDevice("dev1"))
 	before := state(t, h, "dev1")
-	c.Advance(time.Second)
+	c.Step(time.Second)
 	must(t, h.SetConnected("dev1", true, Model))
 	after := state(t, h, "dev1")
 	if after.Identity.ETag != before.Identity.ETag || after.ETag() != before.ETag() || after.Version() != before.Version() {

@@ -3,37 +3,19 @@ package hub
 import (
 	"encoding/json"
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
+	clocktesting "k8s.io/utils/clock/testing"
 )
 
-// clock is a time that only tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // newHub returns a hub whose clock stands at one minute past four.
-func newHub(t testing.TB) (*Hub, *clock) {
+func newHub(t testing.TB) (*Hub, *clocktesting.FakeClock) {
 	t.Helper()
-	c := &clock{now: time.Date(2026, 1, 2, 4, 1, 0, 123456700, time.UTC)}
+	c := clocktesting.NewFakeClock(time.Date(2026, 1, 2, 4, 1, 0, 123456700, time.UTC))
 	return New(c.Now, 1), c
 }
 

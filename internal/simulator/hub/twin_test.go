@@ -76,7 +76,7 @@ func TestReadOnlyMembersOfATwinPatchAreIgnored(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	h, c := newHub(t)
 	must(t, h.CreateDevice("dev1", WithDesired(`{"a":{"b":1,"c":2}}`)))
-	c.Advance(time.Second)
+	c.Step(time.Second)
 	must(t, h.PatchDesired("dev1", `{"a":{"b":1}}`, ""))
 
 	t.Run("an unchanged value is stamped anew, its siblings are not", func(t *testing.T) {

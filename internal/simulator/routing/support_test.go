@@ -11,25 +11,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
+	clocktesting "k8s.io/utils/clock/testing"
 )
-
-// clock is a time that only tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
 
 // sink is an event hub of four partitions that keeps what it is given.
 type sink struct {
@@ -66,7 +49,7 @@ func (s *sink) of(device string) []eventhub.Message {
 // fixture is a hub whose changes are routed.
 type fixture struct {
 	t      testing.TB
-	clock  *clock
+	clock  *clocktesting.FakeClock
 	hub    *hub.Hub
 	sink   *sink
 	router *Router
@@ -76,7 +59,7 @@ var allRoutes = Routes{Telemetry: true, TwinChanges: true, DigitalTwinChanges: t
 
 func newFixture(t testing.TB, routes Routes) fixture {
 	t.Helper()
-	c := &clock{now: time.Date(2026, 1, 2, 4, 1, 0, 123456700, time.UTC)}
+	c := clocktesting.NewFakeClock(time.Date(2026, 1, 2, 4, 1, 0, 123456700, time.UTC))
 	h, s := hub.New(c.Now, 1), &sink{}
 	r := New(h, s, Options{HostName: "my-pnp-hub.azure-devices.net", Clock: c.Now, Routes: routes})
 	t.Cleanup(r.Close)

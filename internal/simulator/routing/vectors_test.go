@@ -49,17 +49,17 @@ func TestEventsAreThoseOfARealHub(t *testing.T) {
 		"digital-twin-change-thermostat1":       controller,
 		"telemetry-default-component": func(f fixture) {
 			f.announce(thermostatGeneration, "dtmi:com:example:Thermostat;1")
-			f.clock.Set(time.UnixMilli(thermostatEnqueued))
+			f.clock.SetTime(time.UnixMilli(thermostatEnqueued))
 			f.must(f.router.PublishTelemetry(device, "", "", []byte(`{"temperature":12}`)))
 		},
 		"telemetry-thermostat1": func(f fixture) {
 			f.announce(controllerGeneration, "dtmi:com:example:TemperatureController;1")
-			f.clock.Set(time.UnixMilli(thermostat1Enqueued))
+			f.clock.SetTime(time.UnixMilli(thermostat1Enqueued))
 			f.must(f.router.PublishTelemetry(device, "thermostat1", "", []byte(`{"temperature":45}`)))
 		},
 		"telemetry-thermostat2": func(f fixture) {
 			f.announce(controllerGeneration, "dtmi:com:example:TemperatureController;1")
-			f.clock.Set(time.UnixMilli(thermostat2Enqueued))
+			f.clock.SetTime(time.UnixMilli(thermostat2Enqueued))
 			f.must(f.router.PublishTelemetry(device, "thermostat2", "", []byte(`{"temperature":49}`)))
 		},
 	}
@@ -80,13 +80,13 @@ func (f fixture) at(s string) {
 	f.t.Helper()
 	at, err := time.Parse(time.RFC3339Nano, s)
 	f.must(err)
-	f.clock.Set(at)
+	f.clock.SetTime(at)
 }
 
 // announce creates the device at the instant that its generation id names, in ticks.
 func (f fixture) announce(generation int64, model string) {
 	f.t.Helper()
-	f.clock.Set(time.Unix(0, (generation-ticksAtUnixEpoch)*100))
+	f.clock.SetTime(time.Unix(0, (generation-ticksAtUnixEpoch)*100))
 	f.must(f.hub.CreateDevice(device, hub.WithModel(model)))
 }
 
