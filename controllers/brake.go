@@ -135,11 +135,11 @@ func countOwned(ctx context.Context, reader client.Reader, hub types.NamespacedN
 		return 0, nil, fmt.Errorf("counting owned properties: %w", err)
 	}
 	pending = map[types.UID]int{}
-	for i := range devices {
-		o, p := ownedBy(&devices[i])
+	for _, device := range devices {
+		o, p := ownedBy(device)
 		owned += o
 		if p > 0 {
-			pending[devices[i].UID] = p
+			pending[device.UID] = p
 		}
 	}
 	return owned, pending, nil
@@ -151,7 +151,7 @@ func ownedBy(device *v1alpha1.PnPDevice) (owned, pending int) {
 		return 0, 0
 	}
 	clearing := device.DeletionTimestamp != nil && device.Spec.DeletionPolicy == v1alpha1.DeletionClear
-	for leaf, p := range entriesOf(&device.Status) {
+	for leaf, p := range propertiesOf(&device.Status) {
 		if !p.Owned {
 			continue
 		}

@@ -55,8 +55,7 @@ var _ = Describe("The brake on mass removals", func() {
 			halted = 0
 			var list v1alpha1.PnPDeviceList
 			g.Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
-			for i := range list.Items {
-				d := &list.Items[i]
+			for _, d := range list.Items {
 				g.Expect(d).To(Or(beReady(), beStalled(v1alpha1.ReasonMassRemoval)))
 				if conditionOf(d, v1alpha1.ConditionReady).Status == metav1.ConditionFalse {
 					halted++
@@ -164,8 +163,8 @@ var _ = Describe("The brake on mass removals", func() {
 			var list v1alpha1.PnPDeviceList
 			g.Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
 			g.Expect(len(list.Items)).To(BeNumerically(">=", count-most))
-			for i := range list.Items {
-				g.Expect(conditionOf(&list.Items[i], v1alpha1.ConditionStalled).Reason).To(Equal(v1alpha1.ReasonMassRemoval))
+			for _, d := range list.Items {
+				g.Expect(conditionOf(d, v1alpha1.ConditionStalled).Reason).To(Equal(v1alpha1.ReasonMassRemoval))
 			}
 		}).Should(Succeed())
 		Expect(removed(s)).To(BeNumerically("<=", most))

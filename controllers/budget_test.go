@@ -56,8 +56,8 @@ func (s *site) allReady() {
 	Eventually(func(g Gomega) {
 		var list v1alpha1.PnPDeviceList
 		g.Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
-		for i := range list.Items {
-			g.Expect(&list.Items[i]).To(beReady(), list.Items[i].Name+": "+ready(&list.Items[i]))
+		for _, d := range list.Items {
+			g.Expect(d).To(beReady(), d.Name+": "+ready(d))
 		}
 	}, "120s", "500ms").Should(Succeed())
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -79,7 +78,7 @@ func cut(s string, limit int) string {
 // persistStatus writes the status of an object, and tells what is news, if it says something new. It carries the resourceVersion that it was computed from.
 // after differs from before in nothing else.
 func persistStatus(ctx context.Context, c client.Client, to events.EventRecorder, kind string, before, after conditioned) error {
-	if equality.Semantic.DeepEqual(before, after) {
+	if isSame(before, after) {
 		return nil
 	}
 	statusPatches.WithLabelValues(kind).Inc()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -106,7 +105,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 	}
 	s.command.Status.ObservedGeneration = s.command.Generation
 	setVerdict(s.command, h.verdict)
-	if !equality.Semantic.DeepEqual(before.Status, s.command.Status) {
+	if !isSame(&before.Status, &s.command.Status) {
 		if err := persistCommand(ctx, r.Client, r.Recorder, before, s.command, s.device); err != nil {
 			return ctrl.Result{}, err
 		}

@@ -283,14 +283,14 @@ func (s *site) countWith(is func(*v1alpha1.PnPDevice) bool) int {
 	GinkgoHelper()
 	n := 0
 	for _, d := range s.all() {
-		if is(&d) {
+		if is(d) {
 			n++
 		}
 	}
 	return n
 }
 
-func (s *site) all() []v1alpha1.PnPDevice {
+func (s *site) all() []*v1alpha1.PnPDevice {
 	GinkgoHelper()
 	var list v1alpha1.PnPDeviceList
 	Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())

@@ -2,6 +2,9 @@ package controllers
 
 import (
 	"context"
+	"hash/fnv"
+	"slices"
+	"strconv"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -11,8 +14,9 @@ import (
 )
 
 const (
-	indexHub    = "spec.hubRef.name"
-	indexDevice = "deviceID"
+	indexHub = "spec.hubRef.name"
+	// indexDevice is the bucket of the device id, see declarationsOf.
+	indexDevice = "deviceBucket"
 	// indexUnfinished is the device of a command that is not finished.
 	indexUnfinished = "unfinished"
 	// indexModel is the model of a PnPDevice, and the one that a DeviceModel is for.
@@ -32,7 +36,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 			return []string{o.(*v1alpha1.PnPDevice).Spec.HubRef.Name}
 		}},
 		{&v1alpha1.PnPDevice{}, indexDevice, func(o client.Object) []string {
-			return []string{o.(*v1alpha1.PnPDevice).DeviceID()}
+			return []string{bucketOf(o.(*v1alpha1.PnPDevice).DeviceID())}
 		}},
 		{&v1alpha1.DeviceCommand{}, indexUnfinished, func(o client.Object) []string {
 			if o.(*v1alpha1.DeviceCommand).Finished() {
@@ -57,8 +61,25 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
+// deviceBuckets is how many entries the index by device has. An entry of its own for each of ten thousand devices, twice since the cache indexes by namespace
+// and across them, would take a seventh of the memory that a device takes.
+const deviceBuckets = 1024
+
+func bucketOf(deviceID string) string {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(deviceID))
+	return strconv.Itoa(int(hash.Sum32() % deviceBuckets))
+}
+
+// declarationsOf lists the PnPDevices that declare a device. They are the cache's own: not to be changed.
+func declarationsOf(ctx context.Context, c client.Reader, deviceID string, where ...client.ListOption) ([]*v1alpha1.PnPDevice, error) {
+	var list v1alpha1.PnPDeviceList
+	err := c.List(ctx, &list, append(where, client.MatchingFields{indexDevice: bucketOf(deviceID)}, client.UnsafeDisableDeepCopy)...)
+	return slices.DeleteFunc(list.Items, func(d *v1alpha1.PnPDevice) bool { return d.DeviceID() != deviceID }), err
+}
+
 // membersOf lists the PnPDevices that use an IoTHub. They are the cache's own: not to be changed.
-func membersOf(ctx context.Context, c client.Reader, hub types.NamespacedName) ([]v1alpha1.PnPDevice, error) {
+func membersOf(ctx context.Context, c client.Reader, hub types.NamespacedName) ([]*v1alpha1.PnPDevice, error) {
 	var list v1alpha1.PnPDeviceList
 	err := c.List(ctx, &list, client.InNamespace(hub.Namespace), client.MatchingFields{indexHub: hub.Name}, client.UnsafeDisableDeepCopy)
 	return list.Items, err

@@ -217,11 +217,11 @@ func (r *IoTHubReconciler) count(ctx context.Context, hub *v1alpha1.IoTHub) erro
 		return fmt.Errorf("listing the hub's devices: %w", err)
 	}
 	counts := v1alpha1.IoTHubDevices{Total: int32(len(devices))} //nolint:gosec // a cluster holds far fewer than 2^31 objects
-	for i := range devices {
-		if isTrue(&devices[i], v1alpha1.ConditionReady) {
+	for _, device := range devices {
+		if isTrue(device, v1alpha1.ConditionReady) {
 			counts.Ready++
 		}
-		if devices[i].Status.ConnectionState == disconnected {
+		if device.Status.ConnectionState == disconnected {
 			counts.Offline++
 		}
 	}

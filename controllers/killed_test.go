@@ -131,7 +131,7 @@ func (s *site) differing(devices int, name func(int) string) int {
 	GinkgoHelper()
 	shown := map[string]string{}
 	for _, d := range s.all() {
-		shown[d.Name] = property(&d, "", "targetTemperature").AckDescription
+		shown[d.Name] = property(d, "", "targetTemperature").AckDescription
 	}
 	n := 0
 	for i := range devices {

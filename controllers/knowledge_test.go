@@ -361,8 +361,8 @@ func (s *site) resourceVersions() map[string]string {
 	var list v1alpha1.PnPDeviceList
 	Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
 	versions := map[string]string{}
-	for i := range list.Items {
-		versions[list.Items[i].Name] = list.Items[i].ResourceVersion
+	for _, d := range list.Items {
+		versions[d.Name] = d.ResourceVersion
 	}
 	return versions
 }

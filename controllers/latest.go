@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,28 +21,39 @@ type latest struct {
 	objects map[types.UID]*v1alpha1.PnPDevice
 }
 
-// get returns the newer of what the cache holds and what was written last.
+// get returns the newer of what the cache holds and what was written last. It is not to be changed.
 func (l *latest) get(ctx context.Context, cache client.Reader, key types.NamespacedName) (*v1alpha1.PnPDevice, error) {
 	var cached v1alpha1.PnPDevice
-	if err := cache.Get(ctx, key, &cached); err != nil {
+	if err := cache.Get(ctx, key, &cached, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
 	return l.newer(&cached), nil
 }
 
-// newer returns a copy of what was written last if that is newer than the cached object, and the latter otherwise.
+// newer returns what was written last if that is newer than the cached object, and the latter otherwise. Neither is to be changed.
 func (l *latest) newer(cached *v1alpha1.PnPDevice) *v1alpha1.PnPDevice {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if written, ok := l.objects[cached.UID]; ok && isNewer(written, cached) {
-		return written.DeepCopy()
+		return written
 	}
 	delete(l.objects, cached.UID)
 	return cached
 }
 
-// put remembers what was written.
-func (l *latest) put(written *v1alpha1.PnPDevice) {
+// put remembers what was written, unless the informer has caught up with it already: nothing else would drop it then.
+func (l *latest) put(ctx context.Context, cache client.Reader, written *v1alpha1.PnPDevice) {
+	l.remember(written)
+	var cached v1alpha1.PnPDevice
+	switch err := cache.Get(ctx, client.ObjectKeyFromObject(written), &cached, client.UnsafeDisableDeepCopy); {
+	case apierrors.IsNotFound(err) || err == nil && cached.UID != written.UID:
+		l.drop(written, true)
+	case err == nil:
+		l.drop(&cached, false)
+	}
+}
+
+func (l *latest) remember(written *v1alpha1.PnPDevice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.objects == nil {

@@ -215,9 +215,9 @@ var _ = Describe("A thousand devices", Ordered, func() {
 			var list v1alpha1.PnPDeviceList
 			Expect(admin.List(ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
 			versions = map[string]string{}
-			for i := range list.Items {
-				versions[list.Items[i].Name] = list.Items[i].ResourceVersion
-				if conditionOf(&list.Items[i], v1alpha1.ConditionReady).Status == metav1.ConditionTrue {
+			for _, d := range list.Items {
+				versions[d.Name] = d.ResourceVersion
+				if conditionOf(d, v1alpha1.ConditionReady).Status == metav1.ConditionTrue {
 					ready++
 				}
 			}

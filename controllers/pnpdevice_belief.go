@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -21,16 +22,29 @@ func jsonOf(v any) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: twi
 type entries map[twin.Leaf]v1alpha1.PropertyStatus
 
 func entriesOf(status *v1alpha1.PnPDeviceStatus) entries {
-	all := entries{}
-	for _, p := range status.Properties {
-		all[twin.Leaf{Name: p.Name}] = p
-	}
-	for _, c := range status.Components {
-		for _, p := range c.Properties {
-			all[twin.Leaf{Component: c.Name, Name: p.Name}] = p
-		}
+	all := make(entries, len(status.Properties)+len(status.Components))
+	for leaf, p := range propertiesOf(status) {
+		all[leaf] = *p
 	}
 	return all
+}
+
+// propertiesOf goes through the properties of a status in its own order, which is sorted.
+func propertiesOf(status *v1alpha1.PnPDeviceStatus) iter.Seq2[twin.Leaf, *v1alpha1.PropertyStatus] {
+	return func(yield func(twin.Leaf, *v1alpha1.PropertyStatus) bool) {
+		own := v1alpha1.ComponentStatus{Properties: status.Properties}
+		for i := -1; i < len(status.Components); i++ {
+			c := &own
+			if i >= 0 {
+				c = &status.Components[i]
+			}
+			for j := range c.Properties {
+				if !yield(twin.Leaf{Component: c.Name, Name: c.Properties[j].Name}, &c.Properties[j]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // writeTo lays the entries out in status, sorted.
@@ -91,7 +105,7 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 			t.Components[c.Name] = true
 		}
 	}
-	for leaf, p := range entriesOf(status) {
+	for leaf, p := range propertiesOf(status) {
 		t.Properties[leaf] = twin.Property{Desired: believedDesired(p), Reported: believedReported(p)}
 	}
 	return t
@@ -104,7 +118,7 @@ func timeOf(t *metav1.Time) time.Time {
 	return t.Time
 }
 
-func believedDesired(p v1alpha1.PropertyStatus) *twin.Desired {
+func believedDesired(p *v1alpha1.PropertyStatus) *twin.Desired {
 	if p.Desired == nil || p.State == stateOf(twin.StateReported) {
 		return nil
 	}
@@ -113,7 +127,7 @@ func believedDesired(p v1alpha1.PropertyStatus) *twin.Desired {
 
 // believedReported rebuilds what the device said. Where values are not mirrored (reported: None) the state itself tells
 // whether the value was the desired one.
-func believedReported(p v1alpha1.PropertyStatus) *twin.Reported {
+func believedReported(p *v1alpha1.PropertyStatus) *twin.Reported {
 	if p.Reported == nil && p.AckCode == 0 {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -66,19 +65,18 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 // Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
 // are resolveHub, compete, check, observe, checkModel, conform and converge; the first that halts ends the pass with its verdict.
 func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	device, err := r.latest.get(ctx, r.Client, req.NamespacedName)
+	before, err := r.latest.get(ctx, r.Client, req.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !device.DeletionTimestamp.IsZero() {
-		return r.delete(ctx, device)
+	if !before.DeletionTimestamp.IsZero() {
+		return r.delete(ctx, before.DeepCopy())
 	}
-	if err := r.keepFinalizer(ctx, device); err != nil {
+	if before, err = r.keepFinalizer(ctx, before); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	before := device.DeepCopy()
-	s := newScope(device, time.Now())
-	s.origin = r.origins.of(device)
+	s := newScope(before.DeepCopy(), time.Now())
+	s.origin = r.origins.of(before)
 	return r.finish(ctx, before, s, r.pass(ctx, s))
 }
 
@@ -93,19 +91,20 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// keepFinalizer has the finalizer exactly while the deletion policy needs it.
-func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) error {
-	base := device.DeepCopy()
-	changed := false
-	if device.Spec.DeletionPolicy == v1alpha1.DeletionClear && !device.Spec.Suspend {
-		changed = controllerutil.AddFinalizer(device, v1alpha1.FinalizerClear)
-	} else if device.Spec.DeletionPolicy != v1alpha1.DeletionClear {
-		changed = controllerutil.RemoveFinalizer(device, v1alpha1.FinalizerClear)
+// keepFinalizer has the finalizer exactly while the deletion policy needs it, and returns the object as it is then. A suspended object gets none.
+func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
+	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
+	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || !device.Spec.Suspend)
+	if has == wants {
+		return device, nil
 	}
-	if !changed {
-		return nil
+	changed := device.DeepCopy()
+	if wants {
+		controllerutil.AddFinalizer(changed, v1alpha1.FinalizerClear)
+	} else {
+		controllerutil.RemoveFinalizer(changed, v1alpha1.FinalizerClear)
 	}
-	return r.Patch(ctx, device, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}))
 }
 
 // finish decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt
@@ -190,13 +189,13 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 // persist writes status if it says something new. It carries the resourceVersion that it was computed from: a paused
 // ex-leader must not overwrite what its successor learned.
 func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) error {
-	if !equality.Semantic.DeepEqual(before.Status, s.device.Status) {
+	if !isSame(&before.Status, &s.device.Status) {
 		statusPatches.WithLabelValues("PnPDevice").Inc()
 		changed := s.device.DeepCopy()
 		if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 			return client.IgnoreNotFound(err)
 		}
-		r.latest.put(changed)
+		r.latest.put(ctx, r, changed)
 		announce(r.Recorder, before, s.device)
 		s.quieten(before)
 	}

@@ -31,7 +31,7 @@ func (s *scope) awaitAnswer(before *v1alpha1.PnPDevice, h *halt) time.Duration {
 
 // quietFor returns how long to wait before status is written, 0 if now.
 func (s *scope) quietFor(before *v1alpha1.PnPDevice) time.Duration {
-	if s.memory == nil || !s.isDeviceAlone(before) || isAnswered(before, s.device) || semantic.DeepEqual(before.Status, s.device.Status) {
+	if s.memory == nil || !s.isDeviceAlone(before) || isAnswered(before, s.device) || isSame(&before.Status, &s.device.Status) {
 		return 0
 	}
 	return s.memory.QuietFor(s.now)
@@ -48,7 +48,7 @@ func (s *scope) expectsAnswer(before *v1alpha1.PnPDevice) bool {
 // isAnswered reports whether the device answered to a value that waited for it: somebody is looking.
 func isAnswered(before, after *v1alpha1.PnPDevice) bool {
 	now := entriesOf(&after.Status)
-	for leaf, was := range entriesOf(&before.Status) {
+	for leaf, was := range propertiesOf(&before.Status) {
 		if isOpen(was.State) && !isOpen(now[leaf].State) {
 			return true
 		}
@@ -56,8 +56,11 @@ func isAnswered(before, after *v1alpha1.PnPDevice) bool {
 	return false
 }
 
-func isOpen(s v1alpha1.PropertyState) bool {
-	return s == stateOf(twin.StatePending) || s == stateOf(twin.StateApplied) || s == stateOf(twin.StateInProgress)
+func isOpen(s v1alpha1.PropertyState) bool { return s == stateOf(twin.StatePending) || isUnanswered(s) }
+
+// isUnanswered reports whether the hub holds a value that the device has to answer to.
+func isUnanswered(s v1alpha1.PropertyState) bool {
+	return s == stateOf(twin.StateApplied) || s == stateOf(twin.StateInProgress)
 }
 
 // quieten starts the quiet time after a patch that only showed what the device did by itself, and ends it after any other:

@@ -20,13 +20,12 @@ import (
 // a restore from backup resets creation times, and only objects whose IoTHub has authenticated compete, so that a tenant
 // without a credential cannot block another.
 func (r *PnPDeviceReconciler) winner(ctx context.Context, device *v1alpha1.PnPDevice, hostName string) (*v1alpha1.PnPDevice, error) {
-	var list v1alpha1.PnPDeviceList
-	if err := r.List(ctx, &list, client.MatchingFields{indexDevice: device.DeviceID()}, client.UnsafeDisableDeepCopy); err != nil {
+	rivals, err := declarationsOf(ctx, r, device.DeviceID())
+	if err != nil {
 		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
 	}
 	best := device
-	for i := range list.Items {
-		rival := &list.Items[i]
+	for _, rival := range rivals {
 		if rival.UID == device.UID || !outranks(rival, best, hostName) {
 			continue
 		}
@@ -67,14 +66,14 @@ func (r *PnPDeviceReconciler) siblings(ctx context.Context, o client.Object) []r
 	if !ok {
 		return nil
 	}
-	var list v1alpha1.PnPDeviceList
-	if err := r.List(ctx, &list, client.MatchingFields{indexDevice: device.DeviceID()}, client.UnsafeDisableDeepCopy); err != nil {
+	declarations, err := declarationsOf(ctx, r, device.DeviceID())
+	if err != nil {
 		return nil
 	}
 	var requests []reconcile.Request
-	for i := range list.Items {
-		if list.Items[i].UID != device.UID {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+	for _, d := range declarations {
+		if d.UID != device.UID {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
 		}
 	}
 	return requests
@@ -136,9 +135,8 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 
 // isStillDeclared reports whether another object declares the same device at the same IoTHub: what memory holds is its.
 func (r *PnPDeviceReconciler) isStillDeclared(gone *v1alpha1.PnPDevice) bool {
-	var list v1alpha1.PnPDeviceList
-	err := r.List(context.Background(), &list, client.InNamespace(gone.Namespace), client.MatchingFields{indexDevice: gone.DeviceID()}, client.UnsafeDisableDeepCopy)
-	return err != nil || slices.ContainsFunc(list.Items, func(d v1alpha1.PnPDevice) bool {
+	declarations, err := declarationsOf(context.Background(), r, gone.DeviceID(), client.InNamespace(gone.Namespace))
+	return err != nil || slices.ContainsFunc(declarations, func(d *v1alpha1.PnPDevice) bool {
 		return d.UID != gone.UID && d.Spec.HubRef.Name == gone.Spec.HubRef.Name
 	})
 }

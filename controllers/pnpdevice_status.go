@@ -25,7 +25,7 @@ const (
 // woken. It is the only writer of status.
 func summarise(s *scope, h *halt) time.Duration {
 	st := &s.device.Status
-	previous := *st.DeepCopy()
+	previous := *st // what changes of these is replaced, conditions apart
 	s.describe()
 	keepVersion(&previous, st)
 	v := verdict{}
@@ -59,7 +59,7 @@ func (s *scope) describe() {
 		declared, _ = declaration.Of(&s.device.Spec)
 	}
 	st.Declared, st.Acknowledged = int32(len(declared)), 0 //nolint:gosec // bounded by the size of an object
-	for leaf, p := range entriesOf(st) {
+	for leaf, p := range propertiesOf(st) {
 		if _, ok := declared[leaf]; ok && p.State == stateOf(twin.StateAcknowledged) {
 			st.Acknowledged++
 		}
@@ -101,7 +101,7 @@ func keepVersion(previous, st *v1alpha1.PnPDeviceStatus) {
 }
 
 func sameProperties(a, b *v1alpha1.PnPDeviceStatus) bool {
-	return semantic.DeepEqual(a.Properties, b.Properties) && semantic.DeepEqual(a.Components, b.Components)
+	return isSame(a.Properties, b.Properties) && isSame(a.Components, b.Components)
 }
 
 func (s *scope) describeConnection() {
@@ -295,7 +295,7 @@ func (s *scope) setDetail(kind string, on bool, reason, message string, v verdic
 
 func (s *scope) detail() (synced, acknowledged bool) {
 	synced, acknowledged = true, true
-	for leaf, p := range entriesOf(&s.device.Status) {
+	for leaf, p := range propertiesOf(&s.device.Status) {
 		_, declared := s.declared[leaf]
 		switch {
 		case !declared && p.Owned: // still to be removed
@@ -337,8 +337,8 @@ func (s *scope) next(h *halt, previous entries) time.Duration {
 // followUp wants reads after a write, and while an answer of the device is missing.
 func (s *scope) followUp(previous entries) time.Duration {
 	waits, moved := false, len(s.written) > 0
-	for leaf, p := range entriesOf(&s.device.Status) {
-		if p.State != stateOf(twin.StateApplied) && p.State != stateOf(twin.StateInProgress) {
+	for leaf, p := range propertiesOf(&s.device.Status) {
+		if !isUnanswered(p.State) {
 			continue
 		}
 		waits = true

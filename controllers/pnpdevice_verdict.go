@@ -112,15 +112,14 @@ func alsoText(more []twin.Leaf) string {
 	return listed("; also ", more)
 }
 
-// inState lists the declared leaves in one of the states, sorted.
+// inState lists the declared leaves in one of the states, sorted, as status is.
 func (s *scope) inState(states ...twin.State) []twin.Leaf {
 	var leaves []twin.Leaf
-	for leaf, p := range entriesOf(&s.device.Status) {
+	for leaf, p := range propertiesOf(&s.device.Status) {
 		if _, declared := s.declared[leaf]; declared && slices.Contains(states, twin.State(p.State)) {
 			leaves = append(leaves, leaf)
 		}
 	}
-	slices.SortFunc(leaves, twin.CompareLeaves)
 	return leaves
 }
 
@@ -132,9 +131,11 @@ func (s *scope) deadline() (time.Duration, bool) {
 	}
 	within := time.Duration(s.device.Spec.AcknowledgeWithinSeconds) * time.Second
 	var first time.Time
-	all := entriesOf(st)
-	for _, leaf := range s.inState(twin.StateApplied, twin.StateInProgress) {
-		since := all[leaf].LastTransitionTime.Time
+	for leaf, p := range propertiesOf(st) {
+		if _, declared := s.declared[leaf]; !declared || !isUnanswered(p.State) {
+			continue
+		}
+		since := p.LastTransitionTime.Time
 		if seen := st.ConnectionStateSeenTime; seen != nil && seen.After(since) {
 			since = seen.Time
 		}

@@ -64,9 +64,9 @@ func (s *states) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	counts := map[[4]string]float64{}
-	for i := range devices.Items {
-		ready := readyOf(&devices.Items[i])
-		counts[[4]string{devices.Items[i].Namespace, devices.Items[i].Spec.HubRef.Name, string(ready.Status), ready.Reason}]++
+	for _, device := range devices.Items {
+		ready := readyOf(device)
+		counts[[4]string{device.Namespace, device.Spec.HubRef.Name, string(ready.Status), ready.Reason}]++
 	}
 	for labels, n := range counts {
 		to <- prometheus.MustNewConstMetric(devicesDescription, prometheus.GaugeValue, n, labels[:]...)

@@ -61,12 +61,12 @@ func (r *PnPDeviceReconciler) enqueueMembers() handler.EventHandler {
 		if err != nil {
 			return
 		}
-		for i := range devices {
+		for _, device := range devices {
 			priority := handler.LowPriority
-			if wasEdited(&devices[i]) {
+			if wasEdited(device) {
 				priority = 0
 			}
-			add(q, wake{key: client.ObjectKeyFromObject(&devices[i]), priority: priority})
+			add(q, wake{key: client.ObjectKeyFromObject(device), priority: priority})
 		}
 	}
 	return handler.Funcs{
@@ -127,10 +127,10 @@ func (w *Wakes) membersOf(ctx context.Context, key types.NamespacedName) {
 }
 
 // modelChanged has all that may be checked against a model of a namespace reconciled, after what users edit.
-func (w *Wakes) modelChanged(ctx context.Context, namespace string, devices []v1alpha1.PnPDevice) {
-	for i := range devices {
+func (w *Wakes) modelChanged(ctx context.Context, namespace string, devices []*v1alpha1.PnPDevice) {
+	for _, device := range devices {
 		// Those whose model is not known as well: it may be about to be written to their status.
-		w.device(ctx, wake{key: types.NamespacedName{Namespace: namespace, Name: devices[i].Name}, priority: prioritySweep})
+		w.device(ctx, wake{key: types.NamespacedName{Namespace: namespace, Name: device.Name}, priority: prioritySweep})
 	}
 	send(ctx, w.callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}})
 }

@@ -17,7 +17,7 @@ import (
 type cached struct {
 	client.Client
 
-	devices []v1alpha1.PnPDevice
+	devices []*v1alpha1.PnPDevice
 }
 
 func (c cached) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
@@ -25,14 +25,14 @@ func (c cached) List(_ context.Context, list client.ObjectList, _ ...client.List
 	return nil
 }
 
-func deviceOf(name string, generation, observed int64) v1alpha1.PnPDevice {
-	return v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: name, Generation: generation}, Status: v1alpha1.PnPDeviceStatus{ObservedGeneration: observed}}
+func deviceOf(name string, generation, observed int64) *v1alpha1.PnPDevice {
+	return &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: name, Generation: generation}, Status: v1alpha1.PnPDeviceStatus{ObservedGeneration: observed}}
 }
 
 func TestWhatAHubThatBecameReadyWakesComesAfterEdits(t *testing.T) {
 	q := priorityqueue.New[reconcile.Request]("test")
 	defer q.ShutDown()
-	r := &PnPDeviceReconciler{Client: cached{devices: []v1alpha1.PnPDevice{deviceOf("same", 1, 1), deviceOf("new", 1, -1), deviceOf("edited", 2, 1)}}}
+	r := &PnPDeviceReconciler{Client: cached{devices: []*v1alpha1.PnPDevice{deviceOf("same", 1, 1), deviceOf("new", 1, -1), deviceOf("edited", 2, 1)}}}
 	r.enqueueMembers().Generic(t.Context(), event.GenericEvent{Object: &v1alpha1.IoTHub{}}, q)
 	for range 3 {
 		item, priority, _ := q.GetWithPriority()
@@ -47,7 +47,7 @@ func TestWhatWasEditedWhileNoOperatorRanComesFirst(t *testing.T) {
 	q := priorityqueue.New[reconcile.Request]("test")
 	defer q.ShutDown()
 	edited, same := deviceOf("edited", 2, 1), deviceOf("same", 2, 2)
-	for _, e := range []event.CreateEvent{{Object: &same, IsInInitialList: true}, {Object: &edited, IsInInitialList: true}} {
+	for _, e := range []event.CreateEvent{{Object: same, IsInInitialList: true}, {Object: edited, IsInInitialList: true}} {
 		enqueueEdited().Create(t.Context(), e, q)
 	}
 	item, priority, _ := q.GetWithPriority()

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -14,8 +13,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
-
-var semantic = equality.Semantic
 
 // watchlist is what the sweep of one IoTHub compares the hub with, and who hears of its events: the PnPDevices in the cache.
 type watchlist struct {
@@ -33,8 +30,7 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 		return nil, err
 	}
 	var declared []hubs.Declared
-	for i := range devices {
-		d := &devices[i]
+	for _, d := range devices {
 		if isTrue(d, v1alpha1.ConditionStalled) && readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
 			continue
 		}
@@ -56,7 +52,7 @@ func etagOf(d *v1alpha1.PnPDevice) string {
 // Differs says whether the twin would change what status says.
 func (w *watchlist) Differs(ctx context.Context, t *twin.Twin) bool {
 	for _, d := range w.declaring(ctx, t.DeviceID) {
-		if differs(w.latest.newer(&d).DeepCopy(), t) {
+		if differs(w.latest.newer(d).DeepCopy(), t) {
 			return true
 		}
 	}
@@ -79,14 +75,14 @@ func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
 // Wake has the objects of the device reconciled when nothing else is to do.
 func (w *watchlist) Wake(ctx context.Context, deviceID string) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(&d), priority: prioritySweep})
+		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(d), priority: prioritySweep})
 	}
 }
 
 // Tell has the objects of the device reconciled after a while.
 func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Duration) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(&d), priority: priorityEvent, after: after})
+		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(d), priority: priorityEvent, after: after})
 	}
 }
 
@@ -94,10 +90,10 @@ func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Durati
 // lost the device to another one, learns nothing.
 func (w *watchlist) Believes(ctx context.Context, deviceID string) (func() hubs.Belief, bool) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		if !d.DeletionTimestamp.IsZero() || readyOf(&d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
+		if !d.DeletionTimestamp.IsZero() || readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
 			continue
 		}
-		return func() hubs.Belief { return w.believed(&d) }, true
+		return func() hubs.Belief { return w.believed(d) }, true
 	}
 	return nil, false
 }
@@ -110,11 +106,10 @@ func (w *watchlist) believed(cached *v1alpha1.PnPDevice) hubs.Belief {
 	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll}
 }
 
-func (w *watchlist) declaring(ctx context.Context, deviceID string) []v1alpha1.PnPDevice {
-	var list v1alpha1.PnPDeviceList
-	err := w.reader.List(ctx, &list, client.InNamespace(w.hub.Namespace), client.MatchingFields{indexDevice: deviceID}, client.UnsafeDisableDeepCopy)
+func (w *watchlist) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {
+	declarations, err := declarationsOf(ctx, w.reader, deviceID, client.InNamespace(w.hub.Namespace))
 	if err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(list.Items, func(d v1alpha1.PnPDevice) bool { return d.Spec.HubRef.Name != w.hub.Name })
+	return slices.DeleteFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.Spec.HubRef.Name != w.hub.Name })
 }

@@ -387,13 +387,13 @@ type PnPDevice struct {
 	Status PnPDeviceStatus `json:"status,omitempty"`
 }
 
-// PnPDeviceList is a list of PnPDevice.
+// PnPDeviceList is a list of PnPDevice. Its items are pointers: there may be ten thousand of them, and a list from a cache need not copy them.
 // +kubebuilder:object:root=true
 type PnPDeviceList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
 
-	Items []PnPDevice `json:"items"`
+	Items []*PnPDevice `json:"items"`
 }
 
 // DeviceID is the device's id at the hub: spec.deviceID, or the object's name.

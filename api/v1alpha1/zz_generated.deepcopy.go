@@ -551,9 +551,13 @@ func (in *PnPDeviceList) DeepCopyInto(out *PnPDeviceList) {
 	in.ListMeta.DeepCopyInto(&out.ListMeta)
 	if in.Items != nil {
 		in, out := &in.Items, &out.Items
-		*out = make([]PnPDevice, len(*in))
+		*out = make([]*PnPDevice, len(*in))
 		for i := range *in {
-			(*in)[i].DeepCopyInto(&(*out)[i])
+			if (*in)[i] != nil {
+				in, out := &(*in)[i], &(*out)[i]
+				*out = new(PnPDevice)
+				(*in).DeepCopyInto(*out)
+			}
 		}
 	}
 }

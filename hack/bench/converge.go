@@ -144,7 +144,7 @@ func (b *bench) convergeByFloor(ctx context.Context, f *floor, count int) (time.
 	began := time.Now()
 	done := b.progress(ctx, "by the floor", func() (int, int) { _, n, _, _ := b.seen.counts(); return n, count })
 	defer done()
-	err := each(ctx, count, concurrency, func(ctx context.Context, i int) error { return f.converge(ctx, &list.Items[i]) })
+	err := each(ctx, count, concurrency, func(ctx context.Context, i int) error { return f.converge(ctx, list.Items[i]) })
 	if err != nil {
 		return 0, fmt.Errorf("the floor: %w", err)
 	}

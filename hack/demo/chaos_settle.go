@@ -134,7 +134,7 @@ func (k *storm) removals(ctx context.Context) (int, error) {
 	return chaos.Removals(journal, time.Now().Add(-brakeWindow)) + chaos.Pending(objects), nil
 }
 
-func (k *storm) objects(ctx context.Context) ([]v1alpha1.PnPDevice, error) {
+func (k *storm) objects(ctx context.Context) ([]*v1alpha1.PnPDevice, error) {
 	var list v1alpha1.PnPDeviceList
 	err := untilDone(ctx, func(ctx context.Context) error { return k.client.List(ctx, &list, client.InNamespace(namespace)) })
 	return list.Items, err
@@ -178,8 +178,8 @@ func (k *storm) differences(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	all := trace.Orphans(k.history)
-	for i := range objects {
-		wrong, err := trace.Compare(&objects[i], twins[objects[i].DeviceID()])
+	for _, o := range objects {
+		wrong, err := trace.Compare(o, twins[o.DeviceID()])
 		if err != nil {
 			return nil, err
 		}

@@ -53,8 +53,8 @@ func (d *demo) resourceVersions(ctx context.Context) (map[string]string, error) 
 		return nil, err
 	}
 	versions := map[string]string{}
-	for i := range devices {
-		versions[devices[i].Name] = devices[i].ResourceVersion
+	for _, device := range devices {
+		versions[device.Name] = device.ResourceVersion
 	}
 	return versions, nil
 }

@@ -169,9 +169,10 @@ func (d *demo) device(ctx context.Context, name string) (*v1alpha1.PnPDevice, er
 }
 
 // devices returns all PnPDevices as they are now.
-func (d *demo) devices(ctx context.Context) ([]v1alpha1.PnPDevice, error) {
+func (d *demo) devices(ctx context.Context) ([]*v1alpha1.PnPDevice, error) {
 	var list v1alpha1.PnPDeviceList
-	return list.Items, d.kubectl.get(ctx, &list, devicesResource, "-n", namespace)
+	err := d.kubectl.get(ctx, &list, devicesResource, "-n", namespace)
+	return list.Items, err
 }
 
 // leaf is one declared property.

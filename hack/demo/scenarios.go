@@ -45,8 +45,8 @@ func (d *demo) converge(ctx context.Context, table *tableWatch) error {
 	if err != nil {
 		return err
 	}
-	for i := range devices {
-		if err := d.checkConverged(ctx, &devices[i]); err != nil {
+	for _, device := range devices {
+		if err := d.checkConverged(ctx, device); err != nil {
 			return err
 		}
 	}

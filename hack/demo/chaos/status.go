@@ -228,32 +228,32 @@ func (c *comparison) wantReason(want string) {
 }
 
 // Moved lists the objects that were written between two lists of them.
-func Moved(before, after []v1alpha1.PnPDevice) []string {
+func Moved(before, after []*v1alpha1.PnPDevice) []string {
 	versions := map[string]string{}
-	for i := range before {
-		versions[before[i].Name] = before[i].ResourceVersion
+	for _, device := range before {
+		versions[device.Name] = device.ResourceVersion
 	}
 	var moved []string
-	for i := range after {
-		if versions[after[i].Name] != after[i].ResourceVersion {
-			moved = append(moved, after[i].Name)
+	for _, device := range after {
+		if versions[device.Name] != device.ResourceVersion {
+			moved = append(moved, device.Name)
 		}
 	}
 	return moved
 }
 
 // Pending counts the properties that objects own and no longer declare.
-func Pending(objects []v1alpha1.PnPDevice) int {
+func Pending(objects []*v1alpha1.PnPDevice) int {
 	count := 0
-	for i := range objects {
-		declared, err := Declared(&objects[i].Spec)
+	for _, device := range objects {
+		declared, err := Declared(&device.Spec)
 		if err != nil {
 			continue // nothing of it is removed
 		}
-		if objects[i].DeletionTimestamp != nil {
+		if device.DeletionTimestamp != nil {
 			declared = nil
 		}
-		status := objects[i].Status
+		status := device.Status
 		for _, c := range append([]v1alpha1.ComponentStatus{{Properties: status.Properties}}, status.Components...) {
 			for _, p := range c.Properties {
 				if _, kept := declared[Leaf{c.Name, p.Name}]; p.Owned && !kept {

@@ -141,7 +141,7 @@ func TestPendingRemovals(t *testing.T) {
 	kept, edited, deleted := acknowledged(), acknowledged(), acknowledged()
 	edited.Spec.Properties = nil
 	deleted.DeletionTimestamp = &metav1.Time{}
-	if got := Pending([]v1alpha1.PnPDevice{*kept, *edited, *deleted}); got != 2 {
+	if got := Pending([]*v1alpha1.PnPDevice{kept, edited, deleted}); got != 2 {
 		t.Errorf("%d properties are about to be removed, want 2", got)
 	}
 }
