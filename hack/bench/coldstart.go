@@ -58,23 +58,26 @@ func (b *bench) callsOfColdStart(ctx context.Context) error {
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
-	drained := time.Now()
-	if !pause(ctx, b.size.minute/2) { // the first sweep is in it
+	drained, err := b.usage(ctx)
+	if err != nil {
+		return err
+	}
+	if !pause(ctx, b.size.minute/2) { // the first sweep is in it, and what it finds
 		return context.Cause(ctx)
 	}
 	after, err := b.usage(ctx)
 	if err != nil {
 		return err
 	}
-	used := after.since(before)
+	used, start, sweep := after.since(before), drained.since(before), after.since(drained)
 	of := thousands(count) + " converged devices"
-	row := b.out.one("calls of the hub on a cold start, "+of+", each reported meanwhile", "calls", float64(used.hubCalls()+used.calls[simulator.OpQuery])).
-		notef("%s; up to %.0f s after the start", used.callText(), after.at.Sub(before.at).Seconds())
+	row := b.out.one("calls of the hub on a cold start, "+of+", each reported meanwhile", "calls", float64(used.hubCalls()+start.calls[simulator.OpQuery])).
+		notef("%s by %.0f s after the start, and %d queries of the sweep that follows", start.callText(), after.at.Sub(before.at).Seconds(), sweep.calls[simulator.OpQuery])
 	if count == b.size.most() {
 		row.atMost(100)
 	}
 	b.out.one("status patches on a cold start, "+of, "patches", used.statusPatches).atMost(0)
-	b.out.one("start until every device was looked at, "+of, "s", drained.Sub(before.at).Seconds())
+	b.out.one("start until every device was looked at, "+of, "s", drained.at.Sub(before.at).Seconds())
 	return nil
 }
 
