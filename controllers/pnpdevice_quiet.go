@@ -42,7 +42,7 @@ func (s *scope) quietFor(before *v1alpha1.PnPDevice) time.Duration {
 func (s *scope) expectsAnswer(before *v1alpha1.PnPDevice) bool {
 	return len(s.written) > 0 && !s.mustTell && before.Status.LastHandledReconcileAt == s.device.Status.LastHandledReconcileAt &&
 		before.Status.LastHandledResendAt == s.device.Status.LastHandledResendAt && s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied &&
-		s.device.Status.ConnectionState == connected && s.session.EventsTrusted()
+		s.device.Status.ConnectionState == connected && s.session.EventsExpected()
 }
 
 // isAnswered reports whether the device answered to a value that waited for it: somebody is looking.

@@ -53,6 +53,13 @@ func (s *Session) Reading() bool {
 // seen to be routed to it.
 func (s *Session) EventsTrusted() bool { return s.Reading() && s.canary.alive() }
 
+// EventsExpected reports whether a change of a twin is likely to be told: it may be that the stream is just being opened, or that it is not known yet whether it was
+// refused, as in the first two seconds after a start. It is for what waits a moment only.
+func (s *Session) EventsExpected() bool {
+	state, ok := s.Stream()
+	return ok && (state.Phase == watch.Reading || state.Phase == watch.Connecting) && s.canary.alive()
+}
+
 // EventsMissing reports whether our own writes did not come back as events.
 func (s *Session) EventsMissing() bool { return s.canary.dead() }
 
