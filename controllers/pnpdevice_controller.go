@@ -107,17 +107,18 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}))
 }
 
-// finish decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt
-// is transient: it backs off, and status speaks of it once it has lasted for the grace time. One that has no token for a call waits for it. What arrived during the pass and is not in its
-// outcome needs another one: the events themselves woke nobody.
-func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (result ctrl.Result, err error) {
-	if s.memory != nil {
-		defer func() {
-			if s.memory.EndPass() && err == nil {
-				result = ctrl.Result{RequeueAfter: soon}
-			}
-		}()
+// finish ends a pass. What arrived during it and is not in its outcome needs another one: the events themselves woke nobody.
+func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
+	result, err := r.conclude(ctx, before, s, outcome)
+	if s.memory != nil && s.memory.EndPass() && err == nil {
+		result = ctrl.Result{RequeueAfter: soon}
 	}
+	return result, err
+}
+
+// conclude decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt is transient: it backs off, and
+// status speaks of it once it has lasted for the grace time. One that has no token for a call waits for it.
+func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
 	if errors.Is(outcome, context.Canceled) && ctx.Err() != nil {
 		return ctrl.Result{}, outcome
 	}

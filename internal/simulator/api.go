@@ -200,12 +200,6 @@ func PlainValue() Behaviour { return devices.PlainValue() }
 // Float32 holds numbers in single precision.
 func Float32() Behaviour { return devices.Float32() }
 
-// GoOffline drops the connection at once; the rest of the behaviour stays.
-func GoOffline() Behaviour { return devices.GoOffline() }
-
-// GoOnline connects again; the rest of the behaviour stays.
-func GoOnline() Behaviour { return devices.GoOnline() }
-
 // S1 are the limits of a hub with so many units of S1.
 func S1(units int) Limits { return throttle.S1(units) }
 
@@ -234,15 +228,6 @@ func SignSAS(resource, policy, key string, expiry time.Time) (string, error) {
 
 // WithStatus creates a device enabled or disabled.
 func WithStatus(enabled bool, reason string) DeviceOption { return hub.WithStatus(enabled, reason) }
-
-// WithKeys creates a device with given symmetric keys.
-func WithKeys(primary, secondary string) DeviceOption { return hub.WithKeys(primary, secondary) }
-
-// WithModel creates a device as if it had announced a model before.
-func WithModel(id string) DeviceOption { return hub.WithModel(id) }
-
-// WithTags sets tags after creation.
-func WithTags(patch string) DeviceOption { return hub.WithTags(patch) }
 
 // WithDesired writes desired properties after creation.
 func WithDesired(patch string) DeviceOption { return hub.WithDesired(patch) }
