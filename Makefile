@@ -31,7 +31,8 @@ bin/pnp-demo: prerequisites
 
 ##@ Test
 
-# The integration tests wait more than they work: each process has an API server of its own.
+# The integration tests wait more than they work: each process has an API server of its own. Reconcilers work on the objects of the cache; client-go panics there
+# should one of them change such an object.
 PROCESSES ?= 3
 
 .PHONY: test
@@ -41,7 +42,7 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 250"
 	PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
 	go test ./controllers -skip '^TestControllers$$' -count=1
-	go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
+	KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 
 .PHONY: e2e

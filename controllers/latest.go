@@ -18,27 +18,21 @@ import (
 // forget what the last one wrote. An entry lives until the informer caught up. The zero value is ready to use.
 type latest struct {
 	mu      sync.Mutex
-	objects map[types.UID]*v1alpha1.PnPDevice
+	objects map[types.NamespacedName]*v1alpha1.PnPDevice
 }
 
-// get returns the newer of what the cache holds and what was written last. It is not to be changed.
+// get returns the newer of what was written last and what the cache holds. It is not to be changed. The cache is asked second: once it has caught up, what was
+// written is forgotten.
 func (l *latest) get(ctx context.Context, cache client.Reader, key types.NamespacedName) (*v1alpha1.PnPDevice, error) {
+	written := l.written(key)
 	var cached v1alpha1.PnPDevice
 	if err := cache.Get(ctx, key, &cached, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	return l.newer(&cached), nil
-}
-
-// newer returns what was written last if that is newer than the cached object, and the latter otherwise. Neither is to be changed.
-func (l *latest) newer(cached *v1alpha1.PnPDevice) *v1alpha1.PnPDevice {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if written, ok := l.objects[cached.UID]; ok && isNewer(written, cached) {
-		return written
+	if written != nil && isNewer(written, &cached) {
+		return written, nil
 	}
-	delete(l.objects, cached.UID)
-	return cached
+	return &cached, nil
 }
 
 // put remembers what was written, unless the informer has caught up with it already: nothing else would drop it then.
@@ -46,20 +40,26 @@ func (l *latest) put(ctx context.Context, cache client.Reader, written *v1alpha1
 	l.remember(written)
 	var cached v1alpha1.PnPDevice
 	switch err := cache.Get(ctx, client.ObjectKeyFromObject(written), &cached, client.UnsafeDisableDeepCopy); {
-	case apierrors.IsNotFound(err) || err == nil && cached.UID != written.UID:
+	case apierrors.IsNotFound(err):
 		l.drop(written, true)
 	case err == nil:
 		l.drop(&cached, false)
 	}
 }
 
+func (l *latest) written(key types.NamespacedName) *v1alpha1.PnPDevice {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.objects[key]
+}
+
 func (l *latest) remember(written *v1alpha1.PnPDevice) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.objects == nil {
-		l.objects = map[types.UID]*v1alpha1.PnPDevice{}
+		l.objects = map[types.NamespacedName]*v1alpha1.PnPDevice{}
 	}
-	l.objects[written.UID] = written
+	l.objects[client.ObjectKeyFromObject(written)] = written
 }
 
 // seen is a predicate that lets everything pass: it drops what the informer has caught up with.
@@ -70,11 +70,13 @@ func (l *latest) seen() predicate.Predicate {
 	}
 }
 
+// drop forgets what was written of an object that the cache shows, or that is gone.
 func (l *latest) drop(o client.Object, gone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if written, ok := l.objects[o.GetUID()]; ok && (gone || !isNewer(written, o)) {
-		delete(l.objects, o.GetUID())
+	key := client.ObjectKeyFromObject(o)
+	if written, ok := l.objects[key]; ok && (gone || !isNewer(written, o)) {
+		delete(l.objects, key)
 	}
 }
 

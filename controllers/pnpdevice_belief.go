@@ -22,7 +22,7 @@ func jsonOf(v any) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: twi
 type entries map[twin.Leaf]v1alpha1.PropertyStatus
 
 func entriesOf(status *v1alpha1.PnPDeviceStatus) entries {
-	all := make(entries, len(status.Properties)+len(status.Components))
+	all := entries{}
 	for leaf, p := range propertiesOf(status) {
 		all[leaf] = *p
 	}
@@ -32,17 +32,17 @@ func entriesOf(status *v1alpha1.PnPDeviceStatus) entries {
 // propertiesOf goes through the properties of a status in its own order, which is sorted.
 func propertiesOf(status *v1alpha1.PnPDeviceStatus) iter.Seq2[twin.Leaf, *v1alpha1.PropertyStatus] {
 	return func(yield func(twin.Leaf, *v1alpha1.PropertyStatus) bool) {
-		own := v1alpha1.ComponentStatus{Properties: status.Properties}
-		for i := -1; i < len(status.Components); i++ {
-			c := &own
-			if i >= 0 {
-				c = &status.Components[i]
-			}
-			for j := range c.Properties {
-				if !yield(twin.Leaf{Component: c.Name, Name: c.Properties[j].Name}, &c.Properties[j]) {
-					return
+		of := func(component string, properties []v1alpha1.PropertyStatus) (goOn bool) {
+			for i := range properties {
+				if !yield(twin.Leaf{Component: component, Name: properties[i].Name}, &properties[i]) {
+					return false
 				}
 			}
+			return true
+		}
+		goOn := of("", status.Properties)
+		for i := 0; goOn && i < len(status.Components); i++ {
+			goOn = of(status.Components[i].Name, status.Components[i].Properties)
 		}
 	}
 }

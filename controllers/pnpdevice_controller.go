@@ -130,7 +130,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
 	}
 	next := summarise(s, h)
-	if wait := s.awaitAnswer(before, h); wait > 0 {
+	if wait := s.awaitAnswer(ctx, before, h); wait > 0 {
 		return ctrl.Result{RequeueAfter: sooner(next, wait)}, nil
 	}
 	if quiet := s.quietFor(before); quiet > 0 {
@@ -178,6 +178,11 @@ func (r *PnPDeviceReconciler) classify(s *scope, outcome error) (h *halt, transi
 	return &halt{verdict: troubleOf(outcome)}, true
 }
 
+// forRecord is a context for what has to be recorded although the operator is told to stop. It ends long before Kubernetes loses patience.
+func forRecord(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+}
+
 // unchanged halts with the verdict that status holds, or that of a beginning.
 func unchanged(device *v1alpha1.PnPDevice) *halt {
 	is := readyOf(device)
@@ -188,8 +193,10 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 }
 
 // persist writes status if it says something new. It carries the resourceVersion that it was computed from: a paused
-// ex-leader must not overwrite what its successor learned.
+// ex-leader must not overwrite what its successor learned. A stop does not keep what was done from being recorded.
 func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) error {
+	ctx, cancel := forRecord(ctx)
+	defer cancel()
 	if !isSame(&before.Status, &s.device.Status) {
 		statusPatches.WithLabelValues("PnPDevice").Inc()
 		changed := s.device.DeepCopy()

@@ -184,8 +184,13 @@ func removalsOf(changes []twin.Change) []twin.Change {
 	return slices.DeleteFunc(slices.Clone(changes), func(c twin.Change) bool { return !isRemoval(c) })
 }
 
-// write sends one patch. A stale etag, or a patch that no longer fits, is answered by a read; the caller diffs again.
+// write sends one patch. A stale etag, or a patch that no longer fits, is answered by a read; the caller diffs again. An operator that is told to stop begins
+// no write, and lets one that has begun come to its end.
 func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
 	token := s.memory.BeginRead()
 	failed := s.session.Writing(s.device.DeviceID(), s.now)
 	s.memory.Sending(changes)

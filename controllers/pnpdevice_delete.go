@@ -39,6 +39,8 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDe
 	if outcome != nil {
 		return r.finish(ctx, before, s, outcome)
 	}
+	ctx, cancel := forRecord(ctx)
+	defer cancel()
 	base := device.DeepCopy()
 	controllerutil.RemoveFinalizer(device, v1alpha1.FinalizerClear)
 	return ctrl.Result{}, client.IgnoreNotFound(r.Patch(ctx, device, client.MergeFrom(base)))

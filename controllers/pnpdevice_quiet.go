@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -15,10 +16,10 @@ const quietTime = 5 * time.Second
 // within it.
 const answerTime = 250 * time.Millisecond
 
-// awaitAnswer returns how long to wait for the device's answer before status is written, 0 if not at all. Memory keeps what status would say of the write
-// meanwhile.
-func (s *scope) awaitAnswer(before *v1alpha1.PnPDevice, h *halt) time.Duration {
-	if h != nil || !s.expectsAnswer(before) {
+// awaitAnswer returns how long to wait for the device's answer before status is written, 0 if not at all, as when the operator is stopping. Memory keeps what
+// status would say of the write meanwhile.
+func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *halt) time.Duration {
+	if h != nil || ctx.Err() != nil || !s.expectsAnswer(before) {
 		return 0
 	}
 	claims := twin.Claims{}

@@ -25,7 +25,7 @@ const (
 // woken. It is the only writer of status.
 func summarise(s *scope, h *halt) time.Duration {
 	st := &s.device.Status
-	previous := *st // what changes of these is replaced, conditions apart
+	previous := *st // a shallow copy: what becomes of twin and properties are new values
 	s.describe()
 	keepVersion(&previous, st)
 	v := verdict{}

@@ -52,7 +52,7 @@ func etagOf(d *v1alpha1.PnPDevice) string {
 // Differs says whether the twin would change what status says.
 func (w *watchlist) Differs(ctx context.Context, t *twin.Twin) bool {
 	for _, d := range w.declaring(ctx, t.DeviceID) {
-		if differs(w.latest.newer(d).DeepCopy(), t) {
+		if now, err := w.latest.get(ctx, w.reader, client.ObjectKeyFromObject(d)); err == nil && differs(now.DeepCopy(), t) {
 			return true
 		}
 	}
@@ -93,14 +93,14 @@ func (w *watchlist) Believes(ctx context.Context, deviceID string) (func() hubs.
 		if !d.DeletionTimestamp.IsZero() || readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
 			continue
 		}
-		return func() hubs.Belief { return w.believed(d) }, true
+		return func() hubs.Belief { return w.believed(ctx, client.ObjectKeyFromObject(d)) }, true
 	}
 	return nil, false
 }
 
-func (w *watchlist) believed(cached *v1alpha1.PnPDevice) hubs.Belief {
-	d := w.latest.newer(cached)
-	if !adopted(d, w.hostName) {
+func (w *watchlist) believed(ctx context.Context, key types.NamespacedName) hubs.Belief {
+	d, err := w.latest.get(ctx, w.reader, key)
+	if err != nil || !adopted(d, w.hostName) {
 		return hubs.Belief{}
 	}
 	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll}

@@ -184,24 +184,15 @@ func hubProperties(ctx context.Context, client *azeventhubs.ConsumerClient) (aze
 
 // ends are the partitions' properties: where each begins and ends now.
 func (s *Stream) ends(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
-	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
-	defer cancel()
-	properties := make([]azeventhubs.PartitionProperties, len(ids))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, id := range ids {
-		g.Go(func() (err error) {
-			if properties[i], err = client.GetPartitionProperties(ctx, id, nil); err != nil {
-				return &failure{managementPhase(err), fmt.Errorf("reading the properties of partition %s: %w", id, err)}
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
 	ends := make(map[string]azeventhubs.PartitionProperties, len(ids))
-	for i, id := range ids {
-		ends[id] = properties[i]
+	for _, id := range ids {
+		ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+		properties, err := client.GetPartitionProperties(ctx, id, nil)
+		cancel()
+		if err != nil {
+			return nil, &failure{managementPhase(err), fmt.Errorf("reading the properties of partition %s: %w", id, err)}
+		}
+		ends[id] = properties
 	}
 	return ends, nil
 }
