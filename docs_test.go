@@ -1,11 +1,20 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
 // A threat is as good as the test that is named for it.
@@ -24,4 +33,64 @@ func TestSecurityPageNamesTestsThatExist(t *testing.T) {
 			t.Errorf("%s has no %q (%v)", link[2], link[1], err)
 		}
 	}
+}
+
+// What is copied from a page has to be taken: all YAML parses, and objects of the operator's kinds have no field that is unknown.
+func TestExamplesInPagesParse(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join("docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
+	found := map[string]int{}
+	for _, page := range append(pages, "README.md") {
+		for _, document := range examples(t, page) {
+			var o struct{ APIVersion, Kind string }
+			if _ = yaml.Unmarshal(document, &o); o.APIVersion != v1alpha1.GroupVersion.String() { // a part of an object may be a list
+				continue
+			}
+			found[o.Kind]++
+			if _, _, err := decoder.Decode(document, nil, nil); err != nil {
+				t.Errorf("%s: %v in\n%s", page, err, document)
+			}
+		}
+	}
+	for _, kind := range []string{"DeviceCommand", "DeviceModel", "IoTHub", "PnPDevice"} {
+		if found[kind] == 0 {
+			t.Errorf("no page shows a %s", kind)
+		}
+	}
+}
+
+// examples are the documents of a page's YAML, all of which parse.
+func examples(t *testing.T, page string) [][]byte {
+	t.Helper()
+	raw, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found [][]byte
+	for _, block := range regexp.MustCompile("(?s)\n```yaml\n(.*?)\n```").FindAllStringSubmatch(string(raw), -1) {
+		documents := utilyaml.NewDocumentDecoder(io.NopCloser(strings.NewReader(block[1])))
+		for {
+			document := make([]byte, len(block[1]))
+			n, err := documents.Read(document)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", page, err)
+			}
+			var anything any
+			if err := yaml.UnmarshalStrict(document[:n], &anything); err != nil {
+				t.Errorf("%s: %v in\n%s", page, err, document[:n])
+			}
+			found = append(found, document[:n])
+		}
+	}
+	return found
 }
