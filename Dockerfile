@@ -1,5 +1,5 @@
 # The operator as a static binary on an empty base, with the simulator beside it for trying the operator in a cluster.
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+FROM --platform=$BUILDPLATFORM golang:1.26.8 AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

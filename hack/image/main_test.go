@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -171,13 +172,18 @@ func checkProgram(t *testing.T, image v1.Image, name, flag string) {
 	}
 }
 
-// TestTheDockerfileSaysTheSame keeps the two ways to an image together.
+// TestTheDockerfileSaysTheSame keeps the two ways to an image together: the same programs by the same toolchain.
 func TestTheDockerfileSaysTheSame(t *testing.T) {
 	raw, err := os.ReadFile("../../Dockerfile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range []string{"FROM scratch\n", "USER " + user + "\n", "ENTRYPOINT [\"/manager\"]\n", "/manager .", "/iothub-simulator ./cmd/iothub-simulator", "COPY --from=build /manager /iothub-simulator /\n", "COPY --from=build " + certificates + " ", "CGO_ENABLED=0", "-trimpath", "-X main.version=$VERSION"} {
+	module, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	toolchain := regexp.MustCompile(`(?m)^go (.+)$`).FindStringSubmatch(string(module))[1]
+	for _, line := range []string{" golang:" + toolchain + " AS build\n", "FROM scratch\n", "USER " + user + "\n", "ENTRYPOINT [\"/manager\"]\n", "/manager .", "/iothub-simulator ./cmd/iothub-simulator", "COPY --from=build /manager /iothub-simulator /\n", "COPY --from=build " + certificates + " ", "CGO_ENABLED=0", "-trimpath", "-X main.version=$VERSION"} {
 		if !strings.Contains(string(raw), line) {
 			t.Errorf("the Dockerfile lacks %q", line)
 		}
