@@ -163,6 +163,9 @@ func TestReleases(t *testing.T) {
 	}
 
 	c.helm("rollback", "pnp", "1")
+	if c.describesDigest() {
+		t.Error("the rollback left the newer CRD")
+	}
 	if !c.has(&rbacv1.Role{}, "factory", "pnp-operator-tenant") || c.has(&rbacv1.Role{}, "factory", "pnp-operator-watched") {
 		t.Error("the rollback did not bring back the rights of before")
 	}
