@@ -155,10 +155,12 @@ test-image: prerequisites ## Build the image for this machine, push it to a regi
 ##@ Supply chain
 
 .PHONY: sbom
-sbom: build ## Write a bill of materials (CycloneDX) of what is in the operator's binary to bin/sbom.cdx.json.
+sbom: build ## Write bills of materials (CycloneDX) of the image's two programs to bin/manager.cdx.json and bin/iothub-simulator.cdx.json.
 	@hack/tools/build.sh cyclonedx-gomod
-	@$(BIN)/tools/cyclonedx-gomod bin -json -licenses=false -version $(VERSION) -output $(BIN)/sbom.cdx.json $(BIN)/manager
-	@echo "sbom: $(BIN)/sbom.cdx.json"
+	@for program in manager iothub-simulator; do \
+		$(BIN)/tools/cyclonedx-gomod bin -json -licenses=false -version $(VERSION) -output $(BIN)/$$program.cdx.json $(BIN)/$$program; \
+		echo "sbom: $(BIN)/$$program.cdx.json"; \
+	done
 
 .PHONY: vulncheck
 vulncheck: prerequisites ## Look for known vulnerabilities in what the code calls (needs the Go vulnerability database).
