@@ -95,10 +95,12 @@ func TestEveryPanelShowsSomething(t *testing.T) {
 
 func TestVariablesHaveValues(t *testing.T) {
 	d, p := read(t), startPrometheus(t)
+	queries := 0
 	for _, v := range d.Templating.List {
 		if v.Type != "query" {
 			continue
 		}
+		queries++
 		inner, ok := strings.CutPrefix(strings.TrimSuffix(v.Query, ")"), "label_values(")
 		at := strings.LastIndex(inner, ", ")
 		if !ok || at < 0 {
@@ -106,11 +108,18 @@ func TestVariablesHaveValues(t *testing.T) {
 			continue
 		}
 		label := inner[at+2:]
-		for _, s := range p.ask(t, filled.Replace(inner[:at])) {
+		answer := p.ask(t, filled.Replace(inner[:at]))
+		if len(answer) == 0 {
+			t.Errorf("%s: no answer to %s", v.Name, inner[:at])
+		}
+		for _, s := range answer {
 			if s.Metric[label] == "" {
 				t.Errorf("%s: a series without %s", v.Name, label)
 			}
 		}
+	}
+	if queries == 0 {
+		t.Error("no variable asks for its values")
 	}
 }
 
