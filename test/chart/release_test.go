@@ -170,15 +170,21 @@ func TestReleases(t *testing.T) {
 		t.Error("the rollback did not bring back the rights of before")
 	}
 
+	c.reinstall()
+}
+
+// reinstall uninstalls, which leaves what is the users', and installs over it.
+func (c *cluster) reinstall() {
+	c.t.Helper()
 	c.helm("uninstall", "pnp")
 	if !c.has(&v1alpha1.IoTHub{}, "factory", "hub") {
-		t.Error("uninstalling took the objects of users")
+		c.t.Error("uninstalling took the objects of users")
 	}
 	if c.has(&rbacv1.ClusterRole{}, "", "pnp-operator") || c.has(&corev1.ServiceAccount{}, "pnp-system", "pnp-operator") {
-		t.Error("uninstalling left rights")
+		c.t.Error("uninstalling left rights")
 	}
 	c.helm("install", "pnp", chart) // over the CRDs that stayed
 	if !c.describesDigest() {
-		t.Error("installing again left the older CRD")
+		c.t.Error("installing again left the older CRD")
 	}
 }
