@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
@@ -35,17 +34,20 @@ func (b *bench) saved(ctx context.Context) error {
 	return nil
 }
 
-// callsOfColdStart has devices report what nobody declared while the operator is away, which must not make it read them.
-func (b *bench) callsOfColdStart(ctx context.Context) error {
+// reportMeanwhile has all devices report what nobody declared while the operator is away.
+func (b *bench) reportMeanwhile(ctx context.Context) error {
 	if err := b.stop(); err != nil {
 		return err
 	}
-	count := b.present.count
-	b.Sayf("  %d devices report while the operator is away", count)
-	err := each(ctx, count, concurrency, func(ctx context.Context, i int) error {
+	b.Sayf("  %d devices report while the operator is away", b.present.count)
+	return each(ctx, b.present.count, concurrency, func(ctx context.Context, i int) error {
 		return b.Hub().PatchReported(ctx, b.present.name(i), `{"uptime":1}`)
 	})
-	if err != nil {
+}
+
+// callsOfColdStart counts what a start makes of that: it must not have the operator read the devices.
+func (b *bench) callsOfColdStart(ctx context.Context) error {
+	if err := b.reportMeanwhile(ctx); err != nil {
 		return err
 	}
 	before, err := b.usage(ctx)
@@ -62,20 +64,24 @@ func (b *bench) callsOfColdStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !pause(ctx, b.size.minute/2) { // the first sweep is in it, and what it finds
+	if !pause(ctx, b.size.minute/2) {
 		return context.Cause(ctx)
+	}
+	if err := b.swept(ctx, before.calls[simulator.OpQuery]+probe); err != nil {
+		return err
 	}
 	after, err := b.usage(ctx)
 	if err != nil {
 		return err
 	}
 	used, start, sweep := after.since(before), drained.since(before), after.since(drained)
-	of := thousands(count) + " converged devices"
+	of := thousands(b.present.count) + " converged devices"
 	row := b.out.one("calls of the hub on a cold start, "+of+", each reported meanwhile", "calls", float64(used.hubCalls()+start.calls[simulator.OpQuery])).
-		notef("%s by %.0f s after the start, and %d queries of the sweep that follows", start.callText(), after.at.Sub(before.at).Seconds(), sweep.calls[simulator.OpQuery])
-	if count == b.size.most() {
+		notef("%s until every device was looked at, %d more by %.0f s after the start, and the queries of the next row", start.callText(), sweep.hubCalls(), after.at.Sub(before.at).Seconds())
+	if b.present.count == b.size.most() {
 		row.atMost(100)
 	}
+	b.out.one("queries of the first sweep, which follows a start, "+of, "queries", float64(sweep.calls[simulator.OpQuery]))
 	b.out.one("status patches on a cold start, "+of, "patches", used.statusPatches).atMost(0)
 	b.out.one("start until every device was looked at, "+of, "s", drained.at.Sub(before.at).Seconds())
 	return nil
@@ -84,41 +90,23 @@ func (b *bench) callsOfColdStart(ctx context.Context) error {
 // editsDuringColdStart edits devices from the moment that the caches are filled until the operator has been through all.
 func (b *bench) editsDuringColdStart(ctx context.Context, idle sample) error {
 	var during, later, first, ready sample
-	var ratio sample
+	var ratio, edits sample
 	for range b.size.restarts {
-		if err := b.saved(ctx); err != nil {
-			return err
-		}
-		if err := b.stop(); err != nil {
-			return err
-		}
-		away := b.present.name(b.present.count / 2)
-		generation, err := b.edit(ctx, away)
+		one, err := b.editsOfStart(ctx)
 		if err != nil {
 			return err
 		}
-		began, err := b.restart(ctx)
-		if err != nil {
-			return err
-		}
-		ready = append(ready, time.Since(began).Seconds())
-		one, err := b.editsUntilThrough(ctx)
-		if err != nil {
-			return err
-		}
-		at, err := b.seen.await(ctx, away, generation)
-		if err != nil {
-			return err
-		}
-		first = append(first, at.Sub(began).Seconds())
-		during, later = append(during, one...), append(later, one[1:]...)
-		ratio = append(ratio, one.quantile(0.99)/idle.quantile(0.99))
-		b.Sayf("    %d edits during a cold start: p50 %.1f ms, p99 %.1f ms; idle p99 %.1f ms; an edit made before the start took %.2f s", len(one), one.median(),
-			one.quantile(0.99), idle.quantile(0.99), first[len(first)-1])
+		p99 := one.edits.quantile(0.99)
+		ready, first, edits = append(ready, one.ready), append(first, one.first), append(edits, float64(len(one.edits)))
+		during, later = append(during, one.edits...), append(later, one.edits[1:]...)
+		ratio = append(ratio, p99/idle.quantile(0.99))
+		b.Sayf("    %d edits during a cold start: p50 %.1f ms, p99 %.1f ms; idle p99 %.1f ms; an edit made before the start took %.2f s", len(one.edits),
+			one.edits.median(), p99, idle.quantile(0.99), one.first)
 	}
 	of := thousands(b.present.count) + " devices"
 	b.out.add("edit during a cold start of "+of+", p99 / idle p99", "ratio", ratio).atMost(3).
-		notef("over all %d edits %s", len(during), number(during.quantile(0.99)/idle.quantile(0.99)))
+		notef("a start has %s to %s edits, so its p99 is the slowest of them; over all %d edits %s",
+			number(edits.quantile(0)), number(edits.quantile(1)), len(during), number(during.quantile(0.99)/idle.quantile(0.99)))
 	b.out.add("edit during a cold start of "+of, "ms", during).notef("p99 %s ms, idle p99 %s ms", number(during.quantile(0.99)), number(idle.quantile(0.99)))
 	if len(later) > 0 {
 		b.out.one("edit during a cold start of "+of+" but for the first one of each, p99 / idle p99", "ratio", later.quantile(0.99)/idle.quantile(0.99)).
@@ -127,6 +115,38 @@ func (b *bench) editsDuringColdStart(ctx context.Context, idle sample) error {
 	b.out.add("start until the caches are filled, "+of, "s", ready)
 	b.out.add("start until an edit made before it is acknowledged, "+of, "s", first)
 	return nil
+}
+
+// coldEdits are those of one start: the milliseconds that each took, and the seconds from the start until the caches were filled and until an edit made
+// before it was acknowledged.
+type coldEdits struct {
+	edits        sample
+	ready, first float64
+}
+
+func (b *bench) editsOfStart(ctx context.Context) (one coldEdits, err error) {
+	if err := b.saved(ctx); err != nil {
+		return one, err
+	}
+	if err := b.stop(); err != nil {
+		return one, err
+	}
+	away := b.present.name(b.present.count / 2)
+	generation, err := b.edit(ctx, away)
+	if err != nil {
+		return one, err
+	}
+	began, err := b.restart(ctx)
+	if err != nil {
+		return one, err
+	}
+	one.ready = time.Since(began).Seconds()
+	if one.edits, err = b.editsUntilThrough(ctx); err != nil {
+		return one, err
+	}
+	at, err := b.seen.await(ctx, away, generation)
+	one.first = at.Sub(began).Seconds()
+	return one, err
 }
 
 // editsUntilThrough edits until the operator has looked at every device, and a few times at least.
@@ -149,41 +169,4 @@ func (b *bench) editsUntilThrough(ctx context.Context) (sample, error) {
 		}
 		took = append(took, one)
 	}
-}
-
-// idle measures a minute in which nothing happens.
-func (b *bench) idle(ctx context.Context) error {
-	if err := b.settle(ctx, b.size.most(), 3); err != nil {
-		return err
-	}
-	if err := b.calm(ctx); err != nil {
-		return err
-	}
-	before, err := b.usage(ctx)
-	if err != nil {
-		return err
-	}
-	b.Sayf("  nothing happens for %s", b.size.minute)
-	if !pause(ctx, b.size.minute) {
-		return context.Cause(ctx)
-	}
-	after, err := b.usage(ctx)
-	if err != nil {
-		return err
-	}
-	used := after.since(before)
-	hours := time.Hour.Seconds() / after.at.Sub(before.at).Seconds()
-	of := fmt.Sprintf("an idle hour of %s devices, extrapolated from %s", thousands(b.present.count), b.size.minute)
-	b.out.one("processor time of the operator, "+of, "s", used.cpu[operator].Seconds()*hours)
-	b.out.one("processor time of API server and etcd, "+of, "s", used.processor(apiServer, etcd).Seconds()*hours).notef("the control plane's own work included")
-	b.out.one("written by etcd, "+of, "MiB", float64(used.written[etcd])*hours/(1<<20)).notef("the control plane's own work included")
-	b.out.one("status patches, "+of, "patches", used.statusPatches*hours).atMost(0)
-	b.out.one("calls of the hub, "+of, "calls", float64(used.hubCalls()+used.calls[simulator.OpQuery])*hours).notef("%s in that minute", used.callText())
-	m, err := b.operatorMetrics(ctx)
-	if err != nil {
-		return err
-	}
-	b.out.one("goroutines of the operator, "+thousands(b.present.count)+" devices", "goroutines", m.sum("go_goroutines"))
-	b.out.one("resident memory of the operator, "+thousands(b.present.count)+" devices", "MiB", m.sum("process_resident_memory_bytes")/(1<<20))
-	return nil
 }
