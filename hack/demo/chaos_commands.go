@@ -12,6 +12,8 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
@@ -23,6 +25,7 @@ type commandChaos struct {
 	commands, devices int
 	changes           int // of the operator, at least
 	random            *rand.Rand
+	edits             int // made while nobody led
 }
 
 // chaosCommands runs commands while one answer of the hub in twenty is lost and the operator is killed every few seconds or, if there are
@@ -44,6 +47,7 @@ func chaosCommands(ctx context.Context, c clone, out *report) error {
 		return err
 	}
 	k.chaosRun = run
+	k.ackDelay = 0 // the edits measure how soon the operator acts, not the device
 	k.random = rand.New(rand.NewPCG(k.seed, 0))
 	return k.conclude(ctx, k.play(ctx))
 }
@@ -59,6 +63,7 @@ func (k *commandChaos) play(ctx context.Context) (err error) {
 	if err := k.delay(ctx); err != nil {
 		return err
 	}
+	k.operators.edit = k.edit
 	lost := simulator.Fault{Operation: simulator.OpInvokeCommand, Kind: simulator.FaultResetAfter, Probability: 0.05, Seed: k.seed, Count: simulator.Forever}
 	if _, err := k.hub.AddFault(ctx, lost); err != nil {
 		return err
@@ -124,6 +129,23 @@ func (k *commandChaos) create(ctx context.Context, from, to int) error {
 			},
 		})
 	})
+}
+
+// edit changes a device, and tells when it has acknowledged that.
+func (k *commandChaos) edit(ctx context.Context) (<-chan reconciled, error) {
+	k.edits++
+	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: k.device(0), Namespace: namespace}}
+	patch := fmt.Appendf(nil, `{"spec":{"components":[{"name":"thermostat1","properties":{"targetTemperature":%d}}]}}`, k.edits)
+	if err := k.client.Patch(ctx, device, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return nil, fmt.Errorf("editing PnPDevice %q: %w", device.Name, err)
+	}
+	done := make(chan reconciled, 1)
+	go func() {
+		at, err := k.awaitWithin(ctx, withinFailover, device.Name, "an edit acknowledged by the next leader",
+			func(d *v1alpha1.PnPDevice) bool { return d.Generation >= device.Generation && isReady(d) })
+		done <- reconciled{at, err}
+	}()
+	return done, nil
 }
 
 // disturbUntilDone does something to the operator every few seconds until all commands have an outcome. Should they end before all was done to it
@@ -203,12 +225,21 @@ func (k *commandChaos) judge(ctx context.Context) error {
 	outcomes, err := k.judgeCommands(ctx, ids, k.commands)
 	errs := []error{err, k.check("commands that Succeeded", "more than a quarter", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
 		4*outcomes[v1alpha1.CommandSucceeded] > k.commands)}
-	for what, took := range k.operators.without {
-		slices.Sort(took)
-		k.out.sayf("After it was %s, nobody led for %s in the median, %s at most", what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
-	}
+	k.tellOfFailover()
 	errs = append(errs, k.check("what was done to the operator", fmt.Sprintf("each of %q, %d in all", k.operators.disturbances(), k.changes), fmt.Sprint(k.disturbed), k.isDisturbed()))
 	return errors.Join(errs...)
+}
+
+func (k *commandChaos) tellOfFailover() {
+	for _, what := range k.operators.disturbances() {
+		if took := slices.Sorted(slices.Values(k.operators.without[what])); len(took) > 0 {
+			k.out.sayf("After it was %s, nobody led for %s in the median, %s at most", what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
+		}
+		if took := slices.Sorted(slices.Values(k.operators.idle[what])); len(took) > 0 {
+			k.out.sayf("After it was %s, the next reconcile came %s later in the median, %s at most: an edit made once it had ended was acknowledged by the device",
+				what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
+		}
+	}
 }
 
 func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

@@ -20,6 +20,10 @@ type operators struct {
 	next int // of the disturbances
 	// without is for how long nobody led, by what was done.
 	without map[string][]time.Duration
+	// edit changes a device when the leader has ended, so that only the next one can see it, and tells when it was reconciled; nil if nobody asks.
+	edit func(ctx context.Context) (<-chan reconciled, error)
+	// idle is for how long nothing was reconciled, by what was done: until the device had acknowledged that edit.
+	idle map[string][]time.Duration
 	// archive is a folder that takes the log of each start; none if empty.
 	archive string
 	// crashes is how often one may end while it starts, as it does without an API server, before it is given up.
@@ -32,6 +36,15 @@ type operator struct {
 	metrics string // the URL of its metrics
 }
 
+// reconciled is when a device had acknowledged an edit.
+type reconciled struct {
+	at  time.Time
+	err error
+}
+
+// withinFailover is three leases.
+const withinFailover = 45 * time.Second
+
 const (
 	killed     = "killed"
 	paused     = "paused past its lease"
@@ -41,7 +54,7 @@ const (
 // newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
 // replicas with leader election.
 func newOperators(d *demo, replicas int) operators {
-	o := operators{demo: d, without: map[string][]time.Duration{}}
+	o := operators{demo: d, without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
 	for i := range replicas {
 		p := d.manager()
 		p.replica = fmt.Sprintf("-%d", i)
@@ -145,14 +158,43 @@ func (o *operators) disturb(ctx context.Context) (string, error) {
 	if err != nil {
 		return what, err
 	}
+	if what == paused {
+		return what, o.pause(ctx, leader)
+	}
 	began := time.Now()
-	err = map[string]func(context.Context, *operator) error{killed: o.kill, terminated: o.terminate, paused: o.pause}[what](ctx, leader)
-	if err != nil || len(o.all) == 1 || what == paused {
+	if err := map[string]func(*operator) error{killed: o.kill, terminated: o.terminate}[what](leader); err != nil {
 		return what, err
 	}
-	_, err = o.leader(ctx, nil)
+	if len(o.all) == 1 {
+		return what, o.start(ctx, leader)
+	}
+	return what, o.follow(ctx, what, began, leader)
+}
+
+// follow starts the leader that has ended again, and measures how long it took until another one led, and until that had reconciled something.
+func (o *operators) follow(ctx context.Context, what string, began time.Time, ended *operator) error {
+	var next <-chan reconciled
+	if o.edit != nil {
+		var err error
+		if next, err = o.edit(ctx); err != nil {
+			return err
+		}
+	}
+	if err := o.start(ctx, ended); err != nil {
+		return err
+	}
+	if _, err := o.leader(ctx, nil); err != nil {
+		return err
+	}
 	o.without[what] = append(o.without[what], time.Since(began))
-	return what, err
+	if next == nil {
+		return nil
+	}
+	first := <-next
+	if first.err == nil {
+		o.idle[what] = append(o.idle[what], first.at.Sub(began))
+	}
+	return first.err
 }
 
 // leader waits for one that leads, other than the one given.
@@ -160,9 +202,8 @@ func (o *operators) leader(ctx context.Context, but *operator) (leader *operator
 	if len(o.all) == 1 {
 		return o.all[0], nil
 	}
-	const within = 45 * time.Second // three leases
-	late := func() error { return miss{"a replica that leads", "one within " + within.String(), "none"} }
-	err = poll(ctx, within, late, func(context.Context) (bool, error) {
+	late := func() error { return miss{"a replica that leads", "one within " + withinFailover.String(), "none"} }
+	err = poll(ctx, withinFailover, late, func(context.Context) (bool, error) {
 		for _, one := range o.all {
 			if one != but && one.leads() {
 				leader = one
@@ -194,25 +235,25 @@ func (e *goneError) Error() string {
 	return fmt.Sprintf("%s%s ended by itself; the end of its log:\n%s", e.one.name, e.one.replica, e.one.logTail(10))
 }
 
-func (o *operators) kill(ctx context.Context, one *operator) error {
+func (o *operators) kill(one *operator) error {
 	if err := one.signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	if err := <-one.ended; err == nil {
 		return errors.New("the operator ended by itself")
 	}
-	return o.start(ctx, one)
+	return nil
 }
 
 // terminate is what a rollout does. The operator has to end well, and its lease must go to another at once.
-func (o *operators) terminate(ctx context.Context, one *operator) error {
+func (o *operators) terminate(one *operator) error {
 	if err := one.signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	if err := <-one.ended; err != nil {
 		return fmt.Errorf("ending %s%s: %w; the end of its log:\n%s", one.name, one.replica, err, one.logTail(10))
 	}
-	return o.start(ctx, one)
+	return nil
 }
 
 // pause stops one in the middle of what it does, like a virtual machine that is moved, until another has led for a while. Resumed, it believes

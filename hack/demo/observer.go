@@ -77,7 +77,11 @@ func (o *observer) look(name string) (seen, <-chan struct{}) {
 
 // await waits until a device is as wanted, and returns when it came to be.
 func (o *observer) await(ctx context.Context, name, wanted string, ok func(*v1alpha1.PnPDevice) bool) (time.Time, error) {
-	limit := time.NewTimer(withinScenario)
+	return o.awaitWithin(ctx, withinScenario, name, wanted, ok)
+}
+
+func (o *observer) awaitWithin(ctx context.Context, within time.Duration, name, wanted string, ok func(*v1alpha1.PnPDevice) bool) (time.Time, error) {
+	limit := time.NewTimer(within)
 	defer limit.Stop()
 	for {
 		now, changed := o.look(name)
@@ -87,7 +91,7 @@ func (o *observer) await(ctx context.Context, name, wanted string, ok func(*v1al
 		select {
 		case <-changed:
 		case <-limit.C:
-			return time.Time{}, miss{"status of " + name, wanted, describe(now.device) + ", after " + withinScenario.String()}
+			return time.Time{}, miss{"status of " + name, wanted, describe(now.device) + ", after " + within.String()}
 		case <-ctx.Done():
 			return time.Time{}, context.Cause(ctx)
 		}
