@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -18,6 +21,33 @@ func TestWatchedNamespaces(t *testing.T) {
 		if got := watched(options{watchNamespaces: text}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
+	}
+}
+
+// filling are caches that are filled once the channel is closed.
+type filling struct {
+	cache.Cache
+	filled chan struct{}
+}
+
+func (f filling) WaitForCacheSync(ctx context.Context) bool {
+	select {
+	case <-f.filled:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func TestOperatorIsReadyOnceItsCachesAreFilled(t *testing.T) {
+	caches := filling{filled: make(chan struct{})}
+	ready, request := cachesFilled(caches), httptest.NewRequest(http.MethodGet, "/readyz", nil)
+	if err := ready(request); err == nil {
+		t.Error("ready with empty caches")
+	}
+	close(caches.filled)
+	if err := ready(request); err != nil {
+		t.Errorf("not ready with filled caches: %v", err)
 	}
 }
 

@@ -23,6 +23,8 @@ import (
 // program is the operator as a process of its own, which can be killed.
 type program struct {
 	binary, kubeconfig, log string
+	args                    []string // beside those that every one has
+	port                    string   // of the probes
 	cmd                     *exec.Cmd
 }
 
@@ -45,25 +47,37 @@ func newProgram() *program {
 	return p
 }
 
+// start runs it and waits until it is ready.
 func (p *program) start() {
 	GinkgoHelper()
-	port, err := freePort()
+	p.launch()
+	Eventually(func() int { return p.probe("/readyz") }, "30s").Should(Equal(http.StatusOK))
+}
+
+func (p *program) launch() {
+	GinkgoHelper()
+	var err error
+	p.port, err = freePort()
 	Expect(err).NotTo(HaveOccurred())
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	Expect(err).NotTo(HaveOccurred())
 	defer func() { _ = log.Close() }()
-	p.cmd = exec.Command(p.binary, "--kubeconfig="+p.kubeconfig, "--allowed-hub-suffixes=.azure-devices.net,localhost",
-		"--allowed-event-hub-suffixes=.servicebus.windows.net,localhost,127.0.0.1", "--health-probe-bind-address=127.0.0.1:"+port)
+	p.cmd = exec.Command(p.binary, append(p.args, "--kubeconfig="+p.kubeconfig, "--allowed-hub-suffixes=.azure-devices.net,localhost",
+		"--allowed-event-hub-suffixes=.servicebus.windows.net,localhost,127.0.0.1", "--health-probe-bind-address=127.0.0.1:"+p.port)...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	Expect(p.cmd.Start()).To(Succeed())
 	DeferCleanup(p.kill)
-	Eventually(func() error {
-		response, err := http.Get("http://127.0.0.1:" + port + "/readyz")
-		if err != nil {
-			return err
-		}
-		return response.Body.Close()
-	}, "30s").Should(Succeed())
+}
+
+// probe asks as the kubelet does, and returns the status, 0 if nobody answers.
+func (p *program) probe(path string) int {
+	GinkgoHelper()
+	response, err := http.Get("http://127.0.0.1:" + p.port + path)
+	if err != nil {
+		return 0
+	}
+	Expect(response.Body.Close()).To(Succeed())
+	return response.StatusCode
 }
 
 // kill is kill -9.
