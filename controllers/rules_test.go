@@ -86,31 +86,51 @@ var work = []struct {
 
 // firstFailure does all the work and names what fails.
 func firstFailure() string {
-	SetDefaultEventuallyTimeout(10 * time.Second)
-	defer SetDefaultEventuallyTimeout(20 * time.Second)
 	for _, w := range work {
-		if err := InterceptGomegaFailure(w.run); err != nil {
-			return w.name + ": " + strings.Join(strings.Fields(err.Error()), " ")
+		if failed := failureOf(w.name, w.run); failed != "" {
+			return failed
 		}
 	}
 	return ""
 }
+
+// failureOf does some work, and names it if it fails.
+func failureOf(name string, work func()) string {
+	SetDefaultEventuallyTimeout(10 * time.Second)
+	defer SetDefaultEventuallyTimeout(20 * time.Second)
+	if err := InterceptGomegaFailure(work); err != nil {
+		return name + ": " + strings.Join(strings.Fields(err.Error()), " ")
+	}
+	return ""
+}
+
+// soaking is whether the long run was asked for: make soak-rbac.
+var soaking = os.Getenv("PNP_RBAC_DROP") != ""
 
 // rule is one of those that an installation grants.
 type rule struct {
 	role  client.Object // ClusterRole or Role
 	index int
 	text  string
+	is    rbacv1.PolicyRule
 }
 
-// allRules reads config/rbac/role.yaml when specs are built, where nothing can be expected yet.
-func allRules() []rule {
-	raw, err := os.ReadFile(filepath.Join("..", "config", "rbac", "role.yaml"))
+// allRules are those of the roles of config/rbac/role.yaml. Others have work of their own, see grants.
+func allRules() []rule { return rulesOf("rbac/role.yaml") }
+
+// rulesOf reads the roles of a file in config when specs are built, where nothing can be expected yet.
+func rulesOf(file string) []rule {
+	raw, err := os.ReadFile(filepath.Join("..", "config", file))
 	if err != nil {
 		panic(err)
 	}
+	return rulesIn(string(raw))
+}
+
+// rulesIn reads the rules of all roles among documents.
+func rulesIn(documents string) []rule {
 	var all []rule
-	for document := range strings.SplitSeq(string(raw), "\n---\n") {
+	for document := range strings.SplitSeq(documents, "\n---\n") {
 		role := &rbacv1.Role{}
 		if err := yaml.Unmarshal([]byte(document), role); err != nil {
 			panic(err)
@@ -121,7 +141,7 @@ func allRules() []rule {
 		}
 		for i, r := range role.Rules {
 			text := fmt.Sprintf("%s %s %s %s", role.Kind, strings.Join(r.Verbs, ","), strings.Join(r.Resources, ","), strings.Join(r.ResourceNames, ","))
-			all = append(all, rule{object, i, strings.TrimSpace(text)})
+			all = append(all, rule{object, i, strings.TrimSpace(text), r})
 		}
 	}
 	return all
@@ -144,23 +164,19 @@ func (r rule) edit(change func([]rbacv1.PolicyRule) []rbacv1.PolicyRule) {
 // drop takes the rule away until restore is called, both of which the API server knows on return.
 func (r rule) drop() (restore func()) {
 	GinkgoHelper()
-	var dropped rbacv1.PolicyRule
-	r.edit(func(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
-		dropped = rules[r.index]
-		return slices.Delete(rules, r.index, r.index+1)
-	})
-	allowed := func() bool { return r.allows(dropped) }
-	Eventually(allowed).Should(BeFalse(), r.text)
+	r.edit(func(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule { return slices.Delete(rules, r.index, r.index+1) })
+	Eventually(r.allows).Should(BeFalse(), r.text)
 	return func() {
 		GinkgoHelper()
-		r.edit(func(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule { return slices.Insert(rules, r.index, dropped) })
-		Eventually(allowed).Should(BeTrue(), r.text)
+		r.edit(func(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule { return slices.Insert(rules, r.index, r.is) })
+		Eventually(r.allows).Should(BeTrue(), r.text)
 	}
 }
 
-// allows asks for one of the things that a rule allows.
-func (r rule) allows(what rbacv1.PolicyRule) bool {
+// allows asks for one of the things that the rule allows.
+func (r rule) allows() bool {
 	GinkgoHelper()
+	what := r.is
 	resource, sub, _ := strings.Cut(what.Resources[0], "/")
 	ask := authorizationv1.ResourceAttributes{
 		Namespace: r.role.GetNamespace(), Verb: what.Verbs[0], Group: what.APIGroups[0], Resource: resource, Subresource: sub,
@@ -174,14 +190,13 @@ func (r rule) allows(what rbacv1.PolicyRule) bool {
 // Some of these wait for what does not come: a few rules always, all of them with PNP_RBAC_DROP=1 (make soak-rbac).
 var _ = Describe("The rights of the operator", Serial, func() {
 	const always = "events|configmaps"
-	all := os.Getenv("PNP_RBAC_DROP") != ""
 
 	It("are enough for all its work", func() {
 		Expect(firstFailure()).To(BeEmpty())
 	})
 
 	for _, r := range allRules() {
-		if !all && !slices.ContainsFunc(strings.Split(always, "|"), func(s string) bool { return strings.HasSuffix(r.text, s) }) {
+		if !soaking && !slices.ContainsFunc(strings.Split(always, "|"), func(s string) bool { return strings.HasSuffix(r.text, s) }) {
 			continue
 		}
 		It("cannot do without "+r.text, func() {
