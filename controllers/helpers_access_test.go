@@ -2,18 +2,23 @@ package controllers_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 )
@@ -115,6 +120,31 @@ func (l *requestLog) about(texts ...string) []string {
 		}
 	}
 	return found
+}
+
+// createForeign makes Secrets of a kilobyte that nobody refers to, as fast as the API server takes them.
+func (s *site) createForeign(n int) {
+	GinkgoHelper()
+	var makers errgroup.Group
+	makers.SetLimit(32)
+	for i := range n {
+		makers.Go(func() error {
+			return admin.Create(ctx, &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: fmt.Sprintf("foreign-%d", i)},
+				Data:       map[string][]byte{"x": bytes.Repeat([]byte("x"), 1024)},
+			})
+		})
+	}
+	Expect(makers.Wait()).To(Succeed())
+}
+
+// liveHeap is what this process, which the operator is part of, holds in memory.
+func liveHeap() int {
+	runtime.GC()
+	runtime.GC() // what pools held until the first one
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc) //nolint:gosec // a few megabytes
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
