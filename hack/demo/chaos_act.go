@@ -163,7 +163,11 @@ func (k *storm) request(ctx context.Context, a chaos.Action) error {
 	key := v1alpha1.AnnotationReconcileRequestedAt
 	if a.Kind == chaos.Resend {
 		key = v1alpha1.AnnotationResendRequestedAt
-		k.history.Resend(a.Device)
+		newest, err := k.newestChange()
+		if err != nil {
+			return err
+		}
+		k.history.Resend(a.Device, newest)
 	}
 	return k.annotate(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device)}, key, a.Name)
 }

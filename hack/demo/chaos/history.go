@@ -24,7 +24,7 @@ type interruption struct{ from, to uint64 }
 type past struct {
 	declared map[Leaf][]any // values that an object ever declared
 	now      *v1alpha1.PnPDeviceSpec
-	resends  int
+	resends  []uint64 // the newest change of the journal when values were asked to be written once more
 	// excused leaves may stay at the hub although nobody declares them any more: their object was deleted without clearing, or only observed.
 	excused map[Leaf]bool
 }
@@ -78,11 +78,12 @@ func (h *History) Excuse(device string) {
 	h.of(device).excuse()
 }
 
-// Resend notes that values may be written once more.
-func (h *History) Resend(device string) {
+// Resend notes that each value may be written once more, after a change of the journal.
+func (h *History) Resend(device string, after uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.of(device).resends++
+	p := h.of(device)
+	p.resends = append(p.resends, after)
 }
 
 // justBefore is how many changes of the journal may lie between a write of the operator and the moment when status has it.
@@ -104,6 +105,17 @@ func (p *past) excuse() {
 	for leaf := range p.declared {
 		p.excused[leaf] = true
 	}
+}
+
+// asked counts the requests for rewrites that a write may be due to.
+func (p *past) asked(seq uint64) int {
+	count := 0
+	for _, after := range p.resends {
+		if after < seq {
+			count++
+		}
+	}
+	return count
 }
 
 func (p *past) everDeclared(leaf Leaf, value any) bool {

@@ -13,6 +13,8 @@ import (
 // Trace is what the journal says of each device since it was created last, and what was wrong with the operator's writes.
 type Trace struct {
 	devices map[string]map[Leaf]*held
+	// rewritten is how often a value was written again, by device.
+	rewritten map[string]map[Leaf]int
 	// Wrong are writes that must not have been made.
 	Wrong []string
 	// Writes is how many the operator made, Rewrites how many values it wrote again because it was asked to.
@@ -34,7 +36,7 @@ type held struct {
 func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := &Trace{devices: map[string]map[Leaf]*held{}}
+	t := &Trace{devices: map[string]map[Leaf]*held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
 		if err := t.follow(e, h.of(e.DeviceID)); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
@@ -98,15 +100,26 @@ func (t *Trace) judge(e simulator.JournalEntry, p *past, leaf Leaf, was, is any)
 	switch {
 	case p.declared[leaf] == nil:
 		t.wrong(e, fmt.Sprintf("touches %s, which no object ever declared", leaf))
-	case equal(was, is) && p.resends == 0:
-		t.wrong(e, fmt.Sprintf("writes %s although that is what the hub holds", leaf))
 	case equal(was, is):
-		t.Rewrites++
+		t.rewrite(e, p, leaf)
 	case is == nil && !p.everDeclared(leaf, was):
 		t.wrong(e, fmt.Sprintf("removes %s while it holds %s, which no object ever declared", leaf, raw(was)))
 	case is != nil && !p.everDeclared(leaf, is):
 		t.wrong(e, fmt.Sprintf("sets %s to %s, which no object ever declared", leaf, raw(is)))
 	}
+}
+
+// rewrite looks at a value that is written although the hub holds it. Each request is good for one of each property.
+func (t *Trace) rewrite(e simulator.JournalEntry, p *past, leaf Leaf) {
+	if t.rewritten[e.DeviceID] == nil {
+		t.rewritten[e.DeviceID] = map[Leaf]int{}
+	}
+	if asked := p.asked(e.Seq); t.rewritten[e.DeviceID][leaf] >= asked {
+		t.wrong(e, fmt.Sprintf("writes %s although that is what the hub holds, and %d requests for that are used up", leaf, asked))
+		return
+	}
+	t.rewritten[e.DeviceID][leaf]++
+	t.Rewrites++
 }
 
 func (t *Trace) wrong(e simulator.JournalEntry, what string) {

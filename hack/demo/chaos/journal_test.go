@@ -70,14 +70,38 @@ func TestWritesAreJudged(t *testing.T) {
 	}
 }
 
-func TestValuesAreRewrittenOnRequestOnly(t *testing.T) {
-	h := NewHistory()
-	must(t, h.Declare("dev1", specOf(`{"a":1}`, `{}`)))
-	h.Resend("dev1")
-	trace, err := Follow([]simulator.JournalEntry{created, write(true, 2, `{"a":1}`, `{"a":1}`)}, h)
-	must(t, err)
-	if len(trace.Wrong) > 0 || trace.Rewrites != 1 {
-		t.Errorf("%d rewrites, complaints %q", trace.Rewrites, trace.Wrong)
+func TestAValueIsRewrittenOncePerRequest(t *testing.T) {
+	again := func(seq uint64, version int64) simulator.JournalEntry {
+		return writeAt(seq, true, version, `{"a":1,"o":2}`, `{"a":1}`)
+	}
+	for name, test := range map[string]struct {
+		resends  []uint64
+		journal  []simulator.JournalEntry
+		rewrites int
+		wrong    int
+	}{
+		"nobody asked":                     {nil, []simulator.JournalEntry{again(5, 2)}, 0, 1},
+		"one request":                      {[]uint64{4}, []simulator.JournalEntry{again(5, 2)}, 1, 0},
+		"one request, and it comes later":  {[]uint64{5}, []simulator.JournalEntry{again(5, 2)}, 0, 1},
+		"a second write for one request":   {[]uint64{4}, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 1, 1},
+		"a second write for a second one":  {[]uint64{4, 5}, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 2, 0},
+		"another property for the request": {[]uint64{4}, []simulator.JournalEntry{again(5, 2), writeAt(6, true, 3, `{"a":1,"o":2}`, `{"o":2}`)}, 2, 0},
+		"a second write to a device that was created anew": {
+			[]uint64{4}, []simulator.JournalEntry{again(5, 2), created, again(7, 2)}, 1, 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := NewHistory()
+			must(t, h.Declare("dev1", specOf(`{"a":1,"o":2}`, `{}`)))
+			for _, after := range test.resends {
+				h.Resend("dev1", after)
+			}
+			trace, err := Follow(append([]simulator.JournalEntry{created}, test.journal...), h)
+			must(t, err)
+			if len(trace.Wrong) != test.wrong || trace.Rewrites != test.rewrites {
+				t.Errorf("got %d rewrites and complaints %q, want %d and %d", trace.Rewrites, trace.Wrong, test.rewrites, test.wrong)
+			}
+		})
 	}
 }
 
