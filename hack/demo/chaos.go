@@ -113,6 +113,9 @@ func (k *storm) play(ctx context.Context) (err error) {
 	if ctx, err = k.begin(ctx); err != nil {
 		return err
 	}
+	if err := k.follow(ctx, &v1alpha1.PnPDevice{}, func(o any) { k.history.Record(o.(*v1alpha1.PnPDevice)) }); err != nil {
+		return err
+	}
 	k.lanes = newLanes(ctx, k.stopped)
 	if err := k.declareAll(ctx); err != nil {
 		return err

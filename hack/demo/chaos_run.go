@@ -81,6 +81,11 @@ func (k *chaosRun) begin(ctx context.Context) (_ context.Context, err error) {
 
 // count keeps track of the commands that have an outcome.
 func (k *chaosRun) count(ctx context.Context) error {
+	return k.follow(ctx, &v1alpha1.DeviceCommand{}, func(o any) { k.note(o.(*v1alpha1.DeviceCommand)) })
+}
+
+// follow has each state of the objects of a kind seen, as far as the API server is there to tell.
+func (k *chaosRun) follow(ctx context.Context, kind client.Object, see func(any)) error {
 	config, err := clientcmd.BuildConfigFromFlags("", k.kubectl.kubeconfig)
 	if err != nil {
 		return err
@@ -90,14 +95,11 @@ func (k *chaosRun) count(ctx context.Context) error {
 		return err
 	}
 	go func() { _ = objects.Start(ctx) }() // ends with ctx only
-	informer, err := objects.GetInformer(ctx, &v1alpha1.DeviceCommand{})
+	informer, err := objects.GetInformer(ctx, kind)
 	if err != nil {
-		return fmt.Errorf("watching DeviceCommands: %w", err)
+		return fmt.Errorf("watching %T: %w", kind, err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
-		UpdateFunc: func(_, o any) { k.note(o.(*v1alpha1.DeviceCommand)) },
-	})
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: see, UpdateFunc: func(_, o any) { see(o) }})
 	return err
 }
 

@@ -25,6 +25,8 @@ type past struct {
 	declared map[Leaf][]any // values that an object ever declared
 	now      *v1alpha1.PnPDeviceSpec
 	resends  []uint64 // the newest change of the journal when values were asked to be written once more
+	// recorded is what status said of properties that the object owned, by the desired version that had set them.
+	recorded map[Leaf]map[int64]any
 	// excused leaves may stay at the hub although nobody declares them any more: their object was deleted without clearing, or only observed.
 	excused map[Leaf]bool
 }
@@ -35,7 +37,7 @@ func NewHistory() *History { return &History{devices: map[string]*past{}} }
 func (h *History) of(device string) *past {
 	p, ok := h.devices[device]
 	if !ok {
-		p = &past{declared: map[Leaf][]any{}, excused: map[Leaf]bool{}}
+		p = &past{declared: map[Leaf][]any{}, recorded: map[Leaf]map[int64]any{}, excused: map[Leaf]bool{}}
 		h.devices[device] = p
 	}
 	return p
@@ -86,6 +88,22 @@ func (h *History) Resend(device string, after uint64) {
 	p.resends = append(p.resends, after)
 }
 
+// Record notes what status says that the object wrote: the operator has not forgotten that. A property that is Drifted holds someone else's value.
+func (h *History) Record(object *v1alpha1.PnPDevice) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.of(object.DeviceID())
+	for leaf, shown := range shownBy(&object.Status) {
+		if !shown.Owned || shown.State == "Drifted" || shown.DesiredVersion == 0 {
+			continue
+		}
+		if p.recorded[leaf] == nil {
+			p.recorded[leaf] = map[int64]any{}
+		}
+		p.recorded[leaf][shown.DesiredVersion] = decoded(shown.Desired)
+	}
+}
+
 // justBefore is how many changes of the journal may lie between a write of the operator and the moment when status has it.
 const justBefore = 60
 
@@ -99,6 +117,12 @@ func (h *History) Interrupt(from, to uint64) {
 
 func (h *History) interrupted(seq uint64) bool {
 	return slices.ContainsFunc(h.interruptions, func(i interruption) bool { return i.from <= seq && seq <= i.to })
+}
+
+// forgot reports whether a value of the operator's was written just before it was interrupted, and status never had it.
+func (h *History) forgot(device string, leaf Leaf, w written) bool {
+	value, recorded := h.of(device).recorded[leaf][w.version]
+	return h.interrupted(w.seq) && !(recorded && equal(value, w.value))
 }
 
 func (p *past) excuse() {

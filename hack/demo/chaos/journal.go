@@ -19,15 +19,23 @@ type Trace struct {
 	Wrong []string
 	// Writes is how many the operator made, Rewrites how many values it wrote again because it was asked to.
 	Writes, Rewrites int
+	// Values is how many it changed, Forgotten how many of them it may have forgotten because it was interrupted.
+	Values, Forgotten int
 }
 
-// held is a desired property at the hub.
+// written is a value that came to the hub.
+type written struct {
+	value   any
+	version int64  // of the desired section
+	seq     uint64 // of the change
+}
+
+// held is a desired property at the hub, as the last write left it that changed it.
 type held struct {
-	value any
+	written
 	// set has the value by the desired version that wrote it, whoever did.
 	set  map[int64]any
-	ours bool   // the operator wrote it last that changed it
-	seq  uint64 // of that write
+	ours bool // the operator made that write
 	// foreign is how often someone else changed it.
 	foreign int
 }
@@ -38,14 +46,14 @@ func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	defer h.mu.Unlock()
 	t := &Trace{devices: map[string]map[Leaf]*held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
-		if err := t.follow(e, h.of(e.DeviceID)); err != nil {
+		if err := t.follow(e, h); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
 		}
 	}
 	return t, nil
 }
 
-func (t *Trace) follow(e simulator.JournalEntry, p *past) error {
+func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	switch {
 	case e.Kind == "Created" || e.Kind == "Deleted":
 		t.devices[e.DeviceID] = map[Leaf]*held{}
@@ -71,37 +79,44 @@ func (t *Trace) follow(e simulator.JournalEntry, p *past) error {
 	}
 	after := leavesOf(merged(before, patch).(map[string]any))
 	for _, leaf := range touched {
-		t.touch(e, p, leaf, leavesOf(before)[leaf], after[leaf])
+		t.touch(e, h, leaf, leavesOf(before)[leaf], after[leaf])
 	}
 	return nil
 }
 
-func (t *Trace) touch(e simulator.JournalEntry, p *past, leaf Leaf, was, is any) {
-	changed := !equal(was, is)
-	h, ok := t.devices[e.DeviceID][leaf]
+func (t *Trace) touch(e simulator.JournalEntry, h *History, leaf Leaf, was, is any) {
+	there, ok := t.devices[e.DeviceID][leaf]
 	if !ok {
-		h = &held{set: map[int64]any{}}
-		t.devices[e.DeviceID][leaf] = h
+		there = &held{set: map[int64]any{}}
+		t.devices[e.DeviceID][leaf] = there
 	}
 	if e.Service {
-		t.judge(e, p, leaf, was, is)
+		t.judge(e, h, leaf, was, is)
 	}
-	h.set[e.DesiredVersion] = is
-	if changed {
-		h.value, h.ours, h.seq = is, e.Service, e.Seq
-		if !e.Service {
-			h.foreign++
+	there.set[e.DesiredVersion] = is
+	if equal(was, is) {
+		return
+	}
+	there.written, there.ours = written{is, e.DesiredVersion, e.Seq}, e.Service
+	switch {
+	case !e.Service:
+		there.foreign++
+	case is != nil:
+		t.Values++
+		if h.forgot(e.DeviceID, leaf, there.written) {
+			t.Forgotten++
 		}
 	}
 }
 
 // judge looks at what one of the operator's writes did to a property.
-func (t *Trace) judge(e simulator.JournalEntry, p *past, leaf Leaf, was, is any) {
+func (t *Trace) judge(e simulator.JournalEntry, h *History, leaf Leaf, was, is any) {
+	p := h.of(e.DeviceID)
 	switch {
 	case p.declared[leaf] == nil:
 		t.wrong(e, fmt.Sprintf("touches %s, which no object ever declared", leaf))
 	case equal(was, is):
-		t.rewrite(e, p, leaf)
+		t.rewrite(e, h, leaf, is)
 	case is == nil && !p.everDeclared(leaf, was):
 		t.wrong(e, fmt.Sprintf("removes %s while it holds %s, which no object ever declared", leaf, raw(was)))
 	case is != nil && !p.everDeclared(leaf, is):
@@ -109,17 +124,20 @@ func (t *Trace) judge(e simulator.JournalEntry, p *past, leaf Leaf, was, is any)
 	}
 }
 
-// rewrite looks at a value that is written although the hub holds it. Each request is good for one of each property.
-func (t *Trace) rewrite(e simulator.JournalEntry, p *past, leaf Leaf) {
+// rewrite looks at a value that is written although the hub holds it. Each request is good for one of each property, and for another one where the
+// operator was interrupted before status had the first.
+func (t *Trace) rewrite(e simulator.JournalEntry, h *History, leaf Leaf, value any) {
 	if t.rewritten[e.DeviceID] == nil {
 		t.rewritten[e.DeviceID] = map[Leaf]int{}
 	}
-	if asked := p.asked(e.Seq); t.rewritten[e.DeviceID][leaf] >= asked {
+	if asked := h.of(e.DeviceID).asked(e.Seq); t.rewritten[e.DeviceID][leaf] >= asked {
 		t.wrong(e, fmt.Sprintf("writes %s although that is what the hub holds, and %d requests for that are used up", leaf, asked))
 		return
 	}
-	t.rewritten[e.DeviceID][leaf]++
 	t.Rewrites++
+	if !h.forgot(e.DeviceID, leaf, written{value, e.DesiredVersion, e.Seq}) {
+		t.rewritten[e.DeviceID][leaf]++
+	}
 }
 
 func (t *Trace) wrong(e simulator.JournalEntry, what string) {
@@ -139,7 +157,7 @@ func (t *Trace) Orphans(h *History) []string {
 			declared, _ = Declared(p.now) // it decoded when it was declared
 		}
 		for leaf, held := range t.devices[device] {
-			if held.ours && held.value != nil && declared[leaf] == nil && !p.excused[leaf] && !h.interrupted(held.seq) {
+			if held.ours && held.value != nil && declared[leaf] == nil && !p.excused[leaf] && !h.forgot(device, leaf, held.written) {
 				orphans = append(orphans, fmt.Sprintf("device %s still has %s = %s, which the operator wrote and nobody declares", device, leaf, raw(held.value)))
 			}
 		}

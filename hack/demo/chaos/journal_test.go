@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
@@ -76,25 +77,34 @@ func TestAValueIsRewrittenOncePerRequest(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		resends  []uint64
+		then     func(*History)
 		journal  []simulator.JournalEntry
 		rewrites int
 		wrong    int
 	}{
-		"nobody asked":                     {nil, []simulator.JournalEntry{again(5, 2)}, 0, 1},
-		"one request":                      {[]uint64{4}, []simulator.JournalEntry{again(5, 2)}, 1, 0},
-		"one request, and it comes later":  {[]uint64{5}, []simulator.JournalEntry{again(5, 2)}, 0, 1},
-		"a second write for one request":   {[]uint64{4}, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 1, 1},
-		"a second write for a second one":  {[]uint64{4, 5}, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 2, 0},
-		"another property for the request": {[]uint64{4}, []simulator.JournalEntry{again(5, 2), writeAt(6, true, 3, `{"a":1,"o":2}`, `{"o":2}`)}, 2, 0},
+		"nobody asked":                     {nil, nil, []simulator.JournalEntry{again(5, 2)}, 0, 1},
+		"one request":                      {[]uint64{4}, nil, []simulator.JournalEntry{again(5, 2)}, 1, 0},
+		"one request, and it comes later":  {[]uint64{5}, nil, []simulator.JournalEntry{again(5, 2)}, 0, 1},
+		"a second write for one request":   {[]uint64{4}, nil, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 1, 1},
+		"a second write for a second one":  {[]uint64{4, 5}, nil, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 2, 0},
+		"another property for the request": {[]uint64{4}, nil, []simulator.JournalEntry{again(5, 2), writeAt(6, true, 3, `{"a":1,"o":2}`, `{"o":2}`)}, 2, 0},
 		"a second write to a device that was created anew": {
-			[]uint64{4}, []simulator.JournalEntry{again(5, 2), created, again(7, 2)}, 1, 1,
+			[]uint64{4}, nil, []simulator.JournalEntry{again(5, 2), created, again(7, 2)}, 1, 1,
 		},
+		"a second write after the operator was killed": {[]uint64{4}, func(h *History) { h.Interrupt(5, 5) }, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 2, 0},
+		"a second write although status had the first": {[]uint64{4}, func(h *History) {
+			h.Interrupt(5, 5)
+			h.Record(recordOf("Applied", `1`, 2))
+		}, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := NewHistory()
 			must(t, h.Declare("dev1", specOf(`{"a":1,"o":2}`, `{}`)))
 			for _, after := range test.resends {
 				h.Resend("dev1", after)
+			}
+			if test.then != nil {
+				test.then(h)
 			}
 			trace, err := Follow(append([]simulator.JournalEntry{created}, test.journal...), h)
 			must(t, err)
@@ -136,6 +146,21 @@ func TestOrphans(t *testing.T) {
 			h.Interrupt(10, 12)
 			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
 		}, nil, nil},
+		"one that status had before the operator was killed is": {func(h *History) error {
+			h.Record(recordOf("Applied", `1`, 2))
+			h.Interrupt(10, 12)
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+		}, nil, orphan},
+		"one whose place another value had in status is not": {func(h *History) error {
+			h.Record(recordOf("Applied", `9`, 2))
+			h.Interrupt(10, 12)
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+		}, nil, nil},
+		"one that status had only as someone else's is not": {func(h *History) error {
+			h.Record(recordOf("Drifted", `1`, 2))
+			h.Interrupt(10, 12)
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+		}, nil, nil},
 		"one that was written long before it was killed is": {func(h *History) error {
 			h.Interrupt(100, 120)
 			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
@@ -159,6 +184,16 @@ func TestOrphans(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// recordOf is an object whose status says that it wrote a.
+func recordOf(state v1alpha1.PropertyState, desired string, version int64) *v1alpha1.PnPDevice {
+	return &v1alpha1.PnPDevice{
+		ObjectMeta: metav1.ObjectMeta{Name: "dev1"},
+		Status: v1alpha1.PnPDeviceStatus{Properties: []v1alpha1.PropertyStatus{
+			{Name: "a", Owned: true, State: state, Desired: value(desired), DesiredVersion: version},
+		}},
 	}
 }
 

@@ -77,15 +77,7 @@ func (c *comparison) identity() {
 }
 
 func (c *comparison) properties() {
-	shown := map[Leaf]v1alpha1.PropertyStatus{}
-	for _, p := range c.object.Status.Properties {
-		shown[Leaf{"", p.Name}] = p
-	}
-	for _, component := range c.object.Status.Components {
-		for _, p := range component.Properties {
-			shown[Leaf{component.Name, p.Name}] = p
-		}
-	}
+	shown := shownBy(&c.object.Status)
 	for _, leaf := range c.mirrored() {
 		p, ok := shown[leaf]
 		if !ok {
@@ -98,6 +90,17 @@ func (c *comparison) properties() {
 	for _, leaf := range slices.SortedFunc(maps.Keys(shown), compareLeaves) {
 		c.wrongf("status has %s (%s), which it should not", leaf, shown[leaf].State)
 	}
+}
+
+// shownBy lists the properties of a status.
+func shownBy(status *v1alpha1.PnPDeviceStatus) map[Leaf]v1alpha1.PropertyStatus {
+	shown := map[Leaf]v1alpha1.PropertyStatus{}
+	for _, c := range append([]v1alpha1.ComponentStatus{{Properties: status.Properties}}, status.Components...) {
+		for _, p := range c.Properties {
+			shown[Leaf{c.Name, p.Name}] = p
+		}
+	}
+	return shown
 }
 
 // mirrored are the properties that status has to show.
@@ -253,12 +256,9 @@ func Pending(objects []*v1alpha1.PnPDevice) int {
 		if device.DeletionTimestamp != nil {
 			declared = nil
 		}
-		status := device.Status
-		for _, c := range append([]v1alpha1.ComponentStatus{{Properties: status.Properties}}, status.Components...) {
-			for _, p := range c.Properties {
-				if _, kept := declared[Leaf{c.Name, p.Name}]; p.Owned && !kept {
-					count++
-				}
+		for leaf, p := range shownBy(&device.Status) {
+			if _, kept := declared[leaf]; p.Owned && !kept {
+				count++
 			}
 		}
 	}
