@@ -38,8 +38,9 @@ type storm struct {
 	server  []string // the command line of the API server, while it is down
 
 	commands  int
-	confirmed int // halted removals that were let go on
-	restarted int // operators that ended by themselves
+	confirmed int   // halted removals that were let go on
+	unfounded []int // how many there were to halt, where that was too few
+	restarted int   // operators that ended by themselves
 	baseline  map[*operator]footprint
 }
 
