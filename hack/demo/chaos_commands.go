@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -26,12 +27,16 @@ type commandChaos struct {
 	changes           int // of the operator, at least
 	random            *rand.Rand
 	edits             int // made while nobody led
+
+	lost   map[string]bool // commands whose answer was lost
+	looked uint64          // the newest call of the hub that was looked at
 }
 
 // chaosCommands runs commands while one answer of the hub in twenty is lost and the operator is killed every few seconds or, if there are
-// replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, and what Succeeded was run.
+// replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, what Succeeded was run, and what is
+// Unknown has its answer lost or its operator cut off.
 func chaosCommands(ctx context.Context, c clone, out *report) error {
-	k := &commandChaos{}
+	k := &commandChaos{lost: map[string]bool{}}
 	var replicas int
 	for _, setting := range []struct {
 		name      string
@@ -193,6 +198,9 @@ func (k *commandChaos) disturbUntilDone(ctx context.Context) error {
 
 // disturb does the next thing to the operator. One that ended by itself, as it does when a slow API server costs it its lease, is started again.
 func (k *commandChaos) disturb(ctx context.Context) error {
+	if err := k.noteLost(ctx); err != nil {
+		return err
+	}
 	what, err := k.operators.disturb(ctx)
 	if _, gone := errors.AsType[*goneError](err); gone {
 		_, err := k.operators.tend(ctx)
@@ -202,6 +210,29 @@ func (k *commandChaos) disturb(ctx context.Context) error {
 		k.disturbed[what]++
 	}
 	return err
+}
+
+// noteLost looks at the calls that were answered, or not, since it did so last: the hub's log is bounded.
+func (k *commandChaos) noteLost(ctx context.Context) error {
+	calls, err := k.hub.Calls(ctx, simulator.CallFilter{Operation: simulator.OpInvokeCommand, AfterSeq: k.looked})
+	if err != nil {
+		return err
+	}
+	for _, c := range calls {
+		if !c.Done {
+			break // it is looked at next time, and so are those after it
+		}
+		k.looked = c.Seq
+		if c.Fault == "" {
+			continue
+		}
+		name, err := strconv.Unquote(c.Body)
+		if err != nil {
+			return fmt.Errorf("reading the payload %s: %w", c.Body, err)
+		}
+		k.lost[name] = true
+	}
+	return nil
 }
 
 // isDisturbed reports whether everything was done to the operator, and often enough.
@@ -223,8 +254,8 @@ func (k *commandChaos) judge(ctx context.Context) error {
 		ids = append(ids, k.device(i))
 	}
 	outcomes, err := k.judgeCommands(ctx, ids, k.commands)
-	errs := []error{err, k.check("commands that Succeeded", "more than a quarter", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
-		4*outcomes[v1alpha1.CommandSucceeded] > k.commands)}
+	errs := []error{err, k.judgeUnknown(ctx), k.check("commands that Succeeded", "some", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
+		outcomes[v1alpha1.CommandSucceeded] > 0)}
 	k.tellOfFailover()
 	errs = append(errs, k.check("what was done to the operator", fmt.Sprintf("each of %q, %d in all", k.operators.disturbances(), k.changes), fmt.Sprint(k.disturbed), k.isDisturbed()))
 	return errors.Join(errs...)
@@ -240,6 +271,20 @@ func (k *commandChaos) tellOfFailover() {
 				what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
 		}
 	}
+}
+
+// judgeUnknown wants a reason for each command that is Unknown.
+func (k *commandChaos) judgeUnknown(ctx context.Context) error {
+	if err := k.noteLost(ctx); err != nil {
+		return err
+	}
+	var list v1alpha1.DeviceCommandList
+	if err := k.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return err
+	}
+	d := chaos.Doubted(list.Items, k.lost, k.operators.cutOff())
+	return k.check("commands that are Unknown for no reason", "none", fmt.Sprintf("%d; %d had their answer lost, and %d were under way when an operator was cut off; %s",
+		len(d.Unfounded), d.Lost, d.Cut, listedLines(d.Unfounded)), len(d.Unfounded) == 0)
 }
 
 func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -28,6 +30,10 @@ type operators struct {
 	archive string
 	// crashes is how often one may end while it starts, as it does without an API server, before it is given up.
 	crashes int
+
+	mu sync.Mutex
+	// cuts are when one ended otherwise than in order, or was stopped: what it was doing may not have been recorded.
+	cuts []time.Time
 }
 
 type operator struct {
@@ -53,8 +59,8 @@ const (
 
 // newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
 // replicas with leader election.
-func newOperators(d *demo, replicas int) operators {
-	o := operators{demo: d, without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
+func newOperators(d *demo, replicas int) *operators {
+	o := &operators{demo: d, without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
 	for i := range replicas {
 		p := d.manager()
 		p.replica = fmt.Sprintf("-%d", i)
@@ -95,8 +101,38 @@ func (o *operators) startOnce(ctx context.Context, one *operator) error {
 	if len(o.all) > 1 {
 		args = append(args, "--leader-elect", "--leader-election-namespace="+operatorNamespace)
 	}
-	one.ended, err = o.demo.launchOperator(ctx, one.process, args...)
-	return err
+	ended, err := o.demo.launchOperator(ctx, one.process, args...)
+	if err != nil {
+		return err
+	}
+	one.ended = o.timed(ended)
+	return nil
+}
+
+// timed passes on how an operator ended, and notes when, unless it did so in order.
+func (o *operators) timed(ended <-chan error) <-chan error {
+	noted := make(chan error, 1)
+	go func() {
+		err := <-ended
+		if err != nil {
+			o.cut()
+		}
+		noted <- err
+	}()
+	return noted
+}
+
+func (o *operators) cut() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cuts = append(o.cuts, time.Now())
+}
+
+// cutOff returns when operators were cut off so far.
+func (o *operators) cutOff() []time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.cuts)
 }
 
 // keepLog appends the log of one that has ended to the archive: its next start begins a new one.
@@ -262,6 +298,7 @@ func (o *operators) pause(ctx context.Context, one *operator) error {
 	if err := one.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
+	o.cut()
 	if _, err := o.leader(ctx, one); err != nil {
 		return errors.Join(err, one.signal(syscall.SIGCONT))
 	}

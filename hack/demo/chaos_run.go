@@ -23,7 +23,7 @@ type chaosRun struct {
 	*demo
 	*observer
 	seed      uint64
-	operators operators
+	operators *operators
 	disturbed map[string]int // by what was done to the operator
 
 	mu   sync.Mutex
