@@ -34,7 +34,7 @@ type commandChaos struct {
 
 // chaosCommands runs commands while one answer of the hub in twenty is lost and the operator is killed every few seconds or, if there are
 // replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, what Succeeded was run, and what is
-// Unknown has its answer lost or its operator cut off.
+// Unknown has its answer lost, its operator cut off, or two of them at work.
 func chaosCommands(ctx context.Context, c clone, out *report) error {
 	k := &commandChaos{lost: map[string]bool{}}
 	var replicas int
@@ -282,9 +282,9 @@ func (k *commandChaos) judgeUnknown(ctx context.Context) error {
 	if err := k.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
 		return err
 	}
-	d := chaos.Doubted(list.Items, k.lost, k.operators.cutOff())
-	return k.check("commands that are Unknown for no reason", "none", fmt.Sprintf("%d; %d had their answer lost, and %d were under way when an operator was cut off; %s",
-		len(d.Unfounded), d.Lost, d.Cut, listedLines(d.Unfounded)), len(d.Unfounded) == 0)
+	d := chaos.Doubted(list.Items, k.lost, k.operators.cutOff(), k.operators.rivals)
+	return k.check("commands that are Unknown for no reason", "none", fmt.Sprintf("%d; %d had their answer lost, %d were under way when an operator was cut off, %d while two were at work; %s",
+		len(d.Unfounded), d.Lost, d.Cut, d.Contested, listedLines(d.Unfounded)), len(d.Unfounded) == 0)
 }
 
 func rounded(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }

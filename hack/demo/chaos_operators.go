@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 )
 
 // operators is the operator, or its replicas.
@@ -34,6 +36,8 @@ type operators struct {
 	mu sync.Mutex
 	// cuts are when one ended otherwise than in order, or was stopped: what it was doing may not have been recorded.
 	cuts []time.Time
+	// rivals are when one that had lost its lease did not know that yet.
+	rivals []chaos.Span
 }
 
 type operator struct {
@@ -303,11 +307,13 @@ func (o *operators) pause(ctx context.Context, one *operator) error {
 		return errors.Join(err, one.signal(syscall.SIGCONT))
 	}
 	time.Sleep(time.Second) // for the other one to begin
+	resumed := time.Now()
 	if err := one.signal(syscall.SIGCONT); err != nil {
 		return err
 	}
 	select {
 	case err := <-one.ended:
+		o.rivals = append(o.rivals, chaos.Span{From: resumed, To: time.Now()})
 		if err == nil {
 			return errors.New("an operator that lost its lease ended as if all were well")
 		}

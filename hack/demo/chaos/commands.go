@@ -10,15 +10,20 @@ import (
 
 // Doubts are the commands that came to be Unknown, by why.
 type Doubts struct {
-	// Lost is how many had their answer lost, Cut how many were under way when an operator was cut off.
-	Lost, Cut int
+	// Lost is how many had their answer lost, Cut how many were under way when an operator was cut off, and Contested how many ended while two operators
+	// took themselves for the leader: one gives up what the other has claimed.
+	Lost, Cut, Contested int
 	// Unfounded are those that should have had another outcome.
 	Unfounded []string
 }
 
+// Span is a time from and to.
+type Span struct{ From, To time.Time }
+
 // Doubted looks at the commands that are Unknown. lost has those whose answer was lost, cuts when operators ended or were stopped in the middle of
 // what they did: that is good for one command of each device, which runs one at a time. Commands of a device come in the order in which they ran.
-func Doubted(commands []v1alpha1.DeviceCommand, lost map[string]bool, cuts []time.Time) Doubts {
+// rivals are when two operators were at work.
+func Doubted(commands []v1alpha1.DeviceCommand, lost map[string]bool, cuts []time.Time, rivals []Span) Doubts {
 	var d Doubts
 	left := map[string][]time.Time{}
 	for _, c := range commands {
@@ -34,6 +39,8 @@ func Doubted(commands []v1alpha1.DeviceCommand, lost map[string]bool, cuts []tim
 		case cut >= 0:
 			left[device] = slices.Delete(left[device], cut, cut+1)
 			d.Cut++
+		case slices.ContainsFunc(rivals, func(s Span) bool { return endedIn(&c, s) }):
+			d.Contested++
 		default:
 			d.Unfounded = append(d.Unfounded, fmt.Sprintf("%s, sent at %v, Unknown at %v", c.Name, c.Status.StartTime, c.Status.CompletionTime))
 		}
@@ -49,4 +56,9 @@ func underWay(c *v1alpha1.DeviceCommand, at time.Time) bool {
 		from = c.Status.StartTime.Time
 	}
 	return c.Status.CompletionTime != nil && !at.Before(from) && at.Before(c.Status.CompletionTime.Add(time.Second))
+}
+
+func endedIn(c *v1alpha1.DeviceCommand, s Span) bool {
+	end := c.Status.CompletionTime
+	return end != nil && end.Add(time.Second).After(s.From) && !end.After(s.To)
 }

@@ -21,6 +21,7 @@ func TestACommandIsUnknownForAReason(t *testing.T) {
 		twice   bool // there are two such commands of the device
 		lost    bool
 		cuts    []time.Time
+		rivals  []Span
 		want    Doubts // Unfounded counts only by its length
 	}{
 		"it succeeded":                                  {outcome: v1alpha1.CommandSucceeded, start: stored(10)},
@@ -29,6 +30,8 @@ func TestACommandIsUnknownForAReason(t *testing.T) {
 		"the operator was killed in its last second":    {outcome: v1alpha1.CommandUnknown, start: stored(10), cuts: []time.Time{second(14.9)}, want: Doubts{Cut: 1}},
 		"the operator was killed once for two":          {outcome: v1alpha1.CommandUnknown, start: stored(10), twice: true, cuts: []time.Time{second(11)}, want: Doubts{Cut: 1, Unfounded: []string{""}}},
 		"the operator was killed twice for two":         {outcome: v1alpha1.CommandUnknown, start: stored(10), twice: true, cuts: []time.Time{second(11), second(12)}, want: Doubts{Cut: 2}},
+		"two operators were at work when it ended":      {outcome: v1alpha1.CommandUnknown, start: stored(10), rivals: []Span{{second(14.9), second(16)}}, want: Doubts{Contested: 1}},
+		"two operators were at work before it ended":    {outcome: v1alpha1.CommandUnknown, start: stored(10), rivals: []Span{{second(11), second(13.9)}}, want: Doubts{Unfounded: []string{""}}},
 		"nothing happened":                              {outcome: v1alpha1.CommandUnknown, start: stored(10), want: Doubts{Unfounded: []string{""}}},
 		"the operator was killed before and after it":   {outcome: v1alpha1.CommandUnknown, start: stored(10), cuts: []time.Time{second(9.9), second(15)}, want: Doubts{Unfounded: []string{""}}},
 		"the operator was killed before it had a time":  {outcome: v1alpha1.CommandUnknown, cuts: []time.Time{second(6)}, want: Doubts{Cut: 1}},
@@ -43,7 +46,7 @@ func TestACommandIsUnknownForAReason(t *testing.T) {
 			if test.twice {
 				commands = append(commands, c)
 			}
-			got := Doubted(commands, map[string]bool{"command": test.lost}, test.cuts)
+			got := Doubted(commands, map[string]bool{"command": test.lost}, test.cuts, test.rivals)
 			if diff := cmp.Diff(test.want, got, cmp.Comparer(func(a, b []string) bool { return len(a) == len(b) })); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
