@@ -244,17 +244,21 @@ func (k *storm) pauseBeforeNext(random *rand.Rand) time.Time {
 	return time.Now().Add(2*time.Second + time.Duration(random.IntN(4000))*time.Millisecond)
 }
 
-// disturb does the next thing to the operator. One that has just ended by itself is left to tend.
+// disturb does the next thing to the operator. One that has just ended by itself is left to tend. One that is terminated has the time to record what it
+// wrote: it may forget nothing.
 func (k *storm) disturb(ctx context.Context) error {
 	before, err := k.newestChange()
 	if err != nil {
 		return err
 	}
 	what, err := k.operators.disturb(ctx)
-	if err := k.interrupted(before); err != nil {
-		return err
+	_, gone := errors.AsType[*goneError](err)
+	if gone || what != terminated {
+		if err := k.interrupted(before); err != nil {
+			return err
+		}
 	}
-	if _, gone := errors.AsType[*goneError](err); gone {
+	if gone {
 		return nil
 	}
 	k.disturbed[what]++
