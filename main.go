@@ -145,6 +145,11 @@ func run(o options) error {
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesFilled(mgr.GetCache()))); err != nil {
 		return fmt.Errorf("setting up the probes: %w", err)
 	}
+	if o.leaderElect {
+		if err := mgr.Add(manager.RunnableFunc(endAfterPause)); err != nil {
+			return fmt.Errorf("setting up leader election: %w", err)
+		}
+	}
 	ctrl.Log.Info("Starting pnp-operator", "version", version)
 	return mgr.Start(ctx)
 }

@@ -210,6 +210,17 @@ var _ = Describe("A device that does not answer", func() {
 		Expect(s.writes("d")).To(Equal(1))
 	})
 
+	It("gets them once on request, even if the answer of the hub is lost", func() {
+		s := declaring(simulator.Ignore())
+		s.eventually("d", beWaiting(v1alpha1.ReasonAwaitingAcknowledgement))
+		before := s.desiredVersion("d")
+		s.sim.Faults().Add(simulator.Broken(simulator.FaultResetAfter).On("Patch*Twin", "d"))
+		s.edit("d", annotate(v1alpha1.AnnotationResendRequestedAt, "now"))
+		s.eventually("d", HaveField("Status.LastHandledResendAt", "now"))
+		Expect(s.desiredVersion("d")).To(Equal(before + 1))
+		Expect(property(s.get("d"), "", "targetTemperature").DesiredVersion).To(Equal(before + 1))
+	})
+
 	It("echoes a request to resend although there is nothing to resend", func() {
 		s := declaring(simulator.Acknowledge())
 		s.eventually("d", beReady())

@@ -132,7 +132,8 @@ func sooner(a, b time.Duration) time.Duration {
 	return a
 }
 
-// resends are the unanswered and refused values that someone asked to write once more: an equal value is otherwise never sent.
+// resends are the unanswered and refused values that someone asked to write once more: an equal value is otherwise never sent. What an earlier pass sent, and was
+// not told of, has been written once more if it arrived: then the hub has it by a newer version than status knows.
 func (s *scope) resends() []twin.Change {
 	if !s.resendRequested() {
 		return nil
@@ -140,9 +141,10 @@ func (s *scope) resends() []twin.Change {
 	var changes []twin.Change
 	for leaf, value := range s.declared {
 		held := s.twin.Properties[leaf].Desired
-		state := s.entries[leaf].State
-		unanswered := state == stateOf(twin.StateApplied) || state == stateOf(twin.StateRejected)
-		if unanswered && held != nil && twin.Equal(held.Value, value) {
+		known := s.entries[leaf]
+		unanswered := known.State == stateOf(twin.StateApplied) || known.State == stateOf(twin.StateRejected)
+		arrived := s.claims[leaf].Version > known.DesiredVersion
+		if unanswered && !arrived && held != nil && twin.Equal(held.Value, value) {
 			changes = append(changes, twin.Change{Leaf: leaf, Cause: twin.Edited, Value: value, Was: held})
 		}
 	}

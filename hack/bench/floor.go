@@ -107,7 +107,7 @@ func (f *floor) tell(ctx context.Context, device *v1alpha1.PnPDevice, t *twin.Tw
 	f.like.Status.DeepCopyInto(&next.Status)
 	s := &next.Status
 	s.ObservedGeneration = next.Generation
-	s.Twin.DeviceID, s.Twin.Etag, s.Twin.Version, s.Twin.DesiredVersion = device.DeviceID(), t.ETag, t.Version, t.DesiredVersion
+	s.Twin.DeviceID, s.Twin.DeviceEtag, s.Twin.Etag, s.Twin.Version, s.Twin.DesiredVersion = device.DeviceID(), t.DeviceETag, t.ETag, t.Version, t.DesiredVersion
 	for i := range s.Properties {
 		f.describe(&s.Properties[i], t.Properties[twin.Leaf{Name: s.Properties[i].Name}], state)
 	}

@@ -164,11 +164,12 @@ func (d *Device) UnshownClaims() twin.Claims {
 	return maps.Clone(d.unshown)
 }
 
-// Sending takes note of values that are about to be written. Should their way into status fail, at the hub or at the API server, they are ours all the same.
+// Sending takes note of values that are about to be written. Should their way into status fail, at the hub or at the API server, they are ours all the same. The
+// device's answer may be there before that of the hub: it is waited for from now on.
 func (d *Device) Sending(changes []twin.Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.outcomeKnown = false
+	d.outcomeKnown, d.awaited = false, true
 	for _, c := range changes {
 		if c.Value == nil {
 			continue

@@ -163,6 +163,19 @@ func TestWhatADeviceDoesWaitsForTheQuietTimeToEnd(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatIsThereBeforeThatOfTheHubIsToldAtOnce(t *testing.T) {
+	f, a, _ := newFeed()
+	d := f.Session.Device("d")
+	d.Quiet(time.Now().Add(time.Hour))
+	d.Sending([]twin.Change{{Leaf: twin.Leaf{Name: "target"}, Value: "on"}})
+	e := event(watch.TwinChanged, "d")
+	e.Twin = reported(t, 11, 6, `"target":"on",`, 1)
+	f.Handle(t.Context(), e)
+	if diff := cmp.Diff([]string{"d now"}, a.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
 func TestTelemetryShowsWhatWasAskedFor(t *testing.T) {
 	f, _, count := newFeed()
 	object := types.NamespacedName{Namespace: "n", Name: "line"}
