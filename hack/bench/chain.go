@@ -135,6 +135,7 @@ func (b *bench) chainOfFloor(ctx context.Context, f *floor, edits int) (sample, 
 type byHand struct {
 	*floor
 
+	reader  *azeventhubs.ConsumerClient
 	watched sync.WaitGroup
 	mu      sync.Mutex
 	failed  error
@@ -187,11 +188,15 @@ func (h *byHand) fail(ctx context.Context, err error) {
 	h.failed = errors.Join(h.failed, err)
 }
 
+// wait ends the following. A consumer group has five readers at most, and the next round needs one as well.
 func (h *byHand) wait() error {
 	h.watched.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := h.reader.Close(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.failed
+	return errors.Join(h.failed, err)
 }
 
 // follow writes an edit, shows that, waits for the device's answer, and shows that as well.
@@ -230,6 +235,7 @@ func (h *byHand) listen(ctx context.Context, env map[string]string) error {
 	if err != nil {
 		return err
 	}
+	h.reader = c
 	properties, err := c.GetEventHubProperties(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("reading the event hub's properties: %w", err)
@@ -245,7 +251,10 @@ func (h *byHand) listen(ctx context.Context, env map[string]string) error {
 		if err != nil {
 			return fmt.Errorf("opening partition %s: %w", id, err)
 		}
-		h.watched.Go(func() { h.fail(ctx, h.hear(ctx, p)) })
+		h.watched.Go(func() {
+			h.fail(ctx, h.hear(ctx, p))
+			h.fail(ctx, p.Close(context.WithoutCancel(ctx)))
+		})
 	}
 	return nil
 }
