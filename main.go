@@ -123,7 +123,8 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	ctx := ctrl.SetupSignalHandler()
+	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
+	defer end(nil)
 	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
 	err = controllers.Setup(ctx, mgr, controllers.Options{
 		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
@@ -146,12 +147,16 @@ func run(o options) error {
 		return fmt.Errorf("setting up the probes: %w", err)
 	}
 	if o.leaderElect {
-		if err := mgr.Add(manager.RunnableFunc(endAfterPause)); err != nil {
+		if err := mgr.Add(endAfterPause(end)); err != nil {
 			return fmt.Errorf("setting up leader election: %w", err)
 		}
 	}
 	ctrl.Log.Info("Starting pnp-operator", "version", version)
-	return mgr.Start(ctx)
+	err = mgr.Start(ctx)
+	if paused, ok := errors.AsType[*pausedError](context.Cause(ctx)); ok {
+		return errors.Join(paused, err)
+	}
+	return err
 }
 
 // authority reads where tokens of Microsoft Entra ID come from.

@@ -4,18 +4,32 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
 // lease is how long a leader that does not renew it is left alone by the others: controller-runtime's default.
 const lease = 15 * time.Second
 
+// pausedError says for how long a leader did not run.
+type pausedError struct{ time.Duration }
+
+func (e *pausedError) Error() string {
+	return fmt.Sprintf("paused for %s, which is longer than the lease of %s: another replica may lead", e.Round(time.Second), lease)
+}
+
 // endAfterPause ends a leader that did not run for longer than its lease, in a paused container for one. It would see by itself that another one leads, and go on
 // for ten seconds after that: client-go tries to renew the lease all that time. Nothing that it does then comes to harm, since every write names the version
-// that it is about; but commands that it claims would end as Unknown.
-func endAfterPause(ctx context.Context) error {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	return watchPauses(ctx, ticker.C)
+// that it is about; but commands that it claims would end as Unknown. Like any other that ends it waits for those that are under way.
+func endAfterPause(end context.CancelCauseFunc) manager.RunnableFunc {
+	return func(ctx context.Context) error {
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		if err := watchPauses(ctx, ticker.C); err != nil {
+			end(err)
+		}
+		return nil
+	}
 }
 
 // watchPauses fails once two ticks are a lease's time apart. A tick tells when it was due, so the first one after a pause does not show it, but the next one does.
@@ -27,7 +41,7 @@ func watchPauses(ctx context.Context, ticks <-chan time.Time) error {
 			return nil
 		case now := <-ticks:
 			if paused := now.Sub(last); paused > lease {
-				return fmt.Errorf("paused for %s, which is longer than the lease of %s: another replica may lead", paused.Round(time.Second), lease)
+				return &pausedError{paused}
 			}
 			last = now
 		}

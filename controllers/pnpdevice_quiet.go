@@ -2,7 +2,11 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -28,6 +32,24 @@ func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *
 	}
 	s.memory.Unshown(claims)
 	return answerTime
+}
+
+// showUnshown has status say what it was to say of writes once their devices had answered: an operator that is stopping makes no pass later.
+func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
+	var errs []error
+	for _, unshown := range r.Hubs.Unshown() {
+		for _, id := range unshown.Devices {
+			declarations, err := declarationsOf(stopping, r, id, client.InNamespace(unshown.Hub.Namespace))
+			errs = append(errs, err)
+			for _, d := range declarations {
+				if d.Spec.HubRef.Name == unshown.Hub.Name {
+					_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
+					errs = append(errs, err)
+				}
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // quietFor returns how long to wait before status is written, 0 if now.

@@ -82,6 +82,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	return mgr.Add(manager.RunnableFunc(func(stopping context.Context) error {
 		<-stopping.Done()
+		if err := device.showUnshown(stopping); err != nil {
+			mgr.GetLogger().Error(err, "Not every write is in status; their devices are read after the next start")
+		}
 		<-ctx.Done()
 		sessions.Drain()
 		return nil

@@ -27,4 +27,18 @@ var _ = Describe("An operator that is told to stop", Serial, func() {
 		Expect(stopped.Status.ObservedGeneration).To(Equal(stopped.Generation))
 		Expect(string(property(stopped, "", "targetTemperature").Desired.Raw)).To(Equal("21"))
 	})
+
+	It("shows a write whose answer it is waiting for", func() {
+		s := newEventSite()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`))
+		s.eventually("d", beReady())
+		Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed())
+		s.edit("d", withProperties(`{"targetTemperature": 21}`))
+		Eventually(func() any { return s.desired("d")["targetTemperature"] }, "10s", "5ms").Should(BeNumerically("==", 21))
+		manager.stop()
+		DeferCleanup(func() { manager = startOperator() })
+
+		Expect(s.get("d")).To(haveState("", "targetTemperature", "Applied"))
+	})
 })

@@ -140,6 +140,30 @@ func (r *Registry) Get(hub types.NamespacedName) *Session {
 	return r.sessions[hub]
 }
 
+// Unshown lists the devices of an IoTHub with writes that status does not show yet.
+type Unshown struct {
+	Hub     types.NamespacedName
+	Devices []string
+}
+
+// Unshown lists those of all sessions.
+func (r *Registry) Unshown() []Unshown {
+	r.mu.Lock()
+	sessions := maps.Clone(r.sessions)
+	r.mu.Unlock()
+	var all []Unshown
+	for hub, s := range sessions {
+		of := Unshown{Hub: hub}
+		for id, d := range s.devices() {
+			if len(d.UnshownClaims()) > 0 {
+				of.Devices = append(of.Devices, id)
+			}
+		}
+		all = append(all, of)
+	}
+	return all
+}
+
 // Put installs a session, runs its background work until the session is replaced or dropped, and ends the earlier one.
 func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session, background func(context.Context)) {
 	ctx, s.stop = context.WithCancel(ctx)
