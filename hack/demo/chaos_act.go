@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -151,10 +152,18 @@ func (k *storm) edit(ctx context.Context, a chaos.Action) error {
 	})
 }
 
+// remove deletes an object. One that is to be cleared, and that no operator has seen since that was declared, has no finalizer yet and goes at once.
 func (k *storm) remove(ctx context.Context, a chaos.Action) error {
 	k.history.Delete(a.Device)
 	return untilDone(ctx, func(ctx context.Context) error {
-		return client.IgnoreNotFound(k.client.Delete(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device)}))
+		var device v1alpha1.PnPDevice
+		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &device); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		if !slices.Contains(device.Finalizers, v1alpha1.FinalizerClear) {
+			k.history.Excuse(a.Device)
+		}
+		return client.IgnoreNotFound(k.client.Delete(ctx, &device, client.Preconditions{ResourceVersion: &device.ResourceVersion}))
 	})
 }
 

@@ -122,7 +122,7 @@ func (h *History) interrupted(seq uint64) bool {
 // forgot reports whether a value of the operator's was written just before it was interrupted, and status never had it.
 func (h *History) forgot(device string, leaf Leaf, w written) bool {
 	value, recorded := h.of(device).recorded[leaf][w.version]
-	return h.interrupted(w.seq) && !(recorded && equal(value, w.value))
+	return h.interrupted(w.seq) && (!recorded || !equal(value, w.value))
 }
 
 func (p *past) excuse() {
