@@ -78,6 +78,12 @@ func declarationsOf(ctx context.Context, c client.Reader, deviceID string, where
 	return slices.DeleteFunc(list.Items, func(d *v1alpha1.PnPDevice) bool { return d.DeviceID() != deviceID }), err
 }
 
+// declarationsAt lists those at one IoTHub.
+func declarationsAt(ctx context.Context, c client.Reader, hub types.NamespacedName, deviceID string) ([]*v1alpha1.PnPDevice, error) {
+	declarations, err := declarationsOf(ctx, c, deviceID, client.InNamespace(hub.Namespace))
+	return slices.DeleteFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.Spec.HubRef.Name != hub.Name }), err
+}
+
 // membersOf lists the PnPDevices that use an IoTHub. They are the cache's own: not to be changed.
 func membersOf(ctx context.Context, c client.Reader, hub types.NamespacedName) ([]*v1alpha1.PnPDevice, error) {
 	var list v1alpha1.PnPDeviceList

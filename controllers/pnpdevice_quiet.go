@@ -38,15 +38,11 @@ func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *
 func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
 	var errs []error
 	for _, unshown := range r.Hubs.Unshown() {
-		for _, id := range unshown.Devices {
-			declarations, err := declarationsOf(stopping, r, id, client.InNamespace(unshown.Hub.Namespace))
+		declarations, err := declarationsAt(stopping, r, unshown.Hub, unshown.DeviceID)
+		errs = append(errs, err)
+		for _, d := range declarations {
+			_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
 			errs = append(errs, err)
-			for _, d := range declarations {
-				if d.Spec.HubRef.Name == unshown.Hub.Name {
-					_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
-					errs = append(errs, err)
-				}
-			}
 		}
 	}
 	return errors.Join(errs...)

@@ -135,8 +135,6 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 
 // isStillDeclared reports whether another object declares the same device at the same IoTHub: what memory holds is its.
 func (r *PnPDeviceReconciler) isStillDeclared(gone *v1alpha1.PnPDevice) bool {
-	declarations, err := declarationsOf(context.Background(), r, gone.DeviceID(), client.InNamespace(gone.Namespace))
-	return err != nil || slices.ContainsFunc(declarations, func(d *v1alpha1.PnPDevice) bool {
-		return d.UID != gone.UID && d.Spec.HubRef.Name == gone.Spec.HubRef.Name
-	})
+	declarations, err := declarationsAt(context.Background(), r, hubKey(gone), gone.DeviceID())
+	return err != nil || slices.ContainsFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.UID != gone.UID })
 }

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -107,9 +106,9 @@ func (w *watchlist) believed(ctx context.Context, key types.NamespacedName) hubs
 }
 
 func (w *watchlist) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {
-	declarations, err := declarationsOf(ctx, w.reader, deviceID, client.InNamespace(w.hub.Namespace))
+	declarations, err := declarationsAt(ctx, w.reader, w.hub, deviceID)
 	if err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.Spec.HubRef.Name != w.hub.Name })
+	return declarations
 }

@@ -140,10 +140,10 @@ func (r *Registry) Get(hub types.NamespacedName) *Session {
 	return r.sessions[hub]
 }
 
-// Unshown lists the devices of an IoTHub with writes that status does not show yet.
+// Unshown is a device with writes that status does not show yet.
 type Unshown struct {
-	Hub     types.NamespacedName
-	Devices []string
+	Hub      types.NamespacedName
+	DeviceID string
 }
 
 // Unshown lists those of all sessions.
@@ -153,13 +153,11 @@ func (r *Registry) Unshown() []Unshown {
 	r.mu.Unlock()
 	var all []Unshown
 	for hub, s := range sessions {
-		of := Unshown{Hub: hub}
 		for id, d := range s.devices() {
 			if len(d.UnshownClaims()) > 0 {
-				of.Devices = append(of.Devices, id)
+				all = append(all, Unshown{hub, id})
 			}
 		}
-		all = append(all, of)
 	}
 	return all
 }
