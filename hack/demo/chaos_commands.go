@@ -254,8 +254,8 @@ func (k *commandChaos) judge(ctx context.Context) error {
 		ids = append(ids, k.device(i))
 	}
 	outcomes, err := k.judgeCommands(ctx, ids, k.commands)
-	errs := []error{err, k.judgeUnknown(ctx), k.check("commands that Succeeded", "some", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
-		outcomes[v1alpha1.CommandSucceeded] > 0)}
+	errs := []error{err, k.judgeUnknown(ctx), k.check("commands that Succeeded", "more than a quarter", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
+		4*outcomes[v1alpha1.CommandSucceeded] > k.commands)}
 	k.tellOfFailover()
 	errs = append(errs, k.check("what was done to the operator", fmt.Sprintf("each of %q, %d in all", k.operators.disturbances(), k.changes), fmt.Sprint(k.disturbed), k.isDisturbed()))
 	return errors.Join(errs...)
