@@ -39,7 +39,7 @@ PROCESSES ?= 3
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.
 	@hack/tools/build.sh helm
 	@hack/tools/build.sh kustomize
-	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 250"
+	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 370"
 	PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
 	go test ./controllers -skip '^TestControllers$$' -count=1
 	KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
@@ -70,7 +70,7 @@ SIZES ?=
 ROUNDS ?=
 
 .PHONY: bench
-bench: bin/pnp-demo ## Measure the operator against a bare loop, with up to 10,000 devices; PART="change chain" measures parts alone. About 25 minutes.
+bench: bin/pnp-demo ## Measure the operator against a bare loop, with up to 10,000 devices; PART="change chain" measures parts alone. About 35 minutes.
 	@PART="$(PART)" SIZES="$(SIZES)" ROUNDS=$(ROUNDS) bin/pnp-demo bench
 
 .PHONY: bench-quick

@@ -214,6 +214,7 @@ func newManager(o options, certDir string) (manager.Manager, error) {
 		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(lease),
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(), DefaultNamespaces: watched(o),
 			ByObject: map[client.Object]cache.ByObject{&v1alpha1.PnPDevice{}: {Transform: controllers.Slim}},

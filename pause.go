@@ -8,7 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// lease is how long a leader that does not renew it is left alone by the others: controller-runtime's default.
+// lease is how long a leader that does not renew it is left alone by the others.
 const lease = 15 * time.Second
 
 // pausedError says for how long a leader did not run.
