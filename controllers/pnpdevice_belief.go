@@ -65,27 +65,64 @@ func (e entries) writeTo(status *v1alpha1.PnPDeviceStatus, exists map[string]boo
 	status.Components = components
 }
 
-// claims are the leaves that the object owns. The value of a drifted one is the other writer's, so what was declared
-// stands in for it; where it is declared no more, nothing at the hub is ours to remove.
-func (e entries) claims(declared twin.Declaration) twin.Claims {
-	claims := twin.Claims{}
+// ownership is what status recorded as the object's. The last value of a drifted leaf is not in status.
+func (e entries) ownership() twin.Ownership {
+	o := twin.Ownership{Held: map[twin.Leaf]twin.Owned{}, Lost: map[twin.Leaf]any{}}
 	for leaf, p := range e {
-		if !p.Owned {
+		switch {
+		case !p.Owned || isLegacyClaim(&p):
+		case p.State == stateOf(twin.StateDrifted):
+			o.Lost[leaf] = nil
+		default:
+			o.Held[leaf] = twin.Owned{Value: declaration.Value(p.Desired), Version: heldVersion(&p), SetVersion: p.DesiredVersion}
+		}
+	}
+	return o
+}
+
+// ownsAnything reports whether anything at the hub is the object's, or may be.
+func (e entries) ownsAnything() bool {
+	for _, p := range e {
+		if p.Owned || p.Sent != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// heldVersion is the version that the hub shows for a value.
+func heldVersion(p *v1alpha1.PropertyStatus) int64 { return max(p.DesiredVersion, p.HeldVersion) }
+
+// sentOf are the values that status records as about to be sent. It is nil if there are none.
+func sentOf(status *v1alpha1.PnPDeviceStatus) map[twin.Leaf]twin.Sent {
+	var all map[twin.Leaf]twin.Sent
+	for leaf, p := range propertiesOf(status) {
+		var sent twin.Sent
+		switch {
+		case p.Sent != nil:
+			sent = twin.Sent{Value: declaration.Value(&p.Sent.Value), Version: p.Sent.Version}
+		case isLegacyClaim(p) && status.Twin != nil:
+			sent = twin.Sent{Value: declaration.Value(p.Desired), Version: status.Twin.DesiredVersion + 1}
+		default:
 			continue
 		}
-		claim := twin.Claim{Value: declaration.Value(p.Desired), Version: p.DesiredVersion}
-		if p.State == stateOf(twin.StateDrifted) {
-			claim.Value = declared[leaf]
+		if all == nil {
+			all = map[twin.Leaf]twin.Sent{}
 		}
-		claims[leaf] = claim
+		all[leaf] = sent
 	}
-	return claims
+	return all
+}
+
+// isLegacyClaim reports whether an operator before 0.2 recorded the value as about to be sent: owned, and of no version.
+func isLegacyClaim(p *v1alpha1.PropertyStatus) bool {
+	return p.Owned && p.DesiredVersion == 0 && p.Desired != nil && p.State == stateOf(twin.StatePending)
 }
 
 func stateOf(s twin.State) v1alpha1.PropertyState { return v1alpha1.PropertyState(s) }
 
-// isKnown reports whether status says what the hub holds for a leaf. A claim that is not known to be written says
-// nothing, and a drifted leaf is in someone else's hands.
+// isKnown reports whether status says what the hub holds for a leaf. That it holds nothing is not known for sure, and a
+// drifted leaf is in someone else's hands.
 func (e entries) isKnown(leaf twin.Leaf) bool {
 	p, ok := e[leaf]
 	return ok && p.DesiredVersion > 0 && p.State != stateOf(twin.StateReported) && p.State != stateOf(twin.StateDrifted)
@@ -119,10 +156,10 @@ func timeOf(t *metav1.Time) time.Time {
 }
 
 func believedDesired(p *v1alpha1.PropertyStatus) *twin.Desired {
-	if p.Desired == nil || p.State == stateOf(twin.StateReported) {
+	if p.Desired == nil || p.DesiredVersion == 0 || p.State == stateOf(twin.StateReported) {
 		return nil
 	}
-	return &twin.Desired{Value: declaration.Value(p.Desired), Version: p.DesiredVersion}
+	return &twin.Desired{Value: declaration.Value(p.Desired), Version: heldVersion(p)}
 }
 
 // believedReported rebuilds what the device said. Where values are not mirrored (reported: None) the state itself tells

@@ -207,7 +207,11 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 		announce(r.Recorder, before, s.device)
 		s.quieten(before)
 	}
-	if s.memory != nil && s.twin != nil && !s.claiming && !s.waiting {
+	if s.memory == nil {
+		return nil
+	}
+	s.memory.Withhold(s.withheld())
+	if s.twin != nil && !s.claiming && !s.waiting {
 		s.memory.Persisted(s.twin)
 	}
 	return nil

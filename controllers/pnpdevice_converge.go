@@ -26,18 +26,24 @@ const (
 
 var errContended = errors.New("the twin changed during every attempt to write it")
 
-// converge diffs and writes until the hub holds the declaration. A leaf that is new to this object is claimed in status
-// in one pass and written in the next, so that a crash in between orphans nothing.
+// converge diffs and writes until the hub holds the declaration. A leaf that is new to this object is recorded in status in
+// one pass and written in the next, so that a crash in between orphans nothing; what keeps it from being written comes before
+// that, so that what is recorded is sent.
 func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 	for range maxRounds {
-		plan := twin.Diff(s.declared, s.claims, s.twin)
-		changes := append(s.contested(plan.Changes), s.resends()...)
-		if s.observes() || len(changes) == 0 {
-			r.release(s, plan.Released)
-			s.resent = true
+		if s.observes() || s.device.Spec.Suspend {
+			s.resent = s.observes()
 			return nil
 		}
-		if s.claim(changes) {
+		removals, released, err := r.depart(ctx, s)
+		if err != nil {
+			return err
+		}
+		changes := append(s.contested(twin.Diff(s.declared, s.owned, s.twin)), s.resends()...)
+		changes = append(changes, removals...)
+		if len(changes) == 0 {
+			r.release(s, released)
+			s.resent = true
 			return nil
 		}
 		if s.hub.Spec.Suspend {
@@ -56,14 +62,33 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		if len(allowed) == 0 {
 			return braked
 		}
+		if s.claim(allowed) {
+			return nil
+		}
 		if err := r.write(ctx, s, allowed); err != nil {
 			return err
 		}
 	}
-	if len(twin.Diff(s.declared, s.claims, s.twin).Changes) == len(s.conflicts) {
+	if len(twin.Diff(s.declared, s.owned, s.twin)) == len(s.conflicts) {
 		return nil
 	}
 	return errContended
+}
+
+// depart says what becomes of the leaves that left the declaration. Nothing is removed or let go without a read in this very
+// pass.
+func (r *PnPDeviceReconciler) depart(ctx context.Context, s *scope) (removals []twin.Change, released []twin.Leaf, err error) {
+	if len(s.departing()) == 0 {
+		return nil, nil, nil
+	}
+	if _, read := s.reading(); !read {
+		if err := r.lookAtModel(ctx, s); err != nil {
+			return nil, nil, err
+		}
+	}
+	reading, _ := s.reading()
+	removals, released = reading.Depart(s.owned, s.declared)
+	return removals, released, nil
 }
 
 // lookAtModel reads the twin once more before a write: the device may have come back as one of another model.
@@ -77,9 +102,6 @@ func (r *PnPDeviceReconciler) lookAtModel(ctx context.Context, s *scope) error {
 // contested takes out the leaves that another writer fights for, and remembers them.
 func (s *scope) contested(changes []twin.Change) []twin.Change {
 	clear(s.conflicts)
-	if s.observes() {
-		return changes
-	}
 	kept := changes[:0:0]
 	for _, c := range changes {
 		configuration := ""
@@ -143,23 +165,12 @@ func (s *scope) resends() []twin.Change {
 		held := s.twin.Properties[leaf].Desired
 		known := s.entries[leaf]
 		unanswered := known.State == stateOf(twin.StateApplied) || known.State == stateOf(twin.StateRejected)
-		arrived := s.claims[leaf].Version > known.DesiredVersion
+		arrived := s.owned.Held[leaf].SetVersion > known.DesiredVersion
 		if unanswered && !arrived && held != nil && twin.Equal(held.Value, value) {
 			changes = append(changes, twin.Change{Leaf: leaf, Cause: twin.Edited, Value: value, Was: held})
 		}
 	}
 	return changes
-}
-
-// claim marks new leaves as ours. It reports whether status has to be written before the hub is.
-func (s *scope) claim(changes []twin.Change) bool {
-	for _, c := range changes {
-		if _, ours := s.claims[c.Leaf]; !ours && c.Cause == twin.New {
-			s.claims[c.Leaf] = twin.Claim{Value: c.Value}
-			s.claiming = true
-		}
-	}
-	return s.claiming
 }
 
 // braked takes removals out of the changes while the hub's removals are halted, and returns the verdict on that.
@@ -195,7 +206,6 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 	ctx = context.WithoutCancel(ctx)
 	token := s.memory.BeginRead()
 	failed := s.session.Writing(s.device.DeviceID(), s.now)
-	s.memory.Sending(changes)
 	t, whole, err := r.patch(ctx, s, changes)
 	if err != nil {
 		failed()
@@ -216,9 +226,11 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		} else {
 			s.memory.Accepted(t)
 		}
-		s.adopt(t)
+		s.settle(t)
 		r.accepted(ctx, s, changes)
 		return nil
+	case !iothub.DidNothing(err):
+		s.doubt()
 	case iothub.IsPreconditionFailed(err):
 		return r.read(ctx, s)
 	case iothub.IsInvalidPatch(err) && !s.rerendered:
@@ -241,22 +253,38 @@ func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twi
 		if err != nil {
 			return nil, false, err
 		}
-		t, err := s.session.PatchTwin(ctx, id, body, s.twin.ETag)
+		err = s.attempt(changes, func() error { t, err = s.session.PatchTwin(ctx, id, body, s.twin.ETag); return err })
 		return t, true, err
 	}
 	body, err := twin.RenderDigitalTwin(changes, s.twin)
 	if err != nil {
 		return nil, false, err
 	}
-	etag, err := s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag)
+	var etag string
+	err = s.attempt(changes, func() error { etag, err = s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag); return err })
 	if err != nil || !follows(s.twin.ETag, etag) {
 		return nil, false, err
 	}
-	return s.twin.Apply(changes, etag, s.twin.DesiredVersion+1), false, nil
+	return s.twin.Apply(changes, etag, s.nextVersion()), false, nil
+}
+
+// attempt keeps on record what a write may have done while that is not known: from before it is sent until its outcome is in
+// status, or it certainly did nothing.
+func (s *scope) attempt(changes []twin.Change, send func() error) error {
+	attempt := s.memory.Sending(changes, s.nextVersion())
+	err := send()
+	switch {
+	case err == nil:
+		s.memory.Taken(attempt)
+	case iothub.DidNothing(err):
+		s.memory.NotMade(attempt)
+	}
+	return err
 }
 
 // unrenderable is the verdict on a name that is a component on one side and a property on the other.
 func (s *scope) unrenderable(err error) error {
+	s.isUnconfirmed = true
 	way := ""
 	if s.dialect() == twin.DigitalTwin {
 		way = ": if that is meant, set twinAPI: DeviceTwin"
@@ -273,21 +301,13 @@ func follows(before, after string) bool {
 // accepted takes note of what the hub took, and tells of it.
 func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []twin.Change) {
 	r.stopwatches.patched(s.device, changes, time.Now())
-	s.memory.KnowsSent()
 	removed := 0
 	for _, c := range changes {
 		s.mustTell = s.mustTell || c.Cause == twin.Removed || c.Cause == twin.Drifted
 		if c.Cause == twin.Removed {
-			delete(s.claims, c.Leaf)
-			delete(s.entries, c.Leaf)
 			removed++
 			continue
 		}
-		claim := twin.Claim{Value: c.Value}
-		if held := s.twin.Properties[c.Leaf].Desired; held != nil && twin.Equal(held.Value, c.Value) {
-			claim.Version = held.Version
-		}
-		s.claims[c.Leaf] = claim
 		s.written[c.Leaf] = true
 		s.corrected[c.Leaf] = c.Cause == twin.Drifted
 	}
@@ -308,6 +328,7 @@ func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin
 
 // explain names what makes the hub refuse a digital-twin patch for good, if the twin shows it.
 func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal error) error {
+	s.isUnconfirmed = true
 	if s.dialect() == twin.DigitalTwin && s.hub.Spec.Authentication.WorkloadIdentity != nil && iothub.RefusesCredential(refusal) {
 		return stalled(v1alpha1.ReasonHubRefused, "The hub takes no tokens of Microsoft Entra ID for digital twins: do without twinAPI: DigitalTwin on the PnPDevice and its IoTHub", retryTerminal)
 	}
@@ -327,18 +348,14 @@ func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal err
 		strings.Join(names, ", ")+". Remove that, or set twinAPI: DeviceTwin on the PnPDevice or its IoTHub", retryTerminal)
 }
 
-// release lets go of what left the declaration and is not ours to remove: the hub holds someone else's value, or nothing.
+// release lets go of what left the declaration and is not the object's to remove: the hub holds someone else's value, or
+// nothing.
 func (r *PnPDeviceReconciler) release(s *scope, foreign []twin.Leaf) {
-	for leaf := range s.claims {
-		if _, declared := s.declared[leaf]; !declared {
-			delete(s.claims, leaf)
-		}
-	}
-	if s.observes() {
-		return
-	}
 	for _, leaf := range foreign {
-		announceRelease(r.Recorder, s.device, leaf, s.twin.Properties[leaf].Desired)
+		delete(s.owned.Lost, leaf)
+		if held := s.twin.Properties[leaf].Desired; held != nil {
+			announceRelease(r.Recorder, s.device, leaf, held)
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDe
 
 // clear removes the owned leaves from the twin. nil: nothing of ours is left there.
 func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
-	if s.device.Spec.DeletionPolicy != v1alpha1.DeletionClear || s.observes() || !ownsAnything(s.entries) {
+	if s.device.Spec.DeletionPolicy != v1alpha1.DeletionClear || s.observes() || !s.entries.ownsAnything() {
 		return nil
 	}
 	if s.device.Spec.Suspend {
@@ -69,7 +69,7 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 // removeOwned converges the twin with an empty declaration.
 func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	s.declared = twin.Declaration{}
-	s.claims = s.entries.claims(s.declared)
+	s.recall(true)
 	err := r.read(ctx, s)
 	if err == nil {
 		err = r.converge(ctx, s)
@@ -92,15 +92,6 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 func isHalt(err error) bool {
 	_, ok := errors.AsType[*halt](err)
 	return ok
-}
-
-func ownsAnything(all entries) bool {
-	for _, p := range all {
-		if p.Owned {
-			return true
-		}
-	}
-	return false
 }
 
 // hubForClearing resolves the hub; one that a user has to mend is not waited for.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -86,35 +85,30 @@ func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 		return stalled(v1alpha1.ReasonInvalidDeclaration, strings.Join(violations, "; "), 0)
 	}
 	s.declared = declared
-	s.claims = s.entries.claims(declared)
-	maps.Copy(s.claims, s.memory.UnshownClaims())
 	return nil
 }
 
 // observe settles what is known of the twin: what memory holds and status does not, what status holds, or one read.
 func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
-	isAdopted := adopted(s.device, s.hub.Spec.HostName)
-	if !isAdopted {
-		s.entries, s.claims = entries{}, twin.Claims{}
-	}
+	s.recall(adopted(s.device, s.hub.Spec.HostName))
 	s.memory.BeginPass()
 	r.listen(s)
 	if s.device.Spec.Suspend {
-		return s.rest(isAdopted)
+		return s.rest()
 	}
 	if s.memory.Resume() { // read by an earlier pass, for this one
 		s.wasRead = true
-	} else if s.mustAsk(isAdopted) {
+	} else if s.mustAsk() {
 		return r.read(ctx, s)
 	}
 	t := s.memory.Unpersisted()
 	switch {
 	case t != nil && (!t.Partial || s.statusSuffices() && !s.mirrorsTooLittle()):
 		s.adopt(t)
-	case !isAdopted || !s.statusSuffices() || s.mirrorsTooLittle():
+	case !s.isAdopted || !s.statusSuffices() || s.mirrorsTooLittle():
 		return r.read(ctx, s)
 	default:
-		s.twin = belief(&s.device.Status)
+		s.adopt(belief(&s.device.Status))
 	}
 	return nil
 }
@@ -127,14 +121,14 @@ func (r *PnPDeviceReconciler) listen(s *scope) {
 	}
 }
 
-// rest is the whole of a suspended pass: the hub is neither read nor written.
-func (s *scope) rest(isAdopted bool) error {
-	if isAdopted {
-		s.twin = belief(&s.device.Status)
-		if t := s.memory.Unpersisted(); t != nil { // an event told: that costs the hub nothing
+// rest is the whole of a suspended pass: the hub is neither read nor written. What events tell costs it nothing.
+func (s *scope) rest() error {
+	if s.isAdopted {
+		s.adopt(belief(&s.device.Status))
+		if t := s.memory.Unpersisted(); t != nil {
 			s.adopt(t)
 		}
-		if s.statusSuffices() && len(twin.Diff(s.declared, s.claims, s.twin).Changes) == 0 {
+		if s.statusSuffices() && len(twin.Diff(s.declared, s.owned, s.twin)) == 0 && len(s.departing()) == 0 {
 			return nil
 		}
 	}
@@ -142,20 +136,17 @@ func (s *scope) rest(isAdopted bool) error {
 }
 
 // mustAsk reports whether the hub has to be read although something is known.
-func (s *scope) mustAsk(isAdopted bool) bool {
+func (s *scope) mustAsk() bool {
 	due := s.memory.FollowUpDue(s.now) && !s.session.EventsTrusted()
 	_, retry := s.conflictRetry()
-	return s.memory.Doubtful() || due || retry || isAdopted && (s.readRequested() || s.isMistrusted() || s.isOverdue())
+	return s.memory.Doubtful() || due || retry ||
+		s.isAdopted && (s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
 }
 
-// isMistrusted reports whether the last word about the device was a failure at the hub: only the hub can say that it is over.
-func (s *scope) isMistrusted() bool {
-	switch readyOf(s.device).Reason {
-	case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonModelMismatch, v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonEntraUnavailable, v1alpha1.ReasonThrottled,
-		v1alpha1.ReasonHubRefused, v1alpha1.ReasonNotConformant:
-		return true
-	}
-	return false
+// isOfOtherModel reports whether the device was last seen with another model than the declared one: only the hub can say that
+// it has changed.
+func (s *scope) isOfOtherModel() bool {
+	return s.device.Spec.ModelID != "" && s.device.Spec.ModelID != s.device.Status.ModelID
 }
 
 // isOverdue reports whether the device is about to be called silent: not without looking.
@@ -174,17 +165,21 @@ func (s *scope) statusSuffices() bool {
 	return true
 }
 
-// mirrorsTooLittle reports whether status may lack what the device reports, since it was edited to show all of that and shows nothing undeclared.
+// mirrorsTooLittle reports whether status lacks what the device reports: it was described while spec.reported asked for less.
 func (s *scope) mirrorsTooLittle() bool {
-	if s.device.Spec.Reported != v1alpha1.ReportedAll || s.device.Status.ObservedGeneration == s.device.Generation {
-		return false
+	return breadth(s.device.Status.Mirrored) < breadth(s.device.Spec.Reported)
+}
+
+// breadth orders the values of spec.reported by how much of the twin they show.
+func breadth(scope v1alpha1.ReportedScope) int {
+	switch scope {
+	case v1alpha1.ReportedNone:
+		return 0
+	case v1alpha1.ReportedAll:
+		return 2
+	default:
+		return 1
 	}
-	for _, p := range s.entries {
-		if p.State == stateOf(twin.StateReported) {
-			return false
-		}
-	}
-	return true
 }
 
 // read asks the hub.
@@ -192,15 +187,20 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
 	t, err := s.session.GetTwin(s.asking(ctx), s.device.DeviceID())
 	if err != nil {
-		s.memory.Doubt() // status is not to be believed before a read succeeds
+		s.doubt()
 		s.wasRead = iothub.IsNotFound(err)
 		return r.refused(ctx, s, err)
 	}
 	s.memory.Observe(t, token)
-	s.memory.KnowsSent()
 	s.wasRead = true
-	s.adopt(t)
+	s.settle(t)
 	return nil
+}
+
+// doubt has the next pass read before anything is believed: what the hub holds is open.
+func (s *scope) doubt() {
+	s.memory.Doubt()
+	s.isUnconfirmed = true
 }
 
 // refused has the IoTHub prove itself again if the hub refused the credential.
@@ -209,40 +209,6 @@ func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) 
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	return err
-}
-
-// adopt takes a twin that the hub returned and drops the claims that do not fit it. A write to the identity, a rotated
-// key for example, leaves the twin as it was, so claims that still fit are kept; a twin whose version went back is
-// another incarnation of the device, where small counters match by chance and nothing is ours.
-func (s *scope) adopt(t *twin.Twin) {
-	s.twin = t
-	known := s.device.Status.Twin
-	if known == nil || !adopted(s.device, s.hub.Spec.HostName) {
-		return
-	}
-	sameIdentity := t.DeviceETag == known.DeviceEtag
-	for leaf, claim := range s.claims {
-		held := t.Properties[leaf].Desired
-		fits := held != nil && held.Version == claim.Version && twin.Equal(held.Value, claim.Value)
-		switch {
-		case sameIdentity && claim.Version <= t.DesiredVersion:
-		case !sameIdentity && t.Version >= known.Version && fits:
-		default:
-			delete(s.claims, leaf)
-			delete(s.entries, leaf)
-		}
-	}
-	s.recall()
-}
-
-// recall claims what this process wrote and could not record: the answer was lost, or the object was edited meanwhile and status could not be
-// written. Taken for someone else's, such a value would stay at the hub for ever once its leaf left the declaration.
-func (s *scope) recall() {
-	for leaf := range s.claims {
-		if held := s.twin.Properties[leaf].Desired; held != nil && s.memory.Sent(leaf, held.Value) {
-			s.claims[leaf] = twin.Claim{Value: held.Value, Version: held.Version}
-		}
-	}
 }
 
 // checkModel writes nothing to a device of another model than the declared one.

@@ -26,11 +26,7 @@ func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *
 	if h != nil || ctx.Err() != nil || !s.expectsAnswer(before) {
 		return 0
 	}
-	claims := twin.Claims{}
-	for leaf := range s.written {
-		claims[leaf] = s.claims[leaf]
-	}
-	s.memory.Unshown(claims)
+	s.memory.Unshown()
 	return answerTime
 }
 

@@ -28,8 +28,11 @@ type scope struct {
 	memory  *hubs.Device
 
 	declared twin.Declaration
-	entries  entries     // what status said of each property at the beginning, less what no longer counts
-	claims   twin.Claims // the leaves that this object owns
+	entries  entries // what status said of each property at the beginning, less what no longer counts
+	// recorded is what status recorded as the object's, owned is what is the object's as of twin.
+	recorded, owned twin.Ownership
+	// sent are the values that status records as about to be sent, or that this pass has it record.
+	sent map[twin.Leaf]twin.Sent
 
 	// twin is what is known of the device now: read in this pass, accepted by the hub in this pass, or believed from
 	// status. nil: the pass ended before that was settled, and status keeps what it said.
@@ -44,8 +47,13 @@ type scope struct {
 	mustTell bool
 	// conflicts are leaves that are left to another writer for now, with the name of its configuration if known.
 	conflicts map[twin.Leaf]string
-	// claiming is true if this pass only claims leaves in status, for the next one to write.
+	// claiming is true if this pass only records in status what the next one sends; claimed are the leaves that it adds there.
 	claiming bool
+	claimed  []twin.Leaf
+	// isAdopted is true if status is about this device at this hub; isInherited once it turned out to be about another twin.
+	isAdopted, isInherited bool
+	// isUnconfirmed is true once a call failed in a way that leaves open what the hub holds.
+	isUnconfirmed bool
 	// wrote is true once the hub took a write in this pass.
 	wrote bool
 	// waiting is true if the pass ended for want of a token: what memory holds is for the next one.
@@ -60,9 +68,14 @@ type scope struct {
 
 func newScope(device *v1alpha1.PnPDevice, now time.Time) *scope {
 	return &scope{
-		device: device, now: now, entries: entriesOf(&device.Status),
+		device: device, now: now, entries: entriesOf(&device.Status), sent: sentOf(&device.Status),
 		written: map[twin.Leaf]bool{}, corrected: map[twin.Leaf]bool{}, conflicts: map[twin.Leaf]string{},
 	}
+}
+
+// reading is the twin as this pass read it, false if it did not.
+func (s *scope) reading() (twin.Read, bool) {
+	return twin.Read{Twin: s.twin}, s.wasRead && s.twin != nil && !s.twin.Partial
 }
 
 // dialect is the API that writes go through.

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -40,6 +41,7 @@ func summarise(s *scope, h *halt) time.Duration {
 		setVerdict(s.device, v)
 		s.setDetails(v)
 		st.ObservedGeneration = s.device.Generation
+		st.Twin.Unconfirmed = s.unconfirmed(&previous)
 	}
 	return s.next(h, entriesOf(&previous))
 }
@@ -67,7 +69,8 @@ func (s *scope) describe() {
 	st.Summary = fmt.Sprintf("%d/%d", st.Acknowledged, st.Declared)
 }
 
-// identify says which twin the status is about. The etag is there once it has been read.
+// identify says which twin the status is about. The etag is there once it has been read: until then status stays about the
+// twin that was read before, at another hub for example, since what the object owns there is not gone.
 func (s *scope) identify() {
 	st := &s.device.Status
 	id := s.device.DeviceID()
@@ -75,29 +78,62 @@ func (s *scope) identify() {
 	if s.hub != nil {
 		host = s.hub.Spec.HostName
 	}
-	if st.Twin == nil || host != "" && st.Twin.Hub != host {
-		st.Twin = &v1alpha1.TwinReference{Hub: host, DeviceID: id}
-	}
 	if t := s.twin; t != nil {
 		st.Twin = &v1alpha1.TwinReference{
 			Hub: host, DeviceID: id, DeviceEtag: t.DeviceETag, Etag: t.ETag, Version: t.Version, DesiredVersion: t.DesiredVersion,
+			DesiredUpdated: s.desiredUpdated(st.Twin),
 		}
+		return
+	}
+	if st.Twin == nil || st.Twin.Etag == "" {
+		st.Twin = &v1alpha1.TwinReference{Hub: host, DeviceID: id}
 	}
 }
 
-// keepVersion drops a change of the twin's version alone: what a device reports beside its declaration costs no write.
+// desiredUpdated keeps the time that is known of the section: a digital-twin patch answers without one, and what is believed
+// has none.
+func (s *scope) desiredUpdated(known *v1alpha1.TwinReference) string {
+	switch {
+	case !s.twin.DesiredUpdated.IsZero():
+		return s.twin.DesiredUpdated.UTC().Format(time.RFC3339Nano)
+	case known != nil && known.Etag == s.twin.ETag && known.DeviceEtag == s.twin.DeviceETag:
+		return known.DesiredUpdated
+	}
+	return ""
+}
+
+func instantOf(text string) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// unconfirmed reports whether the next pass has to read before it believes status: a call left open what the hub holds, or
+// status is about another hub than the declaration.
+func (s *scope) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
+	is := s.device.Status.Twin
+	isElsewhere := s.twin == nil && is.Etag != "" && (s.hub == nil || is.Hub != s.hub.Spec.HostName)
+	wasUnconfirmed := previous.Twin != nil && previous.Twin.Unconfirmed && !s.wasRead && !s.wrote
+	return s.isUnconfirmed || isElsewhere || wasUnconfirmed
+}
+
+// keepVersion drops a change of the twin's version alone, or of the time of its last write: what a device reports beside its
+// declaration costs no write.
 func keepVersion(previous, st *v1alpha1.PnPDeviceStatus) {
 	if previous.Twin == nil || st.Twin == nil {
 		return
 	}
 	was, is := *previous.Twin, *st.Twin
-	version := is.Version
-	was.Version, is.Version = 0, 0
+	version, updated := is.Version, is.DesiredUpdated
+	was.Version, is.Version, was.DesiredUpdated, is.DesiredUpdated = 0, 0, "", ""
+	was.Unconfirmed = false
 	if was == is && previous.ConnectionState == st.ConnectionState && previous.ModelID == st.ModelID &&
 		sameProperties(previous, st) {
-		version = previous.Twin.Version
+		version, updated = previous.Twin.Version, previous.Twin.DesiredUpdated
 	}
-	st.Twin.Version = version
+	st.Twin.Version, st.Twin.DesiredUpdated = version, updated
 }
 
 func sameProperties(a, b *v1alpha1.PnPDeviceStatus) bool {
@@ -126,9 +162,9 @@ func (s *scope) describeProperties() {
 	for leaf := range s.declared {
 		all[leaf] = s.entry(leaf)
 	}
-	for leaf := range s.claims {
-		if _, done := all[leaf]; !done && !s.observes() && s.twin.Properties[leaf].Desired != nil {
-			all[leaf] = s.departing(leaf)
+	if !s.observes() {
+		for _, leaf := range s.departing() {
+			all[leaf] = s.departingEntry(leaf)
 		}
 	}
 	if s.device.Spec.Reported == v1alpha1.ReportedAll {
@@ -139,20 +175,66 @@ func (s *scope) describeProperties() {
 		}
 	}
 	all.writeTo(&s.device.Status, s.twin.Components)
+	s.device.Status.Mirrored = s.mirrored()
 }
 
-// departing describes an owned leaf that is declared no more and not removed yet. Someone else's value must show: what status says of it is believed
-// by the pass that removes it.
-func (s *scope) departing(leaf twin.Leaf) v1alpha1.PropertyStatus {
-	e, claim, held := s.entries[leaf], s.claims[leaf], s.twin.Properties[leaf].Desired
-	e.Desired = sameJSON(e.Desired, held.Value)
-	if twin.Equal(held.Value, claim.Value) {
-		e.DesiredVersion = claim.Version
-		return e
+// mirrored is what status shows now of what the device reports. A partial twin has no more than status had.
+func (s *scope) mirrored() v1alpha1.ReportedScope {
+	is := s.device.Spec.Reported
+	if was := s.device.Status.Mirrored; s.twin.Partial && breadth(was) < breadth(is) {
+		is = was
 	}
-	e.State, e.DesiredVersion = stateOf(twin.StateDrifted), held.Version
-	s.transition(&e, s.entries[leaf], false)
+	if is == v1alpha1.ReportedDeclared {
+		return ""
+	}
+	return is
+}
+
+// departingEntry describes a leaf that left the declaration, and that is not removed or let go of yet.
+func (s *scope) departingEntry(leaf twin.Leaf) v1alpha1.PropertyStatus {
+	e, previous, held := s.entries[leaf], s.entries[leaf], s.twin.Properties[leaf].Desired
+	e.Name = leaf.Name
+	owned, isOurs := s.owned.Held[leaf]
+	_, isLost := s.owned.Lost[leaf]
+	s.holds(&e, held, owned.SetVersion)
+	e.Owned, e.Sent = isOurs || isLost, s.recordedSent(leaf)
+	switch {
+	case isLost:
+		e.State = stateOf(twin.StateDrifted)
+	case !isOurs || e.State == "":
+		e.State = stateOf(twin.StatePending)
+	}
+	s.transition(&e, previous, false)
 	return e
+}
+
+// holds says what the hub holds. set is the version that an answer has to reach, 0 where the value is not the declared one.
+func (s *scope) holds(e *v1alpha1.PropertyStatus, held *twin.Desired, set int64) {
+	previous := e.Desired
+	e.Desired, e.DesiredVersion, e.HeldVersion = nil, 0, 0
+	if held == nil {
+		return
+	}
+	e.Desired, e.DesiredVersion = sameJSON(previous, held.Value), cmp.Or(set, held.Version)
+	if held.Version > e.DesiredVersion {
+		e.HeldVersion = held.Version
+	}
+}
+
+// recordedSent is what status records of a first write whose outcome is not known. It ends with a read: a value that is still
+// to be sent is recorded anew, with the version that it makes then.
+func (s *scope) recordedSent(leaf twin.Leaf) *v1alpha1.SentValue {
+	sent, ok := s.sent[leaf]
+	if _, held := s.owned.Held[leaf]; !ok || held {
+		return nil
+	}
+	declared, isDeclared := s.declared[leaf]
+	isNext := isDeclared && sent.Version == s.nextVersion() && twin.Equal(sent.Value, declared)
+	if _, read := s.reading(); !isNext && (read || s.isWithheld(leaf)) {
+		return nil
+	}
+	value := jsonOf(sent.Value)
+	return &v1alpha1.SentValue{Value: *value, Version: sent.Version}
 }
 
 func (s *scope) reportedEntry(leaf twin.Leaf, r *twin.Reported) v1alpha1.PropertyStatus {
@@ -167,57 +249,37 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	previous, value, p := s.entries[leaf], s.declared[leaf], s.twin.Properties[leaf]
 	e := v1alpha1.PropertyStatus{Name: leaf.Name, CorrectedAt: s.corrections(leaf, previous)}
 	s.mirror(&e, previous, p.Reported)
-	if p.Desired != nil && twin.Equal(p.Desired.Value, value) {
-		s.settle(&e, leaf, p)
-	} else {
-		s.outstanding(&e, leaf, p.Desired)
+	_, isOurs := s.owned.Held[leaf]
+	_, isLost := s.owned.Lost[leaf]
+	_, isContested := s.conflicts[leaf]
+	e.Desired, e.State = previous.Desired, stateOf(twin.StatePending)
+	switch {
+	case p.Desired != nil && twin.Equal(p.Desired.Value, value):
+		version := s.setVersion(leaf, *p.Desired)
+		s.holds(&e, p.Desired, version)
+		e.State = stateOf(twin.Judge(value, p, version, s.twin.AckLimit()))
+	case s.observes() || isContested || isLost:
+		s.holds(&e, p.Desired, 0)
+		e.State = stateOf(twin.StateDrifted)
+	default:
+		s.holds(&e, p.Desired, s.owned.Held[leaf].SetVersion)
+		e.Sent = s.recordedSent(leaf)
 	}
-	_, e.Owned = s.claims[leaf]
-	s.transition(&e, previous, s.written[leaf] || e.Owned && previous.DesiredVersion != e.DesiredVersion && e.DesiredVersion != 0)
+	e.Owned = isOurs || isLost && e.State == stateOf(twin.StateDrifted)
+	s.transition(&e, previous, s.written[leaf] || isOurs && previous.DesiredVersion != e.DesiredVersion)
 	return e
 }
 
-// settle judges a leaf whose declared value the hub holds. In passing it becomes ours: nothing was written, and none of
-// its future is someone else's. The version of a drifted leaf is the one that set the other writer's value: an answer to that is none to ours.
-func (s *scope) settle(e *v1alpha1.PropertyStatus, leaf twin.Leaf, p twin.Property) {
-	claim, known := s.claims[leaf]
-	if previous, ok := s.entries[leaf]; !known && ok && s.entries.isKnown(leaf) {
-		claim, known = twin.Claim{Value: declaration.Value(previous.Desired), Version: previous.DesiredVersion}, true
+// setVersion is the version that an answer has to reach. Where the value is not the object's, as in Observe mode, it is the
+// one that status knows, as long as no other value was seen.
+func (s *scope) setVersion(leaf twin.Leaf, held twin.Desired) int64 {
+	if owned, ok := s.owned.Held[leaf]; ok {
+		return owned.SetVersion
 	}
-	if known && (claim.Version == 0 || s.entries[leaf].State == stateOf(twin.StateDrifted)) {
-		known = false
+	if previous := s.entries[leaf]; s.entries.isKnown(leaf) && twin.Equal(declaration.Value(previous.Desired), held.Value) {
+		return previous.DesiredVersion
 	}
-	version := twin.SettingVersion(claim, known, *p.Desired)
-	if !s.observes() {
-		s.claims[leaf] = twin.Claim{Value: p.Desired.Value, Version: version}
-	}
-	e.State = stateOf(twin.Judge(s.declared[leaf], p, version, s.twin.AckLimit()))
-	e.Desired, e.DesiredVersion = sameJSON(s.entries[leaf].Desired, p.Desired.Value), version
-}
-
-// outstanding describes a leaf that the hub does not hold as declared. What status says of it is the truth about the hub,
-// not about the declaration: later passes diff against it.
-func (s *scope) outstanding(e *v1alpha1.PropertyStatus, leaf twin.Leaf, held *twin.Desired) {
-	previous, claim := s.entries[leaf].Desired, s.claims[leaf]
-	_, ours := s.claims[leaf]
-	_, contested := s.conflicts[leaf]
-	e.State = stateOf(twin.StatePending)
-	switch {
-	case s.observes():
-		e.State = stateOf(twin.StateDrifted)
-		if held != nil {
-			e.Desired, e.DesiredVersion = sameJSON(previous, held.Value), held.Version
-		}
-	case ours && claim.Version == 0 && !contested:
-		e.Desired = sameJSON(previous, claim.Value)
-	case ours && !contested && held != nil && twin.Equal(held.Value, claim.Value):
-		e.Desired, e.DesiredVersion = sameJSON(previous, held.Value), claim.Version
-	case ours || contested:
-		e.State = stateOf(twin.StateDrifted)
-		if held != nil {
-			e.Desired, e.DesiredVersion = sameJSON(previous, held.Value), held.Version
-		}
-	}
+	return held.Version
 }
 
 // mirror writes what the device reported.
@@ -298,7 +360,7 @@ func (s *scope) detail() (synced, acknowledged bool) {
 	for leaf, p := range propertiesOf(&s.device.Status) {
 		_, declared := s.declared[leaf]
 		switch {
-		case !declared && p.Owned: // still to be removed
+		case !declared && (p.Owned || p.Sent != nil): // still to be removed, or to be let go
 			synced = false
 		case !declared:
 		case p.State == stateOf(twin.StatePending) || p.State == stateOf(twin.StateDrifted):

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -20,25 +21,20 @@ func TestAnAnswerToADriftedValueIsNoneToOurs(t *testing.T) {
 		version int64
 		want    v1alpha1.PropertyState
 	}{
-		"after a drift the answer to version 4 counts for nothing":       {stateOf(twin.StateDrifted), `93`, 5, stateOf(twin.StateApplied)},
-		"the same value written again leaves the answer as it was":       {stateOf(twin.StateAcknowledged), `5`, 4, stateOf(twin.StateAcknowledged)},
-		"a claim that is not known to be written is judged by the hub's": {stateOf(twin.StatePending), `5`, 5, stateOf(twin.StateApplied)},
+		"after a drift the answer to version 4 counts for nothing": {stateOf(twin.StateDrifted), `93`, 5, stateOf(twin.StateApplied)},
+		"the same value written again leaves the answer as it was": {stateOf(twin.StateAcknowledged), `5`, 4, stateOf(twin.StateAcknowledged)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			version := int64(4)
-			if c.state == stateOf(twin.StatePending) {
-				version = 0
-			}
 			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{Properties: []v1alpha1.PropertyStatus{{
-				Name: leaf.Name, State: c.state, Owned: true, Desired: jsonOf(json.Number(c.value)), DesiredVersion: version,
+				Name: leaf.Name, State: c.state, Owned: true, Desired: jsonOf(json.Number(c.value)), DesiredVersion: 4,
 			}}}}
 			s := newScope(device, time.Now())
 			s.declared = twin.Declaration{leaf: declared}
-			s.claims = s.entries.claims(s.declared)
-			s.twin = &twin.Twin{DesiredVersion: 5, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {
+			s.recall(true)
+			s.adopt(&twin.Twin{DesiredVersion: 5, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {
 				Desired:  &twin.Desired{Value: declared, Version: 5},
 				Reported: &twin.Reported{Value: declared, Ack: &twin.Ack{Version: 4, Code: 200}},
-			}}}
+			}}})
 			got := s.entry(leaf)
 			if got.State != c.want || got.DesiredVersion != c.version {
 				t.Errorf("got %s of version %d, want %s of version %d", got.State, got.DesiredVersion, c.want, c.version)
@@ -47,18 +43,20 @@ func TestAnAnswerToADriftedValueIsNoneToOurs(t *testing.T) {
 	}
 }
 
-// TestADriftIsRememberedOfALeafThatIsNotDeclaredAnyMore is what make chaos found: a leaf drifted, left the declaration, and could not be dealt with
-// at once. Status kept the old value beside the new etag, so the next pass removed the other writer's value in the belief that it was ours.
-func TestADriftIsRememberedOfALeafThatIsNotDeclaredAnyMore(t *testing.T) {
+// TestWhatAPassThatCouldNotGoOnLeavesInStatus is what make chaos found: a leaf left the declaration and could not be dealt with
+// at once. Status has to say whose the value is that the hub holds then.
+func TestWhatAPassThatCouldNotGoOnLeavesInStatus(t *testing.T) {
 	leaf := twin.Leaf{Name: "speed"}
 	for name, c := range map[string]struct {
 		held     string
+		version  int64
 		removed  bool
 		released bool
 	}{
-		"our value is removed":              {held: `5`, removed: true},
-		"someone else's value is let go":    {held: `93`, released: true},
-		"our value in another form is ours": {held: `5.0`, removed: true},
+		"our value is removed":                         {held: `5`, version: 2, removed: true},
+		"our value in another form is ours":            {held: `5.0`, version: 2, removed: true},
+		"someone else's value is let go":               {held: `93`, version: 3, released: true},
+		"an equal value that someone else set is, too": {held: `5`, version: 3, released: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{
@@ -67,22 +65,68 @@ func TestADriftIsRememberedOfALeafThatIsNotDeclaredAnyMore(t *testing.T) {
 					Name: leaf.Name, State: stateOf(twin.StateAcknowledged), Owned: true, Desired: jsonOf(json.Number("5")), DesiredVersion: 2,
 				}},
 			}}
-			s := newScope(device, time.Now())
-			s.declared = twin.Declaration{}
-			s.claims = s.entries.claims(s.declared)
-			s.twin = &twin.Twin{ETag: twin.ETagOf(3), DesiredVersion: 3, Version: 5, Properties: map[twin.Leaf]twin.Property{
-				leaf: {Desired: &twin.Desired{Value: json.Number(c.held), Version: 3}},
+			now := &twin.Twin{ETag: twin.ETagOf(3), DesiredVersion: 3, Version: 5, Properties: map[twin.Leaf]twin.Property{
+				leaf: {Desired: &twin.Desired{Value: json.Number(c.held), Version: c.version}},
 			}}
-			s.describe() // of a pass that could not go on
+			s := newScope(device, time.Now())
+			s.recall(true)
+			s.adopt(now)
+			s.describe()
 
 			next := newScope(device, time.Now())
-			plan := twin.Diff(twin.Declaration{}, next.entries.claims(twin.Declaration{}), belief(&device.Status))
-			if got := len(plan.Changes) > 0; got != c.removed {
-				t.Errorf("the next pass removes it: %t, want %t", got, c.removed)
+			next.recall(true)
+			next.adopt(belief(&device.Status))
+			if got := next.departing(); len(got) != 1 {
+				t.Fatalf("the next pass is to settle %v, want %v", got, leaf)
 			}
-			if got := len(plan.Released) > 0; got != c.released {
-				t.Errorf("the next pass releases it: %t, want %t", got, c.released)
+			next.wasRead = true
+			next.adopt(now)
+			reading, _ := next.reading()
+			removals, released := reading.Depart(next.owned, next.declared)
+			if got := len(removals) > 0; got != c.removed {
+				t.Errorf("it removes the value: %t, want %t", got, c.removed)
+			}
+			if got := len(released) > 0; got != c.released {
+				t.Errorf("it lets go of it: %t, want %t", got, c.released)
 			}
 		})
+	}
+}
+
+// TestAValueThatIsAboutToBeSentIsNoValueAtTheHub is the gravest fault that an audit found: what was declared and never written
+// was read back as what the hub holds, and another writer's value was removed with it.
+func TestAValueThatIsAboutToBeSentIsNoValueAtTheHub(t *testing.T) {
+	leaf := twin.Leaf{Name: "speed"}
+	foreign := &twin.Desired{Value: json.Number("7"), Version: 3}
+	read := &twin.Twin{ETag: twin.ETagOf(3), DesiredVersion: 3, Version: 5, Properties: map[twin.Leaf]twin.Property{leaf: {Desired: foreign}}}
+	device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{Twin: &v1alpha1.TwinReference{Etag: read.ETag, DesiredVersion: 3, Version: 5}}}
+	s := newScope(device, time.Now())
+	s.memory = &hubs.Device{}
+	s.declared = twin.Declaration{leaf: json.Number("9")}
+	s.recall(true)
+	s.adopt(read)
+	if !s.claim(twin.Diff(s.declared, s.owned, s.twin)) {
+		t.Fatal("a new leaf is sent without a record")
+	}
+	s.describe()
+	is := device.Status.Properties[0]
+	if is.Owned || string(is.Desired.Raw) != "7" || is.DesiredVersion != 3 || is.Sent == nil || string(is.Sent.Value.Raw) != "9" || is.Sent.Version != 4 {
+		t.Fatalf("status says %+v, want what the hub holds, not owned, and what is sent beside it", is)
+	}
+
+	next := newScope(device, time.Now()) // of another process, after the declaration was taken back
+	next.recall(true)
+	next.adopt(belief(&device.Status))
+	if got := next.departing(); len(got) != 1 {
+		t.Errorf("a write of another process that may have happened is to be looked for, got %v", got)
+	}
+	next.wasRead = true
+	next.adopt(read)
+	reading, _ := next.reading()
+	if removals, _ := reading.Depart(next.owned, next.declared); len(removals) > 0 {
+		t.Errorf("removes %v", removals)
+	}
+	if next.describe(); len(device.Status.Properties) > 0 {
+		t.Errorf("status still says %+v", device.Status.Properties)
 	}
 }

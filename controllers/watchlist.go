@@ -64,7 +64,9 @@ func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
 		return false
 	}
 	s := newScope(device, time.Time{})
-	s.declared, s.claims, s.twin = declared, s.entries.claims(declared), t
+	s.declared = declared
+	s.recall(true)
+	s.adopt(t)
 	before := device.Status.DeepCopy()
 	s.describe()
 	return before.Twin == nil || before.Twin.Etag != t.ETag || before.ConnectionState != device.Status.ConnectionState ||

@@ -207,6 +207,15 @@ type TwinReference struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DesiredVersion int64 `json:"desiredVersion,omitempty"`
+	// desiredUpdated is the hub's time of the desired section's last write, if it is known. It tells the twin from an earlier
+	// one of the same device id, whose versions may be the same.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	DesiredUpdated string `json:"desiredUpdated,omitempty"`
+	// unconfirmed is true if the hub may hold something else than this status says: its last call failed, or the object was at
+	// another hub meanwhile. The twin is read before anything of this is believed.
+	// +optional
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
 // PropertyStatus is what is known of one property.
@@ -220,11 +229,17 @@ type PropertyStatus struct {
 	// +required
 	State PropertyState `json:"state"`
 
-	// owned is true if this object claimed the property and will remove it when it leaves the declaration.
+	// owned is true if the hub holds a value of this object: one that it wrote, or that it found equal to its declaration. It
+	// is removed once it leaves the declaration. With state Drifted another writer changed such a value; that one stays.
 	// +optional
 	Owned bool `json:"owned,omitempty"`
 
-	// desired value: what the hub holds as of desiredVersion; with desiredVersion 0, what is about to be written.
+	// sent is a value that is about to be written or may have been. It is present for the first write of a property, until
+	// its outcome is known.
+	// +optional
+	Sent *SentValue `json:"sent,omitempty"`
+
+	// desired value: what the hub holds. Absent if the hub holds none.
 	// +optional
 	Desired *apiextensionsv1.JSON `json:"desired,omitempty"`
 
@@ -236,6 +251,12 @@ type PropertyStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	DesiredVersion int64 `json:"desiredVersion,omitempty"`
+
+	// heldVersion is the $version that the hub shows for the value, if that is a later one than desiredVersion: another writer
+	// wrote the same value again, which asks the device for no other answer.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	HeldVersion int64 `json:"heldVersion,omitempty"`
 
 	// ackVersion is the desired $version that the device acknowledged.
 	// +optional
@@ -259,6 +280,18 @@ type PropertyStatus struct {
 	// lastTransitionTime is when state changed last.
 	// +optional
 	LastTransitionTime metav1.Time `json:"lastTransitionTime,omitempty"`
+}
+
+// SentValue is a value that a write carries, or may have carried.
+type SentValue struct {
+	// value that is sent.
+	// +required
+	Value apiextensionsv1.JSON `json:"value"`
+	// version is the $version of the desired section that the write makes if the hub takes it. Only a value of exactly this
+	// version is the object's.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Version int64 `json:"version"`
 }
 
 // ComponentStatus is what is known of one component.
@@ -323,6 +356,12 @@ type PnPDeviceStatus struct {
 	// twin that this status is about.
 	// +optional
 	Twin *TwinReference `json:"twin,omitempty"`
+
+	// mirrored is which reported values properties and components show: those that spec.reported asked for when the twin was
+	// last read. Absent: Declared.
+	// +optional
+	// +kubebuilder:validation:Enum=None;All
+	Mirrored ReportedScope `json:"mirrored,omitempty"`
 
 	// declared is the number of declared properties.
 	// +optional

@@ -89,7 +89,7 @@ func (f *floor) write(ctx context.Context, device *v1alpha1.PnPDevice, t *twin.T
 	if err != nil {
 		return nil, err
 	}
-	changes := twin.Diff(declared, nil, t).Changes
+	changes := twin.Diff(declared, twin.Ownership{}, t)
 	body, err := twin.RenderDigitalTwin(changes, t)
 	if err != nil {
 		return nil, err

@@ -1,8 +1,6 @@
 package hubs
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -19,15 +17,17 @@ type Device struct {
 	model      string        // announced when it was last seen
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
-	doubts, settledDoubts int                 // doubtful while doubts > settledDoubts
-	pressing              bool                // a doubt has more behind it than a sweep or a resync
-	deferred              bool                // the pass that read the twin had no token to write it
-	foreign               string              // model that the newest message of another model named
-	modelInDoubt          bool                // the model has to be looked at before the next write
-	unpersisted           *twin.Twin          // seen at the hub, not in status yet
-	unshown               twin.Claims         // of writes that status does not show yet
-	sent                  map[twin.Leaf][]any // values that writes carried since status last had the outcome of all
-	outcomeKnown          bool                // of all that was sent
+	doubts, settledDoubts int             // doubtful while doubts > settledDoubts
+	pressing              bool            // a doubt has more behind it than a sweep or a resync
+	deferred              bool            // the pass that read the twin had no token to write it
+	foreign               string          // model that the newest message of another model named
+	modelInDoubt          bool            // the model has to be looked at before the next write
+	unpersisted           *twin.Twin      // seen at the hub, not in status yet
+	unshown               bool            // status does not show a write that the hub took
+	attempts              []*Attempt      // writes whose outcome is not settled, oldest first
+	unsaved               *twin.Ownership // what is the object's, where status does not have it
+	// withheld are the attempts that this process recorded in status and certainly did not make.
+	withheld map[twin.Leaf]twin.Sent
 
 	pass       *pass  // under way, nil if none
 	held       *Place // first event whose effect is not in status
@@ -126,17 +126,14 @@ func (d *Device) Unpersisted() *twin.Twin {
 	return d.unpersisted
 }
 
-// Persisted says that status holds t. What arrived since the pass began is still outstanding.
+// Persisted says that status holds t, which is not nil. What arrived since the pass began is still outstanding.
 func (d *Device) Persisted(t *twin.Twin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.unpersisted == t {
 		d.unpersisted = nil
 	}
-	d.unshown = nil
-	if d.outcomeKnown {
-		d.sent = nil
-	}
+	d.unshown, d.unsaved = false, nil
 	if d.pass != nil {
 		d.pass.stored = true
 	}
@@ -145,54 +142,19 @@ func (d *Device) Persisted(t *twin.Twin) {
 	}
 }
 
-// Unshown keeps the claims of a write that status is to show later. Until then the device stands in the checkpoint: should this process end, status does
-// not say what the hub holds.
-func (d *Device) Unshown(claims twin.Claims) {
+// Unshown says that status is to show a write later. Until then the device stands in the checkpoint: should this process end,
+// status does not say what the hub holds.
+func (d *Device) Unshown() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.unshown == nil {
-		d.unshown = twin.Claims{}
-	}
-	maps.Copy(d.unshown, claims)
+	d.unshown = true
 	d.hold(Place{}, Nothing)
 }
 
-// UnshownClaims are the claims of writes that status does not show yet.
-func (d *Device) UnshownClaims() twin.Claims {
+func (d *Device) isUnshown() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return maps.Clone(d.unshown)
-}
-
-// Sending takes note of values that are about to be written. Should their way into status fail, at the hub or at the API server, they are ours all the same. The
-// device's answer may be there before that of the hub: it is waited for from now on.
-func (d *Device) Sending(changes []twin.Change) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.outcomeKnown, d.awaited = false, true
-	for _, c := range changes {
-		if c.Value == nil {
-			continue
-		}
-		if d.sent == nil {
-			d.sent = map[twin.Leaf][]any{}
-		}
-		d.sent[c.Leaf] = append(d.sent[c.Leaf], c.Value)
-	}
-}
-
-// Sent reports whether a value was sent for a leaf, and status is not known to say what became of it.
-func (d *Device) Sent(leaf twin.Leaf, value any) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.ContainsFunc(d.sent[leaf], func(v any) bool { return twin.Equal(v, value) })
-}
-
-// KnowsSent says that the outcome of all that was sent is known: the hub was read, or took a write that followed them. The next twin that is persisted has it.
-func (d *Device) KnowsSent() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.outcomeKnown = true
+	return d.unshown
 }
 
 // Row is one device in the answer of a sweep query.

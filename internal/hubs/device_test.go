@@ -1,7 +1,6 @@
 package hubs
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -24,21 +23,17 @@ func TestADoubtRaisedDuringAReadOutlivesIt(t *testing.T) {
 }
 
 func TestAWriteThatStatusDoesNotShowStandsInTheCheckpoint(t *testing.T) {
-	leaf := twin.Leaf{Name: "a"}
 	d := &Device{}
 	d.BeginPass()
-	d.Unshown(twin.Claims{leaf: {Value: "new", Version: 3}})
+	d.Unshown()
 	d.EndPass()
 	if at, held := d.Outstanding(); !held || at.Partition != "" {
 		t.Errorf("the device is not listed as doubtful: %v, %t", at, held)
 	}
-	if claim := d.UnshownClaims()[leaf]; claim.Version != 3 {
-		t.Errorf("the claim is forgotten: %v", claim)
-	}
 	d.BeginPass()
-	d.Persisted(nil)
+	d.Persisted(&twin.Twin{})
 	d.EndPass()
-	if _, held := d.Outstanding(); held || len(d.UnshownClaims()) > 0 {
+	if _, held := d.Outstanding(); held || d.isUnshown() {
 		t.Error("status shows it, and still it is held")
 	}
 }
@@ -104,31 +99,5 @@ func TestFailingRemembersTheFirstFailureUntilRecovered(t *testing.T) {
 	d.Recovered()
 	if since := d.Failing(start.Add(time.Hour)); !since.Equal(start.Add(time.Hour)) {
 		t.Errorf("failing since %v after a recovery", since)
-	}
-}
-
-func TestWhatWasSentIsOursUntilStatusHasTheOutcome(t *testing.T) {
-	d := &Device{}
-	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}, {Leaf: twin.Leaf{Name: "removed"}}})
-	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("2")}})
-	for value, want := range map[string]bool{"1": true, "2.0": true, "3": false} {
-		if got := d.Sent(target, json.Number(value)); got != want {
-			t.Errorf("%s was sent: got %t, want %t", value, got, want)
-		}
-	}
-	if d.Sent(twin.Leaf{Name: "removed"}, nil) || d.Sent(twin.Leaf{Name: "other"}, json.Number("1")) {
-		t.Error("a removal, or another leaf, was sent")
-	}
-	if d.Persisted(nil); !d.Sent(target, json.Number("1")) {
-		t.Error("status has something, but not what became of it")
-	}
-	d.KnowsSent()
-	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("4")}})
-	if d.Persisted(nil); !d.Sent(target, json.Number("4")) {
-		t.Error("the outcome of the last write is not known")
-	}
-	d.KnowsSent()
-	if d.Persisted(nil); d.Sent(target, json.Number("1")) || d.Sent(target, json.Number("4")) {
-		t.Error("it is remembered although status has it")
 	}
 }

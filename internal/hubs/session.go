@@ -154,7 +154,7 @@ func (r *Registry) Unshown() []Unshown {
 	var all []Unshown
 	for hub, s := range sessions {
 		for id, d := range s.devices() {
-			if len(d.UnshownClaims()) > 0 {
+			if d.isUnshown() {
 				all = append(all, Unshown{hub, id})
 			}
 		}

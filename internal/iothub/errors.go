@@ -185,6 +185,18 @@ func IsThrottled(err error) bool { return hasTrait(err, throttled) }
 // IsQuotaExceeded reports whether the hub's messages of the day are used up.
 func IsQuotaExceeded(err error) bool { return hasTrait(err, quotaExceeded) }
 
+// DidNothing reports whether a failed call of a Client certainly changed nothing: it was not sent, or the hub answered that it
+// refuses it. Of an answer that did not arrive whole, and of any 5xx, nobody knows. An error that is none of this package is
+// the gate's, which let nothing through.
+func DidNothing(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || !e.Sent {
+		return true
+	}
+	isRefusal := e.StatusCode >= http.StatusBadRequest && e.StatusCode < http.StatusInternalServerError
+	return e.Err == nil && isRefusal && e.StatusCode != http.StatusRequestTimeout
+}
+
 // IsInvalidPatch reports whether the hub cannot apply a digital-twin patch (400505 to 400508), as happens when the twin
 // is not what it was thought to be.
 func IsInvalidPatch(err error) bool { return hasTrait(err, invalidPatch) }

@@ -12,7 +12,7 @@ const (
 	Edited Cause = "Edited"
 	// Drifted means that another writer changed or removed the leaf.
 	Drifted Cause = "Drifted"
-	// Removed means that the declaration no longer names the leaf, and the hub still holds the value that this object wrote.
+	// Removed means that the declaration no longer names the leaf, and the hub holds a value of this object. See Read.Depart.
 	Removed Cause = "Removed"
 )
 
@@ -26,56 +26,35 @@ type Change struct {
 	Was *Desired
 }
 
-// Plan is what has to happen so that the hub holds the declaration.
-type Plan struct {
-	// Changes are sorted by leaf.
-	Changes []Change
-	// Released are claimed leaves, sorted, that the declaration no longer names and that hold another writer's value now:
-	// the claim ends, the value stays.
-	Released []Leaf
-}
-
-// Diff compares the declaration with what the hub asks the device for. What the device reports does not matter: a value that
-// is reported but not desired is written, and one that is desired already is never written again, since that would bump its
-// version and demand a new acknowledgement. Leaves that are neither declared nor claimed are foreign and not in the plan.
-func Diff(d Declaration, claims Claims, t *Twin) Plan {
-	var plan Plan
+// Diff lists what has to be written so that the hub holds the declaration, sorted by leaf. What the device reports does not
+// matter: a value that is reported but not desired is written, and one that is desired already is never written again, since
+// that would bump its version and demand a new acknowledgement. Leaves that are not declared are not in it: see Read.Depart.
+func Diff(d Declaration, o Ownership, t *Twin) []Change {
+	var changes []Change
 	for leaf, value := range d {
 		was := t.Properties[leaf].Desired
 		if was == nil || !Equal(was.Value, value) {
-			plan.Changes = append(plan.Changes, Change{Leaf: leaf, Cause: cause(value, claims[leaf]), Value: value, Was: was})
+			changes = append(changes, Change{Leaf: leaf, Cause: o.cause(leaf, value), Value: value, Was: was})
 		}
 	}
-	for leaf, claim := range claims {
-		if _, declared := d[leaf]; !declared {
-			plan.letGo(leaf, claim, t.Properties[leaf].Desired)
-		}
-	}
-	slices.SortFunc(plan.Changes, compareChanges)
-	slices.SortFunc(plan.Released, CompareLeaves)
-	return plan
+	slices.SortFunc(changes, compareChanges)
+	return changes
 }
 
-// cause takes the zero Claim for a leaf without one.
-func cause(value any, claim Claim) Cause {
+// cause is why a declared value that the hub does not hold is written. A drifted leaf whose last value is not known was not
+// edited since.
+func (o Ownership) cause(leaf Leaf, declared any) Cause {
+	if _, held := o.Held[leaf]; held {
+		return Edited
+	}
+	last, lost := o.Lost[leaf]
 	switch {
-	case claim.Version == 0:
+	case !lost:
 		return New
-	case Equal(claim.Value, value):
+	case last == nil || Equal(last, declared):
 		return Drifted
 	default:
 		return Edited
-	}
-}
-
-// letGo ends the ownership of a leaf that is no longer declared.
-func (p *Plan) letGo(leaf Leaf, claim Claim, was *Desired) {
-	switch {
-	case was == nil:
-	case Equal(was.Value, claim.Value):
-		p.Changes = append(p.Changes, Change{Leaf: leaf, Cause: Removed, Was: was})
-	default:
-		p.Released = append(p.Released, leaf)
 	}
 }
 

@@ -18,94 +18,85 @@ func holding(raw string) *twin.Twin {
 	return tw
 }
 
+// owning is an ownership of leaf "a" with a value of version 5, or of an earlier one that is lost; raw "" is none.
+func owning(held, lost string) twin.Ownership {
+	o := twin.Ownership{Held: map[twin.Leaf]twin.Owned{}, Lost: map[twin.Leaf]any{}}
+	if held != "" {
+		o.Held[leaf("", "a")] = twin.Owned{Value: value(held), Version: 5, SetVersion: 5}
+	}
+	if lost != "" {
+		o.Lost[leaf("", "a")] = value(lost)
+	}
+	return o
+}
+
 func TestDiff(t *testing.T) {
 	a := leaf("", "a")
 	was := func(raw string) *twin.Desired { return &twin.Desired{Value: value(raw), Version: 5} }
+	unknown := twin.Ownership{Lost: map[twin.Leaf]any{a: nil}}
 	tests := map[string]struct {
 		declared twin.Declaration
-		claims   twin.Claims
+		owned    twin.Ownership
 		twin     *twin.Twin
-		want     twin.Plan
+		want     []twin.Change
 	}{
-		"an equal value is not written, claimed or not": {
+		"an equal value is not written": {
 			declared: one("a", `42`), twin: holding(`42.0`),
-		},
-		"an equal value is not written even if the claim says another one": {
-			declared: one("a", `42`), claims: twin.Claims{a: {Value: value(`1`), Version: 3}}, twin: holding(`42`),
 		},
 		"a value that the hub lacks is new": {
 			declared: one("a", `42`), twin: holding(``),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.New, Value: value(`42`)}}},
+			want: []twin.Change{{Leaf: a, Cause: twin.New, Value: value(`42`)}},
 		},
-		"a value that the hub holds differently is new without a claim": {
+		"another writer's value is new to the object": {
 			declared: one("a", `42`), twin: holding(`41`),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.New, Value: value(`42`), Was: was(`41`)}}},
-		},
-		"a claim that was never written keeps the leaf new": {
-			declared: one("a", `42`), claims: twin.Claims{a: {Value: value(`42`)}}, twin: holding(`41`),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.New, Value: value(`42`), Was: was(`41`)}}},
+			want: []twin.Change{{Leaf: a, Cause: twin.New, Value: value(`42`), Was: was(`41`)}},
 		},
 		"a changed declaration is an edit": {
-			declared: one("a", `42`), claims: twin.Claims{a: {Value: value(`41`), Version: 5}}, twin: holding(`41`),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.Edited, Value: value(`42`), Was: was(`41`)}}},
+			declared: one("a", `42`), owned: owning(`41`, ``), twin: holding(`41`),
+			want: []twin.Change{{Leaf: a, Cause: twin.Edited, Value: value(`42`), Was: was(`41`)}},
 		},
 		"a changed value at the hub is drift": {
-			declared: one("a", `42`), claims: twin.Claims{a: {Value: value(`42.0`), Version: 4}}, twin: holding(`41`),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.Drifted, Value: value(`42`), Was: was(`41`)}}},
+			declared: one("a", `42`), owned: owning(``, `42.0`), twin: holding(`41`),
+			want: []twin.Change{{Leaf: a, Cause: twin.Drifted, Value: value(`42`), Was: was(`41`)}},
+		},
+		"a changed value at the hub is drift though it is not known what was there": {
+			declared: one("a", `42`), owned: unknown, twin: holding(`41`),
+			want: []twin.Change{{Leaf: a, Cause: twin.Drifted, Value: value(`42`), Was: was(`41`)}},
+		},
+		"a declaration that changed as well is an edit": {
+			declared: one("a", `42`), owned: owning(``, `40`), twin: holding(`41`),
+			want: []twin.Change{{Leaf: a, Cause: twin.Edited, Value: value(`42`), Was: was(`41`)}},
 		},
 		"a removed value at the hub is drift": {
-			declared: one("a", `42`), claims: twin.Claims{a: {Value: value(`42`), Version: 4}}, twin: holding(``),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.Drifted, Value: value(`42`)}}},
+			declared: one("a", `42`), owned: owning(``, `42`), twin: holding(``),
+			want: []twin.Change{{Leaf: a, Cause: twin.Drifted, Value: value(`42`)}},
 		},
 		"a foreign key inside an object value is drift": {
-			declared: one("a", `{"x":1}`), claims: twin.Claims{a: {Value: value(`{"x":1}`), Version: 4}}, twin: holding(`{"x":1,"y":2}`),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.Drifted, Value: value(`{"x":1}`), Was: was(`{"x":1,"y":2}`)}}},
+			declared: one("a", `{"x":1}`), owned: owning(``, `{"x":1}`), twin: holding(`{"x":1,"y":2}`),
+			want: []twin.Change{{Leaf: a, Cause: twin.Drifted, Value: value(`{"x":1}`), Was: was(`{"x":1,"y":2}`)}},
 		},
 		"a value that is reported but not desired is written": {
 			declared: one("a", `42`),
 			twin: &twin.Twin{Properties: map[twin.Leaf]twin.Property{
 				a: {Reported: &twin.Reported{Value: value(`42`), Ack: &twin.Ack{Version: 3, Code: 200}}},
 			}},
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.New, Value: value(`42`)}}},
+			want: []twin.Change{{Leaf: a, Cause: twin.New, Value: value(`42`)}},
 		},
-		"a leaf that is no longer declared is removed while the hub holds our value": {
-			claims: twin.Claims{a: {Value: value(`42`), Version: 4}}, twin: holding(`42.0`),
-			want: twin.Plan{Changes: []twin.Change{{Leaf: a, Cause: twin.Removed, Was: was(`42.0`)}}},
+		"a leaf that is not declared is not in it, owned or not": {
+			owned: owning(`42`, ``), twin: holding(`42`),
 		},
-		"a leaf that is no longer declared is released if the hub holds another value": {
-			claims: twin.Claims{a: {Value: value(`42`), Version: 4}}, twin: holding(`43`),
-			want: twin.Plan{Released: []twin.Leaf{a}},
-		},
-		"a leaf that is no longer declared and gone needs nothing": {
-			claims: twin.Claims{a: {Value: value(`42`), Version: 4}}, twin: holding(``),
-		},
-		"a foreign leaf is not in the plan": {
-			declared: twin.Declaration{}, claims: twin.Claims{leaf("t1", "a"): {Value: value(`42`), Version: 4}}, twin: holding(`42`),
-		},
-		"the plan is sorted, default component first": {
-			declared: twin.Declaration{leaf("t1", "a"): "x", leaf("", "z"): "x", leaf("", "b"): "x"},
-			claims: twin.Claims{
-				a: {Value: value(`42`), Version: 4}, leaf("t2", "r"): {Value: "x", Version: 1}, leaf("", "r"): {Value: "x", Version: 1},
-			},
-			twin: &twin.Twin{Properties: map[twin.Leaf]twin.Property{
-				a:               {Desired: was(`42`)},
-				leaf("", "r"):   {Desired: was(`"other"`)},
-				leaf("t2", "r"): {Desired: was(`"other"`)},
-			}},
-			want: twin.Plan{
-				Changes: []twin.Change{
-					{Leaf: a, Cause: twin.Removed, Was: was(`42`)},
-					{Leaf: leaf("", "b"), Cause: twin.New, Value: "x"},
-					{Leaf: leaf("", "z"), Cause: twin.New, Value: "x"},
-					{Leaf: leaf("t1", "a"), Cause: twin.New, Value: "x"},
-				},
-				Released: []twin.Leaf{leaf("", "r"), leaf("t2", "r")},
+		"it is sorted, default component first": {
+			declared: twin.Declaration{leaf("t1", "a"): "x", leaf("", "z"): "x", leaf("", "b"): "x"}, twin: holding(``),
+			want: []twin.Change{
+				{Leaf: leaf("", "b"), Cause: twin.New, Value: "x"},
+				{Leaf: leaf("", "z"), Cause: twin.New, Value: "x"},
+				{Leaf: leaf("t1", "a"), Cause: twin.New, Value: "x"},
 			},
 		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := twin.Diff(tc.declared, tc.claims, tc.twin)
+			got := twin.Diff(tc.declared, tc.owned, tc.twin)
 			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("Diff() (-want +got):\n%s", diff)
 			}

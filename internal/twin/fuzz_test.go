@@ -89,10 +89,11 @@ func checkParsed(t *testing.T, tw *twin.Twin, err error) {
 			twin.Judge(p.Desired.Value, p, p.Desired.Version, tw.AckLimit())
 		}
 	}
-	if plan := twin.Diff(d, nil, tw); len(plan.Changes) > 0 {
-		t.Fatalf("declared as held, and yet to write: %v", plan.Changes)
+	owned := twin.Ownership{}.After(tw, nil, d, true)
+	if changes := twin.Diff(d, owned, tw); len(changes) > 0 {
+		t.Fatalf("declared as held, and yet to write: %v", changes)
 	}
-	removals := twin.Diff(nil, claimsOf(d), tw).Changes
+	removals, _ := twin.Read{Twin: tw}.Depart(owned, nil)
 	if len(removals) != len(d) {
 		t.Fatalf("%d removals of %d leaves", len(removals), len(d))
 	}
@@ -112,12 +113,4 @@ func checkParsed(t *testing.T, tw *twin.Twin, err error) {
 			t.Fatalf("%s is still desired", leaf)
 		}
 	}
-}
-
-func claimsOf(d twin.Declaration) twin.Claims {
-	claims := twin.Claims{}
-	for leaf, v := range d {
-		claims[leaf] = twin.Claim{Value: v, Version: 1}
-	}
-	return claims
 }

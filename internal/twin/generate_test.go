@@ -164,23 +164,28 @@ func declarations(h *hub, anything bool) *rapid.Generator[twin.Declaration] {
 	})
 }
 
-// claimed are what an earlier life of the object left in status.
-func claimed(h *hub, d twin.Declaration) *rapid.Generator[twin.Claims] {
-	return rapid.Custom(func(t *rapid.T) twin.Claims {
-		claims := twin.Claims{}
-		version := rapid.Int64Range(0, h.desiredVersion)
-		for leaf, v := range someLeaves(t, h, "written") {
-			claims[leaf] = twin.Claim{Value: v, Version: version.Draw(t, "version")}
+// ownerships are what an earlier life of the object left in status: values that the hub still holds, and others that it does
+// not.
+func ownerships(h *hub, tw *twin.Twin, d twin.Declaration) *rapid.Generator[twin.Ownership] {
+	return rapid.Custom(func(t *rapid.T) twin.Ownership {
+		before := twin.Ownership{Held: map[twin.Leaf]twin.Owned{}}
+		version := rapid.Int64Range(1, h.desiredVersion)
+		for leaf := range someLeaves(t, h, "written") {
+			held := tw.Properties[leaf].Desired
+			if held == nil {
+				continue
+			}
+			before.Held[leaf] = twin.Owned{Value: held.Value, Version: held.Version, SetVersion: held.Version}
 		}
 		for _, leaf := range rapid.SliceOfN(leaves(true), 0, 3).Draw(t, "lost") {
-			claims[leaf] = twin.Claim{Value: scalars.Draw(t, "was"), Version: version.Draw(t, "version")}
+			before.Held[leaf] = twin.Owned{Value: scalars.Draw(t, "was"), Version: version.Draw(t, "version")}
 		}
 		for _, leaf := range slices.SortedFunc(maps.Keys(d), twin.CompareLeaves) {
 			if rapid.Bool().Draw(t, "declared before") {
-				claims[leaf] = twin.Claim{Value: d[leaf], Version: version.Draw(t, "version")}
+				before.Held[leaf] = twin.Owned{Value: d[leaf], Version: version.Draw(t, "version")}
 			}
 		}
-		return claims
+		return before.After(tw, nil, d, true)
 	})
 }
 

@@ -31,17 +31,7 @@ const (
 	codeRefused       = 400
 )
 
-// SettingVersion is the desired $version that an acknowledgement has to reach. It is the claim's while the hub holds the
-// claimed value: if someone else wrote the same value again and no other value was seen, the device has answered already and
-// need not do so again. Otherwise it is the hub's.
-func SettingVersion(c Claim, claimed bool, d Desired) int64 {
-	if claimed && c.Version != 0 && Equal(c.Value, d.Value) {
-		return c.Version
-	}
-	return d.Version
-}
-
-// Judge says how far a declared value has come. settingVersion is the one that set this property at the hub (SettingVersion),
+// Judge says how far a declared value has come. settingVersion is the one that an answer has to reach (Owned.SetVersion),
 // desiredVersion the desired section's $version, the newest that a device can know (AckLimit, where only the digital twin was
 // read). It never returns StateDrifted or StateReported: those are the caller's, who knows the management mode.
 //

@@ -102,38 +102,22 @@ func TestUnusableEnvelopesLeaveTheValueApplied(t *testing.T) {
 	}
 }
 
-func TestSettingVersion(t *testing.T) {
-	tests := map[string]struct {
-		claim   twin.Claim
-		claimed bool
-		want    int64
-	}{
-		"the hub's without a claim":                      {claim: twin.Claim{Value: value(`42`), Version: 5}, want: 7},
-		"the claim's while the hub holds its value":      {claim: twin.Claim{Value: value(`42.0`), Version: 5}, claimed: true, want: 5},
-		"the hub's once it holds another value":          {claim: twin.Claim{Value: value(`41`), Version: 5}, claimed: true, want: 7},
-		"the hub's if the claim is not known as written": {claim: twin.Claim{Value: value(`42`)}, claimed: true, want: 7},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			d := twin.Desired{Value: value(`42`), Version: 7}
-			if got := twin.SettingVersion(tc.claim, tc.claimed, d); got != tc.want {
-				t.Errorf("SettingVersion() = %d, want %d", got, tc.want)
-			}
-		})
-	}
-}
-
 // TestTheSameValueRewrittenStaysAcknowledged is the row of the acknowledgement rules that needs both functions.
 func TestTheSameValueRewrittenStaysAcknowledged(t *testing.T) {
-	claim := twin.Claim{Value: value(`42`), Version: 5}
+	a := leaf("", "a")
+	declared := twin.Declaration{a: value(`42`)}
 	rewritten := twin.Property{
 		Desired:  &twin.Desired{Value: value(`42`), Version: 7},
 		Reported: &twin.Reported{Value: value(`42`), Ack: &twin.Ack{Version: 5, Code: 200}},
 	}
-	if got := twin.Judge(value(`42`), rewritten, twin.SettingVersion(claim, true, *rewritten.Desired), 7); got != twin.StateAcknowledged {
+	now := &twin.Twin{DesiredVersion: 7, Properties: map[twin.Leaf]twin.Property{a: rewritten}}
+	before := twin.Ownership{Held: map[twin.Leaf]twin.Owned{a: {Value: value(`42`), Version: 5, SetVersion: 5}}}
+	owned := before.After(now, nil, declared, true).Held[a]
+	if got := twin.Judge(value(`42`), rewritten, owned.SetVersion, 7); got != twin.StateAcknowledged {
 		t.Errorf("Judge() of the same value written again = %s", got)
 	}
-	if got := twin.Judge(value(`42`), rewritten, twin.SettingVersion(twin.Claim{}, false, *rewritten.Desired), 7); got != twin.StateApplied {
+	owned = twin.Ownership{}.After(now, nil, declared, true).Held[a]
+	if got := twin.Judge(value(`42`), rewritten, owned.SetVersion, 7); got != twin.StateApplied {
 		t.Errorf("Judge() of a value that somebody else set = %s", got)
 	}
 }

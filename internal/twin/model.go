@@ -21,18 +21,8 @@ func CompareLeaves(a, b Leaf) int {
 	return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.Name, b.Name))
 }
 
-// Declaration is what Git declares.
+// Declaration is what is wanted: what Git declares.
 type Declaration map[Leaf]any
-
-// Claim is what status remembers of a leaf that this object owns: the value it last wrote or is about to write, and the
-// desired $version that set it. Version 0: claimed, not known to be written.
-type Claim struct {
-	Value   any
-	Version int64
-}
-
-// Claims are the leaves that one object owns.
-type Claims map[Leaf]Claim
 
 // Twin is a device twin as read in either dialect.
 type Twin struct {

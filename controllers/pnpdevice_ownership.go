@@ -1,0 +1,150 @@
+package controllers
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// recall takes what status recorded as the object's. Of an object that status does not know at this hub that is nothing.
+func (s *scope) recall(isAdopted bool) {
+	s.isAdopted = isAdopted
+	if !isAdopted {
+		s.entries, s.sent = entries{}, nil
+	}
+	s.recorded = s.entries.ownership()
+}
+
+// settle takes a twin that a read or the answer to a write returned: it shows what became of every write.
+func (s *scope) settle(t *twin.Twin) {
+	s.adopt(t)
+	s.memory.SettleAttempts()
+}
+
+// adopt takes a later state of the twin, and settles what of it is the object's.
+func (s *scope) adopt(t *twin.Twin) {
+	if known := s.device.Status.Twin; known != nil && s.isAdopted && !s.isInherited {
+		s.inherit(seen(known).Lineage(t))
+	}
+	s.twin = t
+	s.own()
+}
+
+// inherit drops what is recorded of a twin that this one may not be. What left the declaration is let go: it may be another
+// writer's.
+func (s *scope) inherit(lineage twin.Lineage) {
+	if lineage == twin.Successor {
+		return
+	}
+	earlier := s.recorded
+	s.isInherited = true
+	s.recorded, s.sent = twin.Ownership{Lost: map[twin.Leaf]any{}}, nil
+	for _, leaf := range earlier.Departing(s.declared) {
+		s.recorded.Lost[leaf] = nil
+	}
+	if s.memory != nil {
+		s.memory.ForgetAttempts()
+	}
+	if lineage == twin.Stranger {
+		maps.DeleteFunc(s.entries, func(leaf twin.Leaf, _ v1alpha1.PropertyStatus) bool {
+			_, declared := s.declared[leaf]
+			return declared
+		})
+	}
+}
+
+func seen(t *v1alpha1.TwinReference) twin.Seen {
+	return twin.Seen{DeviceETag: t.DeviceEtag, Version: t.Version, DesiredVersion: t.DesiredVersion, DesiredUpdated: instantOf(t.DesiredUpdated)}
+}
+
+// own settles what is the object's as of the twin of this pass: by what is recorded, and by what memory knows beyond that.
+func (s *scope) own() {
+	known := &s.recorded
+	if s.memory != nil {
+		known = cmp.Or(s.memory.Unsaved(), known)
+	}
+	s.owned = known.After(s.twin, s.attempts(), s.declared, !s.observes())
+	switch {
+	case s.memory == nil:
+	case s.owned.Equal(s.recorded):
+		s.memory.Save(nil)
+	default:
+		owned := s.owned
+		s.memory.Save(&owned)
+	}
+}
+
+// attempts are the writes that may have happened: those that memory knows, and those that status records, unless this process
+// recorded them and sent nothing.
+func (s *scope) attempts() twin.Attempts {
+	attempts := twin.Attempts{}
+	if s.memory != nil {
+		attempts = s.memory.Attempts()
+	}
+	for leaf, sent := range s.sent {
+		if !s.isWithheld(leaf) {
+			attempts[leaf] = append([]twin.Sent{sent}, attempts[leaf]...)
+		}
+	}
+	return attempts
+}
+
+// isWithheld reports whether what status records of a leaf, or will after this pass, certainly was not sent yet.
+func (s *scope) isWithheld(leaf twin.Leaf) bool {
+	return slices.Contains(s.claimed, leaf) || s.memory != nil && s.memory.IsWithheld(leaf, s.sent[leaf])
+}
+
+// departing are the leaves that left the declaration and that are the object's, or may be as long as the twin was not read.
+func (s *scope) departing() []twin.Leaf {
+	departing := s.owned.Departing(s.declared)
+	if _, read := s.reading(); read {
+		return departing
+	}
+	for leaf, sent := range s.attempts() {
+		_, declared := s.declared[leaf]
+		if !declared && !slices.Contains(departing, leaf) && sent[len(sent)-1].Value != nil {
+			departing = append(departing, leaf)
+		}
+	}
+	slices.SortFunc(departing, twin.CompareLeaves)
+	return departing
+}
+
+// claim records new leaves before they are sent, so that a crash orphans nothing: the value, and the version that the write
+// would make. It reports whether status has to be written before the hub is.
+func (s *scope) claim(changes []twin.Change) bool {
+	for _, c := range changes {
+		if c.Cause != twin.New {
+			continue
+		}
+		next := twin.Sent{Value: c.Value, Version: s.nextVersion()}
+		is, isRecorded := s.sent[c.Leaf]
+		isRecorded = isRecorded && is.Version == next.Version && twin.Equal(is.Value, next.Value)
+		if isRecorded || s.memory.IsWithheld(c.Leaf, next) { // CRDs older than the operator drop the record
+			continue
+		}
+		if s.sent == nil {
+			s.sent = map[twin.Leaf]twin.Sent{}
+		}
+		s.sent[c.Leaf] = next
+		s.claimed = append(s.claimed, c.Leaf)
+		s.claiming = true
+	}
+	return s.claiming
+}
+
+// nextVersion is the desired $version that a write makes if the hub takes it with the etag of the twin of this pass.
+func (s *scope) nextVersion() int64 { return s.twin.DesiredVersion + 1 }
+
+// withheld are the values that status records as about to be sent now and that certainly were not.
+func (s *scope) withheld() map[twin.Leaf]twin.Sent {
+	recorded := sentOf(&s.device.Status)
+	maps.DeleteFunc(recorded, func(leaf twin.Leaf, _ twin.Sent) bool { return !s.isWithheld(leaf) })
+	if len(recorded) == 0 {
+		return nil
+	}
+	return recorded
+}

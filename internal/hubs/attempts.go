@@ -1,0 +1,113 @@
+package hubs
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// Attempt is one write that was sent. Memory keeps it until its outcome is settled: by an answer, or by a read.
+type Attempt struct {
+	version int64
+	values  map[twin.Leaf]any // nil: removed
+	taken   bool
+	// recorded are those of the values that status says are about to be sent.
+	recorded map[twin.Leaf]twin.Sent
+}
+
+// Sending records a write that is about to be sent, and that makes the desired version. Should its way into status fail, at
+// the hub or at the API server, what it carried is ours all the same. The device's answer may be there before that of the
+// hub: it is waited for from now on.
+func (d *Device) Sending(changes []twin.Change, version int64) *Attempt {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := &Attempt{version: version, values: make(map[twin.Leaf]any, len(changes)), recorded: map[twin.Leaf]twin.Sent{}}
+	for _, c := range changes {
+		a.values[c.Leaf] = c.Value
+		if sent, ok := d.withheld[c.Leaf]; ok {
+			a.recorded[c.Leaf] = sent
+			delete(d.withheld, c.Leaf)
+		}
+	}
+	d.awaited = true
+	d.attempts = append(d.attempts, a)
+	return a
+}
+
+// Taken says that the hub answered that it took the write.
+func (d *Device) Taken(a *Attempt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a.taken = true
+}
+
+// NotMade says that the write certainly did nothing: it was not sent, or the hub refused it.
+func (d *Device) NotMade(a *Attempt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.attempts = slices.DeleteFunc(d.attempts, func(other *Attempt) bool { return other == a })
+	if d.withheld == nil {
+		d.withheld = a.recorded
+		return
+	}
+	maps.Copy(d.withheld, a.recorded)
+}
+
+// Withhold says what status records as about to be sent and what certainly was not sent yet, in place of what it said before.
+func (d *Device) Withhold(recorded map[twin.Leaf]twin.Sent) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.withheld = recorded
+}
+
+// IsWithheld reports whether this process recorded the value in status as about to be sent, and certainly did not send it. Of
+// a record of another process nobody knows.
+func (d *Device) IsWithheld(leaf twin.Leaf, sent twin.Sent) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	withheld, ok := d.withheld[leaf]
+	return ok && withheld.Version == sent.Version && twin.Equal(withheld.Value, sent.Value)
+}
+
+// Attempts are the writes whose outcome is not settled.
+func (d *Device) Attempts() twin.Attempts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	attempts := make(twin.Attempts, len(d.attempts))
+	for _, a := range d.attempts {
+		for leaf, value := range a.values {
+			attempts[leaf] = append(attempts[leaf], twin.Sent{Value: value, Version: a.version, Taken: a.taken})
+		}
+	}
+	return attempts
+}
+
+// Unsaved is what is the object's where its status does not have it, nil if status does.
+func (d *Device) Unsaved() *twin.Ownership {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unsaved
+}
+
+// Save keeps what is the object's until status has it: that may be refused, and the declaration change meanwhile. nil: status
+// has it already. It is not to be changed any more.
+func (d *Device) Save(owned *twin.Ownership) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unsaved = owned
+}
+
+// SettleAttempts is called once what the object owns was computed from a read or from the answer to the last write.
+func (d *Device) SettleAttempts() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.attempts = nil
+}
+
+// ForgetAttempts is for a device that is another one than before: its versions are no proof of any earlier write.
+func (d *Device) ForgetAttempts() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.attempts, d.withheld, d.unsaved = nil, nil, nil
+}

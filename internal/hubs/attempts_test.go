@@ -1,0 +1,73 @@
+package hubs
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+func TestAnAttemptIsKeptUntilItIsSettled(t *testing.T) {
+	gone := twin.Leaf{Name: "gone"}
+	one, two := json.Number("1"), json.Number("2")
+	d := &Device{}
+	first := d.Sending([]twin.Change{{Leaf: target, Value: one}, {Leaf: gone}}, 5)
+	d.Sending([]twin.Change{{Leaf: target, Value: two}}, 5)
+	d.Taken(first)
+	want := twin.Attempts{target: {{Value: one, Version: 5, Taken: true}, {Value: two, Version: 5}}, gone: {{Version: 5, Taken: true}}}
+	if diff := cmp.Diff(want, d.Attempts()); diff != "" {
+		t.Errorf("Attempts() (-want +got):\n%s", diff)
+	}
+	d.Persisted(&twin.Twin{DesiredVersion: 5})
+	if diff := cmp.Diff(want, d.Attempts()); diff != "" {
+		t.Errorf("a status does not settle them (-want +got):\n%s", diff)
+	}
+	d.SettleAttempts()
+	if got := d.Attempts(); len(got) > 0 {
+		t.Errorf("kept after they were settled: %v", got)
+	}
+}
+
+func TestWhatIsTheObjectsIsKeptUntilStatusHasIt(t *testing.T) {
+	d := &Device{}
+	owned := &twin.Ownership{Held: map[twin.Leaf]twin.Owned{target: {Value: "on", Version: 3}}}
+	d.Save(owned)
+	if d.Unsaved() != owned {
+		t.Error("it is not kept")
+	}
+	if d.Persisted(&twin.Twin{}); d.Unsaved() != nil {
+		t.Error("it is kept although status has it")
+	}
+}
+
+func TestAnAttemptThatWasNotMadeIsForgottenAndItsRecordWithheld(t *testing.T) {
+	sent := twin.Sent{Value: json.Number("1"), Version: 5}
+	d := &Device{}
+	d.Withhold(map[twin.Leaf]twin.Sent{target: sent})
+	if !d.IsWithheld(target, sent) || d.IsWithheld(target, twin.Sent{Value: sent.Value, Version: 6}) || d.IsWithheld(twin.Leaf{Name: "other"}, sent) {
+		t.Error("what is recorded and not sent is not told from the rest")
+	}
+	attempt := d.Sending([]twin.Change{{Leaf: target, Value: sent.Value}}, 5)
+	if d.IsWithheld(target, sent) {
+		t.Error("what is on its way counts as not sent")
+	}
+	d.NotMade(attempt)
+	if !d.IsWithheld(target, sent) || len(d.Attempts()) > 0 {
+		t.Errorf("an attempt that was not made counts: %v", d.Attempts())
+	}
+	d.Withhold(nil)
+	if d.IsWithheld(target, sent) {
+		t.Error("status records it no longer")
+	}
+}
+
+func TestAttemptsAreNoProofForAnotherDevice(t *testing.T) {
+	d := &Device{}
+	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, 5)
+	d.ForgetAttempts()
+	if got := d.Attempts(); len(got) > 0 {
+		t.Errorf("kept: %v", got)
+	}
+}

@@ -1,0 +1,43 @@
+package twin
+
+import "time"
+
+// Seen is what is recorded of a twin beside its properties, to tell a later state of it from another twin: etag and versions
+// are small counters, which match by chance once a device was created anew or a hub failed over to an older copy.
+type Seen struct {
+	// DeviceETag is the etag of the identity. It moves when a key is rotated, too.
+	DeviceETag              string
+	Version, DesiredVersion int64
+	// DesiredUpdated is the hub's time of the desired section's last write, zero if it is not known.
+	DesiredUpdated time.Time
+}
+
+// Lineage is how a twin relates to one that was seen before.
+type Lineage int
+
+const (
+	// Successor: the same twin, as it is now.
+	Successor Lineage = iota
+	// Uncertain: the identity was written and the desired section as well, by a rotated key or by a device that was created
+	// anew. An acknowledgement still counts; no value is the object's unless it is declared.
+	Uncertain
+	// Stranger: another device of that name, or another history of the same one. Nothing recorded holds for it.
+	Stranger
+)
+
+// Lineage compares a twin with what was seen.
+func (s Seen) Lineage(t *Twin) Lineage {
+	sameWrites := t.DesiredVersion == s.DesiredVersion
+	timed := !t.DesiredUpdated.IsZero() && !s.DesiredUpdated.IsZero()
+	sameIdentity := t.DeviceETag == s.DeviceETag
+	switch {
+	case t.DesiredVersion < s.DesiredVersion,
+		sameWrites && timed && !t.DesiredUpdated.Equal(s.DesiredUpdated),
+		!sameIdentity && t.Version < s.Version:
+		return Stranger
+	case sameIdentity || sameWrites:
+		return Successor
+	default:
+		return Uncertain
+	}
+}
