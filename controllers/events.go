@@ -53,7 +53,7 @@ func announceCorrection(to events.EventRecorder, device *v1alpha1.PnPDevice, c t
 // announceRelease tells of a property that left the declaration and was not removed.
 func announceRelease(to events.EventRecorder, device *v1alpha1.PnPDevice, leaf twin.Leaf, held *twin.Desired) {
 	to.Eventf(device, fieldOf(device, leaf), corev1.EventTypeWarning, v1alpha1.ReasonReleased, actionWrite,
-		"Left %s at the hub as it is, %s: someone else had changed it since it was last written", leaf, shown(held))
+		"Left %s at the hub as it is, %s: it is not the value that was last written or found there", leaf, shown(held))
 }
 
 // fieldOf tells Events about several leaves of one object apart: what else is alike is counted, with the first one's text.

@@ -12,6 +12,9 @@ import (
 // recall takes what status recorded as the object's. Of an object that status does not know at this hub that is nothing.
 func (s *scope) recall(isAdopted bool) {
 	s.isAdopted = isAdopted
+	if s.memory != nil {
+		s.memory.Belongs(s.device.UID)
+	}
 	if !isAdopted {
 		s.entries, s.sent = entries{}, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -14,6 +16,15 @@ type Attempt struct {
 	taken   bool
 	// recorded are those of the values that status says are about to be sent.
 	recorded map[twin.Leaf]twin.Sent
+}
+
+// Belongs says which object the device is declared by. What an earlier one wrote is not this one's.
+func (d *Device) Belongs(object types.UID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.object != object {
+		d.object, d.attempts, d.withheld, d.unsaved = object, nil, nil, nil
+	}
 }
 
 // Sending records a write that is about to be sent, and that makes the desired version. Should its way into status fail, at

@@ -63,6 +63,20 @@ func TestAnAttemptThatWasNotMadeIsForgottenAndItsRecordWithheld(t *testing.T) {
 	}
 }
 
+func TestWhatOneObjectSentIsNotAnotherOnes(t *testing.T) {
+	d := &Device{}
+	d.Belongs("a")
+	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, 5)
+	d.Save(&twin.Ownership{})
+	d.Withhold(map[twin.Leaf]twin.Sent{target: {Value: "on", Version: 3}})
+	if d.Belongs("a"); len(d.Attempts()) != 1 || d.Unsaved() == nil {
+		t.Error("the object's own is forgotten")
+	}
+	if d.Belongs("b"); len(d.Attempts()) > 0 || d.Unsaved() != nil || d.IsWithheld(target, twin.Sent{Value: "on", Version: 3}) {
+		t.Error("another object has it")
+	}
+}
+
 func TestAttemptsAreNoProofForAnotherDevice(t *testing.T) {
 	d := &Device{}
 	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, 5)

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -23,6 +25,7 @@ type Device struct {
 	foreign               string          // model that the newest message of another model named
 	modelInDoubt          bool            // the model has to be looked at before the next write
 	unpersisted           *twin.Twin      // seen at the hub, not in status yet
+	object                types.UID       // that the following are about: one of those that declare the device
 	unshown               bool            // status does not show a write that the hub took
 	attempts              []*Attempt      // writes whose outcome is not settled, oldest first
 	unsaved               *twin.Ownership // what is the object's, where status does not have it

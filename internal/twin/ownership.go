@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"iter"
 	"maps"
 	"slices"
 )
@@ -38,7 +39,7 @@ func (o Owned) isHeld(held *Desired) bool {
 	return held != nil && held.Version == o.Version && Equal(held.Value, o.Value)
 }
 
-// Ownership is what one object has at the hub, as of one state of the twin.
+// Ownership is what one object has at the hub, as of one state of the twin. No leaf is in both maps.
 type Ownership struct {
 	// Held are the values that are the object's.
 	Held map[Leaf]Owned
@@ -60,7 +61,7 @@ func (o Ownership) Equal(other Ownership) bool {
 // With adopts, a value that is declared and that the hub holds already becomes the object's. Of a leaf that a partial twin
 // does not know, o stays as it is.
 func (o Ownership) After(t *Twin, attempts Attempts, d Declaration, adopts bool) Ownership {
-	next := Ownership{Held: make(map[Leaf]Owned, len(d)), Lost: map[Leaf]any{}}
+	next := Ownership{Held: make(map[Leaf]Owned, len(o.Held)), Lost: map[Leaf]any{}}
 	for leaf := range o.leaves(attempts, d) {
 		p, known := t.Properties[leaf]
 		if !known && t.Partial {
@@ -79,14 +80,36 @@ func (o Ownership) After(t *Twin, attempts Attempts, d Declaration, adopts bool)
 	return next
 }
 
-func (o Ownership) leaves(attempts Attempts, d Declaration) map[Leaf]bool {
-	all := make(map[Leaf]bool, len(o.Held)+len(d))
-	for _, leaves := range []func(func(Leaf) bool){maps.Keys(o.Held), maps.Keys(o.Lost), maps.Keys(attempts), maps.Keys(d)} {
-		for leaf := range leaves {
-			all[leaf] = true
+// leaves goes through the leaves that are the object's, were sent or are declared, each once.
+func (o Ownership) leaves(attempts Attempts, d Declaration) iter.Seq[Leaf] {
+	return func(yield func(Leaf) bool) {
+		for leaf := range o.Held {
+			if !yield(leaf) {
+				return
+			}
+		}
+		for leaf := range o.Lost {
+			if !yield(leaf) {
+				return
+			}
+		}
+		for leaf := range attempts {
+			if !o.has(leaf) && !yield(leaf) {
+				return
+			}
+		}
+		for leaf := range d {
+			if _, sent := attempts[leaf]; !sent && !o.has(leaf) && !yield(leaf) {
+				return
+			}
 		}
 	}
-	return all
+}
+
+func (o Ownership) has(leaf Leaf) bool {
+	_, held := o.Held[leaf]
+	_, lost := o.Lost[leaf]
+	return held || lost
 }
 
 func (o Ownership) keep(next Ownership, leaf Leaf) {
