@@ -50,8 +50,8 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve, conform and send; the first that
-// halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
+// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve, rest, conform and
+// send; the first that halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	command := &v1alpha1.DeviceCommand{}
 	if err := r.Get(ctx, req.NamespacedName, command); err != nil {
@@ -109,12 +109,17 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 		if err := persistCommand(ctx, r.Client, r.Recorder, before, s.command, s.device); err != nil {
 			return ctrl.Result{}, err
 		}
+		if s.doubted {
+			r.Flights.told(client.ObjectKeyFromObject(s.command))
+		}
 	}
 	return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
-	for _, phase := range []func(context.Context, *commandScope) error{r.settle, r.expire, r.queue, r.resolve, r.conform, r.send} {
+	for _, phase := range []func(context.Context, *commandScope) error{
+		r.settle, r.expire, r.queue, r.resolve, r.rest, r.conform, r.send,
+	} {
 		if err := phase(ctx, s); err != nil {
 			return err
 		}

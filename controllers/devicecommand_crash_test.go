@@ -22,6 +22,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // step is what an operator does with a command, in this order: two writes that claim it, the call of the hub, a write of the outcome.
@@ -75,6 +76,8 @@ type process struct {
 	die     context.CancelFunc
 	api     client.Client
 	r       *DeviceCommandReconciler
+	// refuse is an API server that takes no write of a step, nil: it takes all.
+	refuse func(step) error
 }
 
 var errDead = errors.New("this process is dead")
@@ -100,13 +103,16 @@ func newFactory(t *testing.T, edit func(*v1alpha1.DeviceCommandSpec)) *factory {
 		}
 		return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
 	}
+	bucket := func(o client.Object) []string { return []string{bucketOf(o.(*v1alpha1.PnPDevice).DeviceID())} }
 	return &factory{t: t, delivers: true, api: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(command).
-		WithIndex(command, indexUnfinished, unfinished).WithObjects(
+		WithIndex(command, indexUnfinished, unfinished).WithIndex(&v1alpha1.PnPDevice{}, indexDevice, bucket).WithObjects(
 		command,
-		&v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub"}, Status: v1alpha1.IoTHubStatus{Conditions: ready}},
+		&v1alpha1.IoTHub{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub"}, Spec: v1alpha1.IoTHubSpec{HostName: "h"}, Status: v1alpha1.IoTHubStatus{Conditions: ready},
+		},
 		&v1alpha1.PnPDevice{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d"}, Spec: v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: "hub"}},
-			Status: v1alpha1.PnPDeviceStatus{Conditions: ready},
+			Status: v1alpha1.PnPDeviceStatus{Conditions: ready, Twin: &v1alpha1.TwinReference{Hub: "h", DeviceID: "d", Etag: "e"}},
 		},
 	).Build()}
 }
@@ -160,6 +166,11 @@ func (p *process) write(ctx context.Context, at step, apply func() error) error 
 	if p.crash == (crash{at, false}) {
 		p.die()
 		return errDead
+	}
+	if p.refuse != nil {
+		if err := p.refuse(at); err != nil {
+			return err
+		}
 	}
 	err := apply()
 	if p.crash == (crash{at, true}) {
@@ -345,6 +356,196 @@ func TestWhatIsNotDeliveredIsSentAgain(t *testing.T) {
 				p.run(test.rest)
 				if c := f.stored(); c.Status.Outcome != v1alpha1.CommandSucceeded || c.Status.Attempts != 2 || f.deliveries() != 1 {
 					t.Errorf("outcome %q after %d attempts, %d deliveries", c.Status.Outcome, c.Status.Attempts, f.deliveries())
+				}
+			})
+		})
+	}
+}
+
+// A claim that was released is followed by another one, and what is on record of the first says nothing of the second: it was sent if its Running is on record.
+func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
+	type outcome struct {
+		outcome    v1alpha1.CommandOutcome
+		deliveries int
+	}
+	refused := errors.New("the API server, or a webhook, refuses")
+	ran := outcome{v1alpha1.CommandSucceeded, 1}
+	tests := map[string]struct {
+		crash   crash // in the second attempt
+		refuses step  // once, in the second attempt
+		want    outcome
+	}{
+		"nothing happens":          {crash{never, false}, never, ran},
+		"the claim is refused":     {crash{never, false}, claiming, ran},
+		"Running is refused":       {crash{never, false}, running, ran},
+		"an end before the claim":  {crash{claiming, false}, never, ran},
+		"an end after the claim":   {crash{claiming, true}, never, ran},
+		"an end before Running":    {crash{running, false}, never, ran},
+		"an end after Running":     {crash{running, true}, never, outcome{v1alpha1.CommandUnknown, 0}},
+		"an end before it is sent": {crash{calling, false}, never, outcome{v1alpha1.CommandUnknown, 0}},
+		"an end after it is sent":  {crash{calling, true}, never, outcome{v1alpha1.CommandUnknown, 1}},
+		"an end, not on record":    {crash{recording, false}, never, outcome{v1alpha1.CommandUnknown, 1}},
+		"an end, on record":        {crash{recording, true}, never, ran},
+	}
+	for first, answer := range map[string]func(iothub.Invocation) (iothub.CommandAnswer, error){
+		"offline":   func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) },
+		"throttled": refusing(429, 429001, ""),
+	} {
+		for second, test := range tests {
+			t.Run(first+", then "+second, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+					f.delivers, f.answer = false, answer
+					p := f.start(crash{never, false})
+					p.run(10 * time.Second)
+					if c := f.stored(); c.Status.Attempts != 1 || claimOf(c) != "" {
+						t.Fatalf("%d attempts, claim %q", c.Status.Attempts, claimOf(c))
+					}
+					f.delivers, f.answer, p.crash = true, okAnswer, test.crash
+					p.refuse = func(at step) error {
+						if at != test.refuses {
+							return nil
+						}
+						p.refuse = nil
+						return refused
+					}
+					p.run(30 * time.Minute)
+					p.stop()
+					last := f.start(crash{never, false})
+					defer last.stop()
+					last.run(30 * time.Minute)
+					c := f.stored()
+					if got := (outcome{c.Status.Outcome, f.deliveries()}); got != test.want {
+						t.Errorf("got %v (%s), want %v", got, readyOf(c).Message, test.want)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The first claim has nothing on record before it, just as an object that was restored without its status. Only the process that made it knows that it sent nothing.
+func TestAFirstClaimWhoseRunningIsRefusedWasNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+		f.answer = okAnswer
+		p := f.start(crash{never, false})
+		defer p.stop()
+		refusals := 0
+		p.refuse = func(at step) error {
+			if at == running && refusals < 3 {
+				refusals++
+				return errors.New("refused")
+			}
+			return nil
+		}
+		p.run(10 * time.Minute)
+		if c := f.stored(); c.Status.Outcome != v1alpha1.CommandSucceeded || f.deliveries() != 1 || refusals != 3 {
+			t.Errorf("outcome %q (%s), %d deliveries after %d refusals", c.Status.Outcome, readyOf(c).Message, f.deliveries(), refusals)
+		}
+	})
+}
+
+func TestClaimOf(t *testing.T) {
+	for name, test := range map[string]struct{ annotation, requestID, released, want string }{
+		"none":                        {"", "", "", ""},
+		"in the annotation":           {"r1", "", "", "r1"},
+		"Running":                     {"r1", "r1", "", "r1"},
+		"the annotation was taken":    {"", "r1", "", "r1"},
+		"released":                    {"r1", "r1", "r1", ""},
+		"released before Running":     {"r1", "", "r1", ""},
+		"the second, before Running":  {"r2", "r1", "r1", ""},
+		"the second, Running":         {"r2", "r2", "r1", "r2"},
+		"the second, released":        {"r2", "r2", "r2", ""},
+		"the first was put back":      {"r1", "r2", "r2", ""},
+		"of unknown outcome, retried": {"r2", "r1", "", "r1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &v1alpha1.DeviceCommand{Status: v1alpha1.DeviceCommandStatus{RequestID: test.requestID, ReleasedRequestID: test.released}}
+			metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationAttempt, test.annotation)
+			if got := claimOf(c); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// recaller is a hub's stream in its relation to commands.
+type recaller struct {
+	deaf
+
+	flights *Flights
+}
+
+func (r recaller) Recall(ctx context.Context, calls *hubs.Calls) {
+	_ = r.flights.Recall(ctx, client.ObjectKey{Namespace: "factory", Name: "hub"}, "h", calls)
+}
+
+// stream begins to read the events of the hub.
+func (p *process) stream() *hubs.Feed {
+	session := p.r.Hubs.Get(client.ObjectKey{Namespace: "factory", Name: "hub"})
+	feed := &hubs.Feed{Session: session, Listeners: recaller{flights: p.r.Flights}, Meter: deaf{}}
+	feed.Resume(p.dead, watch.Checkpoint{})
+	return feed
+}
+
+// The hub said "offline" of a command that its device ran, and the events that tell so come only after a restart.
+func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.T) {
+	type told struct {
+		kind watch.Kind
+		at   time.Duration // since the command was sent
+	}
+	tests := map[string]struct {
+		streams, caughtUp bool
+		told              []told
+		sentAfter         time.Duration // the restart; 0: not
+		outcome           v1alpha1.CommandOutcome
+	}{
+		"without a stream":                   {false, false, nil, restOffline - time.Minute, v1alpha1.CommandSucceeded},
+		"the stream has not caught up":       {true, false, nil, restOffline - time.Minute, v1alpha1.CommandSucceeded},
+		"the stream has caught up":           {true, true, nil, settleFor, v1alpha1.CommandSucceeded},
+		"the device comes back":              {true, false, []told{{watch.Connected, 30 * time.Second}}, settleFor, v1alpha1.CommandSucceeded},
+		"the device went before":             {true, true, []told{{watch.Disconnected, -time.Second}}, settleFor, v1alpha1.CommandSucceeded},
+		"the device went, so it was there":   {true, true, []told{{watch.Disconnected, time.Second}, {watch.Connected, 30 * time.Second}}, 0, v1alpha1.CommandUnknown},
+		"the device did something meanwhile": {true, true, []told{{watch.Telemetry, 0}}, 0, v1alpha1.CommandUnknown},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+				f.answer = func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }
+				sent := time.Now()
+				first := f.start(crash{never, false})
+				first.run(time.Minute)
+				first.stop()
+				if c := f.stored(); c.Status.DeviceOffline == nil || claimOf(c) != "" || f.deliveries() != 1 {
+					t.Fatalf("%s, %d deliveries", readyOf(c).Message, f.deliveries())
+				}
+				f.answer = okAnswer
+				second := f.start(crash{never, false})
+				defer second.stop()
+				began := time.Now()
+				if test.streams {
+					feed := second.stream()
+					for _, e := range test.told {
+						at := sent.Add(e.at)
+						feed.Handle(t.Context(), watch.Event{Kind: e.kind, DeviceID: "d", Partition: "0", OperationTime: at, Telemetry: &watch.TelemetryMessage{}})
+					}
+					if test.caughtUp {
+						feed.CaughtUp(time.Now())
+					}
+				}
+				second.run(30 * time.Minute)
+				deliveries := 1
+				if test.sentAfter > 0 {
+					deliveries = 2
+				}
+				c := f.stored()
+				if c.Status.Outcome != test.outcome || f.deliveries() != deliveries {
+					t.Fatalf("outcome %q (%s), %d deliveries, want %d", c.Status.Outcome, readyOf(c).Message, f.deliveries(), deliveries)
+				}
+				if took := c.Status.StartTime.Sub(began); test.sentAfter > 0 && (took < test.sentAfter-time.Second || took > test.sentAfter+2*time.Minute) {
+					t.Errorf("sent again %s after the restart, want %s", took, test.sentAfter)
 				}
 			})
 		})

@@ -29,14 +29,6 @@ const (
 	drainFor = 20 * time.Second
 	// recordRetry is the pause between two tries to record an outcome.
 	recordRetry = time.Second
-
-	// How long a command rests after an attempt that did not reach its device: offline attempts count as messages of the hub.
-	restOffline   = 15 * time.Minute
-	restAbsent    = 5 * time.Minute
-	restPostponed = 30 * time.Second
-	// settleFor is how long a device that has just come back is given to take commands. It connects first and registers for commands later; an
-	// attempt in between would be refused while its events arrive, and count as Unknown.
-	settleFor = 2 * time.Second
 	// hearFor is how long the hub's events are listened to after the hub said that a device is offline, before that is believed: they arrive after what
 	// they tell of, and a device that was given a command that reboots it is offline too.
 	hearFor = 2 * time.Second
@@ -48,6 +40,7 @@ type flight struct {
 	command   *v1alpha1.DeviceCommand // as it was after the claim
 	device    *v1alpha1.PnPDevice
 	session   *hubs.Session
+	hostName  string
 	deviceID  string
 	requestID string
 	claimed   time.Time // monotonic
@@ -69,23 +62,18 @@ type Flights struct {
 	mu      sync.Mutex
 	flying  map[types.NamespacedName]*flight
 	rests   map[types.NamespacedName]rest
-	doubts  map[types.NamespacedName]string // request IDs of attempts that may have reached their device after all
-	unsent  map[string]bool                 // request IDs of claims that were never recorded as Running, so never sent
+	doubts  map[types.NamespacedName]suspicion
+	unsent  map[types.NamespacedName]string // request IDs of claims that were never recorded as Running, so never sent
 	closing bool
 	all     sync.WaitGroup // claims that are being made, and flights
-}
-
-// rest is a command that is left alone for a while.
-type rest struct {
-	until time.Time
-	end   func() // stops listening for its device
 }
 
 // NewFlights returns none. Wakes are dropped once ctx ends.
 func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, log logr.Logger) *Flights {
 	return &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
-		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]string{}, unsent: map[string]bool{},
+		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]suspicion{},
+		unsent: map[types.NamespacedName]string{},
 	}
 }
 
@@ -95,72 +83,28 @@ func (f *Flights) has(key types.NamespacedName) bool {
 	return f.flying[key] != nil
 }
 
-// deviceIsBack ends the rest of a command whose device did something. It does not wait: events of the hub call it.
-func (f *Flights) deviceIsBack(key types.NamespacedName) {
-	time.AfterFunc(settleFor, func() {
-		f.mu.Lock()
-		delete(f.rests, key)
-		f.mu.Unlock()
-		f.look(key)
-	})
-}
-
-// doubt notes that the device was there while it was sent a command that the hub said it had not been given. Events of the hub call it.
-func (f *Flights) doubt(key types.NamespacedName, requestID string) {
-	f.mu.Lock()
-	f.doubts[key] = requestID
-	f.mu.Unlock()
-	f.look(key)
-}
-
-// isDoubted reports whether an attempt that was released may have reached its device.
-func (f *Flights) isDoubted(key types.NamespacedName, requestID string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return requestID != "" && f.doubts[key] == requestID
-}
-
-// clear drops what is known of a command that needs it no more.
-func (f *Flights) clear(key types.NamespacedName) {
-	f.mu.Lock()
-	r := f.rests[key]
-	delete(f.rests, key)
-	delete(f.doubts, key)
-	f.mu.Unlock()
-	if r.end != nil {
-		r.end()
-	}
-}
-
 // look has a command reconciled.
 func (f *Flights) look(key types.NamespacedName) {
 	go send(f.lifetime, f.wakes, event.GenericEvent{Object: &v1alpha1.DeviceCommand{ObjectMeta: named(key)}})
 }
 
-// restFor is how long a command has to rest yet.
-func (f *Flights) restFor(key types.NamespacedName, now time.Time) time.Duration {
+func (f *Flights) remember(key types.NamespacedName, requestID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.rests[key].until.Sub(now)
+	f.unsent[key] = requestID
 }
 
-func (f *Flights) remember(requestID string) {
+func (f *Flights) forget(key types.NamespacedName) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.unsent[requestID] = true
-}
-
-func (f *Flights) forget(requestID string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.unsent, requestID)
+	delete(f.unsent, key)
 }
 
 // neverSent reports whether this process made a claim and then could not record that it was running: it sent nothing.
-func (f *Flights) neverSent(requestID string) bool {
+func (f *Flights) neverSent(key types.NamespacedName, requestID string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.unsent[requestID]
+	return f.unsent[key] == requestID
 }
 
 // admit counts a claim that is about to be made, so that a stop waits for it. It reports false once the operator stops: no claim is made then.
@@ -183,9 +127,9 @@ func (f *Flights) start(one *flight) {
 	one.cancel = cancel
 	f.mu.Lock()
 	f.flying[one.key] = one
-	delete(f.doubts, one.key)
 	closing := f.closing
 	f.mu.Unlock()
+	f.told(one.key) // whatever it was, it was about an earlier attempt
 	if closing {
 		one.claimed = time.Time{}
 	}
@@ -245,28 +189,6 @@ func (f *Flights) fly(ctx context.Context, one *flight) {
 	f.look(one.key)
 }
 
-// leaveAlone begins the rest of a command. An event may tell of its device before the outcome is recorded, which may take long; it ends the rest, so that has
-// begun by then.
-func (f *Flights) leaveAlone(one *flight, r result) {
-	calls := one.session.Calls()
-	resting := rest{until: time.Now().Add(r.rest())}
-	if r.waitsForDevice() {
-		resting.end = func() { calls.Forget(one.deviceID, one.key) }
-	}
-	f.mu.Lock()
-	f.rests[one.key] = resting
-	f.mu.Unlock()
-	if !r.waitsForDevice() {
-		return
-	}
-	back := func() { f.deviceIsBack(one.key) }
-	doubt := back // the hub says for certain that it did not ask the device
-	if r.meaning == command.Undelivered {
-		doubt = func() { f.doubt(one.key, one.requestID) }
-	}
-	calls.Await(one.deviceID, one.key, back, doubt)
-}
-
 var (
 	errLate    = errors.New("the operator was held up between its claim and sending")
 	errExpired = errors.New("notAfter passed between the claim and sending")
@@ -294,12 +216,13 @@ func (one *flight) call(ctx context.Context) result {
 		invoke = one.session.InvokeMethod
 	}
 	answer, err := invoke(ctx, i)
-	one.session.Calls().Answered(one.deviceID)
 	a := command.Attempt{Connect: i.Connect, Elapsed: time.Since(began), Code: answer.StatusCode, Err: err}
+	window := hubs.WindowOf(command.EndedAt(err), a.Elapsed)
+	one.session.Calls().Answered(one.deviceID, window)
 	if command.Judge(a) == command.Undelivered {
 		a.Stirred = one.stirred(ctx)
 	}
-	return result{command.Judge(a), a, answer, time.Now()}
+	return result{meaning: command.Judge(a), attempt: a, answer: answer, at: time.Now(), hostName: one.hostName, window: window}
 }
 
 // stirred listens for a while whether the device that is said to be offline was there.
@@ -361,6 +284,9 @@ func (f *Flights) refresh(ctx context.Context, one *flight, r result) bool {
 
 // record writes status on top of the object as it was after the claim.
 func (f *Flights) record(ctx context.Context, one *flight, r result) error {
+	if r.meaning == command.Undelivered && f.isDoubted(one.key, one.requestID) { // its events came while that was about to be recorded
+		r.meaning, r.attempt.Stirred = command.Unknown, true
+	}
 	changed := one.command.DeepCopy()
 	setVerdict(changed, describe(changed, r))
 	return persistCommand(ctx, f.Client, f.Recorder, one.command, changed, one.device)

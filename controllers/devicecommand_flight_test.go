@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,7 +50,7 @@ func hanging(ctx context.Context, _ iothub.Invocation) (iothub.CommandAnswer, er
 // offline is what the hub says of a device that is.
 func offline(_ context.Context, i iothub.Invocation) (iothub.CommandAnswer, error) {
 	time.Sleep(i.Connect)
-	return iothub.CommandAnswer{}, &iothub.Error{StatusCode: 404, Number: 404103, Message: "Timed out waiting for device to connect.", Waited: &i.Connect}
+	return iothub.CommandAnswer{}, &iothub.Error{StatusCode: 404, Number: 404103, Message: "Timed out waiting for device to connect.", Waited: &i.Connect, At: time.Now()}
 }
 
 // airport is Flights over an API server in memory, a hub, and one command that was just claimed.
@@ -87,7 +88,7 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 	})
 	a.Flights = NewFlights(t.Context(), c, c, events.NewFakeRecorder(100), logr.Discard())
 	a.flight = &flight{
-		key: client.ObjectKeyFromObject(claimed), command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
+		key: client.ObjectKeyFromObject(claimed), hostName: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
 		deviceID: "d", requestID: "r1", claimed: time.Now(),
 	}
 	a.flight.session.Calls().Begin("d", a.flight.key, func() {})
@@ -95,6 +96,12 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 		t.Fatal("nothing stops it")
 	}
 	return a
+}
+
+// resting is how long the command has to rest yet.
+func (a *airport) resting() time.Duration {
+	a.t.Helper()
+	return a.restFor(a.flight.key, &a.stored().Status, a.flight.session, time.Now())
 }
 
 func (a *airport) stored() *v1alpha1.DeviceCommand {
@@ -175,14 +182,14 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 		a := newAirport(t, offline)
 		a.patched = func() error {
 			a.patched = nil
-			a.deviceIsBack(a.flight.key) // as its event does
+			a.deviceIsBack(a.flight.key, "r1") // as its event does
 			time.Sleep(settleFor + time.Second)
 			return errors.New("the API server is slow")
 		}
 		a.start(a.flight)
 		a.all.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
-		if left := a.restFor(a.flight.key, time.Now()); left > 0 {
+		if left := a.resting(); left > 0 {
 			t.Errorf("rests for %s, although the device is back", left)
 		}
 	})
@@ -195,6 +202,7 @@ func (deaf) Declared(context.Context) ([]hubs.Declared, error)           { retur
 func (deaf) Believes(context.Context, string) (func() hubs.Belief, bool) { return nil, false }
 func (deaf) Tell(context.Context, string, time.Duration)                 {}
 func (deaf) Wake(context.Context, string)                                {}
+func (deaf) Recall(context.Context, *hubs.Calls)                         {}
 func (deaf) Event(watch.Kind)                                            {}
 func (deaf) Poison()                                                     {}
 func (deaf) Telemetry(string)                                            {}
@@ -223,17 +231,24 @@ func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
 		"it came meanwhile":              {watch.Connected, 11 * s, 9 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := newAirport(t, offline)
-				a.flight.command.Spec.ConnectTimeoutSeconds = 10
-				sent := time.Now()
-				time.AfterFunc(test.arrives, func() { a.tells(test.kind, sent.Add(test.tells)) })
-				a.start(a.flight)
-				a.all.Wait()
-				a.wantOutcome(test.outcome, test.reason)
+		for _, ahead := range []time.Duration{0, -20 * s, 20 * s} { // the hub's clock
+			t.Run(fmt.Sprintf("%s, the hub's clock ahead by %s", name, ahead), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					a := newAirport(t, func(ctx context.Context, i iothub.Invocation) (iothub.CommandAnswer, error) {
+						answer, err := offline(ctx, i)
+						refused, _ := errors.AsType[*iothub.Error](err)
+						refused.At = refused.At.Add(ahead)
+						return answer, err
+					})
+					a.flight.command.Spec.ConnectTimeoutSeconds = 10
+					sent := time.Now().Add(ahead)
+					time.AfterFunc(test.arrives, func() { a.tells(test.kind, sent.Add(test.tells)) })
+					a.start(a.flight)
+					a.all.Wait()
+					a.wantOutcome(test.outcome, test.reason)
+				})
 			})
-		})
+		}
 	}
 }
 
@@ -262,13 +277,13 @@ func TestWhatEndsARest(t *testing.T) {
 				a := newAirport(t, test.invoke)
 				a.start(a.flight)
 				a.all.Wait()
-				if left := a.restFor(a.flight.key, time.Now()); left != test.rest {
+				if left := a.resting(); left != test.rest {
 					t.Fatalf("rests for %s, want %s", left, test.rest)
 				}
 				a.tells(watch.Connected, time.Now())
 				time.Sleep(settleFor)
 				synctest.Wait()
-				if ended := a.restFor(a.flight.key, time.Now()) <= 0; ended != test.ends {
+				if ended := a.resting() <= 0; ended != test.ends {
 					t.Errorf("ended: %v", ended)
 				}
 			})
@@ -290,15 +305,20 @@ func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
 			if ready := readyOf(c); ready.Reason != v1alpha1.ReasonDeviceOffline {
 				t.Fatalf("%s: %s", ready.Reason, ready.Message)
 			}
-			p.r.Flights.doubt(client.ObjectKeyFromObject(c), "of another attempt")
+			told := 0
+			p.r.Flights.doubt(client.ObjectKeyFromObject(c), suspicion{"of another attempt", func() { told++ }})
 			p.run(time.Second)
 			if ready := readyOf(f.stored()); ready.Reason != v1alpha1.ReasonDeviceOffline {
 				t.Errorf("%s: %s", ready.Reason, ready.Message)
 			}
-			p.r.Flights.doubt(client.ObjectKeyFromObject(c), c.Status.RequestID)
+			p.r.Flights.doubt(client.ObjectKeyFromObject(c), suspicion{c.Status.RequestID, func() { told++ }})
 			p.run(time.Second)
-			if c := f.stored(); readyOf(c).Reason != reason || c.Status.ReleasedRequestID != "" || f.deliveries() != 1 {
+			if c := f.stored(); readyOf(c).Reason != reason || c.Status.ReleasedRequestID != "" || c.Status.DeviceOffline != nil || f.deliveries() != 1 {
 				t.Errorf("%s: %s, released %q, %d deliveries", policy, readyOf(c).Message, c.Status.ReleasedRequestID, f.deliveries())
+			}
+			p.run(time.Second)
+			if told != 1 {
+				t.Errorf("that the doubt is on record is said %d times", told)
 			}
 		})
 	}
@@ -309,7 +329,7 @@ func TestAnOfflineDeviceIsLeftAlone(t *testing.T) {
 		a := newAirport(t, offline)
 		a.start(a.flight)
 		a.all.Wait()
-		if left := a.restFor(a.flight.key, time.Now()); left != restOffline {
+		if left := a.resting(); left != restOffline {
 			t.Errorf("rests for %s", left)
 		}
 	})
@@ -372,7 +392,7 @@ func TestAResultIsNotForAnotherObjectOfThatName(t *testing.T) {
 		a.start(a.flight)
 		a.all.Wait()
 		a.wantOutcome("", "")
-		if a.has(a.flight.key) || a.restFor(a.flight.key, time.Now()) > 0 {
+		if a.has(a.flight.key) || a.resting() > 0 {
 			t.Error("the new object has to wait for the old one")
 		}
 	})

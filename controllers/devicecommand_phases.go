@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,19 +38,10 @@ type commandScope struct {
 	device  *v1alpha1.PnPDevice
 	hub     *v1alpha1.IoTHub
 	session *hubs.Session
+	// doubted is true if this pass puts on record that a released attempt is in doubt.
+	doubted bool
 	// sent is true once a flight has taken over.
 	sent bool
-}
-
-// claim is the request ID of an attempt that may be under way or have been: nobody may send the command again. Empty: there is none. A claim
-// is in the annotation, in status, or, if someone took one of them away, in the other.
-func (s *commandScope) claim() string {
-	for _, id := range []string{s.command.Annotations[v1alpha1.AnnotationAttempt], s.command.Status.RequestID} {
-		if id != "" && id != s.command.Status.ReleasedRequestID {
-			return id
-		}
-	}
-	return ""
 }
 
 // soonest is when to look again: after a while, and when notAfter has come.
@@ -68,39 +58,6 @@ func (s *commandScope) finish(outcome v1alpha1.CommandOutcome, reason, message s
 	s.command.Status.Outcome = outcome
 	s.command.Status.CompletionTime = &metav1.Time{Time: s.now}
 	return &halt{verdict: verdict{ready: outcome == v1alpha1.CommandSucceeded, stalled: true, reason: reason, message: message}}
-}
-
-// settle decides what a claim means that no flight of this process has: an operator died after it. Whether the command was sent is unknown.
-func (r *DeviceCommandReconciler) settle(_ context.Context, s *commandScope) error {
-	message := "The command may have been sent: the operator stopped before it could record what became of it"
-	if id := s.command.Status.RequestID; id == s.command.Status.ReleasedRequestID && r.Flights.isDoubted(client.ObjectKeyFromObject(s.command), id) {
-		s.command.Status.ReleasedRequestID = ""
-		message = "The hub said that the device is offline, but its events say that it was there: it may have run the command"
-	}
-	claim := s.claim()
-	if claim == "" {
-		return nil
-	}
-	status := &s.command.Status
-	if r.Flights.neverSent(claim) {
-		status.ReleasedRequestID = claim
-		return waiting(v1alpha1.ReasonProgressing, "An attempt ended before anything was sent", soon)
-	}
-	if s.command.Spec.OnUnknownOutcome != v1alpha1.UnknownRetry || !s.now.Before(s.command.Spec.NotAfter.Time) {
-		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, message)
-	}
-	if status.StartTime == nil {
-		status.StartTime = &metav1.Time{Time: s.now}
-	}
-	if wait := status.StartTime.Add(s.longest()).Sub(s.now); wait > 0 {
-		return waiting(v1alpha1.ReasonRetrying, message+"; it is sent again once that cannot run any more", wait)
-	}
-	return nil
-}
-
-// longest is how long an attempt of unknown outcome may go on.
-func (s *commandScope) longest() time.Duration {
-	return time.Duration(s.command.Spec.ConnectTimeoutSeconds+s.command.Spec.ResponseTimeoutSeconds)*time.Second + retryMargin
 }
 
 // expire ends a command that must not be sent any more, and one that never can be.
@@ -174,7 +131,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	switch {
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
-	case found.Refuses() && s.claim() != "":
+	case found.Refuses() && claimOf(s.command) != "":
 		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, "An earlier attempt may have run; it is not sent again: "+found.Text())
 	case found.Refuses():
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
@@ -219,81 +176,6 @@ func heads(ctx context.Context, c client.Reader, which ...client.ListOption) ([]
 
 func inOrder(a, b *v1alpha1.DeviceCommand) int {
 	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
-}
-
-// send claims the command, on record, and hands it to a flight. What the call needs is reserved before: a claim must not wait. It carries the
-// resourceVersion that this pass is about: of two replicas, or of a replica with an old cache and any other, only one gets it.
-func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
-	key := client.ObjectKeyFromObject(s.command)
-	if wait := r.Flights.restFor(key, s.now); wait > 0 {
-		return quietly(wait)
-	}
-	release, err := r.reserve(s, key)
-	if err != nil {
-		return err
-	}
-	// A stop does not cut the claim in two: half of one would be found as an attempt of unknown outcome. One that takes longer is not sent.
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin)
-	defer cancel()
-	f, err := r.claimed(whole, s, s.device.DeviceID())
-	if err != nil {
-		release()
-		return err
-	}
-	s.sent = true
-	r.Flights.start(f)
-	return nil
-}
-
-// reserve takes what an attempt needs: a token of the budget, a place at the hub, and one among the flights. The returned function gives all back.
-func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey) (release func(), err error) {
-	deviceID, payload := s.device.DeviceID(), payloadOf(s.command)
-	if wait, ok := s.session.TakeForCommand(key.String(), payload); !ok {
-		return nil, waitingFor(wait)
-	}
-	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
-		s.session.GiveBack(key.String(), payload)
-		return nil, waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
-	}
-	if !r.Flights.admit() {
-		s.session.Calls().End(deviceID)
-		s.session.GiveBack(key.String(), payload)
-		return nil, quietly(safetyNet)
-	}
-	return func() {
-		r.Flights.dismiss()
-		s.session.Calls().End(deviceID)
-		s.session.GiveBack(key.String(), payload)
-	}, nil
-}
-
-// claimed writes the claim and then status, each on top of what was read. After a failure in between nothing was sent, and this process knows it.
-func (r *DeviceCommandReconciler) claimed(ctx context.Context, s *commandScope, deviceID string) (*flight, error) {
-	requestID := uuid.NewString()
-	base := s.command.DeepCopy()
-	metav1.SetMetaDataAnnotation(&s.command.ObjectMeta, v1alpha1.AnnotationAttempt, requestID)
-	r.Flights.remember(requestID)
-	began := time.Now()
-	if err := r.Patch(ctx, s.command, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-			r.Flights.forget(requestID) // nobody will ever see it
-		}
-		return nil, fmt.Errorf("claiming the command: %w", err)
-	}
-	base = s.command.DeepCopy()
-	status := &s.command.Status
-	status.RequestID, status.DeviceID, status.Route, status.StartTime = requestID, deviceID, s.route(), &metav1.Time{Time: s.now}
-	status.Attempts++
-	status.ObservedGeneration = s.command.Generation
-	setVerdict(s.command, verdict{reason: v1alpha1.ReasonRunning, message: "Sent to the device; waiting for its answer"})
-	if err := r.Status().Patch(ctx, s.command, wholeStatus{base}); err != nil {
-		return nil, fmt.Errorf("recording the claim: %w", err)
-	}
-	r.Flights.forget(requestID)
-	return &flight{
-		command: s.command, device: s.device.DeepCopy(), session: s.session, deviceID: deviceID, requestID: requestID, claimed: began,
-		key: client.ObjectKeyFromObject(s.command),
-	}, nil
 }
 
 // route follows the API that the device's twin is written through.

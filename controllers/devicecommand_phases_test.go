@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
@@ -34,7 +35,7 @@ func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := &DeviceCommandReconciler{Flights: NewFlights(t.Context(), nil, nil, nil, logr.Discard())}
 			if test.unsent {
-				r.Flights.remember("r1")
+				r.Flights.remember(types.NamespacedName{}, "r1")
 			}
 			s := &commandScope{now: now, command: &v1alpha1.DeviceCommand{
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.AnnotationAttempt: "r1"}},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
@@ -18,6 +19,9 @@ type result struct {
 	attempt command.Attempt
 	answer  iothub.CommandAnswer
 	at      time.Time
+	// hostName of the hub that was asked, and when that was by its clock.
+	hostName string
+	window   hubs.Window
 }
 
 // answered reports whether the attempt ends the command for certain.
@@ -74,10 +78,11 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	case command.Refused:
 		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: "The hub refused the command: " + why})
 	case command.Undelivered:
-		status.ReleasedRequestID = status.RequestID
+		release(status, status.RequestID)
+		status.DeviceOffline = offlinePeriod(r.hostName, r.window)
 		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "The device is offline; the command was not delivered and is sent when the device is back"}
 	case command.Postponed:
-		status.ReleasedRequestID = status.RequestID
+		release(status, status.RequestID)
 		return verdict{reason: postponedReason(r.attempt.Err), message: "The command was not delivered: " + why}
 	case command.Unknown:
 	}

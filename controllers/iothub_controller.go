@@ -43,6 +43,8 @@ type IoTHubReconciler struct {
 	Hubs     *hubs.Registry
 	Wakes    *Wakes
 	Brake    *Brake
+	// Flights have to hear of devices.
+	Flights *Flights
 	// Checkpoints keeps the places in event streams.
 	Checkpoints *checkpoints
 	// StreamTiming of event streams; zero fields have defaults.

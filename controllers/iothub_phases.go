@@ -75,7 +75,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session, e eventStream) {
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
-	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName}
+	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName, flights: r.Flights}
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),

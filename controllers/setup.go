@@ -53,9 +53,11 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	sessions, wakes, brake, written := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}
 	hubBudgets.from(&sessions.Budgets)
+	recorder := mgr.GetEventRecorder("pnp-operator")
+	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
 	hub := &IoTHubReconciler{
-		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("pnp-operator"),
-		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,
+		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
+		Hubs: sessions, Wakes: wakes, Brake: brake, Flights: flights, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
 		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout / 2},
 		identity:    &identity{client: mgr.GetClient(), namespace: o.Namespace},
@@ -65,14 +67,12 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	device := &PnPDeviceReconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("pnp-operator"),
+		Client: mgr.GetClient(), Recorder: recorder,
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
 	if err := device.SetupWithManager(mgr); err != nil {
 		return err
 	}
-	recorder := mgr.GetEventRecorder("pnp-operator")
-	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
 	command := &DeviceCommandReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
 	}

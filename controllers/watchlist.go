@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
@@ -20,6 +21,7 @@ type watchlist struct {
 	wakes    *Wakes
 	hub      types.NamespacedName
 	hostName string
+	flights  *Flights
 }
 
 // Declared lists the devices of the hub.
@@ -84,6 +86,13 @@ func (w *watchlist) Wake(ctx context.Context, deviceID string) {
 func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Duration) {
 	for _, d := range w.declaring(ctx, deviceID) {
 		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(d), priority: priorityEvent, after: after})
+	}
+}
+
+// Recall has the hub's events listened to for commands that rest. Those that cannot be found rest longer.
+func (w *watchlist) Recall(ctx context.Context, calls *hubs.Calls) {
+	if err := w.flights.Recall(ctx, w.hub, w.hostName, calls); err != nil {
+		log.FromContext(ctx).Error(err, "Commands for offline devices wait for their timers")
 	}
 }
 

@@ -113,6 +113,22 @@ type DeviceCommandSpec struct {
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
+// OfflinePeriod is when a hub waited for a device that it took for offline.
+type OfflinePeriod struct {
+	// hub is the host that said so.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Hub string `json:"hub,omitempty"`
+
+	// from is when the wait began, by the hub's clock; unset if the hub did not say.
+	// +optional
+	From *metav1.MicroTime `json:"from,omitempty"`
+
+	// until is when it ended, by the hub's clock; unset if the hub did not say.
+	// +optional
+	Until *metav1.MicroTime `json:"until,omitempty"`
+}
+
 // DeviceCommandStatus is what became of a command.
 type DeviceCommandStatus struct {
 	// observedGeneration is the generation that the conditions are about.
@@ -157,6 +173,11 @@ type DeviceCommandStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ReleasedRequestID string `json:"releasedRequestID,omitempty"`
+
+	// deviceOffline is set if the attempt in releasedRequestID was released because the hub said that the device was offline. That is
+	// certain once the device's events of that time were heard.
+	// +optional
+	DeviceOffline *OfflinePeriod `json:"deviceOffline,omitempty"`
 
 	// attempts that were begun.
 	// +optional

@@ -121,6 +121,14 @@ func (a Attempt) isOffline(e *iothub.Error) bool {
 		a.Elapsed >= a.Connect-early && a.Elapsed <= a.Connect+tolerance
 }
 
+// EndedAt is when the hub ended an attempt, by its own clock, zero if it did not say.
+func EndedAt(err error) time.Time {
+	if e, ok := errors.AsType[*iothub.Error](err); ok {
+		return e.At
+	}
+	return time.Time{}
+}
+
 // Why explains a meaning in a line for people: the device's code, or what the hub said.
 func Why(a Attempt) string {
 	if a.Err == nil {

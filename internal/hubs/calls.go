@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,36 +29,65 @@ type Calls struct {
 	mu      sync.Mutex
 	running map[string]*hearing // by device id
 	waiting map[string]map[types.NamespacedName]*absence
-	full    []waiter // who waits for a place, the first one first; an object once
+	untold  map[types.NamespacedName]Place // events that doubt what is on record of a command
+	full    []waiter                       // who waits for a place, the first one first; an object once
+}
+
+// Window is when an attempt was under way, by the hub's clock, which dates its events as well: ours may differ from it by more than an attempt takes. A hub that
+// does not say when it answered leaves it zero; then whatever a device does may have been meanwhile.
+type Window struct{ From, Until time.Time }
+
+// WindowOf is that of an attempt which the hub ended at a time by its clock, and which took a while by ours.
+func WindowOf(until time.Time, took time.Duration) Window {
+	if until.IsZero() {
+		return Window{}
+	}
+	return Window{until.Add(-took), until}
 }
 
 // hearing is what the hub's events say of a device since its command was given a place. They arrive after what they tell of.
 type hearing struct {
-	began    time.Time
-	answered time.Time // zero while the hub has not
-	back     bool      // the device connected after the answer
-	stirred  bool      // the device was there before the answer
+	window  *Window   // nil while the hub has not answered
+	latest  time.Time // of what was heard until then
+	back    bool      // the device connected after the answer
+	stirred bool      // the device was there before the answer
+	deaf    bool      // events were lost
 }
 
-// hear takes one event, and reports whether the device was there while its command was under way.
-func (h *hearing) hear(sign Sign, at time.Time) bool {
+// hear takes one event, and when what it tells happened, by the hub's clock; zero is unknown.
+func (h *hearing) hear(sign Sign, at time.Time) {
 	switch {
-	case at.Before(h.began):
-	case h.answered.IsZero() || !at.After(h.answered):
+	case at.IsZero():
+		h.stirred = true
+	case h.window == nil:
+		if at.After(h.latest) {
+			h.latest = at
+		}
+	case h.window.Until.IsZero():
+		h.stirred = true
+	case at.Before(h.window.From):
+	case !at.After(h.window.Until):
 		h.stirred = true
 	case sign == Went && !h.back: // it was there until then
 		h.stirred = true
 	case sign == Came:
 		h.back = true
 	}
-	return h.stirred
+}
+
+// answered looks at what was heard before the hub said when that was.
+func (h *hearing) answered(w Window) {
+	h.window = &w
+	h.stirred = h.stirred || !h.latest.IsZero() && !h.latest.Before(w.From)
 }
 
 // absence is a command that waits because its device was offline.
 type absence struct {
 	*hearing
 
-	wake, doubt func()
+	wake, doubt func() // doubt is nil where the hub says for certain that it did not ask the device
+	woken       bool
+	recalled    bool // it waits since before the stream began to be read
 }
 
 // waiter is an object that found no place for a command of a device.
@@ -85,7 +115,7 @@ func (c *Calls) Begin(deviceID string, object types.NamespacedName, freed func()
 	if c.running == nil {
 		c.running = map[string]*hearing{}
 	}
-	c.running[deviceID] = &hearing{began: time.Now()}
+	c.running[deviceID] = &hearing{}
 	c.forget(deviceID, object)
 	return true
 }
@@ -104,12 +134,12 @@ func (c *Calls) End(deviceID string) {
 	freed()
 }
 
-// Answered notes that the hub has answered the command of a device.
-func (c *Calls) Answered(deviceID string) {
+// Answered notes that the hub has answered the command of a device, which was under way at that time.
+func (c *Calls) Answered(deviceID string, w Window) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h := c.running[deviceID]; h != nil {
-		h.answered = time.Now()
+		h.answered(w)
 	}
 }
 
@@ -121,18 +151,39 @@ func (c *Calls) Stirred(deviceID string) bool {
 	return h != nil && h.stirred
 }
 
-// Await calls wake once, when the hub's events tell that the device is there. Should they tell before that it was there while the command was under way, it
-// calls doubt instead. An object has one of both for a device; it is called while its command is under way, and answered.
+// Await calls wake once, when the hub's events tell that the device is there. Should they tell that it was there while the command was under way, it
+// calls doubt instead, if that is not nil, also if wake was called before. It is called while the command is under way, and answered.
 func (c *Calls) Await(deviceID string, object types.NamespacedName, wake, doubt func()) {
 	c.mu.Lock()
+	a := &absence{hearing: c.running[deviceID], wake: wake, doubt: doubt}
+	doubted := a.stirred && doubt != nil
+	if !doubted {
+		c.await(deviceID, object, a)
+	}
+	c.mu.Unlock()
+	if doubted {
+		doubt()
+	}
+}
+
+// Recall is Await for a command that was under way before this process listened: by what is on record of it. Nobody knows which of the hub's events were heard since,
+// so it is called before the first one is read, and wake is called once all that the hub held then is handled, too. What is awaited already stays.
+func (c *Calls) Recall(deviceID string, object types.NamespacedName, w Window, wake, doubt func()) {
+	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.waiting[deviceID][object] == nil {
+		c.await(deviceID, object, &absence{hearing: &hearing{window: &w}, wake: wake, doubt: doubt, recalled: true})
+	}
+}
+
+func (c *Calls) await(deviceID string, object types.NamespacedName, a *absence) {
 	if c.waiting == nil {
 		c.waiting = map[string]map[types.NamespacedName]*absence{}
 	}
 	if c.waiting[deviceID] == nil {
 		c.waiting[deviceID] = map[types.NamespacedName]*absence{}
 	}
-	c.waiting[deviceID][object] = &absence{c.running[deviceID], wake, doubt}
+	c.waiting[deviceID][object] = a
 }
 
 // Forget ends the waiting of an object.
@@ -149,29 +200,80 @@ func (c *Calls) forget(deviceID string, object types.NamespacedName) {
 	}
 }
 
-// stir notes an event of a device, and when what it tells happened: now, if nobody says.
-func (c *Calls) stir(deviceID string, sign Sign, at time.Time) {
-	if at.IsZero() {
-		at = time.Now()
-	}
+// Told says that a doubt about an object is on record, or does not matter any more.
+func (c *Calls) Told(object types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.untold, object)
+}
+
+// outstanding are the events whose doubts are not on record.
+func (c *Calls) outstanding() []Place {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.untold))
+}
+
+// stir notes an event of a device, and when what it tells happened.
+func (c *Calls) stir(deviceID string, sign Sign, at time.Time, place Place) {
 	c.mu.Lock()
 	if h := c.running[deviceID]; h != nil {
 		h.hear(sign, at)
 	}
 	var calls []func()
 	for object, a := range c.waiting[deviceID] {
+		a.hear(sign, at) // once more, if its command is under way: that changes nothing
 		switch {
-		case a.hear(sign, at):
+		case a.stirred && a.doubt != nil:
 			calls = append(calls, a.doubt)
-		case sign != Went:
+			c.hold(object, place)
+			c.forget(deviceID, object)
+		case sign != Went && !a.deaf && !a.woken:
 			calls = append(calls, a.wake)
-		default:
-			continue
+			a.woken = true
 		}
-		c.forget(deviceID, object)
 	}
 	c.mu.Unlock()
 	for _, call := range calls {
 		call()
+	}
+}
+
+func (c *Calls) hold(object types.NamespacedName, place Place) {
+	if c.untold == nil {
+		c.untold = map[types.NamespacedName]Place{}
+	}
+	c.untold[object] = place
+}
+
+// caughtUp wakes the commands that were recalled: all that the hub knew of them is heard.
+func (c *Calls) caughtUp() {
+	c.mu.Lock()
+	var calls []func()
+	for _, objects := range c.waiting {
+		for _, a := range objects {
+			if a.recalled && !a.deaf && !a.woken {
+				calls = append(calls, a.wake)
+				a.woken = true
+			}
+		}
+	}
+	c.mu.Unlock()
+	for _, call := range calls {
+		call()
+	}
+}
+
+// deafen notes that events were lost: of the commands under way, and of those that wait, nobody can say any more that nothing was heard.
+func (c *Calls) deafen() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.running {
+		h.deaf = true
+	}
+	for _, objects := range c.waiting {
+		for _, a := range objects {
+			a.deaf = true
+		}
 	}
 }

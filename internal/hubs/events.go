@@ -2,6 +2,7 @@ package hubs
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -47,6 +48,16 @@ func (s *Session) Stream() (watch.State, bool) {
 func (s *Session) Reading() bool {
 	state, ok := s.Stream()
 	return ok && state.Phase == watch.Reading
+}
+
+// MayTellOf reports whether the event stream may yet tell of what happened before a time: it is being read, and was not read up to there.
+func (s *Session) MayTellOf(t time.Time) bool {
+	state, ok := s.Stream()
+	if !ok || !slices.Contains([]watch.Phase{watch.Connecting, watch.Reading, watch.Lagging}, state.Phase) {
+		return false
+	}
+	heard := s.heard.Load()
+	return heard == nil || heard.Before(t)
 }
 
 // EventsTrusted reports whether a change of a twin will be told by the stream: it is read, and twin change events were

@@ -31,6 +31,8 @@ type Listeners interface {
 	Tell(ctx context.Context, deviceID string, after time.Duration)
 	// Wake has the device read and reconciled when nothing else is to do.
 	Wake(ctx context.Context, deviceID string)
+	// Recall has the commands recalled of which it is on record that their devices were offline.
+	Recall(ctx context.Context, calls *Calls)
 }
 
 // Meter counts what arrives.
@@ -81,20 +83,20 @@ func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 func (f *Feed) stir(e watch.Event) {
 	switch e.Kind {
 	case watch.Connected:
-		f.Session.Calls().stir(e.DeviceID, Came, happened(e))
+		f.Session.Calls().stir(e.DeviceID, Came, happened(e), placeOf(e))
 	case watch.Disconnected:
-		f.Session.Calls().stir(e.DeviceID, Went, happened(e))
+		f.Session.Calls().stir(e.DeviceID, Went, happened(e), placeOf(e))
 	case watch.Telemetry:
-		f.Session.Calls().stir(e.DeviceID, Acted, happened(e))
+		f.Session.Calls().stir(e.DeviceID, Acted, happened(e), placeOf(e))
 	case watch.TwinChanged:
 		if e.Twin != nil && e.Twin.Reported != nil {
-			f.Session.Calls().stir(e.DeviceID, Acted, happened(e))
+			f.Session.Calls().stir(e.DeviceID, Acted, happened(e), placeOf(e))
 		}
 	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted, watch.DigitalTwinChanged, watch.Module, watch.Unknown:
 	}
 }
 
-// happened is when, by the hub's clock.
+// happened is when, by the hub's clock, or at the latest, by that of its event hub.
 func happened(e watch.Event) time.Time {
 	if e.OperationTime.IsZero() {
 		return e.EnqueuedTime
@@ -102,11 +104,18 @@ func happened(e watch.Event) time.Time {
 	return e.OperationTime
 }
 
-// Poison counts an event that cannot be decoded. What it said of a twin is read.
+// Poison counts an event that cannot be decoded. What it said of a twin is read, and to commands it may
+// have said that their device was there.
 func (f *Feed) Poison(ctx context.Context, err error) {
 	f.Meter.Poison()
-	if e, ok := errors.AsType[*watch.PoisonError](err); ok && e.DeviceID != "" && e.Kind == watch.TwinChanged {
-		f.suspect(ctx, watch.Event{DeviceID: e.DeviceID, Partition: e.Partition, SequenceNumber: e.SequenceNumber})
+	e, ok := errors.AsType[*watch.PoisonError](err)
+	if !ok || e.DeviceID == "" {
+		return
+	}
+	unreadable := watch.Event{DeviceID: e.DeviceID, Partition: e.Partition, SequenceNumber: e.SequenceNumber}
+	f.Session.Calls().stir(e.DeviceID, Acted, time.Time{}, placeOf(unreadable))
+	if e.Kind == watch.TwinChanged {
+		f.suspect(ctx, unreadable)
 	}
 }
 
@@ -186,6 +195,7 @@ func placeOf(e watch.Event) Place {
 // Resume has the doubtful devices of a checkpoint read. Those that nobody declares any more are forgotten.
 func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
 	f.Session.canary.resume(c.TwinChanges)
+	f.Listeners.Recall(ctx, f.Session.Calls())
 	for _, id := range c.Doubtful {
 		if _, declared := f.Listeners.Believes(ctx, id); declared {
 			f.Session.Device(id).Suspect(Place{})
@@ -211,6 +221,11 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
 		}
 	}
+	for _, at := range f.Session.Calls().outstanding() {
+		if first, known := o.First[at.Partition]; !known || at.SequenceNumber < first.SequenceNumber {
+			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
+		}
+	}
 	if len(o.Doubtful) > maxDoubtful {
 		o.Doubtful, o.Resync = nil, true
 	}
@@ -218,8 +233,15 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 	return o
 }
 
+// CaughtUp lets commands go on that wait for that.
+func (f *Feed) CaughtUp(at time.Time) {
+	f.Session.heard.Store(&at)
+	f.Session.Calls().caughtUp()
+}
+
 // Resync has every declared device read, in the background, for as long as the session lives: each as the hub's budget lets it.
 func (f *Feed) Resync(context.Context) {
+	f.Session.Calls().deafen()
 	if !f.resync.begin() {
 		return // the round under way is followed by another one
 	}

@@ -18,10 +18,11 @@ import (
 
 // audience is the objects: one PnPDevice per known device.
 type audience struct {
-	mu    sync.Mutex
-	knows map[string]func() Belief
-	told  []string
-	woken []string
+	mu     sync.Mutex
+	recall func(*Calls)
+	knows  map[string]func() Belief
+	told   []string
+	woken  []string
 }
 
 func (a *audience) Declared(context.Context) ([]Declared, error) {
@@ -35,6 +36,12 @@ func (a *audience) Declared(context.Context) ([]Declared, error) {
 func (a *audience) Believes(_ context.Context, id string) (func() Belief, bool) {
 	b, ok := a.knows[id]
 	return b, ok
+}
+
+func (a *audience) Recall(_ context.Context, calls *Calls) {
+	if a.recall != nil {
+		a.recall(calls)
+	}
 }
 
 func (a *audience) Tell(_ context.Context, id string, after time.Duration) {

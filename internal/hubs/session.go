@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -42,6 +43,7 @@ type Session struct {
 	refused atomic.Bool
 	canary  canary
 	stream  atomic.Pointer[watch.State] // nil: none is read
+	heard   atomic.Pointer[time.Time]   // up to when the stream's events were handled
 }
 
 // memory of the devices of one hub. Sessions that follow each other share it: a rotated key changes nothing about devices.

@@ -128,14 +128,15 @@ func TestAnswersOfDevices(t *testing.T) {
 
 func TestAnOfflineDeviceIsToldByNumberTextAndTime(t *testing.T) {
 	const text = "Timed out waiting for device to connect."
+	at := time.Date(2024, 3, 14, 9, 54, 49, 653656700, time.UTC)
 	for op, call := range calls {
 		if invocations[op] == nil {
 			continue
 		}
-		inner := `{\"errorCode\":404103,\"trackingId\":\"t\",\"message\":\"` + text + `\",\"info\":{\"timeout\":\"00:00:10\"}}`
+		inner := `{\"errorCode\":404103,\"trackingId\":\"t\",\"message\":\"` + text + `\",\"info\":{\"timeout\":\"00:00:10\"},\"timestampUtc\":\"2024-03-14T09:54:49.6536567Z\"}`
 		err := call(t.Context(), newPeer(t, answer(404, `{"Message":"`+inner+`","ExceptionMessage":""}`, "iothub-errorcode", "DeviceNotOnline")).client(t))
 		e, ok := errors.AsType[*Error](err)
-		if !ok || e.StatusCode != http.StatusNotFound || e.Number != 404103 || e.Message != text || e.Waited == nil || *e.Waited != 10*time.Second || e.Err != nil {
+		if !ok || e.StatusCode != http.StatusNotFound || e.Number != 404103 || e.Message != text || e.Waited == nil || *e.Waited != 10*time.Second || !e.At.Equal(at) || e.Err != nil {
 			t.Errorf("%s: %+v", op, err)
 		}
 	}

@@ -16,6 +16,7 @@ type envelope struct {
 	message    string
 	trackingID string
 	waited     *time.Duration
+	at         time.Time
 }
 
 // identifier is the form of codes and ids that are copied from an answer.
@@ -27,7 +28,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)
 //	{"errorCode":409301,"trackingId":"...","message":"...","timestampUtc":"..."}         modules
 //	{"Message":"{\"errorCode\":404103,\"message\":\"...\"}","ExceptionMessage":""}       methods, some 401
 type errorBody struct {
-	Message, ExceptionMessage, ErrorCode, TrackingID, Info any
+	Message, ExceptionMessage, ErrorCode, TrackingID, Info, TimestampUTC any
 }
 
 // parseEnvelope reads an error answer: the code from the header iothub-errorcode if that is set, else from the body.
@@ -66,7 +67,7 @@ func (b errorBody) envelope() envelope {
 		message = text
 	}
 	e.message = clean(message)
-	e.trackingID, e.waited = b.tracking(), b.waited()
+	e.trackingID, e.waited, e.at = b.tracking(), b.waited(), b.at()
 	return e
 }
 
@@ -97,6 +98,16 @@ func (b errorBody) waited() *time.Duration {
 		return nil
 	}
 	return new(at.Sub(time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)))
+}
+
+// at reads the time of the hub, which is in UTC whether it says so or not.
+func (b errorBody) at() time.Time {
+	text, _ := b.TimestampUTC.(string)
+	at, err := time.Parse("2006-01-02T15:04:05", strings.TrimSuffix(text, "Z"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 func (b errorBody) tracking() string {

@@ -76,6 +76,8 @@ type Error struct {
 	TrackingID string
 	// Waited is how long the hub says that it waited for the device, nil if it does not say.
 	Waited *time.Duration
+	// At is when the hub refused, by its own clock, zero if it does not say.
+	At time.Time
 	// Sent is true if there was a connection to send the call over: without one, it never reached anybody.
 	Sent  bool
 	Class Class
@@ -213,7 +215,7 @@ func responseError(q call, requestID string, resp *http.Response, body []byte) *
 	row := lookUp(resp.StatusCode, env.number, env.code)
 	e := newError(q, requestIDOf(resp, requestID), row.class)
 	e.StatusCode, e.Code, e.Number, e.Message, e.TrackingID = resp.StatusCode, env.code, env.number, env.message, env.trackingID
-	e.Waited = env.waited
+	e.Waited, e.At = env.waited, env.at
 	if e.Code == "" {
 		e.Code = row.code
 	}

@@ -16,6 +16,7 @@ const (
 	moduleAnnotation  = "iothub-connection-module-id"
 	subjectAnnotation = "dt-subject"
 	modelAnnotation   = "dt-dataschema"
+	takenAnnotation   = "iothub-enqueuedtime" // when the hub took a message of a device
 	schemaProperty    = "iothub-message-schema"
 	operationProperty = "opType"
 	deviceProperty    = "deviceId"
@@ -75,6 +76,7 @@ func (e Event) decodeTelemetry(m Message) (Event, error) {
 		e.Kind = Module
 		return e, nil
 	}
+	e.OperationTime, _ = m.Annotations[takenAnnotation].(time.Time)
 	e.Telemetry = &TelemetryMessage{
 		Component: text(m.Annotations, subjectAnnotation), Model: text(m.Annotations, modelAnnotation), ContentType: m.ContentType, Body: m.Body,
 	}

@@ -99,15 +99,15 @@ func TestRecordedEvents(t *testing.T) {
 			EnqueuedTime: at("2020-10-21T14:13:39.668Z"), OperationTime: at("2020-10-21T14:13:39.36491Z"),
 		}},
 		"telemetry-default-component.json": {want: watch.Event{
-			Kind: watch.Telemetry, DeviceID: "my-pnp-device", Partition: "1", SequenceNumber: 13280, EnqueuedTime: at("2020-10-21T14:00:10.824Z"),
+			Kind: watch.Telemetry, DeviceID: "my-pnp-device", Partition: "1", SequenceNumber: 13280, EnqueuedTime: at("2020-10-21T14:00:10.824Z"), OperationTime: at("2020-10-21T14:00:10.715Z"),
 			Telemetry: telemetryOf("", "dtmi:com:example:Thermostat;1", `{ "temperature": 12 }`),
 		}},
 		"telemetry-thermostat1.json": {want: watch.Event{
-			Kind: watch.Telemetry, DeviceID: "my-pnp-device", Partition: "1", SequenceNumber: 13328, EnqueuedTime: at("2020-10-21T14:05:28.001Z"),
+			Kind: watch.Telemetry, DeviceID: "my-pnp-device", Partition: "1", SequenceNumber: 13328, EnqueuedTime: at("2020-10-21T14:05:28.001Z"), OperationTime: at("2020-10-21T14:05:27.844Z"),
 			Telemetry: telemetryOf("thermostat1", "dtmi:com:example:TemperatureController;1", `{ "temperature": 45 }`),
 		}},
 		"telemetry-thermostat2.json": {want: watch.Event{
-			Kind: watch.Telemetry, DeviceID: "my-pnp-device", Partition: "1", SequenceNumber: 13329, EnqueuedTime: at("2020-10-21T14:05:33.173Z"),
+			Kind: watch.Telemetry, DeviceID: "my-pnp-device", Partition: "1", SequenceNumber: 13329, EnqueuedTime: at("2020-10-21T14:05:33.173Z"), OperationTime: at("2020-10-21T14:05:33.017Z"),
 			Telemetry: telemetryOf("thermostat2", "dtmi:com:example:TemperatureController;1", `{ "temperature": 49 }`),
 		}},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -93,6 +94,7 @@ func (p *partition) jump(ctx context.Context, why error) error {
 	p.Log.Info("Reading devices instead of events", "partition", p.id, "reason", why.Error())
 	p.places.set(p.id, endOf(p.end))
 	p.Sink.Resync(ctx)
+	p.catchUp.reached(p.id, math.MaxInt64) // nothing is waited for any more
 	return p.put(ctx, p.checkpoint(time.Now()))
 }
 
@@ -107,6 +109,7 @@ func (p *partition) handle(ctx context.Context, e *azeventhubs.ReceivedEventData
 		p.Sink.Handle(ctx, event)
 	}
 	p.places.set(p.id, Mark{SequenceNumber: m.SequenceNumber, EnqueuedTime: m.EnqueuedTime})
+	p.catchUp.reached(p.id, m.SequenceNumber)
 }
 
 func messageOf(partition string, e *azeventhubs.ReceivedEventData) Message {

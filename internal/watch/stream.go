@@ -28,6 +28,8 @@ type Sink interface {
 	Resync(ctx context.Context)
 	// Outstanding says what the effects of handled events still lack.
 	Outstanding(now time.Time) Outstanding
+	// CaughtUp says that every event was handled that the hub held at a time, by our own clock.
+	CaughtUp(at time.Time)
 }
 
 // State is how a stream is doing: the worst phase of its partitions, and which ones are in it.
@@ -82,6 +84,7 @@ type Stream struct {
 	identity Identity
 	places   places
 	phases   phases
+	catchUp  catchUp
 	storing  sync.Mutex
 	saved    *Checkpoint // guarded by storing
 }
@@ -98,7 +101,7 @@ func (f *failure) Unwrap() error { return f.err }
 // Run reads until the context ends: connect, find the place, read; whatever breaks off is tried again.
 func (s *Stream) Run(ctx context.Context) {
 	s.Timing = s.Timing.withDefaults()
-	s.phases.report = s.Report
+	s.phases.report, s.catchUp.done = s.Report, s.Sink.CaughtUp
 	s.phases.all(Connecting)
 	for {
 		backoff := s.backoff()
@@ -149,6 +152,7 @@ func (s *Stream) connection(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	asked := time.Now()
 	ends, err := s.ends(ctx, client, hub.PartitionIDs)
 	if err != nil {
 		return err
@@ -156,6 +160,8 @@ func (s *Stream) connection(ctx context.Context) error {
 	if err := s.place(ctx, hub, ends); err != nil {
 		return err
 	}
+	s.catchUp.forget()
+	s.catchUp.begin(asked, ends, s.handled)
 	return s.read(ctx, client, hub.PartitionIDs, ends)
 }
 
@@ -217,20 +223,27 @@ func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClien
 		for id, end := range earlier {
 			s.phases.lag(id, s.behind(id, end) > 0)
 		}
+		asked := time.Now()
 		now, err := s.ends(ctx, client, ids)
 		if err != nil {
 			return err
 		}
 		earlier = now
+		s.catchUp.begin(asked, now, s.handled)
 		s.tellBehind(now)
 	}
 	return ctx.Err()
 }
 
+// handled is the sequence number of the last event of a partition that was handled.
+func (s *Stream) handled(id string) int64 {
+	at, _ := s.places.get(id)
+	return at.SequenceNumber
+}
+
 // behind is how many events up to the end of a partition were not handled.
 func (s *Stream) behind(id string, end azeventhubs.PartitionProperties) int64 {
-	at, _ := s.places.get(id)
-	return max(0, end.LastEnqueuedSequenceNumber-at.SequenceNumber)
+	return max(0, end.LastEnqueuedSequenceNumber-s.handled(id))
 }
 
 func (s *Stream) tellBehind(ends map[string]azeventhubs.PartitionProperties) {

@@ -70,6 +70,7 @@ type sink struct {
 	resyncs int
 	resumed watch.Checkpoint
 	missing watch.Outstanding
+	caught  []time.Time
 	states  []watch.State
 	block   chan struct{}
 }
@@ -86,13 +87,15 @@ func (s *sink) Handle(_ context.Context, e watch.Event) {
 func (s *sink) Poison(context.Context, error)                { s.set(func() { s.poison++ }) }
 func (s *sink) Resume(_ context.Context, c watch.Checkpoint) { s.set(func() { s.resumed = c }) }
 func (s *sink) Resync(context.Context)                       { s.set(func() { s.resyncs++ }) }
+func (s *sink) CaughtUp(at time.Time)                        { s.set(func() { s.caught = append(s.caught, at) }) }
 func (s *sink) report(state watch.State)                     { s.set(func() { s.states = append(s.states, state) }) }
 func (s *sink) set(edit func())                              { s.mu.Lock(); defer s.mu.Unlock(); edit() }
 func (s *sink) Outstanding(time.Time) (o watch.Outstanding) {
 	s.set(func() { o = s.missing })
 	return o
 }
-func (s *sink) handled() (n int) { s.set(func() { n = len(s.bodies) }); return n }
+func (s *sink) caughtUp() (n int) { s.set(func() { n = len(s.caught) }); return n }
+func (s *sink) handled() (n int)  { s.set(func() { n = len(s.bodies) }); return n }
 func (s *sink) phase() (p watch.Phase) {
 	s.set(func() {
 		if len(s.states) > 0 {
@@ -453,4 +456,28 @@ func TestASlowSinkHoldsTheHubBack(t *testing.T) {
 	close(w.sink.block)
 	eventually(t, "all events", func() bool { return w.sink.handled() == 2000 })
 	eventually(t, "none to be behind", func() bool { return behind.Load() == 0 })
+}
+
+// A partition that is attached and silent is not one that is caught up with.
+func TestAStreamIsCaughtUpOnceAllIsHandledThatTheHubHeld(t *testing.T) {
+	s, st := newSite(t), &store{}
+	first := s.stream(t, st)
+	eventually(t, "a stream of which nothing is left to handle", func() bool { return first.sink.caughtUp() > 0 })
+	first.stop()
+	s.send(1, 0, 3)
+	s.server.Stall("1")
+	began := time.Now()
+	second := s.stream(t, st)
+	second.reaches(t, watch.Reading)
+	s.send(0, 0, 1)
+	eventually(t, "the event of the other partition", func() bool { return second.sink.handled() == 1 })
+	second.reaches(t, watch.Lagging)
+	if n := second.sink.caughtUp(); n != 0 {
+		t.Errorf("caught up %d times while events are held back", n)
+	}
+	s.server.Release()
+	eventually(t, "the end of the partition", func() bool { return second.sink.caughtUp() > 0 })
+	if n, at := second.sink.handled(), second.sink.caught[0]; n != 4 || at.Before(began) {
+		t.Errorf("caught up with %s after %d events", at, n)
+	}
 }
