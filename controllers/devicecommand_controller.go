@@ -50,7 +50,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve, rest, conform and
+// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve, rest, settleModel, conform and
 // send; the first that halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	command := &v1alpha1.DeviceCommand{}
@@ -118,7 +118,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
 	for _, phase := range []func(context.Context, *commandScope) error{
-		r.settle, r.expire, r.queue, r.resolve, r.rest, r.conform, r.send,
+		r.settle, r.expire, r.queue, r.resolve, r.rest, r.settleModel, r.conform, r.send,
 	} {
 		if err := phase(ctx, s); err != nil {
 			return err
@@ -145,17 +145,6 @@ func lineMoves() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.DeviceCommand), e.ObjectNew.(*v1alpha1.DeviceCommand)
 			return was.Finished() != is.Finished() || was.DeletionTimestamp.IsZero() != is.DeletionTimestamp.IsZero()
-		},
-	}
-}
-
-// deviceMatters passes the changes of a PnPDevice that commands wait for.
-func deviceMatters() predicate.Predicate {
-	return predicate.Funcs{
-		GenericFunc: func(event.GenericEvent) bool { return false },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
-			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason
 		},
 	}
 }

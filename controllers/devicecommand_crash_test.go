@@ -22,6 +22,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -61,9 +62,12 @@ type factory struct {
 	// answer is what the hub says of a command that it has delivered, or not: then delivers is false.
 	answer   func(i iothub.Invocation) (iothub.CommandAnswer, error)
 	delivers bool
+	// twin is what the hub says of the device.
+	twin func() (*twin.Twin, error)
 
 	mu        sync.Mutex
 	delivered []string // to the device, by the time of delivery
+	reads     int      // of the twin
 }
 
 // process is an operator. One that has crashed reaches nothing any more.
@@ -104,17 +108,19 @@ func newFactory(t *testing.T, edit func(*v1alpha1.DeviceCommandSpec)) *factory {
 		return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
 	}
 	bucket := func(o client.Object) []string { return []string{bucketOf(o.(*v1alpha1.PnPDevice).DeviceID())} }
+	model := func(o client.Object) []string { return []string{models.ModelIDOf(o.(*v1alpha1.DeviceModel))} }
 	return &factory{t: t, delivers: true, api: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(command).
-		WithIndex(command, indexUnfinished, unfinished).WithIndex(&v1alpha1.PnPDevice{}, indexDevice, bucket).WithObjects(
-		command,
-		&v1alpha1.IoTHub{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub"}, Spec: v1alpha1.IoTHubSpec{HostName: "h"}, Status: v1alpha1.IoTHubStatus{Conditions: ready},
-		},
-		&v1alpha1.PnPDevice{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d"}, Spec: v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: "hub"}},
-			Status: v1alpha1.PnPDeviceStatus{Conditions: ready, Twin: &v1alpha1.TwinReference{Hub: "h", DeviceID: "d", Etag: "e"}},
-		},
-	).Build()}
+		WithIndex(command, indexUnfinished, unfinished).WithIndex(&v1alpha1.PnPDevice{}, indexDevice, bucket).WithIndex(&v1alpha1.DeviceModel{}, indexModel, model).
+		WithObjects(
+			command,
+			&v1alpha1.IoTHub{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub"}, Spec: v1alpha1.IoTHubSpec{HostName: "h"}, Status: v1alpha1.IoTHubStatus{Conditions: ready},
+			},
+			&v1alpha1.PnPDevice{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d", UID: "d"}, Spec: v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: "hub"}},
+				Status: v1alpha1.PnPDeviceStatus{Conditions: ready, Twin: &v1alpha1.TwinReference{Hub: "h", DeviceID: "d", Etag: "e"}},
+			},
+		).Build()}
 }
 
 func (f *factory) stored() *v1alpha1.DeviceCommand {
@@ -178,6 +184,14 @@ func (p *process) write(ctx context.Context, at step, apply func() error) error 
 		return errDead
 	}
 	return err
+}
+
+// GetTwin reads the device's twin.
+func (p *process) GetTwin(context.Context, string) (*twin.Twin, error) {
+	p.factory.mu.Lock()
+	defer p.factory.mu.Unlock()
+	p.factory.reads++
+	return p.factory.twin()
 }
 
 // InvokeCommand is the hub, as this process reaches it.

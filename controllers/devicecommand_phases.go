@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,6 +35,8 @@ type commandScope struct {
 	device  *v1alpha1.PnPDevice
 	hub     *v1alpha1.IoTHub
 	session *hubs.Session
+	// model that the device has, as far as that matters.
+	model string
 	// doubted is true if this pass puts on record that a released attempt is in doubt.
 	doubted bool
 	// sent is true once a flight has taken over.
@@ -77,70 +76,6 @@ func payloadOf(command *v1alpha1.DeviceCommand) []byte {
 		return []byte("null")
 	}
 	return command.Spec.Payload.Raw
-}
-
-// resolve finds the device and the session of its hub.
-func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) error {
-	device := &v1alpha1.PnPDevice{}
-	err := r.Get(ctx, client.ObjectKey{Namespace: s.command.Namespace, Name: s.command.Spec.DeviceRef.Name}, device)
-	if apierrors.IsNotFound(err) {
-		return waiting(v1alpha1.ReasonPnPDeviceNotFound,
-			fmt.Sprintf("PnPDevice %q does not exist in namespace %q", s.command.Spec.DeviceRef.Name, s.command.Namespace), 0)
-	}
-	if err != nil {
-		return fmt.Errorf("reading PnPDevice %q: %w", s.command.Spec.DeviceRef.Name, err)
-	}
-	s.device = device
-	if !device.DeletionTimestamp.IsZero() {
-		return waiting(v1alpha1.ReasonPnPDeviceNotFound, fmt.Sprintf("PnPDevice %q is being deleted", device.Name), 0)
-	}
-	if err := r.resolveHub(ctx, s); err != nil {
-		return err
-	}
-	switch is := readyOf(device); {
-	case s.hub.Spec.Suspend:
-		return waiting(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended", s.hub.Name), 0)
-	case device.Spec.Suspend:
-		return waiting(v1alpha1.ReasonSuspended, fmt.Sprintf("PnPDevice %q is suspended", device.Name), 0)
-	case is.Reason == "":
-		return waiting(v1alpha1.ReasonProgressing, fmt.Sprintf("PnPDevice %q has not been looked at yet", device.Name), 0)
-	case is.Reason == v1alpha1.ReasonDeviceAlreadyDeclared || is.Reason == v1alpha1.ReasonModelMismatch:
-		return waiting(is.Reason, fmt.Sprintf("PnPDevice %q does not have its device: %s", device.Name, is.Message), 0)
-	}
-	return nil
-}
-
-func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScope) error {
-	hub, err := hubOf(ctx, r, s.device)
-	if err != nil {
-		return err
-	}
-	s.hub, s.session = hub, r.Hubs.Get(hubKey(s.device))
-	if ready := readyOf(hub); ready.Status != metav1.ConditionTrue {
-		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, ready.Message), ": "), 0)
-	}
-	if s.session == nil {
-		return quietly(safetyNet)
-	}
-	return nil
-}
-
-// conform fails a command that the DeviceModel of the device does not allow.
-func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) error {
-	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.device.ModelID(), &s.command.Spec)
-	switch {
-	case err != nil:
-		return fmt.Errorf("checking against the DeviceModel: %w", err)
-	case found.Refuses() && claimOf(s.command) != "":
-		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, "An earlier attempt may have run; it is not sent again: "+found.Text())
-	case found.Refuses():
-		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
-	case found.NotReady != "":
-		return waiting(v1alpha1.ReasonModelNotReady, notReadyText(found), 0)
-	case len(found.Violations) > 0:
-		r.Recorder.Eventf(s.command, nil, corev1.EventTypeWarning, v1alpha1.ReasonModelViolation, actionRun, "%s", found.Text())
-	}
-	return nil
 }
 
 // queue lets the commands of a device run one after the other, in the order of their creation.

@@ -60,7 +60,7 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if !adopted(s.device, s.hub.Spec.HostName) {
 		return nil
 	}
-	if winner, err := r.winner(ctx, s.device, s.hub.Spec.HostName); err != nil || winner.UID != s.device.UID {
+	if winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName); err != nil || winner.UID != s.device.UID {
 		return err
 	}
 	return r.removeOwned(ctx, s)

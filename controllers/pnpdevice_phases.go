@@ -62,7 +62,7 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 
 // compete lets one PnPDevice of a device go on, cluster-wide.
 func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
-	winner, err := r.winner(ctx, s.device, s.hub.Spec.HostName)
+	winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName)
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,11 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// winner is the PnPDevice that may act on a device of a hub host. The incumbent that status records wins over age, since
+// winnerOf is the PnPDevice that may act on a device of a hub host. The incumbent that status records wins over age, since
 // a restore from backup resets creation times, and only objects whose IoTHub has authenticated compete, so that a tenant
 // without a credential cannot block another.
-func (r *PnPDeviceReconciler) winner(ctx context.Context, device *v1alpha1.PnPDevice, hostName string) (*v1alpha1.PnPDevice, error) {
-	rivals, err := declarationsOf(ctx, r, device.DeviceID())
+func winnerOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice, hostName string) (*v1alpha1.PnPDevice, error) {
+	rivals, err := declarationsOf(ctx, c, device.DeviceID())
 	if err != nil {
 		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
 	}
@@ -29,7 +29,7 @@ func (r *PnPDeviceReconciler) winner(ctx context.Context, device *v1alpha1.PnPDe
 		if rival.UID == device.UID || !outranks(rival, best, hostName) {
 			continue
 		}
-		competes, err := r.competes(ctx, rival, hostName)
+		competes, err := competes(ctx, c, rival, hostName)
 		if err != nil {
 			return nil, err
 		}
@@ -40,9 +40,9 @@ func (r *PnPDeviceReconciler) winner(ctx context.Context, device *v1alpha1.PnPDe
 	return best, nil
 }
 
-func (r *PnPDeviceReconciler) competes(ctx context.Context, rival *v1alpha1.PnPDevice, hostName string) (bool, error) {
+func competes(ctx context.Context, c client.Reader, rival *v1alpha1.PnPDevice, hostName string) (bool, error) {
 	var hub v1alpha1.IoTHub
-	if err := r.Get(ctx, hubKey(rival), &hub); err != nil {
+	if err := c.Get(ctx, hubKey(rival), &hub); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
 	return hub.Spec.HostName == hostName && isTrue(&hub, v1alpha1.ConditionReady), nil

@@ -17,6 +17,7 @@ type Device struct {
 	known      twin.Position // counters of the newest state known, zero if nothing was seen since the start
 	deviceETag string        // identity that they belong to
 	model      string        // announced when it was last seen
+	modelRead  bool          // by a read since the start
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
 	doubts, settledDoubts int             // doubtful while doubts > settledDoubts
@@ -101,7 +102,7 @@ func (d *Device) BeginRead() int {
 func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.settledDoubts, d.modelInDoubt = token, false
+	d.settledDoubts, d.modelInDoubt, d.modelRead = token, false, true
 	d.pressing = d.pressing && d.doubtful()
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
 	d.pass.restart(d.known)

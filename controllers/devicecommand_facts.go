@@ -1,0 +1,181 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+)
+
+// Whether a command may go to a device is decided from facts: what specs say now, which object has the
+// device, which twin status is about, and which model the device has. The Ready reason of the PnPDevice
+// is none: it says how its last pass ended, and any other trouble takes its place. What is not known is
+// waited for, or looked at.
+
+// resolve finds the device and the session of its hub, and whether the object has the device.
+func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) error {
+	device := &v1alpha1.PnPDevice{}
+	err := r.Get(ctx, client.ObjectKey{Namespace: s.command.Namespace, Name: s.command.Spec.DeviceRef.Name}, device)
+	if apierrors.IsNotFound(err) {
+		return waiting(v1alpha1.ReasonPnPDeviceNotFound,
+			fmt.Sprintf("PnPDevice %q does not exist in namespace %q", s.command.Spec.DeviceRef.Name, s.command.Namespace), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("reading PnPDevice %q: %w", s.command.Spec.DeviceRef.Name, err)
+	}
+	s.device = device
+	if !device.DeletionTimestamp.IsZero() {
+		return waiting(v1alpha1.ReasonPnPDeviceNotFound, fmt.Sprintf("PnPDevice %q is being deleted", device.Name), 0)
+	}
+	if err := r.resolveHub(ctx, s); err != nil {
+		return err
+	}
+	switch {
+	case s.hub.Spec.Suspend:
+		return waiting(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended", s.hub.Name), 0)
+	case device.Spec.Suspend:
+		return waiting(v1alpha1.ReasonSuspended, fmt.Sprintf("PnPDevice %q is suspended", device.Name), 0)
+	}
+	return r.holdsDevice(ctx, s)
+}
+
+// resolveHub finds the session. One with another host is that of an earlier spec.
+func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScope) error {
+	hub, err := hubOf(ctx, r, s.device)
+	if err != nil {
+		return err
+	}
+	s.hub, s.session = hub, r.Hubs.Get(hubKey(s.device))
+	if ready := readyOf(hub); ready.Status != metav1.ConditionTrue {
+		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, ready.Message), ": "), 0)
+	}
+	if s.session == nil || s.session.HostName != hub.Spec.HostName {
+		return quietly(safetyNet)
+	}
+	return nil
+}
+
+// holdsDevice waits until the object has its device: no other object has it, and its twin was read at this hub.
+func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandScope) error {
+	winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName)
+	if err != nil {
+		return err
+	}
+	if winner.UID != s.device.UID {
+		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), retryTerminal)
+	}
+	if adopted(s.device, s.hub.Spec.HostName) {
+		return nil
+	}
+	text := fmt.Sprintf("PnPDevice %q has not been read at IoTHub %q yet", s.device.Name, s.hub.Name)
+	if why := readyOf(s.device); why.Status == metav1.ConditionFalse {
+		return waiting(why.Reason, text+": "+why.Message, 0)
+	}
+	return waiting(v1alpha1.ReasonProgressing, text, 0)
+}
+
+// settleModel finds out which model the device has, if that matters: if one is declared, or DeviceModels
+// say which commands one has. The model in status is not enough: the device may have come back as
+// another one, also while no operator ran. So where memory does not know, the hub is asked.
+func (r *DeviceCommandReconciler) settleModel(ctx context.Context, s *commandScope) error {
+	matters, err := r.modelMatters(ctx, s)
+	if err != nil || !matters {
+		return err
+	}
+	memory := s.session.Device(s.device.DeviceID())
+	model, known := memory.Model()
+	if !known {
+		if model, err = r.lookAtModel(ctx, s); err != nil {
+			return err
+		}
+	}
+	s.model = model
+	want := s.device.Spec.ModelID
+	if want == "" || model == want {
+		return nil
+	}
+	if !known { // nobody else may have seen that
+		memory.Doubt()
+		r.Wakes.device(ctx, wake{key: client.ObjectKeyFromObject(s.device), priority: priorityEvent})
+	}
+	return waiting(v1alpha1.ReasonModelMismatch, fmt.Sprintf("PnPDevice %q does not have its device: %s", s.device.Name, mismatchText(want, model)), retryAbsent)
+}
+
+func (r *DeviceCommandReconciler) modelMatters(ctx context.Context, s *commandScope) (bool, error) {
+	if s.device.Spec.ModelID != "" {
+		return true, nil
+	}
+	var models v1alpha1.DeviceModelList
+	if err := r.List(ctx, &models, client.InNamespace(s.command.Namespace), client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("listing DeviceModels: %w", err)
+	}
+	return len(models.Items) > 0, nil
+}
+
+// mismatchText says what is wrong with the model of a device.
+func mismatchText(want, got string) string {
+	if got == "" {
+		return fmt.Sprintf("it has not announced any model; spec.modelID is %q", want)
+	}
+	return fmt.Sprintf("it announced %q; spec.modelID is %q", got, want)
+}
+
+// lookAtModel asks the hub which model the device has. What else the twin says is for the PnPDevice to read.
+func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandScope) (string, error) {
+	caller := budget.Caller{Key: client.ObjectKeyFromObject(s.command).String() + " model", Priority: budget.PriorityCommand}
+	t, err := s.session.GetTwin(budget.With(ctx, caller), s.device.DeviceID())
+	if full, ok := errors.AsType[*budget.WaitError](err); ok {
+		return "", waitingFor(full.Wait)
+	}
+	if err == nil {
+		return t.ModelID, nil
+	}
+	if iothub.IsUnauthorized(err) && s.session.Refuse() {
+		r.Wakes.hub(ctx, hubKey(s.device))
+	}
+	if h := haltOf(err); h != nil {
+		return "", waiting(h.reason, h.message, h.after)
+	}
+	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
+}
+
+// conform fails a command that the DeviceModel of the device does not allow.
+func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) error {
+	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
+	switch {
+	case err != nil:
+		return fmt.Errorf("checking against the DeviceModel: %w", err)
+	case found.Refuses() && claimOf(s.command) != "":
+		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, "An earlier attempt may have run; it is not sent again: "+found.Text())
+	case found.Refuses():
+		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
+	case found.NotReady != "":
+		return waiting(v1alpha1.ReasonModelNotReady, notReadyText(found), 0)
+	case len(found.Violations) > 0:
+		r.Recorder.Eventf(s.command, nil, corev1.EventTypeWarning, v1alpha1.ReasonModelViolation, actionRun, "%s", found.Text())
+	}
+	return nil
+}
+
+// deviceMatters passes the changes of a PnPDevice that commands wait for. Its Ready reason is a hint to look once more.
+func deviceMatters() predicate.Predicate {
+	return predicate.Funcs{
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
+			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason ||
+				incumbency(was) != incumbency(is) || was.Status.ModelID != is.Status.ModelID
+		},
+	}
+}
