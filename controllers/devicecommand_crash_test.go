@@ -401,19 +401,33 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 		"an end, not on record":    {crash{recording, false}, never, outcome{v1alpha1.CommandUnknown, 1}},
 		"an end, on record":        {crash{recording, true}, never, ran},
 	}
-	for first, answer := range map[string]func(iothub.Invocation) (iothub.CommandAnswer, error){
-		"offline":   func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) },
-		"throttled": refusing(429, 429001, ""),
-	} {
+	firsts := map[string]struct {
+		answer func(iothub.Invocation) (iothub.CommandAnswer, error)
+		// refuses is a step of which the API server takes no write, and then no claim either.
+		refuses step
+	}{
+		"offline":     {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, never},
+		"throttled":   {refusing(429, 429001, ""), never},
+		"not Running": {nil, running},
+	}
+	for first, before := range firsts {
 		for second, test := range tests {
 			t.Run(first+", then "+second, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
-					f.delivers, f.answer = false, answer
+					f.delivers, f.answer = false, before.answer
 					p := f.start(crash{never, false})
+					refusing := before.refuses
+					p.refuse = func(at step) error {
+						if at != refusing {
+							return nil
+						}
+						refusing = claiming
+						return refused
+					}
 					p.run(10 * time.Second)
-					if c := f.stored(); c.Status.Attempts != 1 || claimOf(c) != "" {
-						t.Fatalf("%d attempts, claim %q", c.Status.Attempts, claimOf(c))
+					if c := f.stored(); c.Status.ReleasedRequestID == "" || claimOf(c) != "" {
+						t.Fatalf("released %q, claim %q", c.Status.ReleasedRequestID, claimOf(c))
 					}
 					f.delivers, f.answer, p.crash = true, okAnswer, test.crash
 					p.refuse = func(at step) error {
