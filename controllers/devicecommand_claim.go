@@ -13,15 +13,16 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// A claim is what has to be on record before an attempt is sent: its request ID, first in the annotation
-// and then, as Running, in status. An attempt whose Running is not on record was not sent, and cannot be
-// sent any more once the object is written by anyone else. This file makes claims, releases them and
-// says what is left of them.
+// A claim is what has to be on record before an attempt is sent: its request ID, first in the
+// annotation and then, as Running, in status. An attempt whose Running is not on record was not
+// sent, and cannot be sent any more once the object is written by anyone else. This file makes
+// claims, releases them and says what is left of them.
 
 // claimOf is the request ID of an attempt that may be under way or have been: nobody may send the
-// command again. Empty: there is none. Status has the last attempt that was Running, and whether it was
-// released. What the annotation says counts only where status knows of no attempt, since someone took it
-// away, as a restore does, or since an operator died between its first two writes, which looks the same.
+// command again. Empty: there is none. Status has the last attempt that was Running, and whether it
+// was released. What the annotation says counts only where status knows of no attempt, since
+// someone took it away, as a restore does, or since an operator died between its first two writes,
+// which looks the same.
 func claimOf(command *v1alpha1.DeviceCommand) string {
 	status := &command.Status
 	id := status.RequestID
@@ -34,8 +35,8 @@ func claimOf(command *v1alpha1.DeviceCommand) string {
 	return id
 }
 
-// release notes that an attempt did not reach its device. It becomes the last attempt, if it was not:
-// status names the last attempt and the released one together, or not at all.
+// release notes that an attempt did not reach its device. It becomes the last attempt, if it was
+// not: status names the last attempt and the released one together, or not at all.
 func release(status *v1alpha1.DeviceCommandStatus, requestID string) {
 	status.RequestID, status.ReleasedRequestID, status.DeviceOffline = requestID, requestID, nil
 }
@@ -45,7 +46,8 @@ func doubt(status *v1alpha1.DeviceCommandStatus) {
 	status.ReleasedRequestID, status.DeviceOffline = "", nil
 }
 
-// settle decides what a claim means that no flight of this process has: an operator died after it. Whether the command was sent is unknown.
+// settle decides what a claim means that no flight of this process has: an operator died after it.
+// Whether the command was sent is unknown.
 func (r *DeviceCommandReconciler) settle(_ context.Context, s *commandScope) error {
 	message := "The command may have been sent: the operator stopped before it could record what became of it"
 	status := &s.command.Status
@@ -79,14 +81,16 @@ func (s *commandScope) longest() time.Duration {
 	return time.Duration(s.command.Spec.ConnectTimeoutSeconds+s.command.Spec.ResponseTimeoutSeconds)*time.Second + retryMargin
 }
 
-// send claims the command, on record, and hands it to a flight. What the call needs is reserved before: a claim must not wait. It carries the
-// resourceVersion that this pass is about: of two replicas, or of a replica with an old cache and any other, only one gets it.
+// send claims the command, on record, and hands it to a flight. What the call needs is reserved
+// before: a claim must not wait. It carries the resourceVersion that this pass is about: of two
+// replicas, or of a replica with an old cache and any other, only one gets it.
 func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
 	giveBack, err := r.reserve(s, client.ObjectKeyFromObject(s.command))
 	if err != nil {
 		return err
 	}
-	// A stop does not cut the claim in two: half of one would be found as an attempt of unknown outcome. One that takes longer is not sent.
+	// A stop does not cut the claim in two: half of one would be found as an attempt of unknown
+	// outcome. One that takes longer is not sent.
 	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin)
 	defer cancel()
 	f, err := r.claimed(whole, s, s.device.DeviceID())
@@ -99,7 +103,8 @@ func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) err
 	return nil
 }
 
-// reserve takes what an attempt needs: a token of the budget, a place at the hub, and one among the flights. The returned function gives all back.
+// reserve takes what an attempt needs: a token of the budget, a place at the hub, and one among the
+// flights. The returned function gives all back.
 func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey) (giveBack func(), err error) {
 	deviceID, payload := s.device.DeviceID(), payloadOf(s.command)
 	if wait, ok := s.session.TakeForCommand(key.String(), payload); !ok {
@@ -121,7 +126,8 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	}, nil
 }
 
-// claimed writes the claim and then status, each on top of what was read. After a failure in between nothing was sent, and this process knows it.
+// claimed writes the claim and then status, each on top of what was read. After a failure in
+// between nothing was sent, and this process knows it.
 func (r *DeviceCommandReconciler) claimed(ctx context.Context, s *commandScope, deviceID string) (*flight, error) {
 	key, requestID := client.ObjectKeyFromObject(s.command), uuid.NewString()
 	base := s.command.DeepCopy()

@@ -50,8 +50,9 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire, queue, resolve, rest, settleModel, conform and
-// send; the first that halts says what status says. send starts a flight and ends the pass: from then on the flight writes status.
+// Reconcile makes one pass: a command that is not finished goes through the phases settle, expire,
+// queue, resolve, rest, settleModel, conform and send; the first that halts says what status says.
+// send starts a flight and ends the pass: from then on the flight writes status.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	command := &v1alpha1.DeviceCommand{}
 	if err := r.Get(ctx, req.NamespacedName, command); err != nil {

@@ -376,7 +376,8 @@ func TestWhatIsNotDeliveredIsSentAgain(t *testing.T) {
 	}
 }
 
-// A claim that was released is followed by another one, and what is on record of the first says nothing of the second: it was sent if its Running is on record.
+// A claim that was released is followed by another one, and what is on record of the first says
+// nothing of the second: it was sent if its Running is on record.
 func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 	type outcome struct {
 		outcome    v1alpha1.CommandOutcome
@@ -452,7 +453,8 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 	}
 }
 
-// The first claim has nothing on record before it, just as an object that was restored without its status. Only the process that made it knows that it sent nothing.
+// The first claim has nothing on record before it, just as an object that was restored without its
+// status. Only the process that made it knows that it sent nothing.
 func TestAFirstClaimWhoseRunningIsRefusedWasNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
@@ -517,7 +519,8 @@ func (p *process) stream() *hubs.Feed {
 	return feed
 }
 
-// The hub said "offline" of a command that its device ran, and the events that tell so come only after a restart.
+// The hub said "offline" of a command that its device ran, and the events that tell so come only
+// after a restart.
 func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.T) {
 	type told struct {
 		kind watch.Kind

@@ -18,10 +18,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
-// Whether a command may go to a device is decided from facts: what specs say now, which object has the
-// device, which twin status is about, and which model the device has. The Ready reason of the PnPDevice
-// is none: it says how its last pass ended, and any other trouble takes its place. What is not known is
-// waited for, or looked at.
+// Whether a command may go to a device is decided from facts: what specs say now, which object has
+// the device, which twin status is about, and which model the device has. The Ready reason of the
+// PnPDevice is none: it says how its last pass ended, and any other trouble takes its place. What
+// is not known is waited for, or looked at.
 
 // resolve finds the device and the session of its hub, and whether the object has the device.
 func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) error {
@@ -66,7 +66,8 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 	return nil
 }
 
-// holdsDevice waits until the object has its device: no other object has it, and its twin was read at this hub.
+// holdsDevice waits until the object has its device: no other object has it, and its twin was read
+// at this hub.
 func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandScope) error {
 	winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName)
 	if err != nil {
@@ -85,9 +86,10 @@ func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandSco
 	return waiting(v1alpha1.ReasonProgressing, text, 0)
 }
 
-// settleModel finds out which model the device has, if that matters: if one is declared, or DeviceModels
-// say which commands one has. The model in status is not enough: the device may have come back as
-// another one, also while no operator ran. So where memory does not know, the hub is asked.
+// settleModel finds out which model the device has, if that matters: if one is declared, or
+// DeviceModels say which commands one has. The model in status is not enough: the device may have
+// come back as another one, also while no operator ran. So where memory does not know, the hub is
+// asked.
 func (r *DeviceCommandReconciler) settleModel(ctx context.Context, s *commandScope) error {
 	matters, err := r.modelMatters(ctx, s)
 	if err != nil || !matters {
@@ -131,7 +133,8 @@ func mismatchText(want, got string) string {
 	return fmt.Sprintf("it announced %q; spec.modelID is %q", got, want)
 }
 
-// lookAtModel asks the hub which model the device has. What else the twin says is for the PnPDevice to read.
+// lookAtModel asks the hub which model the device has. What else the twin says is for the PnPDevice
+// to read.
 func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandScope) (string, error) {
 	caller := budget.Caller{Key: client.ObjectKeyFromObject(s.command).String() + " model", Priority: budget.PriorityCommand}
 	t, err := s.session.GetTwin(budget.With(ctx, caller), s.device.DeviceID())
@@ -168,7 +171,8 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	return nil
 }
 
-// deviceMatters passes the changes of a PnPDevice that commands wait for. Its Ready reason is a hint to look once more.
+// deviceMatters passes the changes of a PnPDevice that commands wait for. Its Ready reason is a
+// hint to look once more.
 func deviceMatters() predicate.Predicate {
 	return predicate.Funcs{
 		GenericFunc: func(event.GenericEvent) bool { return false },

@@ -101,7 +101,8 @@ var situations = map[string]struct {
 	"none is declared, and nothing is checked":       {situation{device: model("", modelA), there: modelB}, "", 0},
 }
 
-// The Ready reason of the PnPDevice says how its last pass ended. None of them lets a command through, or stops one.
+// The Ready reason of the PnPDevice says how its last pass ended. None of them lets a command
+// through, or stops one.
 var lastPasses = map[string]metav1.Condition{
 	"no pass":           {},
 	"ready":             {Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonApplied},

@@ -63,7 +63,7 @@ type Flights struct {
 	flying  map[types.NamespacedName]*flight
 	rests   map[types.NamespacedName]rest
 	doubts  map[types.NamespacedName]suspicion
-	unsent  map[types.NamespacedName]string // request IDs of claims that were never recorded as Running, so never sent
+	unsent  map[types.NamespacedName]string // claims whose Running is not on record, so never sent
 	closing bool
 	all     sync.WaitGroup // claims that are being made, and flights
 }

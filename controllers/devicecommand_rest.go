@@ -15,12 +15,14 @@ import (
 )
 
 const (
-	// How long a command rests after an attempt that did not reach its device: offline attempts count as messages of the hub.
+	// How long a command rests after an attempt that did not reach its device: offline attempts
+	// count as messages of the hub.
 	restOffline   = 15 * time.Minute
 	restAbsent    = 5 * time.Minute
 	restPostponed = 30 * time.Second
-	// settleFor is how long a device that has just come back is given to take commands. It connects first and registers for commands later; an
-	// attempt in between would be refused while its events arrive, and count as Unknown.
+	// settleFor is how long a device that has just come back is given to take commands. It connects
+	// first and registers for commands later; an attempt in between would be refused while its
+	// events arrive, and count as Unknown.
 	settleFor = 2 * time.Second
 )
 
@@ -46,7 +48,8 @@ func (r *DeviceCommandReconciler) rest(_ context.Context, s *commandScope) error
 	return nil
 }
 
-// restFor is how long a command has to rest yet. While events of the time of its last attempt may come, it goes on.
+// restFor is how long a command has to rest yet. While events of the time of its last attempt may
+// come, it goes on.
 func (f *Flights) restFor(key types.NamespacedName, status *v1alpha1.DeviceCommandStatus, s *hubs.Session, now time.Time) time.Duration {
 	f.mu.Lock()
 	r, known := f.rests[key]
@@ -65,8 +68,9 @@ func (f *Flights) restFor(key types.NamespacedName, status *v1alpha1.DeviceComma
 	return 0
 }
 
-// restOnRecord is the rest after an attempt of which this process heard nothing. That its device was
-// offline is believed, without hearing its events, after the time that an offline device is left alone for.
+// restOnRecord is the rest after an attempt of which this process heard nothing. That its device
+// was offline is believed, without hearing its events, after the time that an offline device is
+// left alone for.
 func restOnRecord(status *v1alpha1.DeviceCommandStatus) rest {
 	if status.DeviceOffline == nil || status.StartTime == nil {
 		return rest{over: true}
@@ -75,8 +79,8 @@ func restOnRecord(status *v1alpha1.DeviceCommandStatus) rest {
 	return rest{requestID: status.RequestID, began: began, until: began.Add(restOffline)}
 }
 
-// leaveAlone begins the rest of a command. An event may tell of its device before the outcome is recorded, which may take long; it ends the rest, so that has
-// begun by then.
+// leaveAlone begins the rest of a command. An event may tell of its device before the outcome is
+// recorded, which may take long; it ends the rest, so that has begun by then.
 func (f *Flights) leaveAlone(one *flight, r result) {
 	calls := one.session.Calls()
 	now := time.Now()
@@ -103,8 +107,8 @@ func (f *Flights) hearers(key types.NamespacedName, requestID string, calls *hub
 		func() { f.doubt(key, suspicion{requestID, func() { calls.Told(key) }}) }
 }
 
-// Recall has the commands at an IoTHub listened for of which it is on record that their devices were
-// offline at a host. It is called before the first event is handled.
+// Recall has the commands at an IoTHub listened for of which it is on record that their devices
+// were offline at a host. It is called before the first event is handled.
 func (f *Flights) Recall(ctx context.Context, hub types.NamespacedName, hostName string, calls *hubs.Calls) error {
 	var list v1alpha1.DeviceCommandList
 	if err := f.Client.List(ctx, &list, client.InNamespace(hub.Namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -143,7 +147,8 @@ func (f *Flights) recall(one *v1alpha1.DeviceCommand, calls *hubs.Calls) {
 	calls.Recall(status.DeviceID, key, windowOf(status.DeviceOffline), back, doubt)
 }
 
-// deviceIsBack ends the rest of a command whose device did something. It does not wait: events of the hub call it.
+// deviceIsBack ends the rest of a command whose device did something. It does not wait: events of
+// the hub call it.
 func (f *Flights) deviceIsBack(key types.NamespacedName, requestID string) {
 	time.AfterFunc(settleFor, func() {
 		f.mu.Lock()
@@ -156,7 +161,8 @@ func (f *Flights) deviceIsBack(key types.NamespacedName, requestID string) {
 	})
 }
 
-// doubt notes that the device was there while it was sent a command that the hub said it had not been given. Events of the hub call it.
+// doubt notes that the device was there while it was sent a command that the hub said it had not
+// been given. Events of the hub call it.
 func (f *Flights) doubt(key types.NamespacedName, s suspicion) {
 	f.mu.Lock()
 	f.doubts[key] = s

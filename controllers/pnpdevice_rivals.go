@@ -16,9 +16,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// winnerOf is the PnPDevice that may act on a device of a hub host. The incumbent that status records wins over age, since
-// a restore from backup resets creation times, and only objects whose IoTHub has authenticated compete, so that a tenant
-// without a credential cannot block another.
+// winnerOf is the PnPDevice that may act on a device of a hub host. The incumbent that status
+// records wins over age, since a restore from backup resets creation times, and only objects whose
+// IoTHub has authenticated compete, so that a tenant without a credential cannot block another.
 func winnerOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice, hostName string) (*v1alpha1.PnPDevice, error) {
 	rivals, err := declarationsOf(ctx, c, device.DeviceID())
 	if err != nil {

@@ -89,7 +89,8 @@ func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Durati
 	}
 }
 
-// Recall has the hub's events listened to for commands that rest. Those that cannot be found rest longer.
+// Recall has the hub's events listened to for commands that rest. Those that cannot be found rest
+// longer.
 func (w *watchlist) Recall(ctx context.Context, calls *hubs.Calls) {
 	if err := w.flights.Recall(ctx, w.hub, w.hostName, calls); err != nil {
 		log.FromContext(ctx).Error(err, "Commands for offline devices wait for their timers")

@@ -174,8 +174,9 @@ type DeviceCommandStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	ReleasedRequestID string `json:"releasedRequestID,omitempty"`
 
-	// deviceOffline is set if the attempt in releasedRequestID was released because the hub said that the device was offline. That is
-	// certain once the device's events of that time were heard.
+	// deviceOffline is set if the attempt in releasedRequestID was released because the hub said
+	// that the device was offline. That is certain once the device's events of that time were
+	// heard.
 	// +optional
 	DeviceOffline *OfflinePeriod `json:"deviceOffline,omitempty"`
 

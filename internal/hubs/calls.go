@@ -33,11 +33,13 @@ type Calls struct {
 	full    []waiter                       // who waits for a place, the first one first; an object once
 }
 
-// Window is when an attempt was under way, by the hub's clock, which dates its events as well: ours may differ from it by more than an attempt takes. A hub that
-// does not say when it answered leaves it zero; then whatever a device does may have been meanwhile.
+// Window is when an attempt was under way, by the hub's clock, which dates its events as well: ours
+// may differ from it by more than an attempt takes. A hub that does not say when it answered leaves
+// it zero; then whatever a device does may have been meanwhile.
 type Window struct{ From, Until time.Time }
 
-// WindowOf is that of an attempt which the hub ended at a time by its clock, and which took a while by ours.
+// WindowOf is that of an attempt which the hub ended at a time by its clock, and which took a while
+// by ours.
 func WindowOf(until time.Time, took time.Duration) Window {
 	if until.IsZero() {
 		return Window{}
@@ -134,7 +136,8 @@ func (c *Calls) End(deviceID string) {
 	freed()
 }
 
-// Answered notes that the hub has answered the command of a device, which was under way at that time.
+// Answered notes that the hub has answered the command of a device, which was under way at that
+// time.
 func (c *Calls) Answered(deviceID string, w Window) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,8 +154,9 @@ func (c *Calls) Stirred(deviceID string) bool {
 	return h != nil && h.stirred
 }
 
-// Await calls wake once, when the hub's events tell that the device is there. Should they tell that it was there while the command was under way, it
-// calls doubt instead, if that is not nil, also if wake was called before. It is called while the command is under way, and answered.
+// Await calls wake once, when the hub's events tell that the device is there. Should they tell that
+// it was there while the command was under way, it calls doubt instead, if that is not nil, also if
+// wake was called before. It is called while the command is under way, and answered.
 func (c *Calls) Await(deviceID string, object types.NamespacedName, wake, doubt func()) {
 	c.mu.Lock()
 	a := &absence{hearing: c.running[deviceID], wake: wake, doubt: doubt}
@@ -166,8 +170,10 @@ func (c *Calls) Await(deviceID string, object types.NamespacedName, wake, doubt 
 	}
 }
 
-// Recall is Await for a command that was under way before this process listened: by what is on record of it. Nobody knows which of the hub's events were heard since,
-// so it is called before the first one is read, and wake is called once all that the hub held then is handled, too. What is awaited already stays.
+// Recall is Await for a command that was under way before this process listened: by what is on
+// record of it. Nobody knows which of the hub's events were heard since, so it is called before the
+// first one is read, and wake is called once all that the hub held then is handled, too. What is
+// awaited already stays.
 func (c *Calls) Recall(deviceID string, object types.NamespacedName, w Window, wake, doubt func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,7 +270,8 @@ func (c *Calls) caughtUp() {
 	}
 }
 
-// deafen notes that events were lost: of the commands under way, and of those that wait, nobody can say any more that nothing was heard.
+// deafen notes that events were lost: of the commands under way, and of those that wait, nobody can
+// say any more that nothing was heard.
 func (c *Calls) deafen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

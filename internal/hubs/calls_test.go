@@ -145,7 +145,8 @@ func TestStirred(t *testing.T) {
 	}
 }
 
-// What an event tells happened before it arrives: here all arrive after the hub's answer, which it gave after 10 s, or before. The hub's clock may say anything.
+// What an event tells happened before it arrives: here all arrive after the hub's answer, which it
+// gave after 10 s, or before. The hub's clock may say anything.
 func TestWhatEventsSayOfACommandThatWasAnswered(t *testing.T) {
 	type event struct {
 		sign Sign
@@ -377,7 +378,8 @@ func TestWhatADeviceDoesStirsItsCommands(t *testing.T) {
 	}
 }
 
-// recalled is Calls with a command that was under way for a second until noon, before this process listened.
+// recalled is Calls with a command that was under way for a second until noon, before this process
+// listened.
 func recalled(t *testing.T) (c *Calls, said *[]string) {
 	t.Helper()
 	c, said = &Calls{}, &[]string{}
@@ -436,7 +438,8 @@ func TestACommandThatHeardBeforeALossIsNotWoken(t *testing.T) {
 	}
 }
 
-// Until it is on record, the event that casts doubt on a command has to be read again after a restart.
+// Until it is on record, the event that casts doubt on a command has to be read again after a
+// restart.
 func TestADoubtAboutACommandHoldsTheCheckpoint(t *testing.T) {
 	f, a, _ := newFeed()
 	a.recall = func(c *Calls) { c.Recall("other", object("a"), WindowOf(noon, time.Second), func() {}, func() {}) }

@@ -50,7 +50,8 @@ func (s *Session) Reading() bool {
 	return ok && state.Phase == watch.Reading
 }
 
-// MayTellOf reports whether the event stream may yet tell of what happened before a time: it is being read, and was not read up to there.
+// MayTellOf reports whether the event stream may yet tell of what happened before a time: it is
+// being read, and was not read up to there.
 func (s *Session) MayTellOf(t time.Time) bool {
 	state, ok := s.Stream()
 	if !ok || !slices.Contains([]watch.Phase{watch.Connecting, watch.Reading, watch.Lagging}, state.Phase) {

@@ -104,8 +104,8 @@ func happened(e watch.Event) time.Time {
 	return e.OperationTime
 }
 
-// Poison counts an event that cannot be decoded. What it said of a twin is read, and to commands it may
-// have said that their device was there.
+// Poison counts an event that cannot be decoded. What it said of a twin is read, and to commands it
+// may have said that their device was there.
 func (f *Feed) Poison(ctx context.Context, err error) {
 	f.Meter.Poison()
 	e, ok := errors.AsType[*watch.PoisonError](err)

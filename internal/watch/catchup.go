@@ -8,8 +8,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
-// catchUp finds out when all is handled that the hub held at one time. That a partition is attached, or that nothing comes, says nothing of it: only the
-// hub's own numbers do. The zero value waits for nothing.
+// catchUp finds out when all is handled that the hub held at one time. That a partition is
+// attached, or that nothing comes, says nothing of it: only the hub's own numbers do. The zero
+// value waits for nothing.
 type catchUp struct {
 	done func(asked time.Time)
 
@@ -18,7 +19,8 @@ type catchUp struct {
 	left  map[string]int64 // the last events of the partitions that are behind
 }
 
-// begin waits until all is handled up to the ends of the partitions, as the hub said them after a time. While it waits for earlier ends it goes on with those.
+// begin waits until all is handled up to the ends of the partitions, as the hub said them after a
+// time. While it waits for earlier ends it goes on with those.
 func (c *catchUp) begin(asked time.Time, ends map[string]azeventhubs.PartitionProperties, handled func(id string) int64) {
 	c.mu.Lock()
 	waits := len(c.left) > 0

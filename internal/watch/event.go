@@ -61,8 +61,8 @@ type Event struct {
 	SequenceNumber int64
 	// EnqueuedTime is when the message reached the Event Hub.
 	EnqueuedTime time.Time
-	// OperationTime is when the hub did what the event tells, or had the telemetry, by the hub's own
-	// clock; zero where it does not say.
+	// OperationTime is when the hub did what the event tells, or had the telemetry, by the hub's
+	// own clock; zero where it does not say.
 	OperationTime time.Time
 	// CorrelationID is common to the events of one change, "" if the hub does not say.
 	CorrelationID string
