@@ -2,123 +2,181 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 const (
 	// One sync may remove a tenth of a hub's owned properties, and always this many, before a person is asked.
 	brakeShare   = 10
 	brakeAtLeast = 20
-	// What was removed in this window counts as the same sync.
-	brakeWindow = 10 * time.Minute
 	// A census of a hub's objects is good for this long: ten thousand of them may ask at once.
 	censusFor = time.Second
 )
 
 // Brake halts the removals of a hub when one sync, a wrong path in Git for example, would remove a large share of what its
-// PnPDevices own. The halt itself is kept in the IoTHub's status; memory holds only what is not there yet.
+// PnPDevices own. A removal is counted before it is sent, in the IoTHub's status: neither a lost answer nor another process makes it
+// forgotten. The halt is kept there as well; memory holds what is not there yet.
 type Brake struct {
+	// Client writes the status of IoTHubs.
+	Client client.Client
+	// Reader of the API server, not of a cache.
+	Reader client.Reader
+
 	mu   sync.Mutex
-	hubs map[types.NamespacedName]*census
+	hubs map[types.NamespacedName]*guard
 }
 
-// census counts properties of one hub.
-type census struct {
+var errHubContended = errors.New("the status of the IoTHub changed during every attempt to note removals in it")
+
+// guard is what the brake knows of one hub.
+type guard struct {
+	mu      sync.Mutex
 	takenAt time.Time
-	owned   int
-	pending map[types.UID]int     // about to be removed, by object
-	removed map[types.UID]removal // removed within the window, by object
+	census  census
+	window  window
+	known   bool             // status was looked at
+	written *v1alpha1.IoTHub // by this process last
 	halted  bool
 }
 
-type removal struct {
-	at    time.Time
-	count int
-}
-
 // NewBrake returns a brake that is off.
-func NewBrake() *Brake { return &Brake{hubs: map[types.NamespacedName]*census{}} }
+func NewBrake() *Brake { return &Brake{hubs: map[types.NamespacedName]*guard{}} }
 
-// Allow reports whether count properties of one object's device may be removed now.
-func (b *Brake) Allow(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, object types.UID, count int, now time.Time) (bool, error) {
-	if c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted); c != nil {
-		return c.Reason == v1alpha1.ReasonConfirmed, nil
+// Allow reports whether properties of one object's device may be removed now. If so they count, on record, as removed: those in counted did not before, and
+// can be taken back.
+func (b *Brake) Allow(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (allowed bool, counted []twin.Leaf, err error) {
+	g := b.of(client.ObjectKeyFromObject(hub))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.written != nil && isNewer(g.written, hub) {
+		hub = g.written
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c := b.of(client.ObjectKeyFromObject(hub))
-	if err := c.refresh(ctx, reader, client.ObjectKeyFromObject(hub), now); err != nil {
-		return false, err
+	const tries = 3 // others write the status as well
+	for range tries {
+		if c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted); c != nil {
+			return c.Reason == v1alpha1.ReasonConfirmed, nil, nil
+		}
+		if hub != g.written {
+			g.look(hub)
+		}
+		if err := g.refresh(ctx, cache, hub, now); err != nil {
+			return false, nil, err
+		}
+		if g.exceeds(one, now) {
+			g.halted = true
+			return false, nil, nil
+		}
+		if g.window.covers(one, now) {
+			return true, g.window.count(one, now), nil
+		}
+		if hub, err = b.reserve(ctx, g, hub, g.window.reserve(one, now)); err != nil {
+			return false, nil, fmt.Errorf("noting removals in the status of the IoTHub: %w", err)
+		}
 	}
-	c.pending[object] = max(c.pending[object], count) // the census may be older than the object's edit
-	gone, total := c.sync(now)
-	c.halted = c.halted || total > max(brakeAtLeast, (c.owned+gone)/brakeShare)
-	return !c.halted, nil
+	return false, nil, errHubContended
 }
 
-// Removed takes note of properties that were removed from one object's device.
-func (b *Brake) Removed(hub types.NamespacedName, object types.UID, count int, now time.Time) {
-	if count == 0 {
+// TakeBack takes back what Allow counted: it certainly was not removed.
+func (b *Brake) TakeBack(hub types.NamespacedName, object types.UID, counted []twin.Leaf) {
+	g := b.of(hub)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.window.takeBack(object, counted)
+}
+
+// reserve has status count removals, and returns the IoTHub as it is then. If it was changed by somebody else, nothing is written.
+func (b *Brake) reserve(ctx context.Context, g *guard, hub *v1alpha1.IoTHub, r reservation) (*v1alpha1.IoTHub, error) {
+	changed := hub.DeepCopy()
+	noteRecent(&changed.Status, r)
+	err := b.Client.Status().Patch(ctx, changed, client.MergeFromWithOptions(hub, client.MergeFromWithOptimisticLock{}))
+	switch {
+	case err == nil:
+		statusPatches.WithLabelValues("IoTHub").Inc()
+		g.window.own, g.written = r, changed
+		return changed, nil
+	case apierrors.IsConflict(err):
+		live := &v1alpha1.IoTHub{}
+		return live, b.Reader.Get(ctx, client.ObjectKeyFromObject(hub), live)
+	}
+	return nil, err
+}
+
+func noteRecent(status *v1alpha1.IoTHubStatus, r reservation) {
+	if status.Removals == nil {
+		status.Removals = &v1alpha1.HubRemovals{}
+	}
+	status.Removals.Recent = &v1alpha1.RecentRemovals{Count: int32(r.count), Until: metav1.NewTime(r.until), Members: r.members} //nolint:gosec // properties
+}
+
+// recentOf is what status counts.
+func recentOf(status *v1alpha1.IoTHubStatus) reservation {
+	if status.Removals == nil || status.Removals.Recent == nil {
+		return reservation{}
+	}
+	recent := status.Removals.Recent
+	return reservation{count: int(recent.Count), until: recent.Until.Time, members: recent.Members}
+}
+
+// look takes what status counts for others' removals, unless this process wrote it: it was another one before, or another that still believes to lead.
+func (g *guard) look(hub *v1alpha1.IoTHub) {
+	recent := recentOf(&hub.Status)
+	if g.known && recent.count == g.window.own.count && recent.until.Equal(g.window.own.until) {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c := b.of(hub)
-	c.removed[object] = removal{now, c.removed[object].count + count}
+	g.known = true
+	g.window.carried, g.window.own = recent, reservation{}
 }
 
-func (b *Brake) of(hub types.NamespacedName) *census {
-	c, ok := b.hubs[hub]
-	if !ok {
-		c = &census{removed: map[types.UID]removal{}}
-		b.hubs[hub] = c
-	}
-	return c
+// exceeds reports whether the sync that is going on is larger than one may be. One whose object the cache does not show yet counts as well.
+func (g *guard) exceeds(one removing, now time.Time) bool {
+	g.window.expire(now)
+	g.census.waiting[one.object] = one
+	gone := g.window.size()
+	return g.window.with(maps.Values(g.census.waiting)) > max(brakeAtLeast, (g.census.owned+gone)/brakeShare)
 }
 
-func (c *census) refresh(ctx context.Context, reader client.Reader, hub types.NamespacedName, now time.Time) error {
-	if now.Sub(c.takenAt) < censusFor {
+func (g *guard) refresh(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, now time.Time) error {
+	if now.Sub(g.takenAt) < censusFor {
 		return nil
 	}
-	owned, pending, err := countOwned(ctx, reader, hub)
+	c, err := takeCensus(ctx, reader, hub, &g.window)
 	if err != nil {
 		return err
 	}
-	c.takenAt, c.owned, c.pending = now, owned, pending
+	g.takenAt, g.census = now, c
 	return nil
 }
 
-// sync counts what was removed within the window, and that together with what is about to be: the size of the sync that is
-// going on. An object whose removal the cache does not show yet counts once.
-func (c *census) sync(now time.Time) (gone, total int) {
-	maps.DeleteFunc(c.removed, func(_ types.UID, r removal) bool { return now.Sub(r.at) >= brakeWindow })
-	for object, count := range c.pending {
-		total += max(count, c.removed[object].count)
+func (b *Brake) of(hub types.NamespacedName) *guard {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, ok := b.hubs[hub]
+	if !ok {
+		g = &guard{}
+		b.hubs[hub] = g
 	}
-	for object, r := range c.removed {
-		gone += r.count
-		if _, counted := c.pending[object]; !counted {
-			total += r.count
-		}
-	}
-	return gone, total
+	return g
 }
 
 // Halted reports whether the brake was pulled and not released.
 func (b *Brake) Halted(hub types.NamespacedName) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.of(hub).halted
+	g := b.of(hub)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.halted
 }
 
 // Forget drops what is known of a hub, its halt included.
@@ -127,71 +185,3 @@ func (b *Brake) Forget(hub types.NamespacedName) {
 	defer b.mu.Unlock()
 	delete(b.hubs, hub)
 }
-
-// countOwned counts the properties that the hub's objects own, and those among them that are about to be removed.
-func countOwned(ctx context.Context, reader client.Reader, hub types.NamespacedName) (owned int, pending map[types.UID]int, err error) {
-	devices, err := membersOf(ctx, reader, hub)
-	if err != nil {
-		return 0, nil, fmt.Errorf("counting owned properties: %w", err)
-	}
-	pending = map[types.UID]int{}
-	for _, device := range devices {
-		o, p := ownedBy(device)
-		owned += o
-		if p > 0 {
-			pending[device.UID] = p
-		}
-	}
-	return owned, pending, nil
-}
-
-func ownedBy(device *v1alpha1.PnPDevice) (owned, pending int) {
-	declared, err := declaration.Of(&device.Spec)
-	if err != nil {
-		return 0, 0
-	}
-	clearing := device.DeletionTimestamp != nil && device.Spec.DeletionPolicy == v1alpha1.DeletionClear
-	for leaf, p := range propertiesOf(&device.Status) {
-		if !p.Owned {
-			continue
-		}
-		owned++
-		if _, kept := declared[leaf]; clearing || !kept {
-			pending++
-		}
-	}
-	return owned, pending
-}
-
-// brake keeps the RemovalsHalted condition: set when the brake was pulled, answered by the annotation, and gone when
-// nothing is left to remove.
-func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
-	key := client.ObjectKeyFromObject(hub)
-	condition := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	answer := echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
-	isNew := answer != "" && answer != hub.Status.LastConfirmedRemovals
-	hub.Status.LastConfirmedRemovals = answer
-	if condition == nil && !r.Brake.Halted(key) {
-		return nil
-	}
-	_, pending, err := countOwned(ctx, r, key)
-	if err != nil {
-		return err
-	}
-	switch {
-	case len(pending) == 0:
-		apimeta.RemoveStatusCondition(&hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	case isNew:
-		setCondition(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed, "The removals were confirmed")
-	case condition == nil || condition.Reason == v1alpha1.ReasonMassRemoval:
-		setCondition(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval, massRemovalText)
-		return nil
-	default: // confirmed, and still going on
-		return nil
-	}
-	r.Brake.Forget(key)
-	return nil
-}
-
-const massRemovalText = "One sync would remove an unusually large share of the properties that PnPDevices own at this hub. Removals are halted. " +
-	"Put the declarations back, or confirm by setting annotation " + v1alpha1.AnnotationConfirmRemovals + " on the IoTHub to a new value"

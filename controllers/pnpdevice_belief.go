@@ -70,11 +70,10 @@ func (e entries) ownership() twin.Ownership {
 	o := twin.Ownership{Held: map[twin.Leaf]twin.Owned{}, Lost: map[twin.Leaf]any{}}
 	for leaf, p := range e {
 		switch {
-		case !p.Owned || isLegacyClaim(&p):
-		case p.State == stateOf(twin.StateDrifted):
-			o.Lost[leaf] = nil
-		default:
+		case isHeld(&p):
 			o.Held[leaf] = twin.Owned{Value: declaration.Value(p.Desired), Version: heldVersion(&p), SetVersion: p.DesiredVersion}
+		case p.Owned && p.State == stateOf(twin.StateDrifted):
+			o.Lost[leaf] = nil
 		}
 	}
 	return o
@@ -88,6 +87,11 @@ func (e entries) ownsAnything() bool {
 		}
 	}
 	return false
+}
+
+// isHeld reports whether the hub held a value of the object when status was written.
+func isHeld(p *v1alpha1.PropertyStatus) bool {
+	return p.Owned && p.State != stateOf(twin.StateDrifted) && !isLegacyClaim(p)
 }
 
 // heldVersion is the version that the hub shows for a value.

@@ -176,19 +176,27 @@ func (s *scope) resends() []twin.Change {
 // braked takes removals out of the changes while the hub's removals are halted, and returns the verdict on that.
 func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []twin.Change) ([]twin.Change, error, error) {
 	removals := removalsOf(changes)
+	s.counted = nil
 	if len(removals) == 0 {
 		return changes, nil, nil
 	}
-	allowed, err := r.Brake.Allow(ctx, r, s.hub, s.device.UID, len(removals), s.now)
+	asked := removing{object: s.device.UID, member: memberOf(s.device.UID, s.device.Generation), leaves: leavesOf(removals)}
+	allowed, counted, err := r.Brake.Allow(ctx, r, s.hub, asked, time.Now())
 	if err != nil {
 		return nil, nil, err
 	}
-	if allowed {
+	if s.counted = counted; allowed {
 		return changes, nil, nil
 	}
 	r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.hub))
 	kept := slices.DeleteFunc(slices.Clone(changes), isRemoval)
 	return kept, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0), nil
+}
+
+// uncount takes back from the brake what it counted for this round: none of it was removed.
+func (r *PnPDeviceReconciler) uncount(s *scope) {
+	r.Brake.TakeBack(client.ObjectKeyFromObject(s.hub), s.device.UID, s.counted)
+	s.counted = nil
 }
 
 func isRemoval(c twin.Change) bool { return c.Cause == twin.Removed }
@@ -201,6 +209,7 @@ func removalsOf(changes []twin.Change) []twin.Change {
 // no write, and lets one that has begun come to its end.
 func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
 	if err := ctx.Err(); err != nil {
+		r.uncount(s)
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -214,7 +223,11 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		if removals := removalsOf(changes); 0 < len(removals) && len(removals) < len(changes) {
 			return r.write(ctx, s, removals) // what is ours may be what is in the way
 		}
+		r.uncount(s)
 		return s.unrenderable(conflict)
+	}
+	if err != nil && iothub.DidNothing(err) {
+		r.uncount(s)
 	}
 	switch {
 	case err == nil && t == nil:
@@ -301,18 +314,15 @@ func follows(before, after string) bool {
 // accepted takes note of what the hub took, and tells of it.
 func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []twin.Change) {
 	r.stopwatches.patched(s.device, changes, time.Now())
-	removed := 0
 	for _, c := range changes {
 		s.mustTell = s.mustTell || c.Cause == twin.Removed || c.Cause == twin.Drifted
 		if c.Cause == twin.Removed {
-			removed++
 			continue
 		}
 		s.written[c.Leaf] = true
 		s.corrected[c.Leaf] = c.Cause == twin.Drifted
 	}
 	s.resent, s.wrote = true, true
-	r.Brake.Removed(client.ObjectKeyFromObject(s.hub), s.device.UID, removed, s.now)
 	r.tell(ctx, s, changes)
 }
 

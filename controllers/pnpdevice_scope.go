@@ -45,6 +45,8 @@ type scope struct {
 	written, corrected map[twin.Leaf]bool
 	// mustTell is true once the pass corrected or removed something: nobody but status remembers that.
 	mustTell bool
+	// counted are the removals that the brake took note of for this round, and did not know before.
+	counted []twin.Leaf
 	// conflicts are leaves that are left to another writer for now, with the name of its configuration if known.
 	conflicts map[twin.Leaf]string
 	// claiming is true if this pass only records in status what the next one sends; claimed are the leaves that it adds there.

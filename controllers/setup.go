@@ -52,6 +52,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	sessions, wakes, brake, written := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}
+	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	hubBudgets.from(&sessions.Budgets)
 	recorder := mgr.GetEventRecorder("pnp-operator")
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))

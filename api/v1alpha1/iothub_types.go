@@ -262,6 +262,28 @@ type IoTHubDevices struct {
 	Offline int32 `json:"offline"`
 }
 
+// HubRemovals is what the brake on mass removals has to remember.
+type HubRemovals struct {
+	// recent removals, which count together with the next ones.
+	// +optional
+	Recent *RecentRemovals `json:"recent,omitempty"`
+}
+
+// RecentRemovals are noted before they are sent, some ahead.
+type RecentRemovals struct {
+	// count of the properties that were removed lately or may be soon. It is never too small.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Count int32 `json:"count"`
+	// until when they count.
+	// +required
+	Until metav1.Time `json:"until"`
+	// members are PnPDevices, at their generation, all of whose removals are in count: four bytes of a hash for each, sorted.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1400
+	Members []byte `json:"members,omitempty"`
+}
+
 // IoTHubStatus is what the operator knows of the connection.
 type IoTHubStatus struct {
 	// observedGeneration is the generation that the conditions are about.
@@ -278,6 +300,10 @@ type IoTHubStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	LastConfirmedRemovals string `json:"lastConfirmedRemovals,omitempty"`
+
+	// removals is what the brake on mass removals has to remember.
+	// +optional
+	Removals *HubRemovals `json:"removals,omitempty"`
 
 	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, RemovalsHalted or Throttled where they apply.
 	// +optional

@@ -123,7 +123,7 @@ func (k *storm) halted(removals int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.confirmed++
-	if removals <= brakeAtLeast {
+	if 2*removals <= brakeAtLeast { // after a kill up to twice as many count: status is ahead
 		k.unfounded = append(k.unfounded, removals)
 	}
 }
@@ -316,7 +316,7 @@ func (k *storm) judge(ctx context.Context) error {
 		k.check("writes of the operator that should not have been", "none", fmt.Sprintf("%d; %s", len(trace.Wrong), listedLines(trace.Wrong)), len(trace.Wrong) == 0),
 		k.check("writes without an etag", "none", fmt.Sprint(unguarded), len(unguarded) == 0),
 		k.check("panics in the operator's log", "none", listedLines(panics), len(panics) == 0),
-		k.check(fmt.Sprintf("halts over %d removals or fewer", brakeAtLeast), "none", fmt.Sprintf("%d of %d, over %v", len(k.unfounded), k.confirmed, k.unfounded), len(k.unfounded) == 0))
+		k.check(fmt.Sprintf("halts over %d removals or fewer", brakeAtLeast/2), "none", fmt.Sprintf("%d of %d, over %v", len(k.unfounded), k.confirmed, k.unfounded), len(k.unfounded) == 0))
 }
 
 // unguarded lists the operator's writes that do not say which state of the twin they are meant for.

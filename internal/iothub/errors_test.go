@@ -525,3 +525,29 @@ func FuzzParseEnvelope(f *testing.F) {
 		}
 	})
 }
+
+func TestDidNothing(t *testing.T) {
+	answer := func(status int) error { return &Error{StatusCode: status, Sent: true} }
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"no token of the budget":        {errors.New("the gate is shut"), true},
+		"no connection":                 {&Error{Code: CodeConnection, Err: errors.New("refused")}, true},
+		"no credential":                 {&Error{Code: CodeNoToken, Err: errors.New("no")}, true},
+		"a stale etag":                  {answer(http.StatusPreconditionFailed), true},
+		"throttled":                     {answer(http.StatusTooManyRequests), true},
+		"refused":                       {answer(http.StatusForbidden), true},
+		"a failure of the hub":          {answer(http.StatusInternalServerError), false},
+		"unavailable":                   {answer(http.StatusServiceUnavailable), false},
+		"the hub gave up":               {answer(http.StatusRequestTimeout), false},
+		"an answer that is cut":         {&Error{Code: CodeConnection, Sent: true, Err: errors.New("reset")}, false},
+		"a refusal that is cut":         {&Error{StatusCode: 412, Sent: true, Err: errors.New("reset")}, false},
+		"an answer that is not read":    {&Error{StatusCode: 200, Sent: true, Err: errors.New("html")}, false},
+		"a redirect, whoever gave that": {answer(http.StatusTemporaryRedirect), false},
+	} {
+		if got := DidNothing(c.err); got != c.want {
+			t.Errorf("%s: certainly did nothing: %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// census counts properties of one hub.
+type census struct {
+	owned   int
+	waiting map[types.UID]removing // to be removed
+}
+
+// takeCensus counts the properties that the hub's objects own, and those that are to be removed now. What was removed and is declared again is forgotten.
+func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, w *window) (census, error) {
+	devices, err := membersOf(ctx, reader, client.ObjectKeyFromObject(hub))
+	if err != nil {
+		return census{}, fmt.Errorf("counting owned properties: %w", err)
+	}
+	c := census{waiting: map[types.UID]removing{}}
+	for _, device := range devices {
+		declared, err := declaration.Of(&device.Spec)
+		if err != nil {
+			continue
+		}
+		owned, waiting := ownedBy(device, declared, hub)
+		c.owned += owned
+		if len(waiting.leaves) > 0 {
+			c.waiting[device.UID] = waiting
+		}
+		w.declared(device.UID, declared)
+	}
+	return c, nil
+}
+
+// ownedBy counts what an object owns at a hub, and lists what of it is to be removed.
+func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing) {
+	waiting = removing{object: device.UID, member: memberOf(device.UID, device.Generation)}
+	if !adopted(device, hub.Spec.HostName) {
+		return 0, waiting
+	}
+	removes, clears := canRemove(device, hub), device.DeletionTimestamp != nil
+	for leaf, p := range propertiesOf(&device.Status) {
+		if !isHeld(p) {
+			continue
+		}
+		owned++
+		if _, kept := declared[leaf]; removes && (clears || !kept) {
+			waiting.leaves = append(waiting.leaves, leaf)
+		}
+	}
+	return owned, waiting
+}
+
+// canRemove reports whether anything of an object is removed as things are. What cannot be counts once it can.
+func canRemove(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) bool {
+	switch {
+	case hub.Spec.Suspend, device.Spec.Suspend, device.Spec.Management == v1alpha1.ManagementObserve:
+		return false
+	case device.DeletionTimestamp == nil:
+		return true
+	}
+	return device.Spec.DeletionPolicy == v1alpha1.DeletionClear && controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
+}
