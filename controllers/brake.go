@@ -9,7 +9,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,14 +49,22 @@ type guard struct {
 	known   bool             // status was looked at
 	written *v1alpha1.IoTHub // by this process last
 	halted  bool
+	told    time.Time // when the IoTHub was last told of halted removals
+	reset   time.Time // the confirmation that the window began anew with
+}
+
+// permit is the brake's answer.
+type permit struct {
+	allowed bool
+	counted []twin.Leaf // those that count now and did not before: they can be taken back
+	news    bool        // the IoTHub does not say yet that these are halted
 }
 
 // NewBrake returns a brake that is off.
 func NewBrake() *Brake { return &Brake{hubs: map[types.NamespacedName]*guard{}} }
 
-// Allow reports whether properties of one object's device may be removed now. If so they count, on record, as removed: those in counted did not before, and
-// can be taken back.
-func (b *Brake) Allow(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (allowed bool, counted []twin.Leaf, err error) {
+// allow says whether properties of one object's device may be removed now. If so they count, on record, as removed; what a person confirmed does not.
+func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (permit, error) {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -66,31 +73,44 @@ func (b *Brake) Allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 	}
 	const tries = 3 // others write the status as well
 	for range tries {
-		if c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted); c != nil {
-			return c.Reason == v1alpha1.ReasonConfirmed, nil, nil
-		}
 		if hub != g.written {
 			g.look(hub)
 		}
-		if err := g.refresh(ctx, cache, hub, now); err != nil {
-			return false, nil, err
+		if confirmedAt(hub).has(one.member) {
+			return permit{allowed: true}, nil
 		}
-		if g.exceeds(one, now) {
+		if isTrue(hub, v1alpha1.ConditionRemovalsHalted) {
+			return g.halt(haltedAt(hub).has(one.member), now), nil
+		}
+		if err := g.refresh(ctx, cache, hub, now); err != nil {
+			return permit{}, err
+		}
+		if g.exceeds(one, confirmedAt(hub), now) {
 			g.halted = true
-			return false, nil, nil
+			return permit{news: true}, nil
 		}
 		if g.window.covers(one, now) {
-			return true, g.window.count(one, now), nil
+			return permit{allowed: true, counted: g.window.count(one, now)}, nil
 		}
+		var err error
 		if hub, err = b.reserve(ctx, g, hub, g.window.reserve(one, now)); err != nil {
-			return false, nil, fmt.Errorf("noting removals in the status of the IoTHub: %w", err)
+			return permit{}, fmt.Errorf("noting removals in the status of the IoTHub: %w", err)
 		}
 	}
-	return false, nil, errHubContended
+	return permit{}, errHubContended
 }
 
-// TakeBack takes back what Allow counted: it certainly was not removed.
-func (b *Brake) TakeBack(hub types.NamespacedName, object types.UID, counted []twin.Leaf) {
+// halt is the answer while removals are halted. The IoTHub need not look at each of ten thousand by itself.
+func (g *guard) halt(named bool, now time.Time) permit {
+	if named || now.Sub(g.told) < censusFor {
+		return permit{}
+	}
+	g.told = now
+	return permit{news: true}
+}
+
+// takeBack takes back what allow counted: it certainly was not removed.
+func (b *Brake) takeBack(hub types.NamespacedName, object types.UID, counted []twin.Leaf) {
 	g := b.of(hub)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -131,7 +151,11 @@ func recentOf(status *v1alpha1.IoTHubStatus) reservation {
 }
 
 // look takes what status counts for others' removals, unless this process wrote it: it was another one before, or another that still believes to lead.
+// A confirmation begins the window anew.
 func (g *guard) look(hub *v1alpha1.IoTHub) {
+	if at := confirmationOf(hub); at.After(g.reset) {
+		g.window, g.halted, g.reset = window{}, false, at
+	}
 	recent := recentOf(&hub.Status)
 	if g.known && recent.count == g.window.own.count && recent.until.Equal(g.window.own.until) {
 		return
@@ -141,11 +165,11 @@ func (g *guard) look(hub *v1alpha1.IoTHub) {
 }
 
 // exceeds reports whether the sync that is going on is larger than one may be. One whose object the cache does not show yet counts as well.
-func (g *guard) exceeds(one removing, now time.Time) bool {
+func (g *guard) exceeds(one removing, confirmed members, now time.Time) bool {
 	g.window.expire(now)
 	g.census.waiting[one.object] = one
 	gone := g.window.size()
-	return g.window.with(maps.Values(g.census.waiting)) > max(brakeAtLeast, (g.census.owned+gone)/brakeShare)
+	return g.window.with(beyond(confirmed, maps.Values(g.census.waiting))) > max(brakeAtLeast, (g.census.owned+gone)/brakeShare)
 }
 
 func (g *guard) refresh(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, now time.Time) error {
@@ -177,6 +201,14 @@ func (b *Brake) Halted(hub types.NamespacedName) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.halted
+}
+
+// release lets go of a brake that was pulled, because nothing is left that is halted, or a person confirmed: it is pulled again if need be.
+func (b *Brake) release(hub types.NamespacedName) {
+	g := b.of(hub)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.halted = false
 }
 
 // Forget drops what is known of a hub, its halt included.

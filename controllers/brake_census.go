@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -19,7 +20,8 @@ type census struct {
 	waiting map[types.UID]removing // to be removed
 }
 
-// takeCensus counts the properties that the hub's objects own, and those that are to be removed now. What was removed and is declared again is forgotten.
+// takeCensus counts the properties that the hub's objects own, and those that are to be removed now. The window, if there is one, forgets what is
+// declared again.
 func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, w *window) (census, error) {
 	devices, err := membersOf(ctx, reader, client.ObjectKeyFromObject(hub))
 	if err != nil {
@@ -36,14 +38,16 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 		if len(waiting.leaves) > 0 {
 			c.waiting[device.UID] = waiting
 		}
-		w.declared(device.UID, declared)
+		if w != nil {
+			w.declared(device.UID, declared)
+		}
 	}
 	return c, nil
 }
 
 // ownedBy counts what an object owns at a hub, and lists what of it is to be removed.
 func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing) {
-	waiting = removing{object: device.UID, member: memberOf(device.UID, device.Generation)}
+	waiting = removing{object: device.UID, member: memberOf(device.UID, device.Generation), shown: showsHalt(device)}
 	if !adopted(device, hub.Spec.HostName) {
 		return 0, waiting
 	}
@@ -58,6 +62,12 @@ func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha
 		}
 	}
 	return owned, waiting
+}
+
+// showsHalt reports whether the object says, of this very generation, that its removals are halted.
+func showsHalt(device *v1alpha1.PnPDevice) bool {
+	c := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionStalled)
+	return c != nil && c.Reason == v1alpha1.ReasonMassRemoval && c.ObservedGeneration == device.Generation
 }
 
 // canRemove reports whether anything of an object is removed as things are. What cannot be counts once it can.

@@ -2,10 +2,12 @@ package controllers_test
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -175,6 +177,136 @@ var _ = Describe("The brake on mass removals", func() {
 		Expect(removed(s)).To(Equal(count))
 	})
 
+	// having adds a device with so many properties, declared and held.
+	having := func(s *site, device string, properties int, edits ...func(*v1alpha1.PnPDevice)) {
+		GinkgoHelper()
+		s.virtual(device, simulator.Thermostat, simulator.Ignore())
+		s.create(device, append(edits, onceApplied, withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.TwinAPI = v1alpha1.TwinAPIDeviceTwin }), withProperties(leaves(properties)))...)
+		s.eventually(device, beReady())
+	}
+	emptied := func(s *site, device string) {
+		GinkgoHelper()
+		s.edit(device, withProperties(`{}`))
+	}
+	gone := func(s *site, device string) {
+		GinkgoHelper()
+		Eventually(func() map[string]any { return s.desired(device) }).Should(BeEmpty())
+	}
+	// stays halts the removals of a device, all of which it holds.
+	stays := func(s *site, device string, properties int) {
+		GinkgoHelper()
+		s.eventually(device, beStalled(v1alpha1.ReasonMassRemoval))
+		Expect(s.desired(device)).To(HaveLen(properties))
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+	}
+
+	for how, lose := range map[string]func(*site){
+		"whose answers came": func(*site) {},
+		"whose answer was lost": func(s *site) {
+			s.sim.Faults().Add(simulator.Fault{Kind: simulator.FaultStatusAfter, Operation: "Patch*", Device: "a", Status: 503, Count: 1})
+		},
+	} {
+		for then, next := range map[string]func(){"": func() {}, " and after a restart": restartOperator} {
+			It("counts removals "+how+then, func() {
+				s := newSite()
+				having(s, "a", 15)
+				having(s, "b", 15)
+				lose(s)
+				emptied(s, "a")
+				s.eventually("a", beReady())
+				gone(s, "a")
+				next()
+				emptied(s, "b")
+				stays(s, "b", 15)
+			})
+		}
+	}
+
+	It("does not count what certainly did not happen", func() {
+		s := newSite()
+		having(s, "a", 15)
+		having(s, "b", 15)
+		refusal := s.sim.Faults().Add(simulator.Fault{Kind: simulator.FaultStatus, Operation: "Patch*", Device: "a", Status: 429, Count: simulator.Forever})
+		emptied(s, "a")
+		Eventually(func() int { return s.writes("a") }).Should(BeNumerically(">", 1))
+		s.edit("a", withProperties(leaves(15)))
+		s.sim.Faults().Remove(refusal)
+		s.eventually("a", beReady())
+		emptied(s, "b")
+		gone(s, "b")
+	})
+
+	It("notes small removals in one small patch of the IoTHub, and none of it in those of devices", func() {
+		s := newSite()
+		having(s, "a", 3)
+		before := s.hubObject()
+		s.edit("a", withProperties(leaves(2)))
+		s.eventually("a", beReady())
+		Expect(s.desired("a")).To(HaveLen(2))
+		after := s.hubObject()
+		Expect(after.Status.Removals.Recent.Count).To(BeEquivalentTo(1))
+		Expect(after.Status.Conditions).To(Equal(before.Status.Conditions))
+	})
+
+	It("is confirmed for what is halted, and for nothing else", func() {
+		s := newSite()
+		having(s, "a", 25)
+		having(s, "b", 1)
+		having(s, "c", 30)
+		s.edit("b", withProperties(`{}`), withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.Suspend = true }))
+		s.eventually("b", beStalled(v1alpha1.ReasonSuspended))
+		emptied(s, "a")
+		stays(s, "a", 25)
+		s.eventuallyHub(haveRemovalsHalted("25 properties of 1 PnPDevice"))
+
+		By("the confirmation ending with it, although a suspended object has something to remove")
+		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "a"))
+		gone(s, "a")
+		s.eventually("a", beReady())
+		emptied(s, "c")
+		stays(s, "c", 30)
+		s.eventuallyHub(haveRemovalsHalted("30 properties of 1 PnPDevice"))
+		Expect(s.hubObject().Status.Removals.Confirmed).To(BeNil())
+		Expect(s.desired("b")).To(HaveLen(1))
+	})
+
+	It("is confirmed over a restart, and while answers are lost, for what was halted before", func() {
+		s := newSite()
+		having(s, "a", 25)
+		having(s, "c", 30)
+		emptied(s, "a")
+		stays(s, "a", 25)
+		outage := s.sim.Faults().Add(simulator.Unavailable().On("Patch*", "a").Times(simulator.Forever))
+		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "a"))
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "False/"+v1alpha1.ReasonConfirmed))
+		writes := s.writes("a")
+		Eventually(func() int { return s.writes("a") }).Should(BeNumerically(">", writes))
+
+		By("the next commit being halted beside it")
+		manager.stop()
+		emptied(s, "c")
+		manager = startOperator()
+		stays(s, "c", 30)
+		s.sim.Faults().Remove(outage)
+		gone(s, "a")
+		s.eventually("a", beReady())
+		stays(s, "c", 30)
+	})
+
+	It("is not confirmed for a commit that came while no operator ran", func() {
+		s := newSite()
+		having(s, "a", 25)
+		having(s, "c", 30)
+		emptied(s, "a")
+		stays(s, "a", 25)
+		manager.stop()
+		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "a"))
+		emptied(s, "c")
+		manager = startOperator()
+		gone(s, "a")
+		stays(s, "c", 30)
+	})
+
 	It("does not count what is let go without being removed", func() {
 		s := fleet()
 		Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(s.namespace))).To(Succeed())
@@ -185,3 +317,17 @@ var _ = Describe("The brake on mass removals", func() {
 		Expect(s.hubObject()).To(haveCondition(v1alpha1.ConditionRemovalsHalted, "/"))
 	})
 })
+
+// leaves declares so many properties.
+func leaves(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`"leaf%d": %d`, i, i)
+	}
+	return "{" + strings.Join(all, ", ") + "}"
+}
+
+// haveRemovalsHalted matches an IoTHub that says how many removals are halted.
+func haveRemovalsHalted(count string) gomegatypes.GomegaMatcher {
+	return WithTransform(func(h *v1alpha1.IoTHub) string { return conditionOf(h, v1alpha1.ConditionRemovalsHalted).Message }, ContainSubstring("Removals of "+count+" are halted"))
+}

@@ -106,14 +106,14 @@ func (p *life) catchUp() {
 }
 
 // removes asks for n properties of an object at its generation 2.
-func (p *life) removes(object types.UID, n int, now time.Time) (allowed bool, counted []twin.Leaf, err error) {
-	return p.Allow(p.t.Context(), p.cluster, p.hub, removal(object, n), now)
+func (p *life) removes(object types.UID, n int, now time.Time) (permit, error) {
+	return p.allow(p.t.Context(), p.cluster, p.hub, removal(object, n), now)
 }
 
 func (p *life) expect(want bool, object types.UID, n int, now time.Time) {
 	p.t.Helper()
-	if allowed, _, err := p.removes(object, n, now); err != nil || allowed != want {
-		p.t.Errorf("%d removals of %s: allowed %v, expected %v (%v)", n, object, allowed, want, err)
+	if got, err := p.removes(object, n, now); err != nil || got.allowed != want {
+		p.t.Errorf("%d removals of %s: allowed %v, expected %v (%v)", n, object, got.allowed, want, err)
 	}
 }
 
@@ -156,8 +156,8 @@ func TestRemovalsCountBeforeTheyAreSent(t *testing.T) {
 			next.expect(false, "c", 1, aNoon.Add(minute))
 		},
 		"not if they certainly did not happen": func(_ *testing.T, _ *braked, p *life) {
-			_, counted, _ := p.removes("a", 15, aNoon)
-			p.TakeBack(client.ObjectKeyFromObject(p.hub), "a", counted)
+			got, _ := p.removes("a", 15, aNoon)
+			p.takeBack(client.ObjectKeyFromObject(p.hub), "a", got.counted)
 			p.expect(true, "b", 15, aNoon.Add(minute))
 		},
 		"with two leaders": func(t *testing.T, c *braked, p *life) {
@@ -175,8 +175,8 @@ func TestRemovalsCountBeforeTheyAreSent(t *testing.T) {
 		},
 		"or are not sent": func(_ *testing.T, c *braked, p *life) {
 			c.refuses = errors.New("etcd has no leader")
-			if allowed, _, err := p.removes("a", 1, aNoon); allowed || err == nil {
-				t.Errorf("allowed %v (%v) without a record", allowed, err)
+			if got, err := p.removes("a", 1, aNoon); got.allowed || err == nil {
+				t.Errorf("allowed %v (%v) without a record", got.allowed, err)
 			}
 			c.refuses = nil
 			p.expect(true, "a", 20, aNoon)
@@ -211,11 +211,11 @@ func TestWorkersShareTheBrake(t *testing.T) {
 	allowed := make([]bool, 40)
 	for i := range allowed {
 		all.Go(func() {
-			ok, _, err := p.removes(types.UID(fmt.Sprint(i)), 1, aNoon)
+			got, err := p.removes(types.UID(fmt.Sprint(i)), 1, aNoon)
 			if err != nil {
 				t.Error(err)
 			}
-			allowed[i] = ok
+			allowed[i] = got.allowed
 		})
 	}
 	all.Wait()

@@ -31,6 +31,7 @@ type removing struct {
 	object types.UID
 	member member
 	leaves []twin.Leaf
+	shown  bool // the object itself says that they are halted
 }
 
 // member is a hash of an object at one generation: status has room for no more of each. What is to be removed follows from the generation, since any edit

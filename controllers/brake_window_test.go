@@ -133,7 +133,8 @@ func TestStatusNeverCountsTooFew(t *testing.T) {
 				w = &window{carried: stored}
 			}
 			w.expire(now)
-			one := removal(types.UID(fmt.Sprint(rapid.IntRange(0, 30).Draw(t, "object"))), rapid.IntRange(1, 3).Draw(t, "properties"))
+			object := rapid.IntRange(0, 30).Draw(t, "object")
+			one := removal(types.UID(fmt.Sprint(object)), 1+(object+int(now.Unix()))%3)
 			one.member = memberOf(one.object, now.Unix())
 			if !w.covers(one, now) {
 				stored = w.reserve(one, now)

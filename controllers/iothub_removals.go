@@ -2,43 +2,164 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// brake keeps the RemovalsHalted condition: set when the brake was pulled, answered by the annotation, and gone when
-// nothing is left to remove.
+// mostNamed objects are halted, or confirmed, by name: what is beyond stays halted until the next confirmation.
+const mostNamed = 16384
+
+func haltedAt(hub *v1alpha1.IoTHub) members {
+	if hub.Status.Removals == nil {
+		return nil
+	}
+	return membersOfSet(hub.Status.Removals.Halted)
+}
+
+func confirmedAt(hub *v1alpha1.IoTHub) members {
+	if hub.Status.Removals == nil {
+		return nil
+	}
+	return membersOfSet(hub.Status.Removals.Confirmed)
+}
+
+func membersOfSet(set *v1alpha1.RemovalSet) members {
+	if set == nil {
+		return nil
+	}
+	return set.Members
+}
+
+// confirmationOf is when a person confirmed what is still going on, zero if nothing is.
+func confirmationOf(hub *v1alpha1.IoTHub) time.Time {
+	if hub.Status.Removals == nil || hub.Status.Removals.Confirmed == nil {
+		return time.Time{}
+	}
+	return hub.Status.Removals.Confirmed.At.Time
+}
+
+// beyond leaves out what is in a set.
+func beyond(set members, waiting iter.Seq[removing]) iter.Seq[removing] {
+	return only(waiting, func(one removing) bool { return !set.has(one.member) })
+}
+
+func only(waiting iter.Seq[removing], wanted func(removing) bool) iter.Seq[removing] {
+	return func(yield func(removing) bool) {
+		for one := range waiting {
+			if wanted(one) && !yield(one) {
+				return
+			}
+		}
+	}
+}
+
+// setOf names removals, nil if there are none.
+func setOf(waiting iter.Seq[removing], at metav1.Time) *v1alpha1.RemovalSet {
+	leaves := map[member]int{}
+	for one := range waiting {
+		leaves[one.member] += len(one.leaves)
+	}
+	if len(leaves) == 0 {
+		return nil
+	}
+	set := membersFrom(maps.Keys(leaves), mostNamed)
+	named := &v1alpha1.RemovalSet{Devices: int32(set.len()), At: at, Members: set} //nolint:gosec // at most mostNamed
+	for m := range set.all() {
+		named.Properties += int32(leaves[m]) //nolint:gosec // properties
+	}
+	return named
+}
+
+// review says what is halted and what is confirmed from now on, by what waits to be removed. A confirmation is one of what is halted at that time: of what the
+// IoTHub names, and of what its objects say of themselves. It ends when all of that is done, or cannot be done now.
+func review(was v1alpha1.HubRemovals, waiting iter.Seq[removing], halting, confirms bool, now time.Time) v1alpha1.HubRemovals {
+	at, next := metav1.NewTime(now.Truncate(time.Second)), v1alpha1.HubRemovals{Recent: was.Recent}
+	confirmed, named := membersOfSet(was.Confirmed), membersOfSet(was.Halted)
+	if confirms {
+		next.Recent = nil // a person knows of what was removed before
+		next.Confirmed = setOf(only(waiting, func(one removing) bool { return one.shown || named.has(one.member) || confirmed.has(one.member) }), at)
+		return next
+	}
+	for one := range waiting {
+		if confirmed.has(one.member) {
+			next.Confirmed = was.Confirmed
+		}
+	}
+	if halting {
+		if was.Halted != nil {
+			at = was.Halted.At
+		}
+		next.Halted = setOf(beyond(confirmed, waiting), at)
+	}
+	return next
+}
+
+// brake keeps what is halted and what is confirmed in status, and the RemovalsHalted condition with it: true while removals are halted, and false while confirmed
+// ones go on.
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	key := client.ObjectKeyFromObject(hub)
-	condition := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
 	answer := echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
 	isNew := answer != "" && answer != hub.Status.LastConfirmedRemovals
 	hub.Status.LastConfirmedRemovals = answer
-	if condition == nil && !r.Brake.Halted(key) {
+	condition, pulled := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted), r.Brake.Halted(key)
+	if condition == nil && !pulled {
 		return nil
 	}
-	c, err := takeCensus(ctx, r, hub, &window{})
+	c, err := takeCensus(ctx, r, hub, nil)
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(c.waiting) == 0:
-		apimeta.RemoveStatusCondition(&hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	case isNew:
-		setCondition(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed, "The removals were confirmed")
-	case condition == nil || condition.Reason == v1alpha1.ReasonMassRemoval:
-		setCondition(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval, massRemovalText)
-		return nil
-	default: // confirmed, and still going on
-		return nil
+	was := v1alpha1.HubRemovals{}
+	if hub.Status.Removals != nil {
+		was = *hub.Status.Removals
 	}
-	hub.Status.Removals = nil
-	r.Brake.Forget(key)
+	said := isTrue(hub, v1alpha1.ConditionRemovalsHalted) // before a halt is on record there is nothing to confirm
+	next := review(was, maps.Values(c.waiting), said || pulled, said && isNew, time.Now())
+	describeRemovals(hub, next)
+	if next.Halted == nil {
+		r.Brake.release(key)
+	}
 	return nil
 }
 
-const massRemovalText = "One sync would remove an unusually large share of the properties that PnPDevices own at this hub. Removals are halted. " +
-	"Put the declarations back, or confirm by setting annotation " + v1alpha1.AnnotationConfirmRemovals + " on the IoTHub to a new value"
+func describeRemovals(hub *v1alpha1.IoTHub, next v1alpha1.HubRemovals) {
+	switch {
+	case next.Halted != nil:
+		setCondition(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval, fmt.Sprintf(haltedText, countText(next.Halted)))
+	case next.Confirmed != nil:
+		setCondition(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed,
+			fmt.Sprintf("The removals of %s were confirmed, and go on. No others are", countText(next.Confirmed)))
+	default:
+		apimeta.RemoveStatusCondition(&hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
+	}
+	hub.Status.Removals = &next
+	if next == (v1alpha1.HubRemovals{}) {
+		hub.Status.Removals = nil
+	}
+}
+
+func countText(set *v1alpha1.RemovalSet) string {
+	return fmt.Sprintf("%s of %s", numbered(set.Properties, "property", "properties"), numbered(set.Devices, "PnPDevice", "PnPDevices"))
+}
+
+func numbered(n int32, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+const (
+	confirmText = "Put the declarations back, or confirm by setting annotation " + v1alpha1.AnnotationConfirmRemovals + " on the IoTHub to a new value"
+	haltedText  = "Removals of %s are halted: one sync would remove an unusually large share of the properties that PnPDevices own at this hub. " + confirmText
+	// massRemovalText is what each object says.
+	massRemovalText = "One sync would remove an unusually large share of the properties that PnPDevices own at this hub. Removals are halted. " + confirmText
+)

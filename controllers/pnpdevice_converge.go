@@ -181,21 +181,23 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 		return changes, nil, nil
 	}
 	asked := removing{object: s.device.UID, member: memberOf(s.device.UID, s.device.Generation), leaves: leavesOf(removals)}
-	allowed, counted, err := r.Brake.Allow(ctx, r, s.hub, asked, time.Now())
+	permit, err := r.Brake.allow(ctx, r, s.hub, asked, time.Now())
 	if err != nil {
 		return nil, nil, err
 	}
-	if s.counted = counted; allowed {
+	if s.counted = permit.counted; permit.allowed {
 		return changes, nil, nil
 	}
-	r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.hub))
+	if permit.news {
+		r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.hub))
+	}
 	kept := slices.DeleteFunc(slices.Clone(changes), isRemoval)
 	return kept, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0), nil
 }
 
 // uncount takes back from the brake what it counted for this round: none of it was removed.
 func (r *PnPDeviceReconciler) uncount(s *scope) {
-	r.Brake.TakeBack(client.ObjectKeyFromObject(s.hub), s.device.UID, s.counted)
+	r.Brake.takeBack(client.ObjectKeyFromObject(s.hub), s.device.UID, s.counted)
 	s.counted = nil
 }
 

@@ -267,6 +267,31 @@ type HubRemovals struct {
 	// recent removals, which count together with the next ones.
 	// +optional
 	Recent *RecentRemovals `json:"recent,omitempty"`
+	// halted removals: these are what a person confirms.
+	// +optional
+	Halted *RemovalSet `json:"halted,omitempty"`
+	// confirmed removals, until all are done. No others are.
+	// +optional
+	Confirmed *RemovalSet `json:"confirmed,omitempty"`
+}
+
+// RemovalSet is removals that wait.
+type RemovalSet struct {
+	// properties to be removed.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Properties int32 `json:"properties"`
+	// devices is the number of PnPDevices that own them.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Devices int32 `json:"devices"`
+	// at this time they were halted, or confirmed.
+	// +required
+	At metav1.Time `json:"at"`
+	// members are these PnPDevices at their generation: four bytes of a hash for each, sorted.
+	// +optional
+	// +kubebuilder:validation:MaxLength=87400
+	Members []byte `json:"members,omitempty"`
 }
 
 // RecentRemovals are noted before they are sent, some ahead.

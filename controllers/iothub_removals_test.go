@@ -1,0 +1,128 @@
+package controllers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// setNamed is a set of removals as status has it.
+func setNamed(at time.Time, all ...removing) *v1alpha1.RemovalSet {
+	return setOf(slices.Values(all), metav1.NewTime(at))
+}
+
+func TestWhatAConfirmationIsOf(t *testing.T) {
+	const minute = time.Minute
+	shown := func(object types.UID, leaves int) removing {
+		one := removal(object, leaves)
+		one.shown = true
+		return one
+	}
+	edited := func(object types.UID, leaves int) removing {
+		one := removal(object, leaves)
+		one.member = memberOf(object, 3)
+		return one
+	}
+	before := aNoon.Add(-minute)
+	recent := &v1alpha1.RecentRemovals{Count: 9, Until: metav1.NewTime(aNoon.Add(minute))}
+	for name, c := range map[string]struct {
+		was               v1alpha1.HubRemovals
+		waiting           []removing
+		halting, confirms bool
+		want              string
+		condition         string
+		names             []removing // in force afterwards: halted, else confirmed
+	}{
+		"a halt names what waits": {waiting: []removing{removal("a", 25), shown("b", 1)}, halting: true,
+			want: "halted", condition: "True/MassRemoval 26 properties of 2 PnPDevices", names: []removing{removal("a", 25), removal("b", 1)}},
+		"and what comes": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []removing{removal("a", 25), removal("b", 1)}, halting: true,
+			want: "halted before", condition: "True/MassRemoval 26 properties of 2 PnPDevices", names: []removing{removal("b", 1)}},
+		"and ends with nothing left": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25)), Recent: recent}, halting: true, want: "recent"},
+		"a person confirms what was named": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25)), Recent: recent},
+			waiting: []removing{removal("a", 25)}, halting: true, confirms: true,
+			want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []removing{removal("a", 25)}},
+		"and what objects say of themselves": {waiting: []removing{shown("a", 25)}, halting: true, confirms: true,
+			want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []removing{removal("a", 25)}},
+		"not what came after": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []removing{removal("a", 25), removal("b", 30)},
+			halting: true, confirms: true, want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []removing{removal("a", 25)}},
+		"not another edit of it": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []removing{edited("a", 30)},
+			halting: true, confirms: true, want: ""},
+		"it goes on while any of it waits": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25), removal("b", 1)), Recent: recent},
+			waiting: []removing{removal("b", 1)}, want: "confirmed before, recent", condition: "False/Confirmed 26 properties of 2 PnPDevices", names: []removing{removal("a", 25)}},
+		"and ends when none does": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25))}, waiting: []removing{removal("c", 30)}, want: ""},
+		"others are halted beside it": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25))}, waiting: []removing{removal("a", 25), removal("c", 30)},
+			halting: true, want: "halted, confirmed before", condition: "True/MassRemoval 30 properties of 1 PnPDevice", names: []removing{removal("c", 30)}},
+		"and confirmed as well": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25)), Halted: setNamed(before, removal("c", 30))},
+			waiting: []removing{removal("a", 25), removal("c", 30)}, halting: true, confirms: true,
+			want: "confirmed", condition: "False/Confirmed 55 properties of 2 PnPDevices", names: []removing{removal("a", 25), removal("c", 30)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next := review(c.was, slices.Values(c.waiting), c.halting, c.confirms, aNoon)
+			var got []string
+			told := func(what string, set *v1alpha1.RemovalSet) {
+				switch {
+				case set == nil:
+				case set.At.Time.Equal(before):
+					got = append(got, what+" before")
+				default:
+					got = append(got, what)
+				}
+			}
+			told("halted", next.Halted)
+			told("confirmed", next.Confirmed)
+			if next.Recent != nil {
+				got = append(got, "recent")
+			}
+			if strings.Join(got, ", ") != c.want {
+				t.Errorf("status has %q, expected %q", strings.Join(got, ", "), c.want)
+			}
+			hub := &v1alpha1.IoTHub{}
+			describeRemovals(hub, next)
+			is := ""
+			for _, one := range hub.Status.Conditions {
+				is = string(one.Status) + "/" + one.Reason + " " + one.Message
+			}
+			reason, count, _ := strings.Cut(c.condition, " ")
+			if !strings.HasPrefix(is, reason) || !strings.Contains(is, count) || (is == "") != (c.condition == "") {
+				t.Errorf("the condition is %q, expected %q", is, c.condition)
+			}
+			in := haltedAt(hub)
+			if next.Halted == nil {
+				in = confirmedAt(hub)
+			}
+			for _, one := range c.names {
+				if !in.has(one.member) {
+					t.Errorf("%s is not named", one.object)
+				}
+			}
+		})
+	}
+}
+
+func TestAConfirmationLetsNothingElseGo(t *testing.T) {
+	c := newBraked(t, map[string]int{"others": 30})
+	p := c.start(t)
+	p.expect(true, "before", 20, aNoon)
+	p.expect(false, "a", 25, aNoon)
+	p.catchUp()
+	p.hub.Status.Removals = &v1alpha1.HubRemovals{Confirmed: setNamed(aNoon, removal("a", 25))}
+	if err := c.Client.Status().Update(t.Context(), p.hub); err != nil {
+		t.Fatal(err)
+	}
+	for name, one := range map[string]*life{"the same process": p, "the next one": c.start(t)} {
+		writes := c.writes
+		one.expect(true, "a", 25, aNoon)
+		if c.writes != writes {
+			t.Errorf("%s counts what was confirmed", name)
+		}
+		one.expect(false, "b", 25, aNoon)
+	}
+	p.catchUp()
+	p.expect(true, "c", 5, aNoon.Add(time.Minute)) // what was removed before is known to a person
+}
