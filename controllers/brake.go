@@ -82,17 +82,17 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 		if isTrue(hub, v1alpha1.ConditionRemovalsHalted) {
 			return g.halt(haltedAt(hub).has(one.member), now), nil
 		}
-		if err := g.refresh(ctx, cache, hub, now); err != nil {
+		exceeds, err := g.exceeds(ctx, cache, hub, one, now)
+		if err != nil {
 			return permit{}, err
 		}
-		if g.exceeds(one, confirmedAt(hub), now) {
+		if exceeds {
 			g.halted = true
 			return permit{news: true}, nil
 		}
 		if g.window.covers(one, now) {
 			return permit{allowed: true, counted: g.window.count(one, now)}, nil
 		}
-		var err error
 		if hub, err = b.reserve(ctx, g, hub, g.window.reserve(one, now)); err != nil {
 			return permit{}, fmt.Errorf("noting removals in the status of the IoTHub: %w", err)
 		}
@@ -164,18 +164,35 @@ func (g *guard) look(hub *v1alpha1.IoTHub) {
 	g.window.carried, g.window.own = recent, reservation{}
 }
 
-// exceeds reports whether the sync that is going on is larger than one may be. One whose object the cache does not show yet counts as well.
-func (g *guard) exceeds(one removing, confirmed members, now time.Time) bool {
+// exceeds reports whether the sync that is going on is larger than one may be. One whose object the cache does not show yet counts as well. The brake is not
+// pulled for what waited when it was last counted.
+func (g *guard) exceeds(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (bool, error) {
 	g.window.expire(now)
+	isFresh := now.Sub(g.takenAt) >= censusFor
+	if isFresh {
+		if err := g.count(ctx, cache, hub, now); err != nil {
+			return false, err
+		}
+	}
+	if !g.isLarge(one, confirmedAt(hub)) {
+		return false, nil
+	}
+	if isFresh || g.halted {
+		return true, nil
+	}
+	if err := g.count(ctx, cache, hub, now); err != nil {
+		return false, err
+	}
+	return g.isLarge(one, confirmedAt(hub)), nil
+}
+
+func (g *guard) isLarge(one removing, confirmed members) bool {
 	g.census.waiting[one.object] = one
 	gone := g.window.size()
 	return g.window.with(beyond(confirmed, maps.Values(g.census.waiting))) > max(brakeAtLeast, (g.census.owned+gone)/brakeShare)
 }
 
-func (g *guard) refresh(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, now time.Time) error {
-	if now.Sub(g.takenAt) < censusFor {
-		return nil
-	}
+func (g *guard) count(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, now time.Time) error {
 	c, err := takeCensus(ctx, reader, hub, &g.window)
 	if err != nil {
 		return err

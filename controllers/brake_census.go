@@ -38,7 +38,7 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 		if len(waiting.leaves) > 0 {
 			c.waiting[device.UID] = waiting
 		}
-		if w != nil {
+		if w != nil && device.DeletionTimestamp == nil {
 			w.declared(device.UID, declared)
 		}
 	}

@@ -131,6 +131,28 @@ func TestRemovalsCountBeforeTheyAreSent(t *testing.T) {
 			}
 			c.start(t).expect(false, "x", 1, aNoon)
 		},
+		"of an object that goes, which declares them all the same": func(t *testing.T, c *braked, p *life) {
+			leaving := owner("leaving", 15)
+			leaving.Finalizers, leaving.Spec.DeletionPolicy = []string{v1alpha1.FinalizerClear}, v1alpha1.DeletionClear
+			if err := errors.Join(c.Create(t.Context(), leaving), c.Delete(t.Context(), leaving)); err != nil {
+				t.Fatal(err)
+			}
+			p.expect(true, "leaving", 15, aNoon)
+			p.expect(true, "a", 1, aNoon.Add(minute))
+			last := leaving.DeepCopy()
+			if err := c.Get(t.Context(), client.ObjectKeyFromObject(leaving), last); err != nil {
+				t.Fatal(err)
+			}
+			last.Finalizers = nil
+			if err := c.Update(t.Context(), last); err != nil {
+				t.Fatal(err)
+			}
+			p.expect(false, "b", 15, aNoon.Add(minute))
+		},
+		"not if they are declared again": func(t *testing.T, c *braked, p *life) {
+			p.expect(true, "others", 15, aNoon)
+			p.expect(true, "b", 15, aNoon.Add(censusFor/2)) // the others are all declared, whatever was counted half a second ago
+		},
 		"until the window is over": func(_ *testing.T, _ *braked, p *life) {
 			p.expect(true, "a", 15, aNoon)
 			p.expect(true, "b", 15, aNoon.Add(10*minute))
