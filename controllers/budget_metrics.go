@@ -62,7 +62,7 @@ func collectClass(to chan<- prometheus.Metric, host string, c budget.ClassStats)
 	to <- prometheus.MustNewConstMetric(budgetThrottled, prometheus.CounterValue, float64(c.Throttled), host, class)
 	for p := range c.Taken {
 		priority := budget.Priority(p).String()
-		to <- prometheus.MustNewConstMetric(budgetTaken, prometheus.CounterValue, float64(c.Taken[p]), host, class, priority)
+		to <- prometheus.MustNewConstMetric(budgetTaken, prometheus.CounterValue, float64(c.Taken[p]+c.GivenBack[p]), host, class, priority)
 		to <- prometheus.MustNewConstMetric(budgetWaits, prometheus.CounterValue, float64(c.Waits[p]), host, class, priority)
 		to <- prometheus.MustNewConstMetric(budgetWaiting, prometheus.GaugeValue, float64(c.Waiting[p]), host, class, priority)
 	}

@@ -176,6 +176,9 @@ func (f *Flights) Drain(stopping context.Context) error {
 // fly calls the hub once, unless the claim is too old, and records what became of it.
 func (f *Flights) fly(ctx context.Context, one *flight) {
 	result := one.call(ctx)
+	if result.unsent() {
+		one.session.GiveBack(one.key.String(), payloadOf(one.command)) // it was taken before the claim
+	}
 	if result.rest() > 0 {
 		f.leaveAlone(one, result)
 	}

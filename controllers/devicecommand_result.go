@@ -29,6 +29,12 @@ func (r result) answered() bool {
 	return r.meaning == command.Succeeded || r.meaning == command.DeviceFailed || r.meaning == command.Refused
 }
 
+// unsent reports whether the attempt certainly did not reach the hub.
+func (r result) unsent() bool {
+	e, ok := errors.AsType[*iothub.Error](r.attempt.Err)
+	return r.attempt.Err != nil && (!ok || !e.Sent)
+}
+
 // rest is how long the command is left alone after an attempt that did not reach its device.
 func (r result) rest() time.Duration {
 	switch r.meaning {

@@ -92,18 +92,23 @@ func (b *Budget) Set(l Limits) (changed bool) {
 	return true
 }
 
-// absorb takes from the budget what was taken from another one.
+// absorb takes from the budget what was taken from another one: of today's messages, and of the tokens that have not come back since.
 func (b *Budget) absorb(o *Budget) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	now := b.now()
 	b.day.roll(now)
+	o.day.roll(now)
 	b.day.used += o.day.used
 	for c := range b.classes {
 		b.classes[c].advance(now)
+		o.classes[c].advance(now)
+		b.classes[c].main.tokens -= o.classes[c].main.burst - o.classes[c].main.tokens
 		for p, n := range o.classes[c].taken {
 			b.classes[c].taken[p] += n
-			b.classes[c].main.tokens -= float64(n)
+			b.classes[c].given[p] += o.classes[c].given[p]
 		}
 	}
 }
@@ -114,7 +119,7 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	defer b.mu.Unlock()
 	now := b.now()
 	b.day.roll(now)
-	if why, stops := b.day.stops(r.Priority); stops {
+	if why, stops := b.day.stops(r.Priority); stops && !b.day.probes(now, r.Priority) {
 		b.classes[r.Class].waits[r.Priority]++
 		return Wait{Class: r.Class, Why: why, For: b.day.wait(now, b.random()), Lasts: b.day.ends.Sub(now)}, false
 	}
@@ -126,12 +131,14 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	return Wait{Class: r.Class, For: wait, Lasts: now.Sub(since) + wait}, false
 }
 
-// GiveBack returns what was taken for a call that was not made.
+// GiveBack returns what was taken for a call that was not made, or that certainly did not reach the hub.
 func (b *Budget) GiveBack(r Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.classes[r.Class].giveBack(b.now(), r)
-	b.day.used = max(0, b.day.used-int64(r.Messages))
+	now := b.now()
+	b.day.roll(now)
+	b.day.giveBack(r.Messages, r.Taken)
+	b.classes[r.Class].giveBack(now, r)
 }
 
 // Result is what became of a call.
@@ -151,7 +158,8 @@ const (
 // Outcome of a call.
 type Outcome struct {
 	Result Result
-	Began  time.Time
+	// Began, zero if that is not known.
+	Began time.Time
 	// Messages of the daily budget beyond those that were taken: the answer's.
 	Messages int
 }
@@ -164,8 +172,12 @@ func (b *Budget) Done(c Class, o Outcome) (changed bool) {
 	b.day.roll(now)
 	b.day.used += int64(o.Messages)
 	b.classes[c].learn(now, c, o)
-	if o.Result == QuotaExceeded {
-		b.day.exhausted = true
+	switch o.Result {
+	case QuotaExceeded:
+		b.day.exhaust(now, o.Began)
+	case Answered:
+		b.day.hasMore(o.Began)
+	case Throttled, Failed:
 	}
 	before := b.told
 	b.told, _ = b.trouble(now)

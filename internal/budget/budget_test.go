@@ -225,7 +225,7 @@ func TestWhatIsGivenBackCanBeTakenAgain(t *testing.T) {
 	drain(b, TwinRead, PriorityEdit)
 	b.Take(read(PriorityEdit, "waits"))
 	b.GiveBack(taken)
-	if got := b.Stats(); got.DailyMessages != 0 || got.Classes[TwinRead].Taken[PriorityEdit] != 49 {
+	if got := b.Stats(); got.DailyMessages != 0 || got.Classes[TwinRead].Taken[PriorityEdit] != 49 || got.Classes[TwinRead].GivenBack[PriorityEdit] != 1 {
 		t.Errorf("%d messages and %v tokens counted, expected none and 49", got.DailyMessages, got.Classes[TwinRead].Taken)
 	}
 	if _, ok := b.Take(read(PriorityEdit, "comes later")); ok {

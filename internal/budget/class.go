@@ -23,8 +23,8 @@ type class struct {
 	shares [priorities]bucket
 	lines  [priorities]line
 
-	taken, waits [priorities]uint64
-	throttled    uint64
+	taken, given, waits [priorities]uint64 // counted since the start
+	throttled           uint64
 }
 
 // set puts limits in force.
@@ -132,5 +132,5 @@ func spread(d time.Duration, random float64) time.Duration {
 func (c *class) giveBack(now time.Time, r Request) {
 	c.advance(now)
 	c.main.tokens = min(c.main.burst, c.main.tokens+float64(r.Size))
-	c.taken[r.Priority]--
+	c.given[r.Priority]++
 }

@@ -10,6 +10,12 @@ const (
 	maxQuotaWait = time.Hour
 	// afterMidnight spreads those who come back on the next day.
 	afterMidnight = time.Minute
+	// clocksDiffer is how far the hub's clock may be behind: a quota that it finds used up so soon after midnight may be yesterday's.
+	clocksDiffer = time.Minute
+	// probeEvery is how often one call finds out whether the hub has messages again: before the first of those who wait comes back.
+	probeEvery = maxQuotaWait * 9 / 10
+	// probeWithin is how long the answer to that may take.
+	probeWithin = 2 * time.Minute
 )
 
 // day counts messages of a UTC day, and knows if the hub has no more of them.
@@ -17,7 +23,9 @@ type day struct {
 	limit     int64
 	used      int64
 	ends      time.Time
-	exhausted bool
+	exhausted bool      // so the hub said
+	said      time.Time // when
+	probe     time.Time // when one call is let through to ask again
 }
 
 func (d *day) roll(now time.Time) {
@@ -28,13 +36,50 @@ func (d *day) roll(now time.Time) {
 	d.used, d.exhausted = 0, false
 }
 
+// began is when the day did.
+func (d *day) began() time.Time { return d.ends.Add(-24 * time.Hour) }
+
+// exhaust takes note that the hub has no messages left. What it says of a call that began yesterday, by its clock or ours, says nothing about today.
+func (d *day) exhaust(now, began time.Time) {
+	if !began.IsZero() && began.Before(d.began().Add(clocksDiffer)) {
+		return
+	}
+	d.exhausted, d.said, d.probe = true, now, now.Add(probeEvery)
+}
+
+// hasMore takes note that the hub answered a call. One that began since it said that it had no messages left shows that it has.
+func (d *day) hasMore(began time.Time) {
+	if d.exhausted && began.After(d.said) {
+		d.exhausted = false
+	}
+}
+
+// probes lets one call through, now and then, to ask the hub again.
+func (d *day) probes(now time.Time, p Priority) bool {
+	if !d.exhausted || now.Before(d.probe) || d.spent(p) {
+		return false
+	}
+	d.probe = now.Add(probeWithin)
+	return true
+}
+
+// giveBack returns messages of a call that was not made. Those of yesterday are gone.
+func (d *day) giveBack(messages int, taken time.Time) {
+	if taken.IsZero() || !taken.Before(d.began()) {
+		d.used = max(0, d.used-int64(messages))
+	}
+}
+
 // stops reports whether a priority has to wait for the next day.
 func (d *day) stops(p Priority) (Why, bool) {
 	if d.exhausted {
 		return WhyHubQuota, true
 	}
-	return WhyDailyBudget, float64(d.used) >= stopAt[p]*float64(d.limit)
+	return WhyDailyBudget, d.spent(p)
 }
+
+// spent reports whether the messages that the limits grant to a priority are used up.
+func (d *day) spent(p Priority) bool { return float64(d.used) >= stopAt[p]*float64(d.limit) }
 
 // wait is until the next day, or until it is worth asking again.
 func (d *day) wait(now time.Time, random float64) time.Duration {

@@ -132,3 +132,113 @@ func TestMessagesAreCountedInBlocks(t *testing.T) {
 		t.Errorf("%d messages, expected 10", got)
 	}
 }
+
+// A hub whose clock is behind ours refuses the first calls of our day for yesterday's messages, and so does one whose answer comes after midnight.
+func TestAQuotaIsThatOfTheDayOfTheCall(t *testing.T) {
+	midnight := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		began  time.Duration // after midnight
+		refuse bool
+	}{
+		"a call of yesterday":                {-time.Second, false},
+		"a call of last night":               {-8 * time.Hour, false},
+		"one just after midnight":            {time.Second, false},
+		"one that the hub may have dated so": {clocksDiffer - 1, false},
+		"one of today":                       {clocksDiffer, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, clock := start(lasting)
+			clock.at = midnight.Add(c.began)
+			b.Take(read(PriorityEdit, "first"))
+			clock.at = midnight.Add(max(c.began, 0) + 2*time.Second)
+			b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: midnight.Add(c.began)})
+			for _, after := range []time.Duration{time.Second, time.Minute, 12 * time.Hour} {
+				next := *clock
+				next.advance(after)
+				b.now = next.now
+				if _, ok := b.Take(read(PriorityEdit, "next")); ok == (c.refuse && after < probeEvery) {
+					t.Errorf("%s later an edit is let through: %v", after, ok)
+				}
+			}
+		})
+	}
+}
+
+func TestOneCallFindsOutWhetherTheHubHasMessagesAgain(t *testing.T) {
+	probe := func(t *testing.T) (*Budget, *clock) {
+		t.Helper()
+		b, c := start(lasting)
+		b.Done(Query, Outcome{Result: QuotaExceeded, Began: c.at})
+		c.advance(probeEvery - 1)
+		if _, ok := b.Take(read(PriorityEdit, "early")); ok {
+			t.Fatal("asked before its time")
+		}
+		c.advance(1)
+		if _, ok := b.Take(read(PriorityEdit, "probe")); !ok {
+			t.Fatal("nobody asks")
+		}
+		if _, ok := b.Take(read(PriorityEdit, "another")); ok {
+			t.Fatal("two ask")
+		}
+		return b, c
+	}
+	for name, c := range map[string]struct {
+		end  func(*Budget, *clock)
+		want bool
+	}{
+		"it has":                        {func(b *Budget, c *clock) { b.Done(TwinRead, Outcome{Began: c.at}) }, true},
+		"it has not":                    {func(b *Budget, c *clock) { b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: c.at}) }, false},
+		"an answer of before":           {func(b *Budget, _ *clock) { b.Done(TwinRead, Outcome{Began: noon}) }, false},
+		"no answer":                     {func(b *Budget, c *clock) { b.Done(TwinRead, Outcome{Result: Failed, Began: c.at}) }, false},
+		"no answer, and the next one":   {func(b *Budget, c *clock) { c.advance(probeWithin) }, true},
+		"not with a budget that is out": {func(b *Budget, c *clock) { b.Done(Query, Outcome{Messages: 1 << 41}); c.advance(probeWithin) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, clock := probe(t)
+			c.end(b, clock)
+			if _, ok := b.Take(read(PriorityEdit, "next")); ok != c.want {
+				t.Errorf("the next call is let through: %v", ok)
+			}
+		})
+	}
+}
+
+func TestWhatWasTakenYesterdayIsNotGivenBackToday(t *testing.T) {
+	b, c := start(lasting)
+	yesterday := read(PriorityEdit, "a")
+	yesterday.Taken = c.at
+	b.Take(yesterday)
+	c.advance(13 * time.Hour)
+	today := read(PriorityEdit, "b")
+	today.Taken = c.at
+	b.Take(today)
+	b.Take(read(PriorityEdit, "c"))
+	b.GiveBack(yesterday)
+	if got := b.Stats().DailyMessages; got != 2 {
+		t.Errorf("%d messages of today, expected 2", got)
+	}
+	b.GiveBack(today)
+	if got := b.Stats().DailyMessages; got != 1 {
+		t.Errorf("%d messages of today, expected 1", got)
+	}
+}
+
+// An IoTHub whose credential the hub takes at last has asked now and then for days.
+func TestWhatAGuestAskedLongAgoIsNotOwed(t *testing.T) {
+	shared, c := start(lasting)
+	guest := New(c.now, lasting)
+	for range 50 {
+		if _, ok := guest.Take(Request{Class: Query, Priority: PriorityEdit, Key: "probe", Size: 1, Messages: 1}); !ok {
+			t.Fatal("refused")
+		}
+		c.advance(time.Hour)
+	}
+	guest.Take(Request{Class: Query, Priority: PriorityEdit, Key: "probe", Size: 1, Messages: 1})
+	shared.absorb(guest)
+	if got, want := shared.classes[Query].main.tokens, shared.classes[Query].main.burst-1; got != want {
+		t.Errorf("%v tokens are left, expected %v", got, want)
+	}
+	if got := shared.Stats(); got.DailyMessages != 15 || got.Classes[Query].Taken[PriorityEdit] != 51 {
+		t.Errorf("%d messages of today, expected 15; %d calls, expected 51", got.DailyMessages, got.Classes[Query].Taken[PriorityEdit])
+	}
+}

@@ -68,9 +68,9 @@ type ClassStats struct {
 	PerSecond float64
 	// Throttled counts refusals by the hub.
 	Throttled uint64
-	// By priority: calls let through, calls turned away, and who waits now.
-	Taken, Waits [priorities]uint64
-	Waiting      [priorities]int
+	// By priority: calls let through, those of calls that were not made after all, calls turned away, and who waits now.
+	Taken, GivenBack, Waits [priorities]uint64
+	Waiting                 [priorities]int
 }
 
 // Stats returns them as they are now.
@@ -82,8 +82,9 @@ func (b *Budget) Stats() Stats {
 	s := Stats{DailyMessages: b.day.used}
 	for i := range b.classes {
 		c := &b.classes[i]
-		one := ClassStats{Class: Class(i), PerSecond: c.main.rate, Throttled: c.throttled, Taken: c.taken, Waits: c.waits}
+		one := ClassStats{Class: Class(i), PerSecond: c.main.rate, Throttled: c.throttled, GivenBack: c.given, Waits: c.waits}
 		for p := range c.lines {
+			one.Taken[p] = c.taken[p] - c.given[p]
 			c.lines[p].expire(now)
 			one.Waiting[p] = len(c.lines[p].places)
 		}

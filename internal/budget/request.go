@@ -61,6 +61,8 @@ type Request struct {
 	Size int
 	// Messages of the daily budget.
 	Messages int
+	// Taken is when it was let through, for GiveBack: zero means today.
+	Taken time.Time
 }
 
 // Why a request has to wait.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -37,16 +36,20 @@ var metered = map[string]bool{iothub.OpPatchDigitalTwin: true, iothub.OpInvokeCo
 
 // Enter takes the token. Its error is a *budget.WaitError.
 func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
-	caller := budget.CallerOf(ctx)
-	if caller.Paid {
+	if budget.CallerOf(ctx).Paid {
 		return nil
 	}
-	r := request(op, bytes)
-	r.Key, r.Priority = cmp.Or(caller.Key, g.Owner+" "+op), caller.Priority
-	if wait, ok := g.Budget.Take(r); !ok {
+	if wait, ok := g.Budget.Take(g.request(ctx, op, bytes)); !ok {
 		return &budget.WaitError{Wait: wait}
 	}
 	return nil
+}
+
+// request is that of whom the context names.
+func (g *Gate) request(ctx context.Context, op string, bytes int) budget.Request {
+	caller, r := budget.CallerOf(ctx), request(op, bytes)
+	r.Key, r.Priority = cmp.Or(caller.Key, g.Owner+" "+op), caller.Priority
+	return r
 }
 
 func request(op string, bytes int) budget.Request {
@@ -57,14 +60,19 @@ func request(op string, bytes int) budget.Request {
 	return r
 }
 
-// Leave tells the budget.
-func (g *Gate) Leave(op string, began time.Time, bytes int, failure *iothub.Error) {
-	o := budget.Outcome{Began: began, Messages: budget.Blocks(bytes) - 1}
+// Leave tells the budget. What was taken for a call that certainly did not reach the hub is given back, by the caller itself if it was paid for before.
+func (g *Gate) Leave(ctx context.Context, op string, e iothub.Exchange) {
+	if e.Failure != nil && !e.Failure.Sent && !budget.CallerOf(ctx).Paid {
+		r := g.request(ctx, op, e.Asked)
+		r.Taken = e.Began
+		g.Budget.GiveBack(r)
+	}
+	o := budget.Outcome{Began: e.Began, Messages: budget.Blocks(e.Answered) - 1}
 	switch {
-	case failure == nil:
-	case iothub.IsQuotaExceeded(failure):
+	case e.Failure == nil:
+	case iothub.IsQuotaExceeded(e.Failure):
 		o.Result = budget.QuotaExceeded
-	case iothub.IsThrottled(failure):
+	case iothub.IsThrottled(e.Failure):
 		o.Result = budget.Throttled
 	default:
 		o.Result = budget.Failed

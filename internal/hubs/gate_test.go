@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,7 +57,9 @@ func TestTheGateTakesForWhomTheContextNames(t *testing.T) {
 }
 
 func TestTheGateTellsTheBudgetHowTheHubAnswers(t *testing.T) {
-	refusal := func(status, number int) *iothub.Error { return &iothub.Error{StatusCode: status, Number: number} }
+	refusal := func(status, number int) *iothub.Error {
+		return &iothub.Error{StatusCode: status, Number: number, Sent: true}
+	}
 	for name, c := range map[string]struct {
 		failure *iothub.Error
 		want    budget.Trouble
@@ -67,17 +70,50 @@ func TestTheGateTellsTheBudgetHowTheHubAnswers(t *testing.T) {
 		"busy":                          {refusal(503, 503005), budget.HubThrottles},
 		"the quota":                     {refusal(403, 403002), budget.HubQuota},
 		"another 403":                   {refusal(403, 403010), budget.NoTrouble},
-		"an answer that did not arrive": {&iothub.Error{StatusCode: 429, Err: errors.New("cut off")}, budget.NoTrouble},
+		"an answer that did not arrive": {&iothub.Error{StatusCode: 429, Sent: true, Err: errors.New("cut off")}, budget.NoTrouble},
 	} {
-		t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(12 * time.Hour) // a bubble begins at midnight
 			g, changes := newGate(budget.Limits{})
-			g.Leave(iothub.OpGetTwin, time.Now(), 5*budget.BlockBytes, c.failure)
+			g.Leave(t.Context(), iothub.OpGetTwin, iothub.Exchange{Began: time.Now(), Answered: 5 * budget.BlockBytes, Failure: c.failure})
 			trouble, _ := g.Budget.Trouble()
 			if trouble != c.want || (*changes == 1) != (c.want != budget.NoTrouble) {
-				t.Errorf("trouble %d, told %d times, expected %d", trouble, *changes, c.want)
+				t.Errorf("%s: trouble %d, told %d times, expected %d", name, trouble, *changes, c.want)
 			}
 			if got := g.Budget.Stats().DailyMessages; got != 4 { // the first block is the request's
-				t.Errorf("%d messages, expected 4", got)
+				t.Errorf("%s: %d messages, expected 4", name, got)
+			}
+		})
+	}
+}
+
+// What never reached the hub is none of its messages, and takes no token: after an outage of the network work goes on where it was.
+func TestWhatIsNotSentCostsNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		failure *iothub.Error
+		paid    bool
+		want    int64 // messages
+	}{
+		"no connection":             {&iothub.Error{Code: iothub.CodeConnection, Err: errors.New("refused")}, false, 0},
+		"no token of Entra ID":      {&iothub.Error{Code: iothub.CodeNoToken, Err: errors.New("no")}, false, 0},
+		"the caller gave up before": {&iothub.Error{Code: iothub.CodeCanceled, Err: context.Canceled}, false, 0},
+		"an answer that was cut":    {&iothub.Error{Code: iothub.CodeConnection, Sent: true, Err: errors.New("reset")}, false, 3},
+		"an answer":                 {nil, false, 3},
+		"what was paid for before":  {&iothub.Error{Code: iothub.CodeConnection, Err: errors.New("refused")}, true, 3}, // who paid takes it back
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, _ := newGate(budget.Limits{TwinWritesPerSecond: 1})
+			ctx := budget.With(t.Context(), budget.Caller{Key: "ns/device", Priority: budget.PriorityEdit})
+			if err := g.Enter(ctx, iothub.OpPatchDigitalTwin, 2*budget.BlockBytes+1); err != nil {
+				t.Fatal(err)
+			}
+			left := budget.With(ctx, budget.Caller{Key: "ns/device", Priority: budget.PriorityEdit, Paid: c.paid})
+			g.Leave(left, iothub.OpPatchDigitalTwin, iothub.Exchange{Began: time.Now(), Asked: 2*budget.BlockBytes + 1, Failure: c.failure})
+			if got := g.Budget.Stats().DailyMessages; got != c.want {
+				t.Errorf("%d messages, expected %d", got, c.want)
+			}
+			if err := g.Enter(ctx, iothub.OpPatchDigitalTwin, 1); (err == nil) != (c.want == 0) {
+				t.Errorf("the next call: %v", err)
 			}
 		})
 	}

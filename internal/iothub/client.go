@@ -68,15 +68,24 @@ type Options struct {
 type Gate interface {
 	// Enter is asked before a request of an operation is sent, with the size of its body. Its error is the call's: nothing is sent then.
 	Enter(ctx context.Context, op string, bytes int) error
-	// Leave is told of each exchange that Enter let through: when it began, the size of the answer, and the failure, nil if there was none.
-	Leave(op string, began time.Time, bytes int, failure *Error)
+	// Leave is told of each exchange that Enter let through, with the same context.
+	Leave(ctx context.Context, op string, e Exchange)
+}
+
+// Exchange is a request that the gate let through, and what became of it.
+type Exchange struct {
+	Began time.Time
+	// Sizes of the bodies of request and answer.
+	Asked, Answered int
+	// Failure, nil if there was none. Without Sent in it, nothing reached the hub.
+	Failure *Error
 }
 
 // openGate lets everything pass.
 type openGate struct{}
 
 func (openGate) Enter(context.Context, string, int) error { return nil }
-func (openGate) Leave(string, time.Time, int, *Error)     {}
+func (openGate) Leave(context.Context, string, Exchange)  {}
 
 // Client asks one hub. It is safe for concurrent use; Close it when the hub is no longer needed.
 type Client struct {
@@ -225,7 +234,7 @@ func (c *Client) do(ctx context.Context, q call) error {
 	}
 	began := time.Now()
 	size, failure := c.exchange(ctx, q)
-	c.gate.Leave(q.op, began, size, failure)
+	c.gate.Leave(ctx, q.op, Exchange{Began: began, Asked: len(q.body), Answered: size, Failure: failure})
 	if failure == nil {
 		return nil // not a typed nil
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 )
 
 // turnstile counts, and closes with an error.
@@ -16,6 +15,7 @@ type turnstile struct {
 	entered  []string
 	left     []string
 	sent     int // bytes
+	asked    int // bytes, as it is told afterwards
 	answered int // bytes
 	failed   *Error
 }
@@ -30,10 +30,11 @@ func (g *turnstile) Enter(_ context.Context, op string, bytes int) error {
 	return nil
 }
 
-func (g *turnstile) Leave(op string, _ time.Time, bytes int, failure *Error) {
+func (g *turnstile) Leave(_ context.Context, op string, e Exchange) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.left, g.answered, g.failed = append(g.left, op), bytes, failure
+	g.left, g.answered, g.failed = append(g.left, op), e.Answered, e.Failure
+	g.asked = e.Asked
 }
 
 func gated(g Gate) func(*Options) { return func(o *Options) { o.Gate = g } }
@@ -55,8 +56,8 @@ func TestEveryRequestPassesTheGateOnce(t *testing.T) {
 				if (err == nil) != (g.failed == nil) {
 					t.Errorf("the call: %v, the gate was told: %v", err, g.failed)
 				}
-				if sent := len(p.log()[0].body); g.sent != sent {
-					t.Errorf("the gate was told of %d bytes, %d were sent", g.sent, sent)
+				if sent := len(p.log()[0].body); g.sent != sent || g.asked != sent {
+					t.Errorf("the gate was told of %d bytes, and of %d afterwards, %d were sent", g.sent, g.asked, sent)
 				}
 			})
 		}
