@@ -3,7 +3,7 @@ package controllers_test
 import (
 	"context"
 	"fmt"
-	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +29,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -76,6 +77,7 @@ var _ = BeforeSuite(func() {
 		CRDDirectoryPaths:     []string{filepath.Join("..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
+	listenOutside(&environment.ControlPlane)
 	cfg, err := environment.Start()
 	Expect(err).NotTo(HaveOccurred(), "starting the control plane: build it with hack/controlplane/build.sh")
 	admin, err = client.New(cfg, client.Options{Scheme: scheme})
@@ -103,6 +105,15 @@ var _ = AfterSuite(func() {
 	Expect(environment.Stop()).To(Succeed())
 })
 
+// listenOutside has the control plane keep its ports, whoever dials out meanwhile.
+func listenOutside(plane *envtest.ControlPlane) {
+	ports, err := freeport.Ports(2)
+	Expect(err).NotTo(HaveOccurred())
+	plane.Etcd = &envtest.Etcd{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:" + ports[0]}}
+	serving := &plane.GetAPIServer().SecureServing
+	serving.Address, serving.Port = "127.0.0.1", ports[1]
+}
+
 func assets() string {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
 		return dir
@@ -129,13 +140,11 @@ func startNamespaceController() {
 }
 
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := freeport.Ports(1)
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return ports[0], nil
 }
 
 // grantRole applies the generated role, so that a missing rule fails here.

@@ -2,9 +2,9 @@ package bench
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 )
 
 // lifted has the operator's own limit on requests to the API server out of the way.
@@ -19,14 +19,11 @@ func (b *bench) start(ctx context.Context, flags ...string) error {
 }
 
 func (b *bench) launch(ctx context.Context, flags ...string) error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	metrics, err := freeport.Addresses(1)
 	if err != nil {
-		return fmt.Errorf("finding a free port: %w", err)
-	}
-	b.metrics = listener.Addr().String()
-	if err := listener.Close(); err != nil {
 		return err
 	}
+	b.metrics = metrics[0]
 	b.runs = true
 	return b.StartOperator(ctx, append([]string{"--metrics-bind-address=" + b.metrics, "--metrics-secure=false"}, flags...)...)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/hack/bench"
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -96,7 +97,11 @@ func (p plant) Pid(program string) int {
 
 // StartOperator starts the operator with its own rights and without a webhook.
 func (p plant) StartOperator(ctx context.Context, flags ...string) error {
-	_, err := p.launchOperator(ctx, p.manager(), flags...)
+	probes, err := freeport.Addresses(1)
+	if err != nil {
+		return err
+	}
+	_, err = p.launchOperator(ctx, p.manager(), probes[0], flags...)
 	return err
 }
 

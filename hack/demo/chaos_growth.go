@@ -80,7 +80,7 @@ func (one *operator) footprint(ctx context.Context) (footprint, error) {
 		return miss{"garbage collections of " + one.name + one.replica, "two within " + within.String(), fmt.Sprint(len(collections))}
 	}
 	err := poll(ctx, within, late, func(ctx context.Context) (bool, error) {
-		values, err := scrape(ctx, one.metrics)
+		values, err := scrape(ctx, "http://"+one.address+"/metrics")
 		if err != nil {
 			return false, err
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 )
 
 // operators is the operator, or its replicas.
@@ -43,7 +44,8 @@ type operators struct {
 type operator struct {
 	process
 	ended   <-chan error
-	metrics string // the URL of its metrics
+	address string // of its metrics, each time it starts
+	probes  string // the address of its probes, the same
 }
 
 // reconciled is when a device had acknowledged an edit.
@@ -63,15 +65,19 @@ const (
 
 // newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
 // replicas with leader election.
-func newOperators(d *demo, replicas int) *operators {
+func newOperators(d *demo, replicas int) (*operators, error) {
 	o := &operators{demo: d, without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
+	addresses, err := freeport.Addresses(2 * replicas)
+	if err != nil {
+		return nil, err
+	}
 	for i := range replicas {
 		p := d.manager()
 		p.replica = fmt.Sprintf("-%d", i)
-		o.all = append(o.all, &operator{process: p})
+		o.all = append(o.all, &operator{process: p, address: addresses[2*i], probes: addresses[2*i+1]})
 		d.replicas = append(d.replicas, p)
 	}
-	return o
+	return o, nil
 }
 
 func (o *operators) launch(ctx context.Context) error {
@@ -96,16 +102,11 @@ func (o *operators) startOnce(ctx context.Context, one *operator) error {
 	if err := o.keepLog(one); err != nil {
 		return err
 	}
-	address, err := freeAddress()
-	if err != nil {
-		return err
-	}
-	one.metrics = "http://" + address + "/metrics"
-	args := []string{"--metrics-bind-address=" + address, "--metrics-secure=false"}
+	args := []string{"--metrics-bind-address=" + one.address, "--metrics-secure=false"}
 	if len(o.all) > 1 {
 		args = append(args, "--leader-elect", "--leader-election-namespace="+operatorNamespace)
 	}
-	ended, err := o.demo.launchOperator(ctx, one.process, args...)
+	ended, err := o.demo.launchOperator(ctx, one.process, one.probes, args...)
 	if err != nil {
 		return err
 	}

@@ -44,8 +44,8 @@ func newChaosRun(ctx context.Context, c clone, out *report, replicas int) (*chao
 		return nil, fmt.Errorf("making the folder of the run: %w", err)
 	}
 	k := &chaosRun{demo: newDemo(c, dir, out), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}} //nolint:gosec // above 0
-	k.operators = newOperators(k.demo, replicas)
-	return k, nil
+	k.operators, err = newOperators(k.demo, replicas)
+	return k, err
 }
 
 func fromEnvironment(name string, into *int, otherwise int) error {

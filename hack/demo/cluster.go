@@ -4,11 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 )
 
 // allowedHubSuffixes lets the operator talk to the simulator beside real hubs.
@@ -136,15 +137,14 @@ func (d *demo) startOperator(ctx context.Context) error {
 		return d.startRelease(ctx)
 	}
 	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
-	webhook, err := freeAddress()
+	ports, err := freeport.Ports(2)
 	if err != nil {
 		return err
 	}
-	_, port, _ := net.SplitHostPort(webhook)
-	if err := d.leadToWebhook(ctx, port); err != nil {
+	if err := d.leadToWebhook(ctx, ports[0]); err != nil {
 		return err
 	}
-	ended, err := d.launchOperator(ctx, d.manager(), "--webhook-port="+port, "--webhook-host=localhost")
+	ended, err := d.launchOperator(ctx, d.manager(), "127.0.0.1:"+ports[1], "--webhook-port="+ports[0], "--webhook-host=localhost")
 	if err != nil {
 		return err
 	}
@@ -185,12 +185,8 @@ func webhookSteps(port string) (string, error) {
 	return string(raw), err
 }
 
-// launchOperator is startOperator for one that may end, or is one of several.
-func (d *demo) launchOperator(ctx context.Context, p process, more ...string) (<-chan error, error) {
-	probes, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
+// launchOperator is startOperator for one that may end, or is one of several. It answers probes at an address.
+func (d *demo) launchOperator(ctx context.Context, p process, probes string, more ...string) (<-chan error, error) {
 	args := append([]string{"--kubeconfig=" + d.file(operatorKubeconfig), "--allowed-hub-suffixes=" + allowedHubSuffixes,
 		"--allowed-event-hub-suffixes=" + allowedEventHubSuffixes, "--health-probe-bind-address=" + probes,
 		"--entra-authority=" + d.hubEnv["ENTRA_AUTHORITY"], "--entra-ca-file=" + d.hubEnv["ENTRA_CA_FILE"]}, more...)
@@ -221,13 +217,4 @@ func probe(ctx context.Context, client *http.Client, url string) error {
 		return fmt.Errorf("%s answers %s", url, response.Status)
 	}
 	return nil
-}
-
-// freeAddress returns a loopback address that nobody listens at now.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	return listener.Addr().String(), listener.Close()
 }

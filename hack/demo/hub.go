@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -25,9 +26,14 @@ const ackDelay = 700 * time.Millisecond
 func (d *demo) startHub(ctx context.Context) error {
 	p := d.simulator()
 	d.out.sayf("$ iothub-simulator --ack-delay=%s    log: %s", d.ackDelay, p.logFile())
+	at, err := freeport.Addresses(5)
+	if err != nil {
+		return err
+	}
 	args := append([]string{
+		"--listen=" + at[0], "--mqtt-listen=" + at[1], "--debug-listen=" + at[2], "--events-listen=" + at[3], "--entra-listen=" + at[4],
 		"--env-file=" + d.file(hubEnvFile), "--ca-file=" + d.file(hubCAFile), "--ack-delay=" + d.ackDelay.String(),
-		"--entra-listen=127.0.0.1:0", "--entra-ca-file=" + d.file(entraCAFile), "--entra-keys=" + d.file(keysFile), "--entra-application=" + d.application(),
+		"--entra-ca-file=" + d.file(entraCAFile), "--entra-keys=" + d.file(keysFile), "--entra-application=" + d.application(),
 	}, d.hubArgs...)
 	ended, err := p.start(d.path("bin/iothub-simulator"), args...)
 	if err != nil {

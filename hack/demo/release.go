@@ -4,12 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 )
 
 const (
@@ -44,18 +45,11 @@ func (d *demo) installRelease(ctx context.Context) error {
 
 // writeValues writes the values of the release and returns the webhook's port.
 func (d *demo) writeValues() (webhook string, err error) {
-	var ports [2]string // webhook, metrics
-	for i := range ports {
-		address, err := freeAddress()
-		if err != nil {
-			return "", err
-		}
-		_, ports[i], _ = net.SplitHostPort(address)
-	}
-	if d.probes, err = freeAddress(); err != nil {
+	ports, err := freeport.Ports(3) // webhook, metrics, probes
+	if err != nil {
 		return "", err
 	}
-	d.metrics = "127.0.0.1:" + ports[1]
+	d.metrics, d.probes = "127.0.0.1:"+ports[1], "127.0.0.1:"+ports[2]
 	values, err := json.Marshal(map[string]any{
 		"tenants":                 []any{map[string]any{"namespace": namespace, "secretNames": []string{sampleSecret}}},
 		"allowedHubSuffixes":      strings.Split(allowedHubSuffixes, ","),

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,16 +33,14 @@ type endpoints struct {
 	api  string // the API server's address
 }
 
-// freeEndpoints returns loopback addresses whose ports are free.
+// freeEndpoints returns loopback addresses whose ports are free, and stay so while a part is down.
 func freeEndpoints() (endpoints, error) {
-	var addresses [3]string
-	for i := range addresses {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return endpoints{}, fmt.Errorf("finding a free port: %w", err)
-		}
-		defer func() { _ = listener.Close() }() // once all are found, so that all differ
-		addresses[i] = "https://" + listener.Addr().String()
+	addresses, err := Addresses(3)
+	if err != nil {
+		return endpoints{}, err
+	}
+	for i, address := range addresses {
+		addresses[i] = "https://" + address
 	}
 	return endpoints{etcd: addresses[0], peer: addresses[1], api: addresses[2]}, nil
 }
