@@ -32,10 +32,13 @@ type storm struct {
 	options chaos.Options
 	plan    chaos.Plan
 	history *chaos.History
-	folder  string // of what is left of the run
 	log     *os.File
+	entries journalReader
 	lanes   *lanes
-	server  []string // the command line of the API server, while it is down
+	server  []string            // the command line of the API server, while it is down
+	down    time.Time           // since when it is
+	faults  map[string][]string // of single devices
+	told    time.Time           // when the report told last what the run waits for
 
 	commands  int
 	confirmed int   // halted removals that were let go on
@@ -47,7 +50,7 @@ type storm struct {
 // chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one
 // seed. Once all that has ended, status has to say what the hub holds, and the hub has to hold what is declared or status has to say why not.
 func chaosStorm(ctx context.Context, c clone, out *report) error {
-	k := &storm{history: chaos.NewHistory(), options: chaos.Options{Hub: sampleHub}}
+	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, options: chaos.Options{Hub: sampleHub}}
 	for _, setting := range []struct {
 		name      string
 		into      *int
@@ -61,7 +64,7 @@ func chaosStorm(ctx context.Context, c clone, out *report) error {
 	if k.options.Duration, err = durationFromEnvironment("DURATION", 4*time.Minute); err != nil {
 		return err
 	}
-	if k.chaosRun, err = newChaosRun(ctx, c, out, k.options.Replicas); err != nil {
+	if k.chaosRun, err = newChaosRun(ctx, c, out, chaosFolder, k.options.Replicas); err != nil {
 		return err
 	}
 	k.options.Seed = k.seed
@@ -85,17 +88,11 @@ func durationFromEnvironment(name string, otherwise time.Duration) (time.Duratio
 	return d, nil
 }
 
-// keepRecords begins the files that a run leaves, in place of those of the run before.
+// keepRecords begins the files that a run leaves.
 func (k *storm) keepRecords() (err error) {
-	k.folder = k.path(chaosFolder)
-	if err := os.RemoveAll(k.folder); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(k.folder, 0o700); err != nil {
-		return err
-	}
-	k.operators.archive, k.operators.crashes = k.folder, 20
-	k.hubArgs = []string{"--journal-file=" + filepath.Join(k.folder, journalFile), "--ack-delay=100ms"}
+	k.operators.crashes = 20
+	k.entries.path = filepath.Join(k.folder, journalFile)
+	k.hubArgs = []string{"--journal-file=" + k.entries.path, "--ack-delay=100ms"}
 	k.log, err = os.Create(filepath.Join(k.folder, actionsFile))
 	return err
 }
@@ -114,7 +111,7 @@ func (k *storm) play(ctx context.Context) (err error) {
 	if ctx, err = k.begin(ctx); err != nil {
 		return err
 	}
-	if err := k.follow(ctx, &v1alpha1.PnPDevice{}, func(o any) { k.history.Record(o.(*v1alpha1.PnPDevice)) }); err != nil {
+	if err := k.follow(ctx, &v1alpha1.PnPDevice{}, func(o any) { k.history.Record(o.(*v1alpha1.PnPDevice), time.Now()) }); err != nil {
 		return err
 	}
 	k.lanes = newLanes(ctx, k.stopped)
@@ -122,19 +119,21 @@ func (k *storm) play(ctx context.Context) (err error) {
 		return err
 	}
 	for _, part := range []struct {
-		title          string
+		name, title    string
 		storm, settle  []chaos.Action
 		keepsOperators bool
 	}{
-		{"Everything goes wrong, and the operator is " + fmt.Sprint(k.operators.disturbances()), k.plan.First, k.plan.Between, false},
-		{"Everything goes wrong, and the operator stays", k.plan.Second, k.plan.End, true},
+		{"first", "Everything goes wrong, and the operator is " + fmt.Sprint(k.operators.disturbances()), k.plan.First, k.plan.Between, false},
+		{"second", "Everything goes wrong, and the operator stays", k.plan.Second, k.plan.End, true},
 	} {
 		k.out.scenario(part.title)
-		if err := k.weather(ctx, part.storm, part.keepsOperators); err != nil {
-			return err
+		k.operators.part = part.name
+		err := k.weather(ctx, part.storm, part.keepsOperators)
+		if err == nil {
+			err = k.settle(ctx, part.settle)
 		}
-		if err := k.settle(ctx, part.settle); err != nil {
-			return err
+		if err != nil {
+			return k.verdictBeside(err)
 		}
 		if err := k.judge(ctx); err != nil {
 			return err
@@ -146,11 +145,30 @@ func (k *storm) play(ctx context.Context) (err error) {
 	return nil
 }
 
+// errWrong is that the operator wrote what it must not have written: no time mends that.
+var errWrong = errors.New("the operator made a write that should not have been")
+
+// verdictBeside judges what was written, whatever it was that the part failed for.
+func (k *storm) verdictBeside(failure error) error {
+	trace, err := k.trace()
+	if err != nil {
+		return errors.Join(failure, err)
+	}
+	verdict := k.judgeWrites(trace)
+	if errors.Is(failure, errWrong) {
+		return verdict
+	}
+	return errors.Join(failure, verdict)
+}
+
 // declareAll makes the devices and their objects, before anything goes wrong.
 func (k *storm) declareAll(ctx context.Context) error {
 	err := k.client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: named(sampleHub)},
 		client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"sweepIntervalSeconds":%d}}`, sweepEvery)))
 	if err != nil {
+		return err
+	}
+	if err := k.client.Create(ctx, elsewhere()); err != nil {
 		return err
 	}
 	if err := k.hub.AddDevices(ctx, "device-%04d", k.options.Devices, deviceSpec()); err != nil {
@@ -159,7 +177,7 @@ func (k *storm) declareAll(ctx context.Context) error {
 	if err := k.perform(ctx, k.plan.Begin); err != nil {
 		return err
 	}
-	if err := k.lanes.drain(ctx, nil); err != nil {
+	if err := k.lanes.drain(ctx, func(context.Context, []string) error { return nil }); err != nil {
 		return err
 	}
 	for _, a := range k.plan.Begin {
@@ -167,8 +185,16 @@ func (k *storm) declareAll(ctx context.Context) error {
 			return err
 		}
 	}
-	k.out.passf("%d devices are declared and have acknowledged", len(k.plan.Begin))
+	k.out.passf("%d devices are declared and have acknowledged", k.options.Devices)
 	return nil
+}
+
+// elsewhere is an IoTHub that is never ready: there is no Secret for it.
+func elsewhere() *v1alpha1.IoTHub {
+	return &v1alpha1.IoTHub{ObjectMeta: named(chaos.Elsewhere), Spec: v1alpha1.IoTHubSpec{
+		HostName:       "elsewhere.azure-devices.net",
+		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: "absent", Key: "connectionString"}},
+	}}
 }
 
 func deviceSpec() simulator.Spec { return simulator.Spec{Model: simulator.TemperatureController} }
@@ -251,7 +277,11 @@ func (k *storm) disturb(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	what, err := k.operators.disturb(ctx)
+	if what == paused {
+		k.history.Blind(chaos.Span{From: began, To: time.Now()})
+	}
 	_, gone := errors.AsType[*goneError](err)
 	if gone || what != terminated {
 		if err := k.interrupted(before); err != nil {

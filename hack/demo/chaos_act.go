@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,10 +69,14 @@ func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
 		chaos.Offline:     func() error { return k.hub.Offline(ctx, a.Device) },
 		chaos.Online:      func() error { return k.hub.Online(ctx, a.Device) },
 		chaos.Vanish:      func() error { return k.hub.DeleteDevice(ctx, a.Device) },
+		chaos.Recreate:    func() error { return k.recreate(ctx, a) },
+		chaos.Remember:    func() error { return k.hub.Remember(ctx, a.Device) },
+		chaos.Rewind:      func() error { return k.hub.Rewind(ctx, a.Device) },
 		chaos.Return:      func() error { return k.hub.AddDevice(ctx, a.Device, deviceSpec()) },
 		chaos.Tag:         func() error { return k.hub.SetTags(ctx, a.Device, string(a.Patch)) },
 		chaos.Rekey:       func() error { return k.hub.BumpDeviceETag(ctx, a.Device) },
-		chaos.Fault:       func() error { _, err := k.hub.AddFault(ctx, *a.Fault); return err },
+		chaos.Fault:       func() error { return k.fault(ctx, a) },
+		chaos.Mend:        func() error { return k.mend(ctx, a.Device) },
 		chaos.EventFault:  func() error { _, err := k.hub.AddEventFault(ctx, *a.EventFault); return err },
 		chaos.Stream:      func() error { return k.disturbStream(ctx, a.Name) },
 		chaos.ClockJump:   func() error { return k.hub.SetClockOffset(ctx, a.Offset) },
@@ -84,6 +89,61 @@ func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
 		return fmt.Errorf("nobody knows how to %s", a.Kind)
 	}
 	return do()
+}
+
+// fault breaks calls of the hub. Those of one device alone can be mended alone.
+func (k *storm) fault(ctx context.Context, a chaos.Action) error {
+	id, err := k.hub.AddFault(ctx, *a.Fault)
+	if a.Device != "" {
+		k.faults[a.Device] = append(k.faults[a.Device], id)
+	}
+	return err
+}
+
+func (k *storm) mend(ctx context.Context, device string) error {
+	for _, id := range k.faults[device] {
+		if err := k.hub.RemoveFault(ctx, id); err != nil && !simulator.IsNotFound(err) {
+			return err
+		}
+	}
+	delete(k.faults, device)
+	return nil
+}
+
+// recreate replaces a device by a new one, and has others write to it until its etag is that of the one before: the counter in it counts writes.
+func (k *storm) recreate(ctx context.Context, a chaos.Action) error {
+	wanted, err := k.writesOf(ctx, a.Device)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(k.hub.DeleteDevice(ctx, a.Device), k.hub.AddDevice(ctx, a.Device, deviceSpec())); err != nil {
+		return err
+	}
+	patch := string(a.Patch)
+	for range 200 {
+		if err := k.hub.PatchDesired(ctx, a.Device, patch, ""); err != nil {
+			return err
+		}
+		writes, err := k.writesOf(ctx, a.Device)
+		if err != nil || writes >= wanted {
+			return err
+		}
+		patch = fmt.Sprintf(`{"owner":"v%d"}`, writes)
+	}
+	return nil
+}
+
+// writesOf is the counter in a twin's etag.
+func (k *storm) writesOf(ctx context.Context, device string) (uint64, error) {
+	raw, err := k.hub.Twin(ctx, device)
+	if err != nil {
+		return 0, err
+	}
+	var twin struct{ ETag []byte }
+	if err := json.Unmarshal(raw, &twin); err != nil || len(twin.ETag) != 8 {
+		return 0, fmt.Errorf("the etag in %s is no counter: %w", raw, err)
+	}
+	return binary.BigEndian.Uint64(twin.ETag), nil
 }
 
 func (k *storm) disturbStream(ctx context.Context, what string) error {
@@ -101,28 +161,34 @@ func (k *storm) disturbStream(ctx context.Context, what string) error {
 }
 
 func (k *storm) clearFaults(ctx context.Context) error {
+	clear(k.faults)
 	return errors.Join(k.hub.ClearFaults(ctx), k.hub.ClearEventFaults(ctx), k.hub.ReleasePartitions(ctx), k.hub.SetClockOffset(ctx, 0), k.hub.SetIndexLag(ctx, 0))
 }
 
-// untilDone repeats what fails while the API server is away or the object is not as it has to be.
+// untilDone repeats what fails while the API server is away or the object is not as it has to be. It has no time limit of its own: while the storm lasts, an
+// object may have to wait for a hub that is resumed, or removals that are confirmed, later in the same storm. Once it is over, settle has one.
 func untilDone(ctx context.Context, do func(context.Context) error) error {
-	const within = 10 * time.Minute
-	var last error
-	late := func() error { return fmt.Errorf("not within %s: %w", within, last) }
-	return pollEvery(ctx, 200*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
-		if last = do(ctx); apierrors.IsInvalid(last) || apierrors.IsForbidden(last) {
-			return false, last
+	for {
+		err := do(ctx)
+		if err == nil || apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+			return err
 		}
-		return last == nil, nil
-	})
+		noteTry(ctx, err)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // create makes an object. One of that name that is being deleted has to go first; one that is not was made by a try whose answer was lost.
 func (k *storm) create(ctx context.Context, a chaos.Action) error {
-	if err := k.history.Declare(a.Device, a.Spec); err != nil {
+	born := time.Now()
+	if err := k.history.Declare(a.Device, a.Spec, born); err != nil {
 		return err
 	}
-	return untilDone(ctx, func(ctx context.Context) error {
+	err := untilDone(ctx, func(ctx context.Context) error {
 		err := k.client.Create(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device), Spec: *a.Spec})
 		if !apierrors.IsAlreadyExists(err) {
 			return err
@@ -132,17 +198,24 @@ func (k *storm) create(ctx context.Context, a chaos.Action) error {
 			return err
 		}
 		if there.DeletionTimestamp != nil {
-			return errors.New("it is being deleted")
+			born = time.Now()
+			return fmt.Errorf("the one before is being deleted, since %s: %s", there.DeletionTimestamp.Format("15:04:05"), describe(&there))
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	k.history.Born(a.Device, born)
+	k.history.Applied(a.Device, time.Now())
+	return nil
 }
 
 func (k *storm) edit(ctx context.Context, a chaos.Action) error {
-	if err := k.history.Declare(a.Device, a.Spec); err != nil {
+	if err := k.history.Declare(a.Device, a.Spec, time.Now()); err != nil {
 		return err
 	}
-	return untilDone(ctx, func(ctx context.Context) error {
+	err := untilDone(ctx, func(ctx context.Context) error {
 		var device v1alpha1.PnPDevice
 		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &device); err != nil {
 			return err
@@ -150,21 +223,31 @@ func (k *storm) edit(ctx context.Context, a chaos.Action) error {
 		device.Spec = *a.Spec
 		return k.client.Update(ctx, &device)
 	})
+	if err != nil {
+		return err
+	}
+	k.history.Applied(a.Device, time.Now())
+	return nil
 }
 
 // remove deletes an object. One that is to be cleared, and that no operator has seen since that was declared, has no finalizer yet and goes at once.
 func (k *storm) remove(ctx context.Context, a chaos.Action) error {
-	k.history.Delete(a.Device)
-	return untilDone(ctx, func(ctx context.Context) error {
+	k.history.Delete(a.Device, time.Now())
+	err := untilDone(ctx, func(ctx context.Context) error {
 		var device v1alpha1.PnPDevice
 		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &device); err != nil {
 			return client.IgnoreNotFound(err)
 		}
 		if !slices.Contains(device.Finalizers, v1alpha1.FinalizerClear) {
-			k.history.Excuse(a.Device)
+			k.history.Excuse(a.Device, time.Now())
 		}
 		return client.IgnoreNotFound(k.client.Delete(ctx, &device, client.Preconditions{ResourceVersion: &device.ResourceVersion}))
 	})
+	if err != nil {
+		return err
+	}
+	k.history.Applied(a.Device, time.Now())
+	return nil
 }
 
 // request sets one of the annotations that ask for something.

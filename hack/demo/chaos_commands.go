@@ -47,7 +47,7 @@ func chaosCommands(ctx context.Context, c clone, out *report) error {
 			return err
 		}
 	}
-	run, err := newChaosRun(ctx, c, out, replicas)
+	run, err := newChaosRun(ctx, c, out, "bin/chaos-commands", replicas)
 	if err != nil {
 		return err
 	}

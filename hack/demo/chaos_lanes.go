@@ -3,9 +3,36 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
+
+// attempt is a task that is being tried, and why it did not succeed so far.
+type attempt struct {
+	mu    sync.Mutex
+	what  string
+	since time.Time
+	last  error
+}
+
+type attemptKey struct{}
+
+// noteTry keeps why the task that a context is for did not succeed.
+func noteTry(ctx context.Context, err error) {
+	if a, ok := ctx.Value(attemptKey{}).(*attempt); ok {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.last = err
+	}
+}
+
+func (a *attempt) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return fmt.Sprintf("%s, for %s: %v", a.what, rounded(time.Since(a.since)), a.last)
+}
 
 // lanes do what users do to Kubernetes objects: in order for each object, and without holding up what else happens, whatever an object waits for.
 type lanes struct {
@@ -14,6 +41,7 @@ type lanes struct {
 
 	mu      sync.Mutex
 	queues  map[string][]task
+	trying  map[string]*attempt
 	pending int
 }
 
@@ -23,7 +51,7 @@ type task struct {
 }
 
 func newLanes(ctx context.Context, failed context.CancelCauseFunc) *lanes {
-	return &lanes{ctx: ctx, failed: failed, queues: map[string][]task{}}
+	return &lanes{ctx: ctx, failed: failed, queues: map[string][]task{}, trying: map[string]*attempt{}}
 }
 
 // add has a task done after those of the same object.
@@ -44,10 +72,15 @@ func (l *lanes) run(object string) {
 		if !ok {
 			return
 		}
-		if err := next.do(l.ctx); err != nil {
-			l.failed(fmt.Errorf("%s %s: %w", next.what, object, err))
+		now := &attempt{what: next.what + " " + object, since: time.Now()}
+		l.mu.Lock()
+		l.trying[object] = now
+		l.mu.Unlock()
+		if err := next.do(context.WithValue(l.ctx, attemptKey{}, now)); err != nil {
+			l.failed(fmt.Errorf("%s: %w", now.what, err))
 		}
 		l.mu.Lock()
+		delete(l.trying, object)
 		l.pending--
 		l.mu.Unlock()
 	}
@@ -65,24 +98,28 @@ func (l *lanes) next(object string) (task, bool) {
 	return queue[0], true
 }
 
-func (l *lanes) left() int {
+// left says how many tasks there are, and what those are at that are being tried.
+func (l *lanes) left() (int, []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.pending
+	var tries []string
+	for _, object := range slices.Sorted(maps.Keys(l.trying)) {
+		tries = append(tries, l.trying[object].String())
+	}
+	return l.pending, tries
 }
 
-// drain waits until all tasks are done. meanwhile is called again and again, unless it is nil.
-func (l *lanes) drain(ctx context.Context, meanwhile func(context.Context) error) error {
-	const within = 5 * time.Minute
+// drain waits until all tasks are done. meanwhile is called again and again.
+func (l *lanes) drain(ctx context.Context, meanwhile func(context.Context, []string) error) error {
 	late := func() error {
-		return miss{"edits of users that are still under way", "none within " + within.String(), fmt.Sprint(l.left())}
+		count, tries := l.left()
+		return miss{"edits of users that are still under way once everything works again", "none within " + quietWithin.String(), fmt.Sprintf("%d: %s", count, listedLines(tries))}
 	}
-	return pollEvery(ctx, 500*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
-		if meanwhile != nil {
-			if err := meanwhile(ctx); err != nil {
-				return false, err
-			}
+	return pollEvery(ctx, 500*time.Millisecond, quietWithin, late, func(ctx context.Context) (bool, error) {
+		count, tries := l.left()
+		if count == 0 {
+			return true, nil
 		}
-		return l.left() == 0, nil
+		return false, meanwhile(ctx, tries)
 	})
 }

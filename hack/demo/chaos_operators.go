@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,8 +28,9 @@ type operators struct {
 	edit func(ctx context.Context) (<-chan reconciled, error)
 	// idle is for how long nothing was reconciled, by what was done: until the device had acknowledged that edit.
 	idle map[string][]time.Duration
-	// archive is a folder that takes the log of each start; none if empty.
-	archive string
+	// folder takes the log of each start, named by part, replica and generation.
+	folder, part string
+	logs         []string
 	// crashes is how often one may end while it starts, as it does without an API server, before it is given up.
 	crashes int
 
@@ -46,6 +46,8 @@ type operator struct {
 	ended   <-chan error
 	address string // of its metrics, each time it starts
 	probes  string // the address of its probes, the same
+	// generation is how often it was started.
+	generation int
 }
 
 // reconciled is when a device had acknowledged an edit.
@@ -65,8 +67,8 @@ const (
 
 // newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
 // replicas with leader election.
-func newOperators(d *demo, replicas int) (*operators, error) {
-	o := &operators{demo: d, without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
+func newOperators(d *demo, folder string, replicas int) (*operators, error) {
+	o := &operators{demo: d, folder: folder, part: "start", without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
 	addresses, err := freeport.Addresses(2 * replicas)
 	if err != nil {
 		return nil, err
@@ -99,9 +101,7 @@ func (o *operators) start(ctx context.Context, one *operator) (err error) {
 }
 
 func (o *operators) startOnce(ctx context.Context, one *operator) error {
-	if err := o.keepLog(one); err != nil {
-		return err
-	}
+	o.beginLog(one)
 	args := []string{"--metrics-bind-address=" + one.address, "--metrics-secure=false"}
 	if len(o.all) > 1 {
 		args = append(args, "--leader-elect", "--leader-election-namespace="+operatorNamespace)
@@ -112,6 +112,13 @@ func (o *operators) startOnce(ctx context.Context, one *operator) error {
 	}
 	one.ended = o.timed(ended)
 	return nil
+}
+
+// beginLog names the log of the next start by part, replica and generation.
+func (o *operators) beginLog(one *operator) {
+	one.generation++
+	one.log = filepath.Join(o.folder, fmt.Sprintf("%s%s-%03d-%s.log", one.name, one.replica, one.generation, o.part))
+	o.logs = append(o.logs, one.log)
 }
 
 // timed passes on how an operator ended, and notes when, unless it did so in order.
@@ -138,30 +145,6 @@ func (o *operators) cutOff() []time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clone(o.cuts)
-}
-
-// keepLog appends the log of one that has ended to the archive: its next start begins a new one.
-func (o *operators) keepLog(one *operator) error {
-	if o.archive == "" {
-		return nil
-	}
-	log, err := os.ReadFile(one.logFile())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	to, err := os.OpenFile(o.archived(one), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = to.Write(log)
-	return errors.Join(err, to.Close())
-}
-
-func (o *operators) archived(one *operator) string {
-	return filepath.Join(o.archive, one.name+one.replica+".log")
 }
 
 // tend starts those again that ended by themselves, as a kubelet does, and says how many. A program that crashed, rather than gave up, is an error.

@@ -22,6 +22,7 @@ import (
 type chaosRun struct {
 	*demo
 	*observer
+	folder    string // of what is left of the run
 	seed      uint64
 	operators *operators
 	disturbed map[string]int // by what was done to the operator
@@ -30,8 +31,9 @@ type chaosRun struct {
 	done map[string]bool // the commands that have an outcome
 }
 
-// newChaosRun builds what a run needs. The seed is $SEED, or that of the day.
-func newChaosRun(ctx context.Context, c clone, out *report, replicas int) (*chaosRun, error) {
+// newChaosRun builds what a run needs, and empties the folder for what it leaves: the log of each start of an operator at least. The seed is $SEED, or that of the
+// day.
+func newChaosRun(ctx context.Context, c clone, out *report, folder string, replicas int) (*chaosRun, error) {
 	var seed int
 	if err := fromEnvironment("SEED", &seed, int(time.Now().UnixNano()%1_000_000)); err != nil {
 		return nil, err
@@ -43,8 +45,11 @@ func newChaosRun(ctx context.Context, c clone, out *report, replicas int) (*chao
 	if err != nil {
 		return nil, fmt.Errorf("making the folder of the run: %w", err)
 	}
-	k := &chaosRun{demo: newDemo(c, dir, out), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}} //nolint:gosec // above 0
-	k.operators, err = newOperators(k.demo, replicas)
+	k := &chaosRun{demo: newDemo(c, dir, out), folder: c.path(folder), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}} //nolint:gosec // above 0
+	if err := errors.Join(os.RemoveAll(k.folder), os.MkdirAll(k.folder, 0o700)); err != nil {
+		return nil, err
+	}
+	k.operators, err = newOperators(k.demo, k.folder, replicas)
 	return k, err
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -13,7 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
 )
+
+// watchesBack is how long a client may take to hear of changes again after the API server is back: client-go waits longer and longer for it.
+const watchesBack = 30 * time.Second
 
 // apiServer is the one of the control plane, which keeps its pid file as this program does.
 func (d *demo) apiServer() process {
@@ -31,7 +38,14 @@ func (k *storm) stopServer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading how the API server was started: %w", err)
 	}
+	known := k.server != nil
 	k.server = strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
+	if !known {
+		if err := holdPort(k.server); err != nil {
+			return err
+		}
+	}
+	k.down = time.Now()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("killing the API server: %w", err)
 	}
@@ -42,6 +56,20 @@ func (k *storm) stopServer(ctx context.Context) error {
 	return poll(ctx, within, late, func(context.Context) (bool, error) { return !p.is(pid), nil })
 }
 
+// holdPort keeps other runs from the port of a server that is down from time to time.
+func holdPort(line []string) error {
+	const flag = "--secure-port="
+	i := slices.IndexFunc(line, func(arg string) bool { return strings.HasPrefix(arg, flag) })
+	if i < 0 {
+		return fmt.Errorf("the API server was started without %s: %q", flag, line)
+	}
+	port, err := strconv.Atoi(line[i][len(flag):])
+	if err != nil {
+		return fmt.Errorf("reading the port of the API server: %w", err)
+	}
+	return freeport.Hold(port)
+}
+
 // startServer starts it as it was, at the same port and over the same etcd, and waits until it answers.
 func (k *storm) startServer(ctx context.Context) error {
 	p := k.apiServer()
@@ -49,7 +77,9 @@ func (k *storm) startServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.await(ctx, ended, time.Minute, func() error {
+	err = p.await(ctx, ended, time.Minute, func() error {
 		return k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &v1alpha1.IoTHub{})
 	})
+	k.history.Blind(chaos.Span{From: k.down, To: time.Now().Add(watchesBack)})
+	return err
 }

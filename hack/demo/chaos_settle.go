@@ -7,10 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -33,11 +36,16 @@ const (
 
 // settle ends what goes wrong and waits until status says what the hub holds, all commands have an outcome, and nothing moves any more.
 func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
-	began, told := time.Now(), time.Now()
+	began := time.Now()
+	k.told = began
 	if err := k.perform(ctx, actions); err != nil {
 		return err
 	}
-	if err := k.lanes.drain(ctx, k.nurse); err != nil {
+	err := k.lanes.drain(ctx, func(ctx context.Context, tries []string) error {
+		k.tell(fmt.Sprintf("%d edits are still under way", len(tries)), tries)
+		return k.nurse(ctx)
+	})
+	if err != nil {
 		return err
 	}
 	var differences []string
@@ -45,17 +53,14 @@ func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
 	late := func() error {
 		return miss{"differences between status and hub once everything works again", "none within " + quietWithin.String(), listedLines(differences)}
 	}
-	err := pollEvery(ctx, time.Second, quietWithin, late, func(ctx context.Context) (_ bool, err error) {
+	err = pollEvery(ctx, time.Second, quietWithin, late, func(ctx context.Context) (_ bool, err error) {
 		if err := k.nurse(ctx); err != nil {
 			return false, err
 		}
 		if differences, err = k.differences(ctx); err != nil {
 			return false, err
 		}
-		if time.Since(told) > 15*time.Second {
-			told = time.Now()
-			k.out.sayf("still %d differences, such as: %s", len(differences), listedLines(differences[:min(1, len(differences))]))
-		}
+		k.tell(fmt.Sprintf("still %d differences", len(differences)), differences)
 		newest, err := k.newestChange()
 		return hub.lasts(newest, time.Now()) && len(differences) == 0, err
 	})
@@ -64,6 +69,15 @@ func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
 	}
 	k.out.passf("status says what the hub holds, %s after everything works again", rounded(time.Since(began)))
 	return k.standsStill(ctx)
+}
+
+// tell says every 15 seconds what the run waits for, and one example.
+func (k *storm) tell(what string, all []string) {
+	if time.Since(k.told) < 15*time.Second {
+		return
+	}
+	k.told = time.Now()
+	k.out.sayf("%s, such as: %s", what, listedLines(all[:min(1, len(all))]))
 }
 
 // answersWithin is longer than any device of the plan delays its answer.
@@ -147,22 +161,41 @@ func (k *storm) objects(ctx context.Context) ([]*v1alpha1.PnPDevice, error) {
 	return list.Items, err
 }
 
-// journal reads what the simulator has written so far.
-func (k *storm) journal() ([]simulator.JournalEntry, error) {
-	data, err := os.ReadFile(filepath.Join(k.folder, journalFile))
+// journal returns what the simulator has written so far.
+func (k *storm) journal() ([]simulator.JournalEntry, error) { return k.entries.read() }
+
+// journalReader reads a journal that grows. It is safe for concurrent use.
+type journalReader struct {
+	path string
+
+	mu      sync.Mutex
+	offset  int64
+	entries []simulator.JournalEntry
+}
+
+// read decodes what is new, and returns all there is.
+func (j *journalReader) read() ([]simulator.JournalEntry, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	file, err := os.Open(j.path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.NewSectionReader(file, j.offset, math.MaxInt64-j.offset))
 	if err != nil {
 		return nil, err
 	}
 	data = data[:bytes.LastIndexByte(data, '\n')+1] // a line may be under way
-	var all []simulator.JournalEntry
 	for line := range bytes.Lines(data) {
 		var e simulator.JournalEntry
 		if err := json.Unmarshal(line, &e); err != nil {
 			return nil, fmt.Errorf("decoding the journal: %w", err)
 		}
-		all = append(all, e)
+		j.entries = append(j.entries, e)
 	}
-	return all, nil
+	j.offset += int64(len(data))
+	return slices.Clip(j.entries), nil
 }
 
 // differences lists where Kubernetes and the hub do not agree, and commands without an outcome.
@@ -183,6 +216,9 @@ func (k *storm) differences(ctx context.Context) ([]string, error) {
 	trace, err := k.trace() // after the twins: it has all that they show
 	if err != nil {
 		return nil, err
+	}
+	if len(trace.Wrong) > 0 {
+		return nil, errWrong
 	}
 	all := trace.Orphans(k.history)
 	for _, o := range objects {
@@ -222,35 +258,31 @@ func (k *storm) excuse() error {
 			return nil
 		}
 		var said struct {
-			DeviceID string `json:"deviceID"`
+			TS       time.Time `json:"ts"` // cut to the second
+			DeviceID string    `json:"deviceID"`
 		}
 		if err := json.Unmarshal([]byte(line), &said); err != nil {
 			return fmt.Errorf("decoding a line of the operator's log: %w", err)
 		}
-		k.history.Excuse(said.DeviceID)
+		k.history.Excuse(said.DeviceID, said.TS.Add(time.Second))
 		return nil
 	})
 }
 
 // eachLogLine visits the log lines of all operators there were.
 func (k *storm) eachLogLine(visit func(line string) error) error {
-	for _, one := range k.operators.all {
-		for _, path := range []string{k.operators.archived(one), one.logFile()} {
-			file, err := os.Open(path)
-			if errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			lines := bufio.NewScanner(file)
-			lines.Buffer(nil, 1<<20)
-			for lines.Scan() && err == nil {
-				err = visit(lines.Text())
-			}
-			if err = errors.Join(err, lines.Err(), file.Close()); err != nil {
-				return err
-			}
+	for _, path := range k.operators.logs {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		lines := bufio.NewScanner(file)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() && err == nil {
+			err = visit(lines.Text())
+		}
+		if err = errors.Join(err, lines.Err(), file.Close()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -312,11 +344,14 @@ func (k *storm) judge(ctx context.Context) error {
 	})
 	unguarded, err := k.unguarded(ctx)
 	k.out.sayf("The operator wrote %d times, %d values; %d it rewrote on request, and %d it may have forgotten over an interruption", trace.Writes, trace.Values, trace.Rewrites, trace.Forgotten)
-	return errors.Join(err, failed, commands,
-		k.check("writes of the operator that should not have been", "none", fmt.Sprintf("%d; %s", len(trace.Wrong), listedLines(trace.Wrong)), len(trace.Wrong) == 0),
+	return errors.Join(err, failed, commands, k.judgeWrites(trace),
 		k.check("writes without an etag", "none", fmt.Sprint(unguarded), len(unguarded) == 0),
 		k.check("panics in the operator's log", "none", listedLines(panics), len(panics) == 0),
 		k.check(fmt.Sprintf("halts over %d removals or fewer", brakeAtLeast/2), "none", fmt.Sprintf("%d of %d, over %v", len(k.unfounded), k.confirmed, k.unfounded), len(k.unfounded) == 0))
+}
+
+func (k *storm) judgeWrites(trace *chaos.Trace) error {
+	return k.check("writes of the operator that should not have been", "none", fmt.Sprintf("%d; %s", len(trace.Wrong), listedLines(trace.Wrong)), len(trace.Wrong) == 0)
 }
 
 // unguarded lists the operator's writes that do not say which state of the twin they are meant for.

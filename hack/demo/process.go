@@ -16,10 +16,17 @@ import (
 )
 
 // process is a program that runs on its own, known by its pid file in dir whoever started it. Replicas of a program have a suffix each.
-type process struct{ name, dir, replica string }
+// Its log is in dir, too, unless log names another file.
+type process struct{ name, dir, replica, log string }
 
-func (p process) logFile() string { return filepath.Join(p.dir, p.name+p.replica+".log") }
 func (p process) pidFile() string { return filepath.Join(p.dir, p.name+p.replica+".pid") }
+
+func (p process) logFile() string {
+	if p.log != "" {
+		return p.log
+	}
+	return filepath.Join(p.dir, p.name+p.replica+".log")
+}
 
 // start starts the program as a session of its own, so that neither a terminal's interrupt nor our end reaches it. The
 // channel receives how it ended, should it end before we do.

@@ -14,7 +14,8 @@ import (
 // JournalEntry is a line of the journal: one committed change of a device.
 type JournalEntry struct {
 	Seq      uint64         `json:"seq"`
-	At       time.Time      `json:"at"`
+	At       time.Time      `json:"at"` // by the hub's clock, which may be told to jump
+	Written  time.Time      `json:"written"` // by the machine's
 	DeviceID string         `json:"deviceId"`
 	Kind     hub.ChangeKind `json:"kind"`
 	// Service is true for what was asked for over the service API. All else came from the device or the debug API.
@@ -78,7 +79,7 @@ func (j *journal) close() error {
 }
 
 func entryOf(c hub.Change) JournalEntry {
-	e := JournalEntry{Seq: c.Seq, At: c.At, DeviceID: c.DeviceID, Kind: c.Kind, Service: c.Service, By: c.By, Desired: rawOf(c.Desired), Reported: rawOf(c.Reported)}
+	e := JournalEntry{Seq: c.Seq, At: c.At, Written: time.Now(), DeviceID: c.DeviceID, Kind: c.Kind, Service: c.Service, By: c.By, Desired: rawOf(c.Desired), Reported: rawOf(c.Reported)}
 	if c.Desired != nil && c.Before != nil {
 		e.Before = rawOf(c.Before.Desired())
 	}

@@ -35,13 +35,18 @@ const (
 	Online  Kind = "online"
 	Vanish  Kind = "vanish" // the device is deleted at the hub
 	Return  Kind = "return" // and created again
-	Tag     Kind = "tag"
-	Rekey   Kind = "rekey" // moves the identity's etag
+	// Recreate deletes the device and creates it again; others write its desired properties until its etag is that of the device before.
+	Recreate Kind = "recreate"
+	Remember Kind = "remember" // the hub makes a copy of the device
+	Rewind   Kind = "rewind"   // the hub fails over to that copy
+	Tag      Kind = "tag"
+	Rekey    Kind = "rekey" // moves the identity's etag
 )
 
 // Actions on what lies between.
 const (
 	Fault       Kind = "fault"
+	Mend        Kind = "mend" // ends the faults of one device
 	EventFault  Kind = "eventfault"
 	Stream      Kind = "stream" // the connections of the event hub, by Name
 	ClockJump   Kind = "clock"

@@ -6,15 +6,20 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
+
+// lag is how late an operator that runs may hear of an edit: until then it may go by the declaration before it.
+const lag = 5 * time.Second
 
 // History is what was declared, and asked for, in the course of a run. It is safe for concurrent use. What may have reached the API server is in it.
 type History struct {
 	mu            sync.Mutex
 	devices       map[string]*past
 	interruptions []interruption
+	blind         []Span
 }
 
 // interruption is when the operator was killed or stopped, in sequence numbers of the journal.
@@ -22,13 +27,26 @@ type interruption struct{ from, to uint64 }
 
 // past is the history of one device.
 type past struct {
-	declared map[Leaf][]any // values that an object ever declared
+	declared map[Leaf][]declared
+	born     []time.Time // since when there was another object for the device
 	now      *v1alpha1.PnPDeviceSpec
 	resends  []uint64 // the newest change of the journal when values were asked to be written once more
 	// recorded is what status said of properties that the object owned, by the desired version that had set them.
-	recorded map[Leaf]map[int64]any
-	// excused leaves may stay at the hub although nobody declares them any more: their object was deleted without clearing, or only observed.
-	excused map[Leaf]bool
+	recorded map[Leaf]map[int64]record
+	// excused is when what was at the hub could stay there, last: the object was deleted without clearing, or only observed.
+	excused time.Time
+}
+
+// declared is a value that an object declared for some time. A zero end is none.
+type declared struct {
+	value any
+	Span
+}
+
+// record is what status said of a value last, and when.
+type record struct {
+	value any
+	at    time.Time
 }
 
 // NewHistory returns an empty one.
@@ -37,14 +55,14 @@ func NewHistory() *History { return &History{devices: map[string]*past{}} }
 func (h *History) of(device string) *past {
 	p, ok := h.devices[device]
 	if !ok {
-		p = &past{declared: map[Leaf][]any{}, recorded: map[Leaf]map[int64]any{}, excused: map[Leaf]bool{}}
+		p = &past{declared: map[Leaf][]declared{}, recorded: map[Leaf]map[int64]record{}}
 		h.devices[device] = p
 	}
 	return p
 }
 
 // Declare notes a declaration that is about to be applied.
-func (h *History) Declare(device string, spec *v1alpha1.PnPDeviceSpec) error {
+func (h *History) Declare(device string, spec *v1alpha1.PnPDeviceSpec, at time.Time) error {
 	leaves, err := Declared(spec)
 	if err != nil {
 		return err
@@ -53,31 +71,65 @@ func (h *History) Declare(device string, spec *v1alpha1.PnPDeviceSpec) error {
 	defer h.mu.Unlock()
 	p := h.of(device)
 	for leaf, value := range leaves {
-		p.declared[leaf] = append(p.declared[leaf], value)
+		p.declared[leaf] = append(p.declared[leaf], declared{value, Span{From: at}})
 	}
 	if spec.Management == v1alpha1.ManagementObserve {
-		p.excuse()
+		p.excuse(at)
 	}
 	p.now = spec
 	return nil
 }
 
+// Applied notes that the newest declaration, or the deletion, is at the API server, and that those before it no longer are.
+func (h *History) Applied(device string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.of(device)
+	now := map[Leaf]any{}
+	if p.now != nil {
+		now, _ = Declared(p.now) // it decoded when it was declared
+	}
+	for leaf, all := range p.declared {
+		_, is := now[leaf]
+		for i := range all {
+			if newest := is && i == len(all)-1; !newest && all[i].To.IsZero() {
+				all[i].To = at
+			}
+		}
+	}
+}
+
+// Born notes that there is another object for a device, since this time or later: what the one before owned is none of its own.
+func (h *History) Born(device string, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.of(device)
+	p.born = append(p.born, at)
+}
+
+// Blind notes a span of time in which an operator that ran could not hear of edits.
+func (h *History) Blind(s Span) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.blind = append(h.blind, s)
+}
+
 // Delete notes that the object of a device is about to be deleted.
-func (h *History) Delete(device string) {
+func (h *History) Delete(device string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.of(device)
 	if p.now != nil && (p.now.DeletionPolicy != v1alpha1.DeletionClear || p.now.Suspend) {
-		p.excuse()
+		p.excuse(at)
 	}
 	p.now = nil
 }
 
-// Excuse notes that nothing of a device's object has to leave the hub: what it had to be cleared with may have failed for good.
-func (h *History) Excuse(device string) {
+// Excuse notes that nothing that a device's object had at the hub has to leave it: what it had to be cleared with may have failed for good.
+func (h *History) Excuse(device string, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.of(device).excuse()
+	h.of(device).excuse(at)
 }
 
 // Resend notes that each value may be written once more, after a change of the journal.
@@ -88,8 +140,8 @@ func (h *History) Resend(device string, after uint64) {
 	p.resends = append(p.resends, after)
 }
 
-// Record notes what status says that the object wrote: the operator has not forgotten that. A property that is Drifted holds someone else's value.
-func (h *History) Record(object *v1alpha1.PnPDevice) {
+// Record notes what status says that the object owns: the operator has not forgotten that. A property that is Drifted holds someone else's value.
+func (h *History) Record(object *v1alpha1.PnPDevice, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.of(object.DeviceID())
@@ -98,9 +150,9 @@ func (h *History) Record(object *v1alpha1.PnPDevice) {
 			continue
 		}
 		if p.recorded[leaf] == nil {
-			p.recorded[leaf] = map[int64]any{}
+			p.recorded[leaf] = map[int64]record{}
 		}
-		p.recorded[leaf][shown.DesiredVersion] = decoded(shown.Desired)
+		p.recorded[leaf][shown.DesiredVersion] = record{decoded(shown.Desired), at}
 	}
 }
 
@@ -121,14 +173,64 @@ func (h *History) interrupted(seq uint64) bool {
 
 // forgot reports whether a value of the operator's was written just before it was interrupted, and status never had it.
 func (h *History) forgot(device string, leaf Leaf, w written) bool {
-	value, recorded := h.of(device).recorded[leaf][w.version]
-	return h.interrupted(w.seq) && (!recorded || !equal(value, w.value))
+	r, recorded := h.of(device).recorded[leaf][w.version]
+	return h.interrupted(w.seq) && (!recorded || !equal(r.value, w.value))
 }
 
-func (p *past) excuse() {
-	for leaf := range p.declared {
-		p.excused[leaf] = true
+// tookOver reports whether status said, after a value had come to the hub, that the object owned it.
+func (p *past) tookOver(leaf Leaf, w written) bool {
+	r, recorded := p.recorded[leaf][w.version]
+	return recorded && equal(r.value, w.value) && !r.at.Before(w.at)
+}
+
+func (p *past) excuse(at time.Time) {
+	if at.After(p.excused) {
+		p.excused = at
 	}
+}
+
+// mayStay reports whether what was written at a time may be left at the hub. A write may have been under way when it was.
+func (h *History) mayStay(p *past, w written) bool {
+	return !p.excused.IsZero() && !w.at.After(h.heard(p.excused))
+}
+
+// heard is when the operator knew at the latest what happened at a time.
+func (h *History) heard(at time.Time) time.Time {
+	for moved := true; moved; {
+		moved = false
+		for _, s := range h.blind {
+			if !s.From.After(at.Add(lag)) && s.To.After(at) {
+				at, moved = s.To, true
+			}
+		}
+	}
+	return at.Add(lag)
+}
+
+// belongs reports whether a value may be the object's when it is removed: it is since its birth that the operator wrote it, or that the hub held it while it
+// was declared, which is enough for the operator to have found it equal.
+func (h *History) belongs(device string, leaf Leaf, w written, ours bool, removed time.Time) bool {
+	p := h.of(device)
+	since := p.bornBefore(removed.Add(-lag))
+	if ours && !w.at.Before(since) {
+		return true
+	}
+	if w.at.After(since) {
+		since = w.at
+	}
+	return slices.ContainsFunc(p.declared[leaf], func(d declared) bool {
+		return equal(d.value, w.value) && !d.From.After(removed) && (d.To.IsZero() || !h.heard(d.To).Before(since))
+	})
+}
+
+// bornBefore is since when there was the object of a device that there was at a time.
+func (p *past) bornBefore(at time.Time) (since time.Time) {
+	for _, b := range p.born {
+		if !b.After(at) {
+			since = b
+		}
+	}
+	return since
 }
 
 // asked counts the requests for rewrites that a write may be due to.
@@ -143,7 +245,7 @@ func (p *past) asked(seq uint64) int {
 }
 
 func (p *past) everDeclared(leaf Leaf, value any) bool {
-	return slices.ContainsFunc(p.declared[leaf], func(v any) bool { return equal(v, value) })
+	return slices.ContainsFunc(p.declared[leaf], func(d declared) bool { return equal(d.value, value) })
 }
 
 // Declared returns what a spec declares.

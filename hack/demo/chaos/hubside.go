@@ -9,6 +9,8 @@ import (
 
 func isAtHub(d *device) bool { return d.atHub }
 
+func isFreeAtHub(d *device) bool { return d.atHub && !d.busy }
+
 // patchOf puts a value, nil to remove it, into a merge patch of a twin's section.
 func patchOf(leaf Leaf, value any) json.RawMessage {
 	if leaf.Component == "" {
@@ -17,7 +19,7 @@ func patchOf(leaf Leaf, value any) json.RawMessage {
 	return raw(map[string]any{leaf.Component: map[string]any{"__t": "c", leaf.Name: value}})
 }
 
-// drawForeign has someone else write: properties of their own, or those of an object.
+// drawForeign has someone else write: properties of their own, those of an object, or those that one may declare.
 func (g *generator) drawForeign() (Action, bool) {
 	d := g.any(isAtHub)
 	if d == nil {
@@ -25,9 +27,9 @@ func (g *generator) drawForeign() (Action, bool) {
 	}
 	a := Action{Kind: Foreign, Device: d.name}
 	leaf := pick(g, foreign...)
-	if g.oneIn(2) {
+	if !g.oneIn(4) {
 		leaf = pick(g, declarable...)
-		if leaves := d.leaves(); d.declared && len(leaves) > 0 && !g.oneIn(4) {
+		if leaves := d.leaves(); d.declared && len(leaves) > 0 && g.oneIn(2) {
 			leaf = pick(g, leaves...)
 		}
 		if g.oneIn(20) {
@@ -93,7 +95,7 @@ func (g *generator) drawBehaviour() (Action, bool) {
 }
 
 func (g *generator) drawConnection() (Action, bool) {
-	d := g.any(isAtHub)
+	d := g.any(isFreeAtHub)
 	if d == nil {
 		return Action{}, false
 	}
@@ -106,12 +108,12 @@ func (g *generator) drawConnection() (Action, bool) {
 
 // drawExistence has a device disappear at the hub, or come back as a new one.
 func (g *generator) drawExistence() (Action, bool) {
-	d := g.any(func(d *device) bool { return d.mayVanish })
+	d := g.any(func(d *device) bool { return d.mayVanish && !d.busy })
 	if d == nil {
 		return Action{}, false
 	}
 	d.atHub = !d.atHub
-	d.online = d.atHub
+	d.online, d.rewound = d.atHub, false
 	if d.atHub {
 		return Action{Kind: Return, Device: d.name}, true
 	}
@@ -119,7 +121,7 @@ func (g *generator) drawExistence() (Action, bool) {
 }
 
 func (g *generator) drawIdentity() (Action, bool) {
-	d := g.any(isAtHub)
+	d := g.any(isFreeAtHub)
 	if d == nil {
 		return Action{}, false
 	}

@@ -13,6 +13,8 @@ import (
 // Trace is what the journal says of each device since it was created last, and what was wrong with the operator's writes.
 type Trace struct {
 	devices map[string]map[Leaf]*held
+	// copies are the states of each device by its desired version, as a hub that fails over may come back with them.
+	copies map[string]map[int64]map[Leaf]held
 	// rewritten is how often a value was written again, by device.
 	rewritten map[string]map[Leaf]int
 	// Wrong are writes that must not have been made.
@@ -28,6 +30,7 @@ type written struct {
 	value   any
 	version int64  // of the desired section
 	seq     uint64 // of the change
+	at      time.Time
 }
 
 // held is a desired property at the hub, as the last write left it that changed it.
@@ -36,6 +39,8 @@ type held struct {
 	// set has the value by the desired version that wrote it, whoever did.
 	set  map[int64]any
 	ours bool // the operator made that write
+	// shared is true once nobody can know whose the value is: another writer wrote the same after the operator, or the hub failed over to a copy with it.
+	shared bool
 	// foreign is how often someone else changed it.
 	foreign int
 }
@@ -44,7 +49,7 @@ type held struct {
 func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := &Trace{devices: map[string]map[Leaf]*held{}, rewritten: map[string]map[Leaf]int{}}
+	t := &Trace{devices: map[string]map[Leaf]*held{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
 		if err := t.follow(e, h); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
@@ -56,7 +61,10 @@ func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	switch {
 	case e.Kind == "Created" || e.Kind == "Deleted":
-		t.devices[e.DeviceID] = map[Leaf]*held{}
+		t.devices[e.DeviceID], t.copies[e.DeviceID] = map[Leaf]*held{}, map[int64]map[Leaf]held{}
+		t.copy(e)
+	case e.Kind == "Rewound":
+		t.rewind(e)
 	case e.Kind == "TwinReplaced" || e.Service && e.Desired == nil && e.Kind == "TwinUpdated":
 		t.wrong(e, "is no patch of desired properties")
 	}
@@ -81,23 +89,43 @@ func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	for _, leaf := range touched {
 		t.touch(e, h, leaf, leavesOf(before)[leaf], after[leaf])
 	}
+	t.copy(e)
 	return nil
+}
+
+func (t *Trace) copy(e simulator.JournalEntry) {
+	state := map[Leaf]held{}
+	for leaf, h := range t.devices[e.DeviceID] {
+		state[leaf] = *h
+	}
+	t.copies[e.DeviceID][e.DesiredVersion] = state
+}
+
+// rewind puts a device back to an earlier state. What the operator has done since then is undone, and it need not know that.
+func (t *Trace) rewind(e simulator.JournalEntry) {
+	now := map[Leaf]*held{}
+	for leaf, h := range t.copies[e.DeviceID][e.DesiredVersion] {
+		h.shared = true
+		now[leaf] = &h
+	}
+	t.devices[e.DeviceID] = now
 }
 
 func (t *Trace) touch(e simulator.JournalEntry, h *History, leaf Leaf, was, is any) {
 	there, ok := t.devices[e.DeviceID][leaf]
 	if !ok {
-		there = &held{set: map[int64]any{}}
+		there = &held{written: written{value: was}, set: map[int64]any{}}
 		t.devices[e.DeviceID][leaf] = there
 	}
 	if e.Service {
-		t.judge(e, h, leaf, was, is)
+		t.judge(e, h, leaf, there, was, is)
 	}
 	there.set[e.DesiredVersion] = is
 	if equal(was, is) {
+		there.shared = there.shared || !e.Service
 		return
 	}
-	there.written, there.ours = written{is, e.DesiredVersion, e.Seq}, e.Service
+	there.written, there.ours, there.shared = written{is, e.DesiredVersion, e.Seq, e.Written}, e.Service, false
 	switch {
 	case !e.Service:
 		there.foreign++
@@ -110,15 +138,18 @@ func (t *Trace) touch(e simulator.JournalEntry, h *History, leaf Leaf, was, is a
 }
 
 // judge looks at what one of the operator's writes did to a property.
-func (t *Trace) judge(e simulator.JournalEntry, h *History, leaf Leaf, was, is any) {
+func (t *Trace) judge(e simulator.JournalEntry, h *History, leaf Leaf, there *held, was, is any) {
 	p := h.of(e.DeviceID)
 	switch {
 	case p.declared[leaf] == nil:
 		t.wrong(e, fmt.Sprintf("touches %s, which no object ever declared", leaf))
+	case was == nil && is == nil:
+		t.wrong(e, fmt.Sprintf("%s: removes %s, which the hub does not hold", notOurs, leaf))
 	case equal(was, is):
 		t.rewrite(e, h, leaf, is)
-	case is == nil && !p.everDeclared(leaf, was):
-		t.wrong(e, fmt.Sprintf("removes %s while it holds %s, which no object ever declared", leaf, raw(was)))
+	case is == nil && !h.belongs(e.DeviceID, leaf, there.written, there.ours, e.Written):
+		t.wrong(e, fmt.Sprintf("%s: removes %s while it holds %s, which %s wrote, and which was not declared since",
+			notOurs, leaf, raw(was), map[bool]string{true: "the operator for an object before this one", false: "another writer"}[there.ours]))
 	case is != nil && !p.everDeclared(leaf, is):
 		t.wrong(e, fmt.Sprintf("sets %s to %s, which no object ever declared", leaf, raw(is)))
 	}
@@ -135,7 +166,7 @@ func (t *Trace) rewrite(e simulator.JournalEntry, h *History, leaf Leaf, value a
 		return
 	}
 	t.Rewrites++
-	if !h.forgot(e.DeviceID, leaf, written{value, e.DesiredVersion, e.Seq}) {
+	if !h.forgot(e.DeviceID, leaf, written{value, e.DesiredVersion, e.Seq, e.Written}) {
 		t.rewritten[e.DeviceID][leaf]++
 	}
 }
@@ -145,7 +176,10 @@ func (t *Trace) wrong(e simulator.JournalEntry, what string) {
 		e.DeviceID, e.Seq, e.At.Format("15:04:05.000"), what, e.Before, e.Desired))
 }
 
-// Orphans are properties at the hub that the operator wrote, that nobody declares any more, and that it should have removed.
+// notOurs begins what is said of a removal of something that is not the operator's to remove.
+const notOurs = "not ours to remove"
+
+// Orphans are properties at the hub that the operator wrote or took over, that nobody declares any more, and that it should have removed.
 func (t *Trace) Orphans(h *History) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -157,8 +191,14 @@ func (t *Trace) Orphans(h *History) []string {
 			declared, _ = Declared(p.now) // it decoded when it was declared
 		}
 		for leaf, held := range t.devices[device] {
-			if held.ours && held.value != nil && declared[leaf] == nil && !p.excused[leaf] && !h.forgot(device, leaf, held.written) {
+			if held.value == nil || declared[leaf] != nil || held.shared || h.mayStay(p, held.written) {
+				continue
+			}
+			switch {
+			case held.ours && !h.forgot(device, leaf, held.written):
 				orphans = append(orphans, fmt.Sprintf("device %s still has %s = %s, which the operator wrote and nobody declares", device, leaf, raw(held.value)))
+			case !held.ours && p.tookOver(leaf, held.written):
+				orphans = append(orphans, fmt.Sprintf("device %s still has %s = %s, which the operator took over and nobody declares", device, leaf, raw(held.value)))
 			}
 		}
 	}

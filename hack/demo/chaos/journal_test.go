@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -24,9 +25,12 @@ func specOf(properties, pump string) *v1alpha1.PnPDeviceSpec {
 // write is a change of desired properties.
 func write(service bool, version int64, before, patch string) simulator.JournalEntry {
 	return simulator.JournalEntry{
-		DeviceID: "dev1", Kind: "TwinUpdated", Service: service, DesiredVersion: version, Before: json.RawMessage(before), Desired: json.RawMessage(patch),
+		Written: noon, DeviceID: "dev1", Kind: "TwinUpdated", Service: service, DesiredVersion: version, Before: json.RawMessage(before), Desired: json.RawMessage(patch),
 	}
 }
+
+// noon is when everything happens, unless a test says otherwise.
+var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
 var created = simulator.JournalEntry{DeviceID: "dev1", Kind: "Created"}
 
@@ -39,8 +43,8 @@ func must(t *testing.T, err error) {
 
 func TestWritesAreJudged(t *testing.T) {
 	h := NewHistory()
-	must(t, h.Declare("dev1", specOf(`{"a":1,"o":{"x":1}}`, `{"speed":5}`)))
-	must(t, h.Declare("dev1", specOf(`{"a":2}`, `{"speed":5}`)))
+	must(t, h.Declare("dev1", specOf(`{"a":1,"o":{"x":1}}`, `{"speed":5}`), noon))
+	must(t, h.Declare("dev1", specOf(`{"a":2}`, `{"speed":5}`), noon))
 	for name, test := range map[string]struct {
 		write simulator.JournalEntry
 		want  string // part of the complaint; empty: none
@@ -51,7 +55,7 @@ func TestWritesAreJudged(t *testing.T) {
 		"a component goes with its last property":      {write(true, 2, `{"pump":{"__t":"c","speed":5}}`, `{"pump":null}`), ""},
 		"a part of an object changes":                  {write(true, 2, `{"o":{"x":1,"y":2}}`, `{"o":{"y":null}}`), ""},
 		"a value that is there is written again":       {write(true, 2, `{"a":1}`, `{"a":1.0}`), "that is what the hub holds"},
-		"what is not there is removed":                 {write(true, 2, `{}`, `{"a":null}`), "that is what the hub holds"},
+		"what is not there is removed":                 {write(true, 2, `{}`, `{"a":null}`), "not ours to remove: removes a, which the hub does not hold"},
 		"a foreign property is set":                    {write(true, 2, `{}`, `{"f":1}`), "touches f"},
 		"a foreign property goes with a component":     {write(true, 2, `{"pump":{"__t":"c","speed":5,"f":1}}`, `{"pump":null}`), "touches pump.f"},
 		"a foreign property is cleared by a component": {write(true, 2, `{"pump":{"__t":"c","f":1}}`, `{"pump":{"__t":"c","speed":5,"f":null}}`), "touches pump.f"},
@@ -94,12 +98,12 @@ func TestAValueIsRewrittenOncePerRequest(t *testing.T) {
 		"a second write after the operator was killed": {[]uint64{4}, func(h *History) { h.Interrupt(5, 5) }, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 2, 0},
 		"a second write although status had the first": {[]uint64{4}, func(h *History) {
 			h.Interrupt(5, 5)
-			h.Record(recordOf("Applied", `1`, 2))
+			h.Record(recordOf("Applied", `1`, 2), noon)
 		}, []simulator.JournalEntry{again(5, 2), again(6, 3)}, 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := NewHistory()
-			must(t, h.Declare("dev1", specOf(`{"a":1,"o":2}`, `{}`)))
+			must(t, h.Declare("dev1", specOf(`{"a":1,"o":2}`, `{}`), noon))
 			for _, after := range test.resends {
 				h.Resend("dev1", after)
 			}
@@ -124,59 +128,59 @@ func TestOrphans(t *testing.T) {
 		want    []string
 	}{
 		"a declared property is none":                  {func(*History) error { return nil }, nil, nil},
-		"one that left is":                             {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, nil, orphan},
-		"one that was removed is not":                  {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, []simulator.JournalEntry{write(true, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":null}`)}, nil},
-		"one that others changed is not":               {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`)) }, []simulator.JournalEntry{write(false, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":2}`)}, nil},
-		"one of a device that was created anew is not": {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`)) }, []simulator.JournalEntry{created}, nil},
-		"one of a device that is gone is not":          {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`)) }, []simulator.JournalEntry{{DeviceID: "dev1", Kind: "Deleted"}}, nil},
+		"one that left is":                             {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon) }, nil, orphan},
+		"one that was removed is not":                  {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon) }, []simulator.JournalEntry{write(true, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":null}`)}, nil},
+		"one that others changed is not":               {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon) }, []simulator.JournalEntry{write(false, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"a":2}`)}, nil},
+		"one of a device that was created anew is not": {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`), noon) }, []simulator.JournalEntry{created}, nil},
+		"one of a device that is gone is not":          {func(h *History) error { return h.Declare("dev1", specOf(`{}`, `{}`), noon) }, []simulator.JournalEntry{{DeviceID: "dev1", Kind: "Deleted"}}, nil},
 		"one that was only observed when it left is not": {func(h *History) error {
 			observed := specOf(`{}`, `{"speed":5}`)
 			observed.Management = v1alpha1.ManagementObserve
-			return h.Declare("dev1", observed)
+			return h.Declare("dev1", observed, noon)
 		}, nil, nil},
-		"what a deleted object retains is none": {func(h *History) error { h.Delete("dev1"); return nil }, nil, nil},
+		"what a deleted object retains is none": {func(h *History) error { h.Delete("dev1", noon); return nil }, nil, nil},
 		"what a deleted object should have cleared is": {func(h *History) error {
 			cleared := specOf(`{"a":1}`, `{}`)
 			cleared.DeletionPolicy = v1alpha1.DeletionClear
-			err := h.Declare("dev1", cleared)
-			h.Delete("dev1")
+			err := h.Declare("dev1", cleared, noon)
+			h.Delete("dev1", noon)
 			return err
 		}, []simulator.JournalEntry{write(true, 3, `{"a":1,"pump":{"__t":"c","speed":5}}`, `{"pump":null}`)}, orphan},
 		"unless the operator was killed just after it": {func(h *History) error {
 			h.Interrupt(10, 12)
-			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon)
 		}, nil, nil},
 		"one that status had before the operator was killed is": {func(h *History) error {
-			h.Record(recordOf("Applied", `1`, 2))
+			h.Record(recordOf("Applied", `1`, 2), noon)
 			h.Interrupt(10, 12)
-			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon)
 		}, nil, orphan},
 		"one whose place another value had in status is not": {func(h *History) error {
-			h.Record(recordOf("Applied", `9`, 2))
+			h.Record(recordOf("Applied", `9`, 2), noon)
 			h.Interrupt(10, 12)
-			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon)
 		}, nil, nil},
 		"one that status had only as someone else's is not": {func(h *History) error {
-			h.Record(recordOf("Drifted", `1`, 2))
+			h.Record(recordOf("Drifted", `1`, 2), noon)
 			h.Interrupt(10, 12)
-			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon)
 		}, nil, nil},
 		"one that was written long before it was killed is": {func(h *History) error {
 			h.Interrupt(100, 120)
-			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`))
+			return h.Declare("dev1", specOf(`{}`, `{"speed":5}`), noon)
 		}, nil, orphan},
 		"unless the operator said that it could not": {func(h *History) error {
 			cleared := specOf(`{"a":1}`, `{}`)
 			cleared.DeletionPolicy = v1alpha1.DeletionClear
-			err := h.Declare("dev1", cleared)
-			h.Delete("dev1")
-			h.Excuse("dev1")
+			err := h.Declare("dev1", cleared, noon)
+			h.Delete("dev1", noon)
+			h.Excuse("dev1", noon)
 			return err
 		}, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := NewHistory()
-			must(t, h.Declare("dev1", specOf(`{"a":1}`, `{"speed":5}`)))
+			must(t, h.Declare("dev1", specOf(`{"a":1}`, `{"speed":5}`), noon))
 			must(t, test.then(h))
 			trace, err := Follow(append(declared, test.journal...), h)
 			must(t, err)

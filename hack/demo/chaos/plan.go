@@ -53,6 +53,8 @@ type generator struct {
 	calm         bool          // the operator is left running
 	serverDown   bool
 	outage       int // actions until the API server comes back
+	now          time.Duration
+	plots        []scene // what is still to come of them, by time
 }
 
 // mean is the average pause: each device has something happen to it, or to its object, every three seconds.
@@ -60,24 +62,35 @@ func (g *generator) mean() time.Duration {
 	return min(max(3*time.Second/time.Duration(g.Devices), 20*time.Millisecond), 250*time.Millisecond)
 }
 
+// begin declares the devices. Other writers were there before, under names that the object declares and under others that it may declare later.
 func (g *generator) begin() []Action {
 	var actions []Action
 	for _, d := range g.devices {
+		for _, leaf := range declarable {
+			if g.oneIn(3) {
+				actions = append(actions, Action{Kind: Foreign, Device: d.name, Patch: patchOf(leaf, valueFor(g.r, leaf))})
+			}
+		}
 		d.begin(g.r)
 		actions = append(actions, g.edit(Create, d))
 	}
 	return actions
 }
 
-// storm draws actions until their pauses add up to the duration.
+// storm draws actions until their pauses add up to the duration. What is still to come of plots then is left out.
 func (g *generator) storm(duration time.Duration, servers bool) []Action {
 	var actions []Action
-	for planned := time.Duration(0); planned < duration; {
+	g.now = 0
+	for g.now < duration {
+		next := g.now + time.Duration(g.r.Int64N(int64(2*g.mean())))
+		actions = append(actions, g.scenes(next)...)
+		pause := next - g.now
+		g.now = next
 		a := g.next(servers)
-		a.Pause = time.Duration(g.r.Int64N(int64(2 * g.mean())))
-		planned += a.Pause
+		a.Pause = pause
 		actions = append(actions, a)
 	}
+	g.plots = nil
 	if g.serverDown {
 		g.serverDown = false
 		actions = append(actions, Action{Kind: ServerUp})
@@ -94,10 +107,16 @@ func (g *generator) settle() []Action {
 		actions = append(actions, Action{Kind: ResumeHub})
 	}
 	for _, d := range g.devices {
-		if d.declared && d.suspend {
-			d.suspend = false
+		d.busy = false
+		if d.declared && (d.suspend || d.away) {
+			d.suspend, d.away = false, false
 			actions = append(actions, g.edit(Edit, d))
 		}
+		// Nothing tells of a failover but the next event of the device: who knows of it asks for a read.
+		if d.declared && d.rewound {
+			actions = append(actions, g.request(Refresh, d))
+		}
+		d.rewound = false
 	}
 	return actions
 }
@@ -131,7 +150,8 @@ var chances = []chance{
 	{20, true, (*generator).drawRequest},
 	{100, true, (*generator).drawCommand},
 	{8, true, (*generator).drawHubSuspension},
-	{10, true, (*generator).drawConfirmation},
+	{40, true, (*generator).drawConfirmation},
+	{90, false, (*generator).drawPlot},
 	{150, false, (*generator).drawForeign},
 	{90, false, (*generator).drawReport},
 	{70, false, (*generator).drawBehaviour},

@@ -112,7 +112,7 @@ func TestStatusIsHeldAgainstTheTwin(t *testing.T) {
 
 func declaring(t *testing.T, properties string) *History {
 	h := NewHistory()
-	must(t, h.Declare("dev1", specOf(properties, `{}`)))
+	must(t, h.Declare("dev1", specOf(properties, `{}`), noon))
 	return h
 }
 

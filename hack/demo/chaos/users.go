@@ -8,13 +8,18 @@ import (
 
 func isDeclared(d *device) bool { return d.declared }
 
+// isFree tells the devices that no plot is about.
+func isFree(d *device) bool { return !d.busy }
+
+func isEditable(d *device) bool { return d.declared && !d.busy }
+
 func (g *generator) edit(kind Kind, d *device) Action {
 	return Action{Kind: kind, Device: d.name, Spec: d.spec(g.Hub)}
 }
 
 // drawEdit changes one or several things of a declaration at once.
 func (g *generator) drawEdit() (Action, bool) {
-	d := g.any(isDeclared)
+	d := g.any(isEditable)
 	if d == nil {
 		return Action{}, false
 	}
@@ -69,7 +74,7 @@ func (g *generator) editSettings(d *device) {
 }
 
 func (g *generator) drawDeletion() (Action, bool) {
-	d := g.any(isDeclared)
+	d := g.any(isEditable)
 	if d == nil {
 		return Action{}, false
 	}
@@ -78,7 +83,7 @@ func (g *generator) drawDeletion() (Action, bool) {
 }
 
 func (g *generator) drawCreation() (Action, bool) {
-	d := g.any(func(d *device) bool { return !d.declared })
+	d := g.any(func(d *device) bool { return !d.declared && !d.busy })
 	if d == nil {
 		return Action{}, false
 	}
@@ -91,8 +96,12 @@ func (g *generator) drawRequest() (Action, bool) {
 	if d == nil {
 		return Action{}, false
 	}
+	return g.request(pick(g, Resend, Refresh), d), true
+}
+
+func (g *generator) request(kind Kind, d *device) Action {
 	g.commands++ // numbers what has to differ
-	return Action{Kind: pick(g, Resend, Refresh), Device: d.name, Name: fmt.Sprintf("request-%05d", g.commands)}, true
+	return Action{Kind: kind, Device: d.name, Name: fmt.Sprintf("request-%05d", g.commands)}
 }
 
 func (g *generator) drawCommand() (Action, bool) {

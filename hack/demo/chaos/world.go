@@ -83,6 +83,9 @@ type device struct {
 	declared       bool // there is a PnPDevice
 	atHub, online  bool
 	mayVanish      bool
+	busy           bool // a plot is about it
+	away           bool // its object names another IoTHub, which is not ready
+	rewound        bool // the hub failed over to a copy of it, and the operator need not know
 	values         map[Leaf]any
 	twinAPI        v1alpha1.TwinAPI
 	management     v1alpha1.Management
@@ -95,7 +98,7 @@ type device struct {
 
 // begin gives the device's object a new declaration.
 func (d *device) begin(r *rand.Rand) {
-	d.declared, d.suspend, d.values = true, false, map[Leaf]any{}
+	d.declared, d.suspend, d.away, d.values = true, false, false, map[Leaf]any{}
 	d.twinAPI = []v1alpha1.TwinAPI{v1alpha1.TwinAPIDigitalTwin, v1alpha1.TwinAPIDeviceTwin}[r.IntN(2)]
 	d.management, d.readyWhen, d.reported, d.within = v1alpha1.ManagementEnforce, v1alpha1.ReadyWhenAcknowledged, v1alpha1.ReportedDeclared, 600
 	d.deletionPolicy = []v1alpha1.DeletionPolicy{v1alpha1.DeletionRetain, v1alpha1.DeletionClear}[r.IntN(2)]
@@ -108,7 +111,15 @@ func (d *device) begin(r *rand.Rand) {
 // leaves are those that the object declares, in order.
 func (d *device) leaves() []Leaf { return slices.SortedFunc(maps.Keys(d.values), compareLeaves) }
 
+// undeclared are those that objects may declare and this one does not, in order.
+func (d *device) undeclared() []Leaf {
+	return slices.DeleteFunc(slices.SortedFunc(slices.Values(declarable), compareLeaves), func(l Leaf) bool { return d.values[l] != nil })
+}
+
 func (d *device) spec(hub string) *v1alpha1.PnPDeviceSpec {
+	if d.away {
+		hub = Elsewhere
+	}
 	spec := &v1alpha1.PnPDeviceSpec{
 		HubRef: v1alpha1.HubReference{Name: hub}, DeviceID: d.name, TwinAPI: d.twinAPI, Management: d.management, DeletionPolicy: d.deletionPolicy,
 		ReadyWhen: d.readyWhen, Reported: d.reported, AcknowledgeWithinSeconds: d.within, Suspend: d.suspend,

@@ -1,0 +1,272 @@
+package chaos
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/simulator"
+)
+
+// course is what happened to property a of dev1, with one desired version for each change.
+type course struct {
+	t       *testing.T
+	history *History
+	journal []simulator.JournalEntry
+	held    string // what the hub holds, as JSON; empty: nothing
+	version int64
+	at      time.Time
+}
+
+func newCourse(t *testing.T) *course {
+	return &course{t: t, history: NewHistory(), journal: []simulator.JournalEntry{created}, at: noon}
+}
+
+func (c *course) wait(d time.Duration) { c.at = c.at.Add(d) }
+
+// declares has an object declare a, and be applied. No value is none.
+func (c *course) declares(value string) {
+	c.observes(v1alpha1.ManagementEnforce, value)
+}
+
+func (c *course) observes(management v1alpha1.Management, value string) {
+	spec := specOf(`{}`, `{}`)
+	if value != "" {
+		spec = specOf(`{"a":`+value+`}`, `{}`)
+	}
+	spec.Management = management
+	must(c.t, c.history.Declare("dev1", spec, c.at))
+	c.history.Applied("dev1", c.at)
+	c.wait(time.Second)
+}
+
+func (c *course) isDeleted() {
+	c.history.Delete("dev1", c.at)
+	c.history.Applied("dev1", c.at)
+	c.wait(time.Second)
+}
+
+func (c *course) isBorn() { c.history.Born("dev1", c.at) }
+
+func section(value string) string {
+	if value == "" {
+		return `{}`
+	}
+	return `{"a":` + value + `}`
+}
+
+func (c *course) sets(service bool, value string) {
+	c.version++
+	patch := section(value)
+	if value == "" {
+		patch = `{"a":null}`
+	}
+	c.journal = append(c.journal, simulator.JournalEntry{
+		Seq: uint64(len(c.journal)), Written: c.at, DeviceID: "dev1", Kind: "TwinUpdated", Service: service, DesiredVersion: c.version, //nolint:gosec // few
+		Before: json.RawMessage(section(c.held)), Desired: json.RawMessage(patch),
+	})
+	c.held = value
+	c.wait(time.Second)
+}
+
+func (c *course) writes(value string)  { c.sets(true, value) }
+func (c *course) foreign(value string) { c.sets(false, value) }
+func (c *course) removes()             { c.sets(true, "") }
+
+func (c *course) failsOver(to int64, held string) {
+	c.version, c.held = to, held
+	c.journal = append(c.journal, simulator.JournalEntry{Written: c.at, DeviceID: "dev1", Kind: "Rewound", DesiredVersion: to})
+}
+
+func (c *course) isCreatedAnew() {
+	c.journal = append(c.journal, simulator.JournalEntry{DeviceID: "dev1", Kind: "Deleted"}, created)
+	c.version, c.held = 0, ""
+}
+
+// shows has status say that the object owns what the hub holds.
+func (c *course) shows() {
+	c.history.Record(recordOf("Applied", c.held, c.version), c.at)
+	c.wait(time.Second)
+}
+
+func TestWhoseAValueIsThatIsRemoved(t *testing.T) {
+	const late = lag + time.Second
+	for name, test := range map[string]struct {
+		happens func(c *course)
+		want    string // part of the complaint; empty: none
+	}{
+		"the operator's":                                             {func(c *course) { c.declares(`1`); c.writes(`1`); c.declares(``); c.removes() }, ""},
+		"another writer's, from before":                              {func(c *course) { c.foreign(`7`); c.declares(`1`); c.declares(``); c.removes() }, "holds 7, which another writer wrote"},
+		"another writer's, which came meanwhile":                     {func(c *course) { c.declares(`1`); c.foreign(`7`); c.declares(``); c.removes() }, "holds 7"},
+		"another writer's, over the operator's":                      {func(c *course) { c.declares(`1`); c.writes(`1`); c.foreign(`7`); c.declares(``); c.removes() }, "holds 7"},
+		"another writer's, which was declared later and found equal": {func(c *course) { c.foreign(`7`); c.declares(`7`); c.declares(``); c.removes() }, ""},
+		"another writer's, equal to what was declared then":          {func(c *course) { c.declares(`7`); c.foreign(`7`); c.declares(``); c.removes() }, ""},
+		"another writer's, equal to what was declared before": {func(c *course) {
+			c.declares(`7`)
+			c.declares(``)
+			c.wait(late)
+			c.foreign(`7`)
+			c.removes()
+		}, "holds 7, which another writer wrote, and which was not declared since"},
+		"another writer's, equal to what the operator may not have heard was taken back": {func(c *course) {
+			c.declares(`7`)
+			c.declares(``)
+			c.foreign(`7`)
+			c.wait(late)
+			c.removes()
+		}, ""},
+		"another writer's, equal to what was taken back while nobody could hear": {func(c *course) {
+			c.declares(`7`)
+			c.history.Blind(Span{c.at, c.at.Add(time.Minute)})
+			c.declares(``)
+			c.wait(30 * time.Second)
+			c.foreign(`7`)
+			c.removes()
+		}, ""},
+		"the operator's, and another writer wrote the same": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.declares(``)
+			c.wait(late)
+			c.foreign(`1`)
+			c.removes()
+		}, ""},
+		"an earlier object's, which retained it": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.isDeleted()
+			c.wait(late)
+			c.isBorn()
+			c.declares(``)
+			c.wait(late)
+			c.removes()
+		}, "which the operator for an object before this one wrote"},
+		"an earlier object's, which this one took over": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.isDeleted()
+			c.wait(late)
+			c.isBorn()
+			c.declares(`1`)
+			c.declares(``)
+			c.wait(late)
+			c.removes()
+		}, ""},
+		"an object's that was declared anew a moment ago": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.isDeleted()
+			c.isBorn()
+			c.declares(``)
+			c.removes()
+		}, ""},
+		"nobody's": {func(c *course) { c.declares(`1`); c.declares(``); c.removes() }, "not ours to remove: removes a, which the hub does not hold"},
+		"another writer's at a device that was created anew": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.isCreatedAnew()
+			c.foreign(`7`)
+			c.declares(``)
+			c.removes()
+		}, "holds 7"},
+		"another writer's at a hub that failed over": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.writes(`1`)
+			c.failsOver(1, `1`)
+			c.foreign(`7`)
+			c.declares(``)
+			c.removes()
+		}, "holds 7"},
+		"the operator's at a hub that failed over": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.foreign(`7`)
+			c.failsOver(1, `1`)
+			c.declares(``)
+			c.removes()
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCourse(t)
+			test.happens(c)
+			trace, err := Follow(c.journal, c.history)
+			must(t, err)
+			var got []string
+			for _, wrong := range trace.Wrong {
+				if strings.Contains(wrong, notOurs) {
+					got = append(got, wrong)
+				}
+			}
+			if (len(got) == 0) != (test.want == "") || !strings.Contains(strings.Join(got, "; "), test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsLeftBehind(t *testing.T) {
+	const late = lag + time.Second
+	written := []string{"device dev1 still has a = 1, which the operator wrote and nobody declares"}
+	takenOver := []string{"device dev1 still has a = 1, which the operator took over and nobody declares"}
+	for name, test := range map[string]struct {
+		happens func(c *course)
+		want    []string
+	}{
+		"what was written": {func(c *course) { c.declares(`1`); c.writes(`1`); c.declares(``) }, written},
+		"what was found equal and shown as the object's": {func(c *course) { c.foreign(`1`); c.declares(`1`); c.shows(); c.declares(``) }, takenOver},
+		"what was found equal, if at all":                {func(c *course) { c.foreign(`1`); c.declares(`1`); c.declares(``) }, nil},
+		"what was shown before another writer wrote it": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.shows()
+			c.isCreatedAnew()
+			c.foreign(`1`)
+			c.declares(``)
+		}, nil},
+		"what another writer wrote as well": {func(c *course) { c.declares(`1`); c.writes(`1`); c.declares(``); c.foreign(`1`) }, nil},
+		"what left while it was observed": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.observes(v1alpha1.ManagementObserve, ``)
+			c.declares(``)
+		}, nil},
+		"what was written after it had been observed": {func(c *course) {
+			c.observes(v1alpha1.ManagementObserve, `1`)
+			c.wait(late)
+			c.declares(`1`)
+			c.writes(`1`)
+			c.declares(``)
+		}, written},
+		"what was written for the object after one that was deleted": {func(c *course) {
+			c.declares(`1`)
+			c.isDeleted()
+			c.wait(late)
+			c.isBorn()
+			c.declares(`1`)
+			c.writes(`1`)
+			c.declares(``)
+		}, written},
+		"what a hub that failed over still has": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.declares(``)
+			c.removes()
+			c.failsOver(1, `1`)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCourse(t)
+			test.happens(c)
+			trace, err := Follow(c.journal, c.history)
+			must(t, err)
+			if diff := cmp.Diff(test.want, trace.Orphans(c.history)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}

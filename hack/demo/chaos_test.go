@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestEachStartOfAnOperatorHasALog(t *testing.T) {
+	first, second := &operator{process: process{name: "manager", replica: "-0"}}, &operator{process: process{name: "manager", replica: "-1"}}
+	o := &operators{folder: "f", part: "first", all: []*operator{first, second}}
+	for _, one := range []*operator{first, second, first} {
+		o.beginLog(one)
+	}
+	o.part = "second"
+	o.beginLog(second)
+	want := []string{"f/manager-0-001-first.log", "f/manager-1-001-first.log", "f/manager-0-002-first.log", "f/manager-1-002-second.log"}
+	if diff := cmp.Diff(want, o.logs); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := second.logFile(); got != want[3] {
+		t.Errorf("the log is %s, want %s", got, want[3])
+	}
+}
+
+func TestAJournalIsReadAsItGrows(t *testing.T) {
+	j := journalReader{path: filepath.Join(t.TempDir(), "journal")}
+	file, err := os.Create(j.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for _, step := range []struct {
+		written string
+		want    []uint64
+	}{
+		{"", nil}, {`{"seq":1}` + "\n" + `{"se`, []uint64{1}}, {`q":2}` + "\n", []uint64{1, 2}}, {"", []uint64{1, 2}}, {`{"seq":3}` + "\n", []uint64{1, 2, 3}},
+	} {
+		if _, err := file.WriteString(step.written); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := j.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uint64
+		for _, e := range entries {
+			got = append(got, e.Seq)
+		}
+		if !slices.Equal(got, step.want) {
+			t.Errorf("read %v, want %v", got, step.want)
+		}
+	}
+}
+
+// While the storm lasts, an object may wait for as long as it takes; what it waits for can be told.
+func TestATaskThatWaitsSaysWhatFor(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	l := newLanes(ctx, func(error) {})
+	l.add("device-1", "create", func(ctx context.Context) error {
+		return untilDone(ctx, func(context.Context) error { return errors.New("the one before is being deleted") })
+	})
+	for {
+		count, tries := l.left()
+		if count != 1 {
+			t.Fatalf("%d tasks are left, want 1", count)
+		}
+		if len(tries) == 1 && strings.HasPrefix(tries[0], "create device-1, for ") && strings.HasSuffix(tries[0], ": the one before is being deleted") {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
