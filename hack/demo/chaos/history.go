@@ -141,7 +141,11 @@ func (h *History) Resend(device string, after uint64) {
 }
 
 // Record notes what status says that the object owns: the operator has not forgotten that. A property that is Drifted holds someone else's value.
+// What an object that observes owns is what it wrote before that.
 func (h *History) Record(object *v1alpha1.PnPDevice, at time.Time) {
+	if object.Spec.Management == v1alpha1.ManagementObserve {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.of(object.DeviceID())
