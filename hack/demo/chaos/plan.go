@@ -62,16 +62,19 @@ func (g *generator) mean() time.Duration {
 	return min(max(3*time.Second/time.Duration(g.Devices), 20*time.Millisecond), 250*time.Millisecond)
 }
 
-// begin declares the devices. Other writers were there before, under names that the object declares and under others that it may declare later.
+// begin declares the devices. Other writers were there before, under names that the object declares and under others that it may declare later. Objects that are
+// declared are left out: a device that answered to another one first goes on to report the keys of both.
 func (g *generator) begin() []Action {
 	var actions []Action
 	for _, d := range g.devices {
+		d.begin(g.r)
 		for _, leaf := range declarable {
-			if g.oneIn(3) {
-				actions = append(actions, Action{Kind: Foreign, Device: d.name, Patch: patchOf(leaf, valueFor(g.r, leaf))})
+			value := valueFor(g.r, leaf)
+			_, isObject := value.(map[string]any)
+			if g.oneIn(3) && (d.values[leaf] == nil || !isObject) {
+				actions = append(actions, Action{Kind: Foreign, Device: d.name, Patch: patchOf(leaf, value)})
 			}
 		}
-		d.begin(g.r)
 		actions = append(actions, g.edit(Create, d))
 	}
 	return actions
@@ -151,7 +154,7 @@ var chances = []chance{
 	{100, true, (*generator).drawCommand},
 	{8, true, (*generator).drawHubSuspension},
 	{40, true, (*generator).drawConfirmation},
-	{90, false, (*generator).drawPlot},
+	{140, false, (*generator).drawPlot},
 	{150, false, (*generator).drawForeign},
 	{90, false, (*generator).drawReport},
 	{70, false, (*generator).drawBehaviour},
