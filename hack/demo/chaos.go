@@ -37,8 +37,9 @@ type storm struct {
 	lanes   *lanes
 	server  []string            // the command line of the API server, while it is down
 	down    time.Time           // since when it is
-	faults  map[string][]string // of single devices
 	told    time.Time           // when the report told last what the run waits for
+	faults  map[string][]string // of single devices
+	acted   map[string]uint64   // the newest change of the journal when the last action of a plot began, by device
 
 	commands  int
 	confirmed int   // halted removals that were let go on
@@ -50,7 +51,7 @@ type storm struct {
 // chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one
 // seed. Once all that has ended, status has to say what the hub holds, and the hub has to hold what is declared or status has to say why not.
 func chaosStorm(ctx context.Context, c clone, out *report) error {
-	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, options: chaos.Options{Hub: sampleHub}}
+	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, options: chaos.Options{Hub: sampleHub}}
 	for _, setting := range []struct {
 		name      string
 		into      *int
@@ -298,5 +299,7 @@ func (k *storm) disturb(ctx context.Context) error {
 
 // record writes a line to the log of actions.
 func (k *storm) record(line string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	_, _ = fmt.Fprintf(k.log, "%s %s\n", time.Now().Format("15:04:05.000"), line) // the log is for people: the run goes on without it
 }

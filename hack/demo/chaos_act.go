@@ -36,6 +36,10 @@ func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
 			return context.Cause(ctx)
 		case <-time.After(a.Pause):
 		}
+		if a.Plot {
+			k.lanes.add(a.Device, string(a.Kind), func(ctx context.Context) error { return k.actInPlot(ctx, a) })
+			continue
+		}
 		k.record(a.String())
 		if err := k.act(ctx, a); err != nil {
 			return fmt.Errorf("%s: %w", a, err)
@@ -46,19 +50,102 @@ func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
 
 // act does what needs the API server in the lane of the object, and all else at once.
 func (k *storm) act(ctx context.Context, a chaos.Action) error {
-	if do, ok := map[chaos.Kind]func(context.Context, chaos.Action) error{
-		chaos.Create: k.create, chaos.Edit: k.edit, chaos.Delete: k.remove, chaos.Resend: k.request, chaos.Refresh: k.request,
-		chaos.SuspendHub: k.suspendHub, chaos.ResumeHub: k.suspendHub, chaos.Confirm: k.confirm,
-	}[a.Kind]; ok {
-		k.lanes.add(a.Device, string(a.Kind), func(ctx context.Context) error { return do(ctx, a) })
-		return nil
-	}
 	if a.Kind == chaos.Command {
 		k.commands++
 		k.lanes.add(a.Name, string(a.Kind), func(ctx context.Context) error { return k.command(ctx, a) })
 		return nil
 	}
+	if do, ok := k.usersDo(a); ok {
+		k.lanes.add(a.Device, string(a.Kind), func(ctx context.Context) error { return do(ctx, a) })
+		return nil
+	}
 	return k.actAtHub(ctx, a)
+}
+
+func (k *storm) usersDo(a chaos.Action) (func(context.Context, chaos.Action) error, bool) {
+	do, ok := map[chaos.Kind]func(context.Context, chaos.Action) error{
+		chaos.Create: k.create, chaos.Edit: k.edit, chaos.Delete: k.remove, chaos.Resend: k.request, chaos.Refresh: k.request,
+		chaos.SuspendHub: k.suspendHub, chaos.ResumeHub: k.suspendHub, chaos.Confirm: k.confirm,
+	}[a.Kind]
+	return do, ok
+}
+
+// awaitWithin is how long an action of a plot waits for what it awaits: the operator may be down, or have nothing to do.
+const awaitWithin = 8 * time.Second
+
+// actInPlot does an action in the lane of its device, once it is time. The device may have disappeared since it was planned.
+func (k *storm) actInPlot(ctx context.Context, a chaos.Action) error {
+	if err := k.isTime(ctx, a); err != nil {
+		return err
+	}
+	since, err := k.newestChange()
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.acted[a.Device] = since
+	k.mu.Unlock()
+	k.record(a.String())
+	if do, ok := k.usersDo(a); ok {
+		return do(ctx, a)
+	}
+	if err := k.actAtHub(ctx, a); !simulator.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+func (k *storm) isTime(ctx context.Context, a chaos.Action) error {
+	k.mu.Lock()
+	since := k.acted[a.Device]
+	k.mu.Unlock()
+	began := time.Now()
+	look := map[string]func(context.Context) (bool, error){
+		"":            func(context.Context) (bool, error) { return true, nil },
+		chaos.Seen:    func(ctx context.Context) (bool, error) { return k.isSeen(ctx, a.Device, time.Since(began)) },
+		chaos.Written: func(context.Context) (bool, error) { return k.isWritten(a.Device, since) },
+	}[a.Await]
+	if err := pollEvery(ctx, 20*time.Millisecond, awaitWithin, func() error { return nil }, look); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(a.Wait):
+		return nil
+	}
+}
+
+// isSeen reports whether status speaks of the declaration in force. It need not say so while writes fail: if it has all properties, some time is enough. Without
+// an API server nobody knows.
+func (k *storm) isSeen(ctx context.Context, name string, waited time.Duration) (bool, error) {
+	const enough = 1500 * time.Millisecond
+	var device v1alpha1.PnPDevice
+	if k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &device) != nil {
+		return false, nil
+	}
+	declared, err := chaos.Declared(&device.Spec)
+	shown := chaos.Shown(&device.Status)
+	for leaf := range declared {
+		if _, ok := shown[leaf]; !ok {
+			return false, err
+		}
+	}
+	return device.Status.ObservedGeneration == device.Generation || waited > enough, err
+}
+
+// isWritten reports whether the operator wrote to the device after a change of the journal.
+func (k *storm) isWritten(device string, since uint64) (bool, error) {
+	journal, err := k.journal()
+	for _, e := range slices.Backward(journal) {
+		if e.Seq <= since {
+			break
+		}
+		if e.DeviceID == device && e.Service && e.Desired != nil {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
@@ -94,6 +181,8 @@ func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
 // fault breaks calls of the hub. Those of one device alone can be mended alone.
 func (k *storm) fault(ctx context.Context, a chaos.Action) error {
 	id, err := k.hub.AddFault(ctx, *a.Fault)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if a.Device != "" {
 		k.faults[a.Device] = append(k.faults[a.Device], id)
 	}
@@ -101,12 +190,15 @@ func (k *storm) fault(ctx context.Context, a chaos.Action) error {
 }
 
 func (k *storm) mend(ctx context.Context, device string) error {
-	for _, id := range k.faults[device] {
+	k.mu.Lock()
+	ids := k.faults[device]
+	delete(k.faults, device)
+	k.mu.Unlock()
+	for _, id := range ids {
 		if err := k.hub.RemoveFault(ctx, id); err != nil && !simulator.IsNotFound(err) {
 			return err
 		}
 	}
-	delete(k.faults, device)
 	return nil
 }
 
@@ -161,7 +253,6 @@ func (k *storm) disturbStream(ctx context.Context, what string) error {
 }
 
 func (k *storm) clearFaults(ctx context.Context) error {
-	clear(k.faults)
 	return errors.Join(k.hub.ClearFaults(ctx), k.hub.ClearEventFaults(ctx), k.hub.ReleasePartitions(ctx), k.hub.SetClockOffset(ctx, 0), k.hub.SetIndexLag(ctx, 0))
 }
 

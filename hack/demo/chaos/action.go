@@ -56,9 +56,20 @@ const (
 	ClearFaults Kind = "clearfaults"
 )
 
+// What an action of a plot may wait for, some seconds at most.
+const (
+	Seen    = "seen"    // status speaks of the declaration in force
+	Written = "written" // the operator has written to the device since the action before
+)
+
 // Action is one thing that happens, after a pause. Which fields count depends on the kind.
 type Action struct {
-	Pause      time.Duration           `json:"-"`
+	Pause time.Duration `json:"-"`
+	// Plot has the action happen after those before it that are about the device, once Await has come true, and after another Wait.
+	Plot  bool          `json:"plot,omitempty"`
+	Await string        `json:"await,omitempty"`
+	Wait  time.Duration `json:"wait,omitempty"`
+
 	Kind       Kind                    `json:"kind"`
 	Device     string                  `json:"device,omitempty"`
 	Spec       *v1alpha1.PnPDeviceSpec `json:"spec,omitempty"`

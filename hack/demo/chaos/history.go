@@ -149,7 +149,7 @@ func (h *History) Record(object *v1alpha1.PnPDevice, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p := h.of(object.DeviceID())
-	for leaf, shown := range shownBy(&object.Status) {
+	for leaf, shown := range Shown(&object.Status) {
 		if !shown.Owned || shown.State == "Drifted" || shown.DesiredVersion == 0 {
 			continue
 		}

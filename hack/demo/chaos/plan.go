@@ -54,7 +54,7 @@ type generator struct {
 	serverDown   bool
 	outage       int // actions until the API server comes back
 	now          time.Duration
-	plots        []scene // what is still to come of them, by time
+	plot         []Action // what follows the first action of one that was just drawn
 }
 
 // mean is the average pause: each device has something happen to it, or to its object, every three seconds.
@@ -80,20 +80,20 @@ func (g *generator) begin() []Action {
 	return actions
 }
 
-// storm draws actions until their pauses add up to the duration. What is still to come of plots then is left out.
+// storm draws actions until their pauses add up to the duration.
 func (g *generator) storm(duration time.Duration, servers bool) []Action {
 	var actions []Action
-	g.now = 0
-	for g.now < duration {
-		next := g.now + time.Duration(g.r.Int64N(int64(2*g.mean())))
-		actions = append(actions, g.scenes(next)...)
-		pause := next - g.now
-		g.now = next
+	for g.now = 0; g.now < duration; {
+		pause := time.Duration(g.r.Int64N(int64(2 * g.mean())))
+		g.now += pause
+		for _, d := range g.devices {
+			d.busy = d.busyUntil > g.now
+		}
 		a := g.next(servers)
 		a.Pause = pause
-		actions = append(actions, a)
+		actions = append(append(actions, a), g.plot...)
+		g.plot = nil
 	}
-	g.plots = nil
 	if g.serverDown {
 		g.serverDown = false
 		actions = append(actions, Action{Kind: ServerUp})
@@ -110,7 +110,7 @@ func (g *generator) settle() []Action {
 		actions = append(actions, Action{Kind: ResumeHub})
 	}
 	for _, d := range g.devices {
-		d.busy = false
+		d.busy, d.busyUntil = false, 0
 		if d.declared && (d.suspend || d.away) {
 			d.suspend, d.away = false, false
 			actions = append(actions, g.edit(Edit, d))
@@ -154,7 +154,7 @@ var chances = []chance{
 	{100, true, (*generator).drawCommand},
 	{8, true, (*generator).drawHubSuspension},
 	{40, true, (*generator).drawConfirmation},
-	{140, false, (*generator).drawPlot},
+	{140, true, (*generator).drawPlot},
 	{150, false, (*generator).drawForeign},
 	{90, false, (*generator).drawReport},
 	{70, false, (*generator).drawBehaviour},

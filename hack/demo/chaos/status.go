@@ -77,7 +77,7 @@ func (c *comparison) identity() {
 }
 
 func (c *comparison) properties() {
-	shown := shownBy(&c.object.Status)
+	shown := Shown(&c.object.Status)
 	for _, leaf := range c.mirrored() {
 		p, ok := shown[leaf]
 		if !ok {
@@ -92,8 +92,8 @@ func (c *comparison) properties() {
 	}
 }
 
-// shownBy lists the properties of a status.
-func shownBy(status *v1alpha1.PnPDeviceStatus) map[Leaf]v1alpha1.PropertyStatus {
+// Shown lists the properties of a status.
+func Shown(status *v1alpha1.PnPDeviceStatus) map[Leaf]v1alpha1.PropertyStatus {
 	shown := map[Leaf]v1alpha1.PropertyStatus{}
 	for _, c := range append([]v1alpha1.ComponentStatus{{Properties: status.Properties}}, status.Components...) {
 		for _, p := range c.Properties {
@@ -256,7 +256,7 @@ func Pending(objects []*v1alpha1.PnPDevice) int {
 		if device.DeletionTimestamp != nil {
 			declared = nil
 		}
-		for leaf, p := range shownBy(&device.Status) {
+		for leaf, p := range Shown(&device.Status) {
 			if _, kept := declared[leaf]; p.Owned && !kept {
 				count++
 			}

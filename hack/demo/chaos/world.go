@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
@@ -83,7 +84,8 @@ type device struct {
 	declared       bool // there is a PnPDevice
 	atHub, online  bool
 	mayVanish      bool
-	busy           bool // a plot is about it
+	busyUntil      time.Duration // a plot is about it
+	busy           bool
 	away           bool // its object names another IoTHub, which is not ready
 	rewound        bool // the hub failed over to a copy of it, and the operator need not know
 	values         map[Leaf]any
