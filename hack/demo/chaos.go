@@ -29,17 +29,18 @@ const (
 // storm is everything going wrong at random.
 type storm struct {
 	*chaosRun
-	options chaos.Options
-	plan    chaos.Plan
-	history *chaos.History
-	log     *os.File
-	entries journalReader
-	lanes   *lanes
-	server  []string            // the command line of the API server, while it is down
-	down    time.Time           // since when it is
-	told    time.Time           // when the report told last what the run waits for
-	faults  map[string][]string // of single devices
-	acted   map[string]uint64   // the newest change of the journal when the last action of a plot began, by device
+	options   chaos.Options
+	plan      chaos.Plan
+	history   *chaos.History
+	log       *os.File
+	entries   journalReader
+	lanes     *lanes
+	server    []string            // the command line of the API server, while it is down
+	down      time.Time           // since when it is
+	told      time.Time           // when the report told last what the run waits for
+	faults    map[string][]string // of single devices
+	abandoned abandoned
+	acted     map[string]uint64 // the newest change of the journal when the last action of a plot began, by device
 
 	commands  int
 	confirmed int   // halted removals that were let go on
@@ -51,7 +52,7 @@ type storm struct {
 // chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one
 // seed. Once all that has ended, status has to say what the hub holds, and the hub has to hold what is declared or status has to say why not.
 func chaosStorm(ctx context.Context, c clone, out *report) error {
-	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, options: chaos.Options{Hub: sampleHub}}
+	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, abandoned: abandoned{}, options: chaos.Options{Hub: sampleHub}}
 	for _, setting := range []struct {
 		name      string
 		into      *int

@@ -70,8 +70,8 @@ func (k *storm) usersDo(a chaos.Action) (func(context.Context, chaos.Action) err
 	return do, ok
 }
 
-// awaitWithin is how long an action of a plot waits for what it awaits: the operator may be down, or have nothing to do.
-const awaitWithin = 8 * time.Second
+// awaitWithin is how long an action of a plot waits for what it awaits: the operator or the API server may be down, or there may be nothing to do.
+var awaitWithin = map[string]time.Duration{chaos.Seen: 20 * time.Second, chaos.Written: 8 * time.Second}
 
 // actInPlot does an action in the lane of its device, once it is time. The device may have disappeared since it was planned.
 func (k *storm) actInPlot(ctx context.Context, a chaos.Action) error {
@@ -105,7 +105,7 @@ func (k *storm) isTime(ctx context.Context, a chaos.Action) error {
 		chaos.Seen:    func(ctx context.Context) (bool, error) { return k.isSeen(ctx, a.Device, time.Since(began)) },
 		chaos.Written: func(context.Context) (bool, error) { return k.isWritten(a.Device, since) },
 	}[a.Await]
-	if err := pollEvery(ctx, 20*time.Millisecond, awaitWithin, func() error { return nil }, look); err != nil {
+	if err := pollEvery(ctx, 20*time.Millisecond, awaitWithin[a.Await], func() error { return nil }, look); err != nil {
 		return err
 	}
 	select {

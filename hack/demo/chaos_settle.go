@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -220,7 +221,14 @@ func (k *storm) differences(ctx context.Context) ([]string, error) {
 	if len(trace.Wrong) > 0 {
 		return nil, errWrong
 	}
-	all := trace.Orphans(k.history)
+	orphans := trace.Orphans(k.history)
+	if err := k.abandoned.note(orphans, objects, time.Now()); err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, o := range orphans {
+		all = append(all, o.String())
+	}
 	for _, o := range objects {
 		wrong, err := trace.Compare(o, twins[o.DeviceID()])
 		if err != nil {
@@ -232,6 +240,37 @@ func (k *storm) differences(ctx context.Context) ([]string, error) {
 		all = append(all, fmt.Sprintf("%d of %d commands have an outcome", finished, k.commands))
 	}
 	return all, os.WriteFile(filepath.Join(k.folder, differencesFile), []byte(strings.Join(all, "\n")+"\n"), 0o600)
+}
+
+// abandonedFor is how long the operator may be done with a property that it should have removed: a read that is due may bring it back to it.
+const abandonedFor = 75 * time.Second
+
+// abandoned are since when the operator is done with what it should have removed.
+type abandoned map[string]time.Time
+
+// note fails once that has lasted: no time mends it.
+func (a abandoned) note(orphans []chaos.Orphan, objects []*v1alpha1.PnPDevice, now time.Time) error {
+	var left []string
+	is := map[string]bool{}
+	for _, o := range orphans {
+		i := slices.IndexFunc(objects, func(d *v1alpha1.PnPDevice) bool { return d.DeviceID() == o.Device })
+		if i >= 0 && !o.IsAbandoned(objects[i]) {
+			continue
+		}
+		text := o.String()
+		is[text] = true
+		if a[text].IsZero() {
+			a[text] = now
+		}
+		if now.Sub(a[text]) > abandonedFor {
+			left = append(left, text)
+		}
+	}
+	maps.DeleteFunc(a, func(text string, _ time.Time) bool { return !is[text] })
+	if len(left) > 0 {
+		return miss{"properties that the operator left at the hub", "none", listedLines(left)}
+	}
+	return nil
 }
 
 func (k *storm) trace() (*chaos.Trace, error) {

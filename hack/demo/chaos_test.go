@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 )
 
 func TestEachStartOfAnOperatorHasALog(t *testing.T) {
@@ -77,5 +79,22 @@ func TestATaskThatWaitsSaysWhatFor(t *testing.T) {
 			break
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestWhatIsLeftBehindEndsARun(t *testing.T) {
+	a, now := abandoned{}, time.Now()
+	orphan := []chaos.Orphan{{Device: "device-1", Leaf: chaos.Leaf{Name: "a"}, Value: 1, How: "wrote"}}
+	for _, step := range []struct {
+		after   time.Duration
+		orphans []chaos.Orphan
+		fails   bool
+	}{
+		{0, orphan, false}, {abandonedFor, orphan, false}, {time.Second, nil, false}, {time.Second, orphan, false}, {abandonedFor + time.Second, orphan, true},
+	} {
+		now = now.Add(step.after)
+		if err := a.note(step.orphans, nil, now); (err != nil) != step.fails {
+			t.Errorf("%s later, with %v: %v", step.after, step.orphans, err)
+		}
 	}
 }

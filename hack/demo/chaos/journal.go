@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -179,11 +181,32 @@ func (t *Trace) wrong(e simulator.JournalEntry, what string) {
 // notOurs begins what is said of a removal of something that is not the operator's to remove.
 const notOurs = "not ours to remove"
 
-// Orphans are properties at the hub that the operator wrote or took over, that nobody declares any more, and that it should have removed.
-func (t *Trace) Orphans(h *History) []string {
+// Orphan is a property at the hub that the operator wrote or took over, that nobody declares any more, and that it should have removed.
+type Orphan struct {
+	Device string
+	Leaf   Leaf
+	Value  any
+	How    string // it came to be the object's
+}
+
+func (o Orphan) String() string {
+	return fmt.Sprintf("device %s still has %s = %s, which the operator %s and nobody declares", o.Device, o.Leaf, raw(o.Value), o.How)
+}
+
+// IsAbandoned reports whether the operator is done with it: its object, nil if there is none, has been observed as it is, and owns no such property.
+func (o Orphan) IsAbandoned(object *v1alpha1.PnPDevice) bool {
+	if object == nil {
+		return true
+	}
+	_, shown := Shown(&object.Status)[o.Leaf]
+	return !shown && object.DeletionTimestamp == nil && object.Status.ObservedGeneration == object.Generation
+}
+
+// Orphans lists them in order.
+func (t *Trace) Orphans(h *History) []Orphan {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var orphans []string
+	var orphans []Orphan
 	for _, device := range slices.Sorted(maps.Keys(t.devices)) {
 		p := h.of(device)
 		declared := map[Leaf]any{}
@@ -196,13 +219,13 @@ func (t *Trace) Orphans(h *History) []string {
 			}
 			switch {
 			case held.ours && !h.forgot(device, leaf, held.written):
-				orphans = append(orphans, fmt.Sprintf("device %s still has %s = %s, which the operator wrote and nobody declares", device, leaf, raw(held.value)))
+				orphans = append(orphans, Orphan{device, leaf, held.value, "wrote"})
 			case !held.ours && p.tookOver(leaf, held.written):
-				orphans = append(orphans, fmt.Sprintf("device %s still has %s = %s, which the operator took over and nobody declares", device, leaf, raw(held.value)))
+				orphans = append(orphans, Orphan{device, leaf, held.value, "took over"})
 			}
 		}
 	}
-	slices.Sort(orphans)
+	slices.SortFunc(orphans, func(a, b Orphan) int { return strings.Compare(a.String(), b.String()) })
 	return orphans
 }
 

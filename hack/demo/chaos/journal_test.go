@@ -184,7 +184,7 @@ func TestOrphans(t *testing.T) {
 			must(t, test.then(h))
 			trace, err := Follow(append(declared, test.journal...), h)
 			must(t, err)
-			if diff := cmp.Diff(test.want, trace.Orphans(h)); diff != "" {
+			if diff := cmp.Diff(test.want, texts(trace.Orphans(h))); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

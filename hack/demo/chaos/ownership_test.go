@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
@@ -264,9 +265,39 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			test.happens(c)
 			trace, err := Follow(c.journal, c.history)
 			must(t, err)
-			if diff := cmp.Diff(test.want, trace.Orphans(c.history)); diff != "" {
+			if diff := cmp.Diff(test.want, texts(trace.Orphans(c.history))); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+func texts(orphans []Orphan) []string {
+	var all []string
+	for _, o := range orphans {
+		all = append(all, o.String())
+	}
+	return all
+}
+
+func TestAnOrphanIsAbandoned(t *testing.T) {
+	object := func(change func(*v1alpha1.PnPDevice)) *v1alpha1.PnPDevice {
+		d := acknowledged()
+		change(d)
+		return d
+	}
+	for name, test := range map[string]struct {
+		object *v1alpha1.PnPDevice
+		want   bool
+	}{
+		"without an object":                  {nil, true},
+		"by an object that shows it":         {object(func(*v1alpha1.PnPDevice) {}), false},
+		"by an object that does not":         {object(func(d *v1alpha1.PnPDevice) { d.Status.Properties = nil }), true},
+		"by an object that was edited":       {object(func(d *v1alpha1.PnPDevice) { d.Status.Properties, d.Generation = nil, 2 }), false},
+		"by an object that is to be cleared": {object(func(d *v1alpha1.PnPDevice) { d.Status.Properties, d.DeletionTimestamp = nil, &metav1.Time{} }), false},
+	} {
+		if got := (Orphan{Device: "dev1", Leaf: Leaf{"", "a"}}).IsAbandoned(test.object); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }

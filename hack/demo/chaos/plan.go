@@ -169,7 +169,7 @@ var chances = []chance{
 }
 
 func (g *generator) draw(servers bool) (Action, bool) {
-	const serverChance = 6 // in a thousand
+	const serverChance = 3 // in a thousand
 	if servers && !g.serverDown && g.r.IntN(1000) < serverChance {
 		g.serverDown, g.outage = true, g.r.IntN(8)
 		return Action{Kind: ServerDown}, true

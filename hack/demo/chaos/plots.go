@@ -29,7 +29,7 @@ func (g *generator) between(from, to time.Duration) time.Duration {
 // drawPlot begins one.
 func (g *generator) drawPlot() (Action, bool) {
 	d := g.any(func(d *device) bool {
-		return d.declared && d.atHub && d.online && !d.busy && !d.suspend && d.management == v1alpha1.ManagementEnforce && len(d.leaves()) > 0
+		return d.declared && d.atHub && !d.busy && !d.suspend && d.management == v1alpha1.ManagementEnforce && len(d.leaves()) > 0
 	})
 	if d == nil {
 		return Action{}, false
@@ -38,7 +38,7 @@ func (g *generator) drawPlot() (Action, bool) {
 	switch { // a copy of a device that may vanish could be one of an earlier device
 	case d.mayVanish && g.oneIn(2):
 		p.createdAnew()
-	case !d.mayVanish && g.oneIn(8):
+	case !d.mayVanish && d.online && g.oneIn(8):
 		p.failsOver()
 	case g.oneIn(8):
 		p.putBack()
@@ -131,8 +131,8 @@ const (
 // takenBack declares a value while writes cannot go out, and takes it back before they can.
 func (p *plot) takenBack() {
 	g := p.generator
-	stop := pick(g, hubSuspended, hubSuspended, deviceSuspended, refused, refused, refused, lost, observed, isAway, none)
-	when := pick(g, before, before, before, meanwhile, equalThen, afterwards, never)
+	stop := pick(g, hubSuspended, hubSuspended, refused, refused, refused, refused, deviceSuspended, lost, observed, isAway, none)
+	when := pick(g, before, before, before, before, meanwhile, equalThen, afterwards, never)
 	leaf := p.leaf()
 	value := valueFor(g.r, leaf)
 	switch when {
@@ -168,9 +168,9 @@ func (p *plot) takenBack() {
 	p.await, p.wait = "", 0
 }
 
-// leaf is one that the object declares, or, as often, one that it does not.
+// leaf is one that the object declares, or, more often, one that it does not.
 func (p *plot) leaf() Leaf {
-	if undeclared := p.d.undeclared(); len(undeclared) > 0 && p.oneIn(2) {
+	if undeclared := p.d.undeclared(); len(undeclared) > 0 && !p.oneIn(4) {
 		return pick(p.generator, undeclared...)
 	}
 	return pick(p.generator, p.d.leaves()...)
