@@ -17,19 +17,21 @@ type Device struct {
 	known      twin.Position // counters of the newest state known, zero if nothing was seen since the start
 	deviceETag string        // identity that they belong to
 	model      string        // announced when it was last seen
-	modelRead  bool          // by a read since the start
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
-	doubts, settledDoubts int             // doubtful while doubts > settledDoubts
-	pressing              bool            // a doubt has more behind it than a sweep or a resync
-	deferred              bool            // the pass that read the twin had no token to write it
-	foreign               string          // model that the newest message of another model named
-	modelInDoubt          bool            // the model has to be looked at before the next write
-	unpersisted           *twin.Twin      // seen at the hub, not in status yet
-	object                types.UID       // that the following are about: one of those that declare the device
-	unshown               bool            // status does not show a write that the hub took
-	attempts              []*Attempt      // writes whose outcome is not settled, oldest first
-	unsaved               *twin.Ownership // what is the object's, where status does not have it
+	raised       int             // counts doubts of either kind
+	doubted      int             // the newest doubt of the twin: it has to be read before status is believed
+	modelDoubted int             // the newest doubt of the model: it has to be looked at before the next write
+	settled      int             // the newest doubt that a read began after
+	looked       bool            // the hub was read since the start
+	pressing     bool            // a doubt has more behind it than a sweep or a resync
+	deferred     bool            // the pass that read the twin had no token to write it
+	foreign      string          // model that the newest message of another model named
+	unpersisted  *twin.Twin      // seen at the hub, not in status yet
+	object       types.UID       // that the following are about: one of those that declare the device
+	unshown      bool            // status does not show a write that the hub took
+	attempts     []*Attempt      // writes whose outcome is not settled, oldest first
+	unsaved      *twin.Ownership // what is the object's, where status does not have it
 	// withheld are the attempts that this process recorded in status and certainly did not make.
 	withheld map[twin.Leaf]twin.Sent
 
@@ -48,7 +50,19 @@ func (d *Device) Doubt() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pressing = d.pressing || !d.doubtful()
-	d.doubts++
+	d.raise()
+}
+
+// raise makes the twin doubtful.
+func (d *Device) raise() {
+	d.raised++
+	d.doubted = d.raised
+}
+
+// doubtModel makes the model doubtful.
+func (d *Device) doubtModel() {
+	d.raised++
+	d.modelDoubted = d.raised
 }
 
 // OnlySwept reports whether the device is to be read for no other reason than a sweep, or a resync.
@@ -81,20 +95,23 @@ func (d *Device) Doubtful() bool {
 	return d.doubtful()
 }
 
-func (d *Device) doubtful() bool { return d.doubts > d.settledDoubts }
+func (d *Device) doubtful() bool { return d.doubted > d.settled }
 
-// ModelInDoubt reports whether the device may have another model than it was last seen with.
+// ModelInDoubt reports whether the device may have another model than it was last seen with. A doubt from before a start is
+// not remembered: the first look after it ends that.
 func (d *Device) ModelInDoubt() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.modelInDoubt
+	return d.modelUnknown()
 }
+
+func (d *Device) modelUnknown() bool { return !d.looked || d.modelDoubted > d.settled }
 
 // BeginRead returns the token that Observe takes: a doubt raised while the read is under way outlives it.
 func (d *Device) BeginRead() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.doubts
+	return d.raised
 }
 
 // Observe keeps a twin that the hub returned until it is in status, with the events that arrived meanwhile folded in. It adds to the twin,
@@ -102,7 +119,7 @@ func (d *Device) BeginRead() int {
 func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.settledDoubts, d.modelInDoubt, d.modelRead = token, false, true
+	d.settled, d.looked = token, true
 	d.pressing = d.pressing && d.doubtful()
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
 	d.pass.restart(d.known)

@@ -22,6 +22,56 @@ func TestADoubtRaisedDuringAReadOutlivesIt(t *testing.T) {
 	}
 }
 
+func TestWhatLeavesTheModelInDoubt(t *testing.T) {
+	shown := func() *twin.Twin {
+		seen := read(10, 5)
+		seen.ModelID = "dtmi:a;1"
+		return seen
+	}
+	look := func(d *Device) { d.Observe(shown(), d.BeginRead()) }
+	cameBack := func(d *Device) { d.Connection("Connected", "0A", noon, place(1), believed) }
+	foreign := func(d *Device) { d.Foreign("dtmi:b;1") }
+	// during has something happen while the hub is read.
+	during := func(what func(*Device)) func(*Device) {
+		return func(d *Device) {
+			token := d.BeginRead()
+			what(d)
+			d.Observe(shown(), token)
+		}
+	}
+	for name, c := range map[string]struct {
+		acts    []func(*Device)
+		inDoubt bool
+	}{
+		"nobody has looked since the start":        {nil, true},
+		"the hub was read":                         {[]func(*Device){look}, false},
+		"the device came back after the read":      {[]func(*Device){look, cameBack}, true},
+		"it came back while the hub was read":      {[]func(*Device){during(cameBack)}, true},
+		"telemetry named another model meanwhile":  {[]func(*Device){look, during(foreign)}, true},
+		"it came back, and the hub was read since": {[]func(*Device){during(cameBack), look}, false},
+		"another doubt is none of the model":       {[]func(*Device){look, (*Device).Doubt}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &Device{}
+			for _, act := range c.acts {
+				act(d)
+			}
+			if d.ModelInDoubt() != c.inDoubt {
+				t.Errorf("in doubt: %t, want %t", d.ModelInDoubt(), c.inDoubt)
+			}
+		})
+	}
+}
+
+func TestADoubtOfTheModelAloneAsksForNoRead(t *testing.T) {
+	d := &Device{}
+	d.Observe(read(10, 5), d.BeginRead())
+	d.Connection("Connected", "0A", noon, place(1), believed)
+	if d.Doubtful() || !d.ModelInDoubt() {
+		t.Errorf("doubtful: %t, model in doubt: %t", d.Doubtful(), d.ModelInDoubt())
+	}
+}
+
 func TestAWriteThatStatusDoesNotShowStandsInTheCheckpoint(t *testing.T) {
 	d := &Device{}
 	d.BeginPass()

@@ -5,5 +5,5 @@ package hubs
 func (d *Device) Model() (id string, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.model, d.modelRead && !d.modelInDoubt && !d.doubtful()
+	return d.model, !d.modelUnknown() && !d.doubtful()
 }

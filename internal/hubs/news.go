@@ -92,7 +92,7 @@ func (d *Device) EndPass() (again bool) {
 // doubt is for what arrived during a pass and cannot be folded into its outcome. d.pass is not nil.
 func (d *Device) doubt() {
 	d.pressing = true
-	d.doubts++
+	d.raise()
 	d.pass.doubted = true
 }
 
@@ -173,7 +173,7 @@ func (d *Device) Suspect(at Place) News {
 
 func (d *Device) suspect(at Place) News {
 	d.pressing = d.pressing || at.Partition != ""
-	d.doubts++
+	d.raise()
 	return d.hold(at, Urgent)
 }
 
@@ -186,7 +186,8 @@ func (d *Device) Connection(state, sequence string, since time.Time, at Place, b
 		return Nothing
 	}
 	first := d.connection == ""
-	d.connection, d.modelInDoubt = sequence, true
+	d.connection = sequence
+	d.doubtModel()
 	c := &connection{state, since}
 	if d.pass != nil {
 		d.pass.connection = c

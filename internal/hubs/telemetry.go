@@ -48,6 +48,7 @@ func (d *Device) Foreign(model string) bool {
 	if model == "" || d.model == "" || model == d.model || model == d.foreign {
 		return false
 	}
-	d.foreign, d.modelInDoubt = model, true
+	d.foreign = model
+	d.doubtModel()
 	return true
 }
