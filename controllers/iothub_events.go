@@ -151,7 +151,7 @@ func streamVerdict(hub *v1alpha1.IoTHub, state watch.State, session *hubs.Sessio
 	case watch.Connecting:
 		return verdict{reason: v1alpha1.ReasonConnecting, message: "Opening the event stream"}
 	case watch.Lagging:
-		return verdict{reason: v1alpha1.ReasonEventStreamLagging, message: "Events wait at the hub for more than a minute" + ofPartitions(state)}
+		return verdict{reason: v1alpha1.ReasonEventStreamLagging, message: "Events wait at the hub to be read" + ofPartitions(state)}
 	case watch.Taken:
 		return verdict{reason: v1alpha1.ReasonConsumerGroupTaken, message: fmt.Sprintf(
 			"Another reader has consumer group %q%s: the operator needs one for itself, and goes on by itself when that reader leaves", group, ofPartitions(state))}
@@ -203,6 +203,9 @@ func readingVerdict(hub *v1alpha1.IoTHub, session *hubs.Session) verdict {
 	}
 	if session.EventsTrusted() {
 		return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "Device changes arrive as events"}
+	}
+	if session.EventsLate() {
+		return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "The event stream is read; a write of the operator has not come back through it yet"}
 	}
 	return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "The event stream is read; no twin change has come through it yet"}
 }

@@ -109,8 +109,85 @@ var _ = Describe("An event stream that breaks", func() {
 			g.Expect(s.hubObject()).To(notStreaming(v1alpha1.ReasonNoTwinChangeEvents, "az iot hub message-route create"))
 		}, "90s").Should(Succeed())
 		s.sim.Router().SetRoutes(simulator.DefaultRoutes())
+		s.sim.Calls().Reset()
 		s.report("d0", `{"maxTempSinceLastReboot":1}`)
 		s.eventuallyHub(beStreaming())
+		Eventually(func() []int { return []int{s.reads("d0"), s.reads("d1"), s.reads("d2")} }).Should(HaveEach(BeNumerically(">=", 1)),
+			"who knows what else was not told")
+	})
+})
+
+var _ = Describe("Routes of twin changes that go", func() {
+	var s *site
+	BeforeEach(func() {
+		s = newEventSite()
+		s.trusted()
+		for _, name := range []string{"d", "slow"} {
+			s.virtual(name, simulator.Thermostat, simulator.Acknowledge())
+			s.create(name, withProperties(`{"targetTemperature": 20}`))
+			s.eventually(name, beReady())
+		}
+		Expect(s.sim.Calls().AwaitCount(ctx, simulator.OpQuery, 2)).To(Succeed(), "the probe, and the first sweep: the next one is an hour away")
+	})
+	without := func() {
+		routes := simulator.DefaultRoutes()
+		routes.TwinChanges = false
+		s.sim.Router().SetRoutes(routes)
+	}
+
+	It("have a device read that was written since", func() {
+		without()
+		s.sim.Calls().Reset()
+		s.edit("d", withProperties(`{"targetTemperature": 21}`))
+		s.eventually("d", And(beReady(), haveReported("targetTemperature", "21")))
+		Expect(s.reads("d")).To(Equal(1), s.history("d"))
+		Expect(s.reads("slow")+s.reads("first")).To(BeZero(), "they owe no answer")
+		s.eventuallyHub(And(beStreaming(), WithTransform(func(o client.Object) string {
+			return conditionOf(o, v1alpha1.ConditionEventStreamReady).Message
+		}, ContainSubstring("has not come back"))))
+	})
+
+	It("have devices read that owe an answer, until a twin change comes again", func() {
+		Expect(s.sim.Devices().Behave("slow", simulator.Ignore())).To(Succeed())
+		s.edit("slow", withProperties(`{"targetTemperature": 21}`))
+		s.eventually("slow", haveState("", "targetTemperature", "Applied"))
+		without()
+		s.report("slow", `{"targetTemperature":{"value":21,"ac":200,"av":3}}`)
+		s.sim.Calls().Reset()
+		s.edit("d", withProperties(`{"targetTemperature": 21}`))
+		s.eventually("d", And(beReady(), haveReported("targetTemperature", "21")))
+		s.eventually("slow", And(beReady(), haveState("", "targetTemperature", "Acknowledged")))
+		Expect(s.reads("first")).To(BeZero(), "it owes no answer")
+
+		s.sim.Router().SetRoutes(simulator.DefaultRoutes())
+		s.edit("slow", withProperties(`{"targetTemperature": 22}`))
+		s.eventuallyHub(WithTransform(func(o client.Object) string {
+			return conditionOf(o, v1alpha1.ConditionEventStreamReady).Message
+		}, Equal("Device changes arrive as events")))
+		s.eventually("slow", haveState("", "targetTemperature", "Applied"))
+		s.sim.Calls().Reset()
+		Consistently(s.gets, "3s").Should(BeZero(), "the stream tells")
+		s.report("slow", `{"targetTemperature":{"value":22,"ac":200,"av":4}}`)
+		s.eventually("slow", beReady())
+		Expect(s.gets()).To(BeZero())
+	})
+
+	It("have a device read after a restart in between", func() {
+		without()
+		s.edit("d", withProperties(`{"targetTemperature": 21}`))
+		s.eventually("d", haveState("", "targetTemperature", "Applied"))
+		restartOperator()
+		s.eventually("d", And(beReady(), haveReported("targetTemperature", "21")))
+	})
+
+	It("and a stream that stalls as well have devices read that owe an answer", func() {
+		Expect(s.sim.Devices().Behave("slow", simulator.Ignore())).To(Succeed())
+		s.edit("slow", withProperties(`{"targetTemperature": 21}`))
+		s.eventually("slow", haveState("", "targetTemperature", "Applied"))
+		s.sim.AMQP().Stall("")
+		s.report("slow", `{"targetTemperature":{"value":21,"ac":200,"av":3}}`)
+		s.eventually("slow", beReady())
+		s.sim.AMQP().Release()
 	})
 })
 

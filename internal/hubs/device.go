@@ -65,6 +65,13 @@ func (d *Device) doubtModel() {
 	d.modelDoubted = d.raised
 }
 
+// desiredVersion is the newest one known, 0 if memory knows of none.
+func (d *Device) desiredVersion() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.known.DesiredVersion
+}
+
 // OnlySwept reports whether the device is to be read for no other reason than a sweep, or a resync.
 func (d *Device) OnlySwept() bool {
 	d.mu.Lock()

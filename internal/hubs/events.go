@@ -9,7 +9,7 @@ import (
 )
 
 // EchoWithin says how long the event of a write of our own may take before it counts as missing.
-func (s *Session) EchoWithin(d time.Duration) { s.canary.within = d }
+func (s *Session) EchoWithin(d time.Duration) { s.memory.canary.within = d }
 
 // judgeEvery is how often missing echoes are counted.
 const judgeEvery = 5 * time.Second
@@ -19,6 +19,7 @@ func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
 	s.memory.streaming.Lock()
 	defer s.memory.streaming.Unlock()
 	feed.lifetime = ctx
+	s.memory.canary.begin()
 	stream.Sink = feed
 	stream.Report = func(state watch.State) {
 		s.stream.Store(&state)
@@ -28,10 +29,16 @@ func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
 	stream.Run(ctx)
 }
 
+// judge looks for events that did not come. What relied on them, or on the stream, is looked after in another way from then on.
 func (s *Session) judge(ctx context.Context, feed *Feed) {
 	for wait(ctx, judgeEvery) {
-		if s.canary.judge(time.Now(), s.Reading()) {
+		late, changed := s.memory.canary.judge(time.Now(), s.Reading())
+		if changed {
 			feed.Changed()
+		}
+		feed.missed(ctx, late)
+		if !s.trusted() && s.relied.Swap(false) {
+			feed.distrusted(ctx)
 		}
 	}
 }
@@ -61,24 +68,35 @@ func (s *Session) MayTellOf(t time.Time) bool {
 	return heard == nil || heard.Before(t)
 }
 
-// EventsTrusted reports whether a change of a twin will be told by the stream: it is read, and twin change events were
-// seen to be routed to it.
-func (s *Session) EventsTrusted() bool { return s.Reading() && s.canary.alive() }
+// EventsTrusted reports whether a change of a twin will be told by the stream: it is read, twin change events were seen
+// to be routed to it, and the event of no write stayed away since. Whoever owes an answer is woken should that end.
+func (s *Session) EventsTrusted() bool {
+	if !s.trusted() {
+		return false
+	}
+	s.relied.Store(true)
+	return true
+}
+
+func (s *Session) trusted() bool { return s.Reading() && s.memory.canary.sure() }
 
 // EventsExpected reports whether a change of a twin is likely to be told: it may be that the stream is just being opened, or that it is not known yet whether it was
 // refused, as in the first two seconds after a start. It is for what waits a moment only.
 func (s *Session) EventsExpected() bool {
 	state, ok := s.Stream()
-	return ok && (state.Phase == watch.Reading || state.Phase == watch.Connecting) && s.canary.alive()
+	return ok && (state.Phase == watch.Reading || state.Phase == watch.Connecting) && s.memory.canary.alive()
 }
 
 // EventsMissing reports whether our own writes did not come back as events.
-func (s *Session) EventsMissing() bool { return s.canary.dead() }
+func (s *Session) EventsMissing() bool { return s.memory.canary.dead() }
+
+// EventsLate reports whether the event of a write stayed away, though twin changes came before.
+func (s *Session) EventsLate() bool { return s.memory.canary.alive() && !s.memory.canary.sure() }
 
 // Writing expects the event of a write that is about to be made. The returned function says that it was not.
 func (s *Session) Writing(deviceID string, now time.Time) (failed func()) {
-	if s.Reading() {
-		s.canary.expect(deviceID, now)
+	if _, ok := s.Stream(); !ok {
+		return func() {}
 	}
-	return func() { s.canary.cancel(deviceID) }
+	return s.memory.canary.expect(deviceID, s.Device(deviceID).desiredVersion(), now)
 }

@@ -120,10 +120,33 @@ func (f *Feed) Poison(ctx context.Context, err error) {
 }
 
 func (f *Feed) twinChanged(ctx context.Context, e watch.Event) {
-	if f.Session.canary.hear(e.DeviceID) {
+	changed, missed := f.Session.memory.canary.hear(e.DeviceID, e.Twin, time.Now())
+	if changed {
 		f.Changed()
 	}
+	if missed { // the stream has a hole
+		f.Resync(ctx)
+	}
 	f.take(ctx, e, func(d *Device, believed func() Belief) News { return d.Fold(e.Twin, placeOf(e), believed) })
+}
+
+// missed has devices read whose writes did not come back as events: what they answered may not have come either.
+func (f *Feed) missed(ctx context.Context, devices []string) {
+	for _, id := range devices {
+		if _, declared := f.Listeners.Believes(ctx, id); declared {
+			f.Session.Device(id).Unheard()
+			f.Listeners.Tell(ctx, id, 0)
+		}
+	}
+}
+
+// distrusted has the objects looked at whose devices owe an answer: it has to be asked for from now on.
+func (f *Feed) distrusted(ctx context.Context) {
+	for id, d := range f.Session.devices() {
+		if d.owes() {
+			f.Listeners.Tell(ctx, id, 0)
+		}
+	}
 }
 
 // take has a declared device learn from an event, and tells its object of what is news.
@@ -152,7 +175,7 @@ func (f *Feed) digitalTwinChanged(ctx context.Context, e watch.Event) {
 	switch {
 	case e.Model != "":
 		f.suspect(ctx, e)
-	case !f.Session.canary.alive():
+	case !f.Session.memory.canary.alive():
 		if _, declared := f.Listeners.Believes(ctx, e.DeviceID); declared {
 			f.Session.Device(e.DeviceID).Suspect(placeOf(e))
 			f.Listeners.Tell(ctx, e.DeviceID, hintDelay)
@@ -194,7 +217,7 @@ func placeOf(e watch.Event) Place {
 
 // Resume has the doubtful devices of a checkpoint read. Those that nobody declares any more are forgotten.
 func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
-	f.Session.canary.resume(c.TwinChanges)
+	f.Session.memory.canary.resume(c.TwinChanges)
 	f.Listeners.Recall(ctx, f.Session.Calls())
 	for _, id := range c.Doubtful {
 		if _, declared := f.Listeners.Believes(ctx, id); declared {
@@ -206,7 +229,7 @@ func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
 
 // Outstanding says what the effects of handled events still lack.
 func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
-	o := watch.Outstanding{First: map[string]watch.Mark{}, Resync: f.resync.underWay(), TwinChanges: f.Session.canary.alive()}
+	o := watch.Outstanding{First: map[string]watch.Mark{}, Resync: f.resync.underWay(), TwinChanges: f.Session.memory.canary.alive()}
 	for id, d := range f.Session.devices() {
 		at, ok := d.Outstanding()
 		switch first, known := o.First[at.Partition]; {
@@ -226,10 +249,12 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
 		}
 	}
+	o.Doubtful = append(o.Doubtful, f.Session.memory.canary.pending()...)
+	slices.Sort(o.Doubtful)
+	o.Doubtful = slices.Compact(o.Doubtful)
 	if len(o.Doubtful) > maxDoubtful {
 		o.Doubtful, o.Resync = nil, true
 	}
-	slices.Sort(o.Doubtful)
 	return o
 }
 
@@ -242,6 +267,7 @@ func (f *Feed) CaughtUp(at time.Time) {
 // Resync has every declared device read, in the background, for as long as the session lives: each as the hub's budget lets it.
 func (f *Feed) Resync(context.Context) {
 	f.Session.Calls().deafen()
+	f.Session.memory.canary.skip()
 	if !f.resync.begin() {
 		return // the round under way is followed by another one
 	}

@@ -66,6 +66,13 @@ func (a *audience) sleepers() []string {
 	return slices.Sorted(slices.Values(a.woken))
 }
 
+// heard are those that were told of something.
+func (a *audience) heard() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Sorted(slices.Values(a.told))
+}
+
 type counter struct {
 	kinds    map[string]int
 	measured []Measurement

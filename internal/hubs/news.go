@@ -177,6 +177,15 @@ func (d *Device) suspect(at Place) News {
 	return d.hold(at, Urgent)
 }
 
+// Unheard raises a doubt because an event did not come that somebody waits for.
+func (d *Device) Unheard() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pressing = true
+	d.raise()
+	d.hold(Place{}, Urgent)
+}
+
 // Connection takes a connection event into what is known: since when the device is connected or not. Sequence numbers
 // compare as text; after a restart the time that status knows stands in for them.
 func (d *Device) Connection(state, sequence string, since time.Time, at Place, believed func() Belief) News {
@@ -301,6 +310,13 @@ func (d *Device) Awaits(answer bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.awaited = answer
+}
+
+// owes reports whether the device owes an answer to a write.
+func (d *Device) owes() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.awaited
 }
 
 // tellAfter is when to have an object look at what its device did: at once if it may be an answer that is waited for.

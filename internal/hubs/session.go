@@ -41,7 +41,7 @@ type Session struct {
 	stop    context.CancelFunc
 	done    chan struct{} // closed when its background work has ended
 	refused atomic.Bool
-	canary  canary
+	relied  atomic.Bool                 // somebody was told that events are trusted
 	stream  atomic.Pointer[watch.State] // nil: none is read
 	heard   atomic.Pointer[time.Time]   // up to when the stream's events were handled
 }
@@ -51,6 +51,7 @@ type memory struct {
 	mu      sync.Mutex
 	devices map[string]*Device
 	calls   Calls
+	canary  canary
 	// streaming is held while a stream is read: the next session's goes on where this one's has stopped and stored.
 	streaming sync.Mutex
 }
@@ -90,6 +91,7 @@ func (s *Session) devices() map[string]*Device {
 
 // Forget drops what memory holds of a device that is no longer declared.
 func (s *Session) Forget(id string) {
+	s.memory.canary.forget(id)
 	s.memory.mu.Lock()
 	defer s.memory.mu.Unlock()
 	delete(s.memory.devices, id)

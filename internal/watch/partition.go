@@ -44,7 +44,17 @@ func (p *partition) run(ctx context.Context) error {
 		if !pause(ctx, backoff.Step()) {
 			return ctx.Err()
 		}
+		_ = p.lookAtEnd(ctx) // what keeps it from being told is told when the partition is opened
 	}
+}
+
+// lookAtEnd finds out how far the partition has grown.
+func (p *partition) lookAtEnd(ctx context.Context) error {
+	ends, err := p.ends(ctx, p.client, []string{p.id})
+	if err == nil {
+		p.end = ends[p.id]
+	}
+	return err
 }
 
 // receive opens the partition behind the last handled event and handles what comes.
@@ -57,7 +67,8 @@ func (p *partition) receive(ctx context.Context) error {
 		return err
 	}
 	defer closing(client)
-	settled := time.AfterFunc(p.Timing.Settle, func() { p.phases.set(p.id, Reading) })
+	end, caughtUp := p.end, false // what the hub holds already has to be handled first
+	settled := time.AfterFunc(p.Timing.Settle, func() { p.phases.open(p.id, func() bool { return p.behind(p.id, end) > 0 }) })
 	defer settled.Stop()
 	for first := true; ; first = false {
 		// One at a time: the client waits for as many as it is asked for, and what it has prefetched it returns at once.
@@ -71,7 +82,8 @@ func (p *partition) receive(ctx context.Context) error {
 			}
 			p.handle(ctx, e)
 		}
-		if first {
+		if !caughtUp && p.behind(p.id, end) == 0 {
+			caughtUp = true
 			p.phases.set(p.id, Reading)
 		}
 	}
@@ -86,11 +98,9 @@ func (p *partition) isTooOld(e *azeventhubs.ReceivedEventData) bool {
 
 // jump goes on at the partition's end and has every declared device read. The new place is stored before it is used.
 func (p *partition) jump(ctx context.Context, why error) error {
-	ends, err := p.ends(ctx, p.client, []string{p.id})
-	if err != nil {
+	if err := p.lookAtEnd(ctx); err != nil {
 		return err
 	}
-	p.end = ends[p.id]
 	p.Log.Info("Reading devices instead of events", "partition", p.id, "reason", why.Error())
 	p.places.set(p.id, endOf(p.end))
 	p.Sink.Resync(ctx)

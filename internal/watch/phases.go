@@ -41,6 +41,19 @@ func (p *phases) set(id string, phase Phase) {
 	})
 }
 
+// open says of a partition that it was not refused. One that is behind has to catch up before it counts as read.
+func (p *phases) open(id string, behind func() bool) {
+	p.change(func() {
+		switch {
+		case p.partitions == nil:
+		case behind():
+			p.partitions[id] = Lagging
+		default:
+			p.partitions[id] = Reading
+		}
+	})
+}
+
 // lag marks a partition that is read as behind, or as caught up.
 func (p *phases) lag(id string, behind bool) {
 	p.change(func() {

@@ -19,7 +19,7 @@ const (
 	Connecting Phase = "Connecting"
 	// Reading is all well.
 	Reading Phase = "Reading"
-	// Lagging reads, but is behind the hub by more than the limit.
+	// Lagging reads, but is behind the hub by more than the limit, or has not read yet what the hub held when it was opened.
 	Lagging Phase = "Lagging"
 	// Taken was evicted, or is kept out, by another reader of the consumer group.
 	Taken Phase = "Taken"

@@ -105,6 +105,12 @@ func (s *sink) phase() (p watch.Phase) {
 	return p
 }
 
+// has reports whether the stream ever was in a phase.
+func (s *sink) has(p watch.Phase) (was bool) {
+	s.set(func() { was = slices.ContainsFunc(s.states, func(state watch.State) bool { return state.Phase == p }) })
+	return was
+}
+
 // site is an event hub with two partitions.
 type site struct {
 	log      *eventhub.Log
@@ -263,6 +269,29 @@ func TestWhatBreaksEndsInAPhaseAndHealsWithoutARestart(t *testing.T) {
 			eventually(t, "events", func() bool { return w.sink.handled() >= before+3 })
 		})
 	}
+}
+
+func TestAStreamCountsAsReadOnceItHasReadWhatTheHubHeld(t *testing.T) {
+	s, st := newSite(t), &store{}
+	first := s.stream(t, st)
+	first.reaches(t, watch.Reading)
+	first.stop()
+	s.send(0, 0, 10) // while nobody reads
+	gate := make(chan struct{})
+	second := s.stream(t, st, func(w *watch.Stream) {
+		w.Sink.(*sink).block = gate
+		w.Timing.Lag = time.Hour
+	})
+	for range 9 {
+		gate <- struct{}{}
+	}
+	second.reaches(t, watch.Lagging)
+	if second.sink.has(watch.Reading) {
+		t.Error("it counted as read before")
+	}
+	gate <- struct{}{}
+	second.reaches(t, watch.Reading)
+	close(gate)
 }
 
 func TestNothingIsLostOrRepeatedWhileConnectionsBreak(t *testing.T) {
