@@ -121,7 +121,6 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 // forget ends everything that was for an IoTHub that is gone.
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) error {
 	r.Hubs.Drop(hub)
-	r.Hubs.ReleaseStream(hub)
 	r.Hubs.Budgets.Leave(hub.String())
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)

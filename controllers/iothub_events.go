@@ -42,7 +42,6 @@ func (e eventStream) fingerprint() string {
 func (r *IoTHubReconciler) eventsOf(ctx context.Context, hub *v1alpha1.IoTHub) (eventStream, error) {
 	e := eventStream{wanted: hub.Spec.Events}
 	if e.wanted == nil {
-		r.Hubs.ReleaseStream(client.ObjectKeyFromObject(hub))
 		return e, nil
 	}
 	config, err := r.eventConfig(ctx, hub)
@@ -52,9 +51,6 @@ func (r *IoTHubReconciler) eventsOf(ctx context.Context, hub *v1alpha1.IoTHub) (
 	if isDenied(err) && r.goesOn(hub) {
 		e.problem, e.goesOn = goingOn(err), true
 		return e, nil
-	}
-	if e.problem != nil { // whatever it read before, it does not any more
-		r.Hubs.ReleaseStream(client.ObjectKeyFromObject(hub))
 	}
 	e.config = config
 	return e, nil
@@ -74,12 +70,15 @@ func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub
 	if err := config.Check(); err != nil {
 		return config, stalled(v1alpha1.ReasonInvalidEndpoint, "spec.events: "+err.Error(), 0)
 	}
-	stream := hubs.StreamKey{Namespace: config.Namespace, EventHub: config.EventHub, ConsumerGroup: strings.ToLower(config.ConsumerGroup)}
-	if !r.Hubs.ClaimStream(client.ObjectKeyFromObject(hub), stream) {
-		return config, stalled(v1alpha1.ReasonConsumerGroupShared, fmt.Sprintf(
-			"Another IoTHub of this cluster reads consumer group %q of event hub %q: give each its own", config.ConsumerGroup, config.EventHub), 0)
-	}
 	return config, nil
+}
+
+// streamKey is what one IoTHub of the cluster reads at a time.
+func streamKey(c watch.Config) hubs.StreamKey {
+	return hubs.StreamKey{
+		Namespace: strings.ToLower(c.Namespace), Endpoint: c.Endpoint, CABundle: string(c.CABundle),
+		EventHub: strings.ToLower(c.EventHub), ConsumerGroup: strings.ToLower(c.ConsumerGroup),
+	}
 }
 
 // eventSource reads where the events are, and the credential for it.
@@ -134,7 +133,7 @@ func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
 		v.message = "Waiting for the hub to accept the credential"
 	default:
 		if state, ok := session.Stream(); ok {
-			v = streamVerdict(hub, state, session)
+			v = streamVerdict(hub, e.config.EventHub, state, session)
 		}
 	}
 	if e.goesOn && v.ready {
@@ -143,7 +142,7 @@ func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
 	setCondition(hub, v1alpha1.ConditionEventStreamReady, v.ready, v.reason, v.message)
 }
 
-func streamVerdict(hub *v1alpha1.IoTHub, state watch.State, session *hubs.Session) verdict {
+func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state watch.State, session *hubs.Session) verdict {
 	group := hub.Spec.Events.ConsumerGroup
 	switch state.Phase {
 	case watch.Reading:
@@ -152,6 +151,9 @@ func streamVerdict(hub *v1alpha1.IoTHub, state watch.State, session *hubs.Sessio
 		return verdict{reason: v1alpha1.ReasonConnecting, message: "Opening the event stream"}
 	case watch.Lagging:
 		return verdict{reason: v1alpha1.ReasonEventStreamLagging, message: "Events wait at the hub to be read" + ofPartitions(state)}
+	case watch.Shared:
+		return verdict{reason: v1alpha1.ReasonConsumerGroupShared, message: fmt.Sprintf(
+			"Another IoTHub of this cluster reads consumer group %q of event hub %q: give each its own", group, eventHub)}
 	case watch.Taken:
 		return verdict{reason: v1alpha1.ReasonConsumerGroupTaken, message: fmt.Sprintf(
 			"Another reader has consumer group %q%s: the operator needs one for itself, and goes on by itself when that reader leaves", group, ofPartitions(state))}

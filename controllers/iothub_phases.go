@@ -85,7 +85,8 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 		defer all.Wait()
 		if e.wanted != nil && e.problem == nil {
 			meter := newMeter(key)
-			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
+			claim := func() bool { return r.Hubs.ClaimStream(key, s, streamKey(e.config)) }
+			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &hubs.Feed{
 				Session: s, Listeners: list, Meter: meter, Log: logger.WithName("events"), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 			}

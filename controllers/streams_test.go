@@ -86,6 +86,35 @@ var _ = Describe("An event stream that breaks", func() {
 		s.eventuallyHub(beStreaming())
 	})
 
+	It("does not keep others from a group that it may not read, or not any more", func() {
+		s := newEventSite()
+		s.sim.Events().AddGroup("shared")
+		wants := func(h *v1alpha1.IoTHub) { h.Spec.Events.ConsumerGroup = "shared" }
+		// A stranger's hub does not exist, and another's key is wrong: both come first.
+		stranger, refused := &site{namespace: newNamespace(), sim: s.sim}, &site{namespace: newNamespace(), sim: s.sim}
+		for other, connectionString := range map[*site]string{
+			stranger: "HostName=" + s.sim.HostName() + ";SharedAccessKeyName=service;SharedAccessKey=AAAA", refused: s.sim.ConnectionString("service"),
+		} {
+			Expect(admin.Create(ctx, &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: other.namespace, Name: "hub"},
+				StringData: map[string]string{"connectionString": connectionString, "events": s.sim.EventHubConnectionString("device")},
+			})).To(Succeed())
+			hub := other.eventHub()
+			wants(hub)
+			Expect(admin.Create(ctx, hub)).To(Succeed())
+		}
+		stranger.eventuallyHub(Not(beReady()))
+		refused.eventuallyHub(And(beReady(), notStreaming(v1alpha1.ReasonUnauthorized)))
+		s.editHub(wants)
+		s.eventuallyHub(And(HaveField("Status.ObservedGeneration", int64(2)), beStreaming()))
+		refused.secretKey("events", s.sim.EventHubConnectionString("service"))
+		refused.eventuallyHub(And(beReady(), notStreaming(v1alpha1.ReasonConsumerGroupShared, "give each its own")))
+		s.eventuallyHub(beStreaming())
+		s.secretKey("events", s.sim.EventHubConnectionString("device")) // and now the other way round
+		s.eventuallyHub(notStreaming(v1alpha1.ReasonUnauthorized))
+		refused.eventuallyHub(beStreaming())
+	})
+
 	It("reads over WebSocket where a network lets nothing else out", func() {
 		s := newEventSite()
 		s.editHub(func(h *v1alpha1.IoTHub) {

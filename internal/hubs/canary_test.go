@@ -173,7 +173,7 @@ func reading(t *testing.T, devices ...string) (*Feed, *audience) {
 		knows[id] = believed
 	}
 	f, a, _ := feedOf(knows)
-	f.Session.stream.Store(&watch.State{Phase: watch.Reading})
+	f.Session.stream.Store(&streamState{State: watch.State{Phase: watch.Reading}})
 	f.Session.memory.canary.resume(true)
 	return f, a
 }
@@ -231,7 +231,7 @@ func TestAStreamThatIsLostHasThoseLookedAtThatOweAnAnswerOnceEachTime(t *testing
 			{watch.Reading, true, 1}, {watch.Lagging, true, 2},
 			{watch.Reading, false, 2}, {watch.Connecting, false, 2}, // nobody looked meanwhile
 		} {
-			f.Session.stream.Store(&watch.State{Phase: c.phase})
+			f.Session.stream.Store(&streamState{State: watch.State{Phase: c.phase}})
 			if c.relax {
 				f.Session.EventsTrusted()
 			}
@@ -281,7 +281,7 @@ func TestASessionThatFollowsAnotherWaitsForItsEchoes(t *testing.T) {
 	name := types.NamespacedName{Namespace: "factory", Name: "hub"}
 	first, second := NewSession(&closed{}, "h", "1"), NewSession(&closed{}, "h", "2")
 	r.Put(t.Context(), name, first, func(ctx context.Context) { <-ctx.Done() })
-	first.stream.Store(&watch.State{Phase: watch.Reading})
+	first.stream.Store(&streamState{State: watch.State{Phase: watch.Reading}})
 	first.Writing("d", noon)
 	r.Put(t.Context(), name, second, func(ctx context.Context) { <-ctx.Done() })
 	second.memory.canary.begin()

@@ -22,7 +22,7 @@ func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
 	s.memory.canary.begin()
 	stream.Sink = feed
 	stream.Report = func(state watch.State) {
-		s.stream.Store(&state)
+		s.stream.Store(&streamState{state, time.Now()})
 		feed.Changed()
 	}
 	go s.judge(ctx, feed)
@@ -46,7 +46,7 @@ func (s *Session) judge(ctx context.Context, feed *Feed) {
 // Stream returns how the event stream is doing, false if none is read.
 func (s *Session) Stream() (watch.State, bool) {
 	if state := s.stream.Load(); state != nil {
-		return *state, true
+		return state.State, true
 	}
 	return watch.State{}, false
 }

@@ -20,7 +20,7 @@ func TestWhenEventsAreExpectedAndWhenTheyAreTrusted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewSession(nil, "h", "")
-			s.stream.Store(&watch.State{Phase: c.phase})
+			s.stream.Store(&streamState{State: watch.State{Phase: c.phase}})
 			s.memory.canary.resume(c.heard)
 			if s.EventsExpected() != c.expected || s.EventsTrusted() != c.trusted {
 				t.Errorf("expected: %v, trusted: %v; want %v, %v", s.EventsExpected(), s.EventsTrusted(), c.expected, c.trusted)

@@ -14,7 +14,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // Hub is what a session asks of an IoT hub. *iothub.Client implements it.
@@ -42,7 +41,7 @@ type Session struct {
 	done    chan struct{} // closed when its background work has ended
 	refused atomic.Bool
 	relied  atomic.Bool                 // somebody was told that events are trusted
-	stream  atomic.Pointer[watch.State] // nil: none is read
+	stream  atomic.Pointer[streamState] // nil: none is read
 	heard   atomic.Pointer[time.Time]   // up to when the stream's events were handled
 }
 
@@ -104,37 +103,7 @@ type Registry struct {
 
 	mu       sync.Mutex
 	sessions map[types.NamespacedName]*Session
-	streams  map[StreamKey]types.NamespacedName
-}
-
-// StreamKey names a consumer group. It has one reader.
-type StreamKey struct{ Namespace, EventHub, ConsumerGroup string }
-
-// ClaimStream reserves a consumer group for an IoTHub, in place of the one it had. It reports false if another has it.
-func (r *Registry) ClaimStream(hub types.NamespacedName, stream StreamKey) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	owner, taken := r.streams[stream]
-	if taken && owner != hub {
-		return false
-	}
-	r.releaseStream(hub)
-	if r.streams == nil {
-		r.streams = map[StreamKey]types.NamespacedName{}
-	}
-	r.streams[stream] = hub
-	return true
-}
-
-// ReleaseStream gives up what an IoTHub claimed.
-func (r *Registry) ReleaseStream(hub types.NamespacedName) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.releaseStream(hub)
-}
-
-func (r *Registry) releaseStream(hub types.NamespacedName) {
-	maps.DeleteFunc(r.streams, func(_ StreamKey, owner types.NamespacedName) bool { return owner == hub })
+	streams  map[StreamKey]claim
 }
 
 // Get returns the session of an IoTHub, nil while it has none.

@@ -7,7 +7,7 @@ import (
 )
 
 // severity orders phases from the one that a user should hear of first.
-var severity = []Phase{Unauthorized, HubGone, GroupGone, Taken, StoreFailed, Busy, Unavailable, Lagging, Connecting, Reading}
+var severity = []Phase{Unauthorized, HubGone, GroupGone, Shared, Taken, StoreFailed, Busy, Unavailable, Lagging, Connecting, Reading}
 
 // phases keeps the phase of every partition and reports the stream's.
 type phases struct {

@@ -21,6 +21,8 @@ const (
 	Reading Phase = "Reading"
 	// Lagging reads, but is behind the hub by more than the limit, or has not read yet what the hub held when it was opened.
 	Lagging Phase = "Lagging"
+	// Shared is kept out by another reader of this process.
+	Shared Phase = "Shared"
 	// Taken was evicted, or is kept out, by another reader of the consumer group.
 	Taken Phase = "Taken"
 	// Unauthorized was refused its credential or its right to listen.

@@ -4,6 +4,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,6 +74,9 @@ type Stream struct {
 	Config Config
 	Store  Store
 	Sink   Sink
+	// Claim, if set, asks whether this is the only reader of the consumer group in this process. It is called once the event hub has accepted the
+	// credential, for each connection.
+	Claim func() bool
 	// Report is told of every change of State.
 	Report func(State)
 	// Behind, if set, is told after a start and then every Timing.Lag how many events of a partition the hub holds that were not handled.
@@ -97,6 +101,8 @@ type failure struct {
 
 func (f *failure) Error() string { return string(f.phase) + ": " + f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
+
+var errShared = errors.New("another reader of this process has the consumer group")
 
 // Run reads until the context ends: connect, find the place, read; whatever breaks off is tried again.
 func (s *Stream) Run(ctx context.Context) {
@@ -151,6 +157,9 @@ func (s *Stream) connection(ctx context.Context) error {
 	hub, err := hubProperties(ctx, client)
 	if err != nil {
 		return err
+	}
+	if s.Claim != nil && !s.Claim() {
+		return &failure{Shared, errShared}
 	}
 	asked := time.Now()
 	ends, err := s.ends(ctx, client, hub.PartitionIDs)

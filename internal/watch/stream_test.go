@@ -271,6 +271,29 @@ func TestWhatBreaksEndsInAPhaseAndHealsWithoutARestart(t *testing.T) {
 	}
 }
 
+func TestAStreamClaimsItsGroupOnceItsCredentialIsAccepted(t *testing.T) {
+	s, st := newSite(t), &store{}
+	var claims, free atomic.Int64
+	claim := func() bool { claims.Add(1); return free.Load() > 0 }
+	if err := s.policies.Disable("service"); err != nil {
+		t.Fatal(err)
+	}
+	w := s.stream(t, st, func(w *watch.Stream) { w.Claim = claim })
+	w.reaches(t, watch.Unauthorized)
+	if n := claims.Load(); n > 0 {
+		t.Errorf("it claimed the group %d times", n)
+	}
+	if err := s.policies.Enable("service"); err != nil {
+		t.Fatal(err)
+	}
+	w.reaches(t, watch.Shared)
+	if w.sink.has(watch.Reading) || st.mark("0") != -2 {
+		t.Error("it began to read, or wrote a checkpoint")
+	}
+	free.Store(1)
+	w.reaches(t, watch.Reading)
+}
+
 func TestAStreamCountsAsReadOnceItHasReadWhatTheHubHeld(t *testing.T) {
 	s, st := newSite(t), &store{}
 	first := s.stream(t, st)

@@ -1,0 +1,63 @@
+package hubs
+
+import (
+	"maps"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+// idleFor is how long a stream that broke off keeps its consumer group.
+const idleFor = time.Minute
+
+// StreamKey names a consumer group, and where it is: what a credential was accepted at says nothing of another place.
+type StreamKey struct{ Namespace, Endpoint, CABundle, EventHub, ConsumerGroup string }
+
+// claim is the one reader that a consumer group has in this process.
+type claim struct {
+	hub     types.NamespacedName
+	session *Session
+}
+
+// streamState is how a stream is doing, and since when.
+type streamState struct {
+	watch.State
+
+	since time.Time
+}
+
+// ClaimStream makes a session, whose credential the event hub has just accepted, the reader of a consumer group, in place of
+// the group that it had. It reports false if another one reads it. One whose session has ended, or that cannot read, is none.
+func (r *Registry) ClaimStream(hub types.NamespacedName, s *Session, stream StreamKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sessions[hub] != s {
+		return false
+	}
+	if c, ok := r.streams[stream]; ok && c.hub != hub && r.sessions[c.hub] == c.session && c.session.reads(time.Now()) {
+		return false
+	}
+	maps.DeleteFunc(r.streams, func(_ StreamKey, c claim) bool { return c.hub == hub || r.sessions[c.hub] != c.session })
+	if r.streams == nil {
+		r.streams = map[StreamKey]claim{}
+	}
+	r.streams[stream] = claim{hub, s}
+	return true
+}
+
+// reads reports whether a session that was let read events does so, or will in a moment.
+func (s *Session) reads(now time.Time) bool {
+	state := s.stream.Load()
+	if state == nil {
+		return false
+	}
+	switch state.Phase {
+	case watch.Unauthorized, watch.HubGone, watch.GroupGone, watch.Shared:
+		return false
+	case watch.Unavailable, watch.Busy:
+		return now.Sub(state.since) < idleFor
+	}
+	return true
+}
