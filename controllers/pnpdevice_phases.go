@@ -235,10 +235,16 @@ func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	switch {
 	case found.Refuses():
 		return stalled(v1alpha1.ReasonModelViolation, found.Text(), 0)
-	case found.NotReady != "" && s.device.Status.CheckedGeneration != s.device.Generation:
+	case found.NotReady != "" && !s.wasChecked(found):
 		return waiting(v1alpha1.ReasonModelNotReady, notReadyText(found), 0)
 	}
 	return nil
+}
+
+// wasChecked reports whether this declaration was checked against the model that the device has now, and the content that its DeviceModel has.
+func (s *scope) wasChecked(now models.Verdict) bool {
+	st := s.device.Status
+	return st.CheckedGeneration == s.device.Generation && now.IsCoveredBy(st.CheckedModel)
 }
 
 func notReadyText(v models.Verdict) string {

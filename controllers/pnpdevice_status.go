@@ -433,9 +433,9 @@ func (s *scope) describeConformity() {
 	}
 	switch {
 	case v.Refuses():
-		s.device.Status.CheckedGeneration = 0
+		s.device.Status.CheckedGeneration, s.device.Status.CheckedModel = 0, ""
 	case v.NotReady == "":
-		s.device.Status.CheckedGeneration = s.device.Generation
+		s.device.Status.CheckedGeneration, s.device.Status.CheckedModel = s.device.Generation, v.Of
 	}
 	switch {
 	case v.Model == "":

@@ -340,6 +340,11 @@ type PnPDeviceStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	CheckedGeneration int64 `json:"checkedGeneration,omitempty"`
 
+	// checkedModel is what it was checked against: the modelID, with UID and generation of its DeviceModel if there was one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2176
+	CheckedModel string `json:"checkedModel,omitempty"`
+
 	// connectionState as the hub said when it was last asked: Connected or Disconnected.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

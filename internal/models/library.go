@@ -88,9 +88,9 @@ func (l *Library) check(ctx context.Context, namespace, modelID string, violatio
 	}
 	found, err := l.Shelf.ByModelID(ctx, namespace, modelID)
 	if err != nil || len(found) == 0 {
-		return Verdict{}, err
+		return Verdict{Of: modelID}, err
 	}
-	verdict := Verdict{Model: found[0].Name, Warn: found[0].Spec.Validation == v1alpha1.ValidationWarn}
+	verdict := Verdict{Model: found[0].Name, Of: fmt.Sprintf("%s %s/%d", modelID, found[0].UID, found[0].Generation), Warn: found[0].Spec.Validation == v1alpha1.ValidationWarn}
 	model, trouble, err := l.compile(ctx, found[0], false)
 	switch {
 	case err != nil:
