@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -115,7 +116,8 @@ func run(o options) error {
 		return fmt.Errorf("making a folder for the webhook's certificate: %w", err)
 	}
 	defer remove()
-	mgr, err := newManager(o, certDir)
+	leading := &leaseWatch{}
+	mgr, err := newManager(o, certDir, leading)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
@@ -126,15 +128,18 @@ func run(o options) error {
 	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer end(nil)
 	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
-	err = controllers.Setup(ctx, mgr, controllers.Options{
+	setup := controllers.Options{
 		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
 		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
 		Authority:               authority,
 		Models:                  library,
 		Namespace:               o.namespace,
 		Concurrency:             o.concurrency,
-	})
-	if err != nil {
+	}
+	if o.leaderElect {
+		setup.Fence = leading.Err
+	}
+	if err := controllers.Setup(ctx, mgr, setup); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
 	if o.webhookPort != 0 {
@@ -196,7 +201,7 @@ func cachesFilled(objects cache.Cache) healthz.Checker {
 	}
 }
 
-func newManager(o options, certDir string) (manager.Manager, error) {
+func newManager(o options, certDir string, leading *leaseWatch) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
@@ -205,6 +210,8 @@ func newManager(o options, certDir string) (manager.Manager, error) {
 		return nil, err
 	}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
+	election := rest.CopyConfig(config)
+	election.Wrap(leading.wrap)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
@@ -213,6 +220,7 @@ func newManager(o options, certDir string) (manager.Manager, error) {
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
+		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(lease),
 		Cache: cache.Options{

@@ -57,6 +57,8 @@ type IoTHubReconciler struct {
 	AllowedHostSuffixes []string
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
+	// Fence is asked just before a write or a command goes out; its error keeps it back.
+	Fence func() error
 
 	latest     *latest
 	watches    *secretWatches

@@ -138,7 +138,7 @@ func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	}
 	o := iothub.Options{
 		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
-		AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Observe: observeRequest,
+		AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Fence: r.Fence, Observe: observeRequest,
 	}
 	secret, err := r.authenticate(ctx, hub, &o)
 	if err != nil {

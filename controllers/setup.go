@@ -37,6 +37,8 @@ type Options struct {
 	Authority Authority
 	// Grace is how long a hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
+	// Fence is asked just before a write or a command goes out to a hub; its error keeps it back. Nil: none is kept back.
+	Fence func() error
 }
 
 // Setup registers all controllers. Sessions with hubs live until the context ends.
@@ -58,7 +60,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
-		Hubs: sessions, Wakes: wakes, Brake: brake, Flights: flights, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout,
+		Hubs: sessions, Wakes: wakes, Brake: brake, Flights: flights, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
 		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout / 2},
 		identity:    &identity{client: mgr.GetClient(), namespace: o.Namespace},

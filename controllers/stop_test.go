@@ -42,3 +42,22 @@ var _ = Describe("An operator that is told to stop", Serial, func() {
 		Expect(s.get("d")).To(haveState("", "targetTemperature", "Applied"))
 	})
 })
+
+var _ = Describe("An operator that may have lost its lease", func() {
+	It("sends no write, the removal of a stale declaration least of all, and goes on once it has it", func() {
+		s := newSite()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20, "other": 1}`))
+		s.eventuallyDesired("d", `{"targetTemperature": 20, "other": 1}`)
+		s.eventually("d", haveState("", "targetTemperature", "Acknowledged"))
+		paused.Store(true)
+		DeferCleanup(func() { paused.Store(false) })
+		writes := s.writes("d")
+		s.edit("d", withProperties(`{"targetTemperature": 20}`))
+		Consistently(func() int { return s.writes("d") }, "2s").Should(Equal(writes))
+		s.expectDesired("d", `{"targetTemperature": 20, "other": 1}`)
+		paused.Store(false)
+		s.eventuallyDesired("d", `{"targetTemperature": 20}`)
+		Expect(s.writes("d")).To(Equal(writes + 1))
+	})
+})

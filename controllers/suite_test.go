@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -42,6 +43,9 @@ const operatorNamespace = "pnp-system"
 
 // streamTiming has tests wait for less.
 var streamTiming = watch.Timing{Settle: 300 * time.Millisecond, Save: 500 * time.Millisecond, Lag: time.Second, Retry: 2 * time.Second}
+
+// paused is true while the operator may have lost its lease.
+var paused atomic.Bool
 
 // grace is short here: how long the hub may fail before status says so.
 const grace = time.Second
@@ -195,6 +199,12 @@ func startOperatorWith(grace time.Duration) *operator {
 		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
 		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, HubTimeout: 2 * time.Second,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
+		Fence: func() error {
+			if paused.Load() {
+				return errors.New("paused")
+			}
+			return nil
+		},
 	})).To(Succeed())
 	o := &operator{cancel: cancel, done: make(chan error, 1)}
 	go func() { o.done <- mgr.Start(lifetime) }()

@@ -59,6 +59,9 @@ type Options struct {
 	Clock func() time.Time
 	// Gate lets each request through. Nil: all pass.
 	Gate Gate
+	// Fence is asked before a request that acts, a write or a command, and again when its body is about to go out. Its error keeps it back: the process may
+	// have been stopped since it decided to send. Nil: none is kept back.
+	Fence func() error
 	// Observe is called once after each HTTP exchange: statusCode is 0 if none arrived, code is "" on success and the
 	// Error's otherwise. The hub chooses codes: bound them before they become metric labels. Nil: not called.
 	Observe func(op string, statusCode int, code string, d time.Duration)
@@ -93,6 +96,7 @@ type Client struct {
 	base      string // scheme, host and port of every request
 	timeout   time.Duration
 	gate      Gate
+	fence     func() error
 	observe   func(op string, statusCode int, code string, d time.Duration)
 	pipeline  runtime.Pipeline
 	transport *transport
@@ -108,7 +112,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{hostName: o.HostName, base: o.base(), timeout: o.Timeout, gate: o.Gate, observe: o.Observe, transport: t}
+	c := &Client{hostName: o.HostName, base: o.base(), timeout: o.Timeout, gate: o.Gate, fence: o.Fence, observe: o.Observe, transport: t}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
@@ -216,6 +220,9 @@ type call struct {
 	decode func(header http.Header, body []byte) error
 }
 
+// acting are the operations that change a twin, or have a device do something.
+var acting = map[string]bool{OpPatchTwin: true, OpPatchDigitalTwin: true, OpInvokeCommand: true, OpInvokeMethod: true}
+
 // more is the rest of the query string.
 func (q call) more() string {
 	if len(q.query) == 0 {
@@ -227,6 +234,9 @@ func (q call) more() string {
 // do asks once, if the gate lets it. All its errors but the gate's are *Error.
 func (c *Client) do(ctx context.Context, q call) error {
 	if err := ctx.Err(); err != nil {
+		return transportError(q, "", nil, err)
+	}
+	if err := c.fenced(q); err != nil {
 		return transportError(q, "", nil, err)
 	}
 	if err := c.gate.Enter(ctx, q.op, len(q.body)); err != nil {
@@ -241,6 +251,14 @@ func (c *Client) do(ctx context.Context, q call) error {
 	return failure
 }
 
+// fenced asks the fence about a call.
+func (c *Client) fenced(q call) error {
+	if c.fence == nil || !acting[q.op] {
+		return nil
+	}
+	return c.fence()
+}
+
 // exchange sends one request and returns the size of the answer.
 func (c *Client) exchange(ctx context.Context, q call) (size int, failure *Error) {
 	if q.timeout == 0 {
@@ -251,6 +269,7 @@ func (c *Client) exchange(ctx context.Context, q call) (size int, failure *Error
 	if q.hurried {
 		bounded = context.WithValue(bounded, impatient{}, true)
 	}
+	bounded = context.WithValue(bounded, fenceKey{}, func() error { return c.fenced(q) })
 	requestID := uuid.NewString()
 	var sent atomic.Bool
 	req, err := c.newRequest(context.WithValue(bounded, sentKey{}, &sent), q, requestID)

@@ -65,7 +65,7 @@ func rootPool(caBundle []byte) (*x509.CertPool, error) {
 
 // Do implements azcore's policy.Transporter. It works below http.Client, which would follow redirects.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
-	resp, err := t.http.RoundTrip(notReplayable(traced(req)))
+	resp, err := t.http.RoundTrip(fenced(notReplayable(traced(req))))
 	if err != nil {
 		return nil, &roundTripError{err}
 	}
@@ -85,6 +85,42 @@ func traced(req *http.Request) *http.Request {
 	}
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
+}
+
+// fenceKey is a context's func() error that is asked before the body of the request is handed on. A hub that has the head of a request without its body does
+// nothing: the connection is closed.
+type fenceKey struct{}
+
+func fenced(req *http.Request) *http.Request {
+	fence, ok := req.Context().Value(fenceKey{}).(func() error)
+	if !ok || req.Body == nil {
+		return req
+	}
+	once, again := *req, req.GetBody
+	once.Body = &fencedBody{req.Body, req, fence}
+	if again != nil {
+		once.GetBody = func() (io.ReadCloser, error) {
+			body, err := again()
+			return &fencedBody{body, req, fence}, err
+		}
+	}
+	return &once
+}
+
+type fencedBody struct {
+	io.ReadCloser
+	of    *http.Request
+	fence func() error
+}
+
+func (b *fencedBody) Read(p []byte) (int, error) {
+	if err := b.fence(); err != nil {
+		if sent, ok := b.of.Context().Value(sentKey{}).(*atomic.Bool); ok {
+			sent.Store(false)
+		}
+		return 0, err
+	}
+	return b.ReadCloser.Read(p)
 }
 
 // cleanHead keeps credentials that the peer repeats in a failure from azcore's log, which shows the status line and some
