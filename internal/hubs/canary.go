@@ -26,6 +26,7 @@ type canary struct {
 	waiting map[string]echo // by device
 	misses  int             // since an event was heard
 	heard   bool            // an event, and not three times in a row none
+	vouched bool            // nothing from before the stream was opened is missing: the checkpoint says so, or all devices are read
 }
 
 // echo is the event of a write that is waited for.
@@ -39,7 +40,7 @@ type echo struct {
 func (c *canary) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard, c.misses = false, 0
+	c.heard, c.misses, c.vouched = false, 0, false
 }
 
 // expect waits for the event of a write that is about to be made: it may come before the answer. The returned function
@@ -97,7 +98,7 @@ func (c *canary) hear(deviceID string, n *twin.Notification, now time.Time) (cha
 func (c *canary) resume(heard bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard = c.heard || heard
+	c.heard, c.vouched = c.heard || heard, c.vouched || heard
 }
 
 // forget waits no longer for a device: it is declared no more.
@@ -112,6 +113,7 @@ func (c *canary) skip() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.waiting)
+	c.vouched = true
 }
 
 // judge counts the events that did not come, and returns the devices that relied on them. While the stream is not read
@@ -160,6 +162,13 @@ func (c *canary) sure() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.trusted()
+}
+
+// vouches reports whether what was before the stream was opened is known, and what is told since.
+func (c *canary) vouches() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.vouched && c.trusted()
 }
 
 // alive reports whether an event was heard, and not three times in a row none.

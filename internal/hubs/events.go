@@ -80,6 +80,9 @@ func (s *Session) EventsTrusted() bool {
 
 func (s *Session) trusted() bool { return s.Reading() && s.memory.canary.sure() }
 
+// vouched reports whether the stream told of all changes so far.
+func (s *Session) vouched() bool { return s.Reading() && s.memory.canary.vouches() }
+
 // EventsExpected reports whether a change of a twin is likely to be told: it may be that the stream is just being opened, or that it is not known yet whether it was
 // refused, as in the first two seconds after a start. It is for what waits a moment only.
 func (s *Session) EventsExpected() bool {

@@ -19,6 +19,8 @@ const (
 	maxDoubtful = 2000
 	// hintDelay has one read answer all the hints of a short while.
 	hintDelay = 2 * time.Second
+	// resyncRetry is the pause before devices that could not be listed are listed again.
+	resyncRetry = 10 * time.Second
 )
 
 // Listeners are who hears of events: the objects that declare devices.
@@ -275,8 +277,11 @@ func (f *Feed) Resync(context.Context) {
 		for {
 			round := f.resync.round()
 			err := f.readAll(f.lifetime)
-			if err != nil {
-				f.Log.Error(err, "Not all devices could be marked for reading, trying again after the next start of the stream")
+			if err != nil && f.lifetime.Err() == nil {
+				f.Log.Error(err, "Not all devices could be marked for reading, trying again")
+				if wait(f.lifetime, resyncRetry) {
+					continue
+				}
 			}
 			if !f.resync.end(round, err == nil) {
 				return

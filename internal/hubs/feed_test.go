@@ -2,10 +2,12 @@ package hubs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -290,6 +292,36 @@ func TestAResyncReadsEveryDeclaredDeviceAndStandsInTheCheckpointMeanwhile(t *tes
 	if diff := cmp.Diff(ids, f.Outstanding(noon).Doubtful); diff != "" {
 		t.Errorf("doubtful until read (-want +got):\n%s", diff)
 	}
+}
+
+// deaf cannot list devices a few times.
+type deaf struct {
+	*audience
+
+	times int
+}
+
+func (d *deaf) Declared(ctx context.Context) ([]Declared, error) {
+	if d.times--; d.times >= 0 {
+		return nil, errors.New("no list")
+	}
+	return d.audience.Declared(ctx)
+}
+
+func TestAResyncThatCannotListDevicesIsMadeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, a, _ := newFeed()
+		f.Listeners = &deaf{a, 3}
+		f.Resync(t.Context())
+		time.Sleep(3*resyncRetry - time.Second)
+		if !f.Outstanding(noon).Resync || len(a.sleepers()) > 0 {
+			t.Errorf("done although nobody was woken: %v", a.sleepers())
+		}
+		time.Sleep(2 * time.Second)
+		if f.Outstanding(noon).Resync || len(a.sleepers()) != 1 {
+			t.Errorf("not done; woken: %v", a.sleepers())
+		}
+	})
 }
 
 func TestRoundsOfAResyncAreMerged(t *testing.T) {

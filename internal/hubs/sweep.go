@@ -88,8 +88,8 @@ func jitter(d time.Duration) time.Duration {
 }
 
 func (s *Sweep) once(ctx context.Context) error {
-	if s.valuesDone.IsZero() && s.Session.EventsTrusted() {
-		s.valuesDone = time.Now() // the stream's checkpoint vouches for what was before the start
+	if s.valuesDone.IsZero() && s.Session.vouched() {
+		s.valuesDone = time.Now()
 	}
 	byValue := s.valuesDone.IsZero() || time.Since(s.valuesDone) >= valueSweepEvery
 	declared, err := s.Watchlist.Declared(ctx)

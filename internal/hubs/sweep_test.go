@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // hub answers queries with rows; whatever else is asked is a failure of the test.
@@ -130,6 +131,32 @@ func TestAFailedValueSweepIsMadeAgain(t *testing.T) {
 	}
 	if want := sweepSQL([]Declared{{DeviceID: "d"}}, false); h.queries[2] != want {
 		t.Errorf("got %s, want %s", h.queries[2], want)
+	}
+}
+
+func TestTheFirstSweepGoesByVersionOnlyWhereTheStreamVouches(t *testing.T) {
+	for name, c := range map[string]struct {
+		before  func(*canary)
+		byValue bool
+	}{
+		"the checkpoint vouches for what was before the start": {func(c *canary) { c.resume(true) }, false},
+		"all devices are read":                                 {func(c *canary) { c.skip(); c.heard = true }, false},
+		"the first twin change came after the start":           {func(c *canary) { c.resume(false); c.heard = true }, true},
+		"the event of a write is late":                         {func(c *canary) { c.resume(true); c.misses = 1 }, true},
+		"none came yet":                                        {func(c *canary) { c.skip() }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &hub{}
+			s := newSweep(h, &list{declared: []Declared{{DeviceID: "d"}}})
+			s.Session.stream.Store(&streamState{State: watch.State{Phase: watch.Reading}})
+			c.before(&s.Session.memory.canary)
+			if err := s.once(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if want := sweepSQL([]Declared{{DeviceID: "d"}}, c.byValue); h.queries[0] != want {
+				t.Errorf("got %s, want %s", h.queries[0], want)
+			}
+		})
 	}
 }
 

@@ -102,8 +102,8 @@ func (p *partition) jump(ctx context.Context, why error) error {
 		return err
 	}
 	p.Log.Info("Reading devices instead of events", "partition", p.id, "reason", why.Error())
+	p.Sink.Resync(ctx) // before the new place: a checkpoint that is written meanwhile has both, or the old place
 	p.places.set(p.id, endOf(p.end))
-	p.Sink.Resync(ctx)
 	p.catchUp.reached(p.id, math.MaxInt64) // nothing is waited for any more
 	return p.put(ctx, p.checkpoint(time.Now()))
 }

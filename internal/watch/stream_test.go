@@ -73,6 +73,8 @@ type sink struct {
 	caught  []time.Time
 	states  []watch.State
 	block   chan struct{}
+
+	onResync func()
 }
 
 func (s *sink) Handle(_ context.Context, e watch.Event) {
@@ -86,7 +88,6 @@ func (s *sink) Handle(_ context.Context, e watch.Event) {
 
 func (s *sink) Poison(context.Context, error)                { s.set(func() { s.poison++ }) }
 func (s *sink) Resume(_ context.Context, c watch.Checkpoint) { s.set(func() { s.resumed = c }) }
-func (s *sink) Resync(context.Context)                       { s.set(func() { s.resyncs++ }) }
 func (s *sink) CaughtUp(at time.Time)                        { s.set(func() { s.caught = append(s.caught, at) }) }
 func (s *sink) report(state watch.State)                     { s.set(func() { s.states = append(s.states, state) }) }
 func (s *sink) set(edit func())                              { s.mu.Lock(); defer s.mu.Unlock(); edit() }
@@ -95,7 +96,13 @@ func (s *sink) Outstanding(time.Time) (o watch.Outstanding) {
 	return o
 }
 func (s *sink) caughtUp() (n int) { s.set(func() { n = len(s.caught) }); return n }
-func (s *sink) handled() (n int)  { s.set(func() { n = len(s.bodies) }); return n }
+func (s *sink) Resync(context.Context) {
+	if s.onResync != nil {
+		s.onResync()
+	}
+	s.set(func() { s.resyncs++ })
+}
+func (s *sink) handled() (n int) { s.set(func() { n = len(s.bodies) }); return n }
 func (s *sink) phase() (p watch.Phase) {
 	s.set(func() {
 		if len(s.states) > 0 {
@@ -305,6 +312,8 @@ func TestAStreamCountsAsReadOnceItHasReadWhatTheHubHeld(t *testing.T) {
 		w.Sink.(*sink).block = gate
 		w.Timing.Lag = time.Hour
 	})
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open)
 	for range 9 {
 		gate <- struct{}{}
 	}
@@ -312,9 +321,8 @@ func TestAStreamCountsAsReadOnceItHasReadWhatTheHubHeld(t *testing.T) {
 	if second.sink.has(watch.Reading) {
 		t.Error("it counted as read before")
 	}
-	gate <- struct{}{}
+	open()
 	second.reaches(t, watch.Reading)
-	close(gate)
 }
 
 func TestNothingIsLostOrRepeatedWhileConnectionsBreak(t *testing.T) {
@@ -393,6 +401,30 @@ func TestABacklogThatIsTooOldIsJumpedOver(t *testing.T) {
 	if got := second.sink.bodies[0]; got != "0/2" {
 		t.Errorf("the first event is %s", got)
 	}
+}
+
+func TestNoCheckpointIsPastABacklogThatIsNotKnownToBeLost(t *testing.T) {
+	s, st := newSite(t), &store{}
+	first := s.stream(t, st)
+	first.reaches(t, watch.Reading)
+	first.stop()
+	s.send(0, 0, 1)
+	time.Sleep(120 * time.Millisecond) // the age of the backlog is the input of this test
+	s.send(0, 1, 2)
+	asked := make(chan int64)
+	second := s.stream(t, st, func(w *watch.Stream) {
+		w.Timing.MaxCatchUp = 100 * time.Millisecond
+		w.Sink.(*sink).missing.Doubtful = []string{"moves the checkpoint"}
+		w.Sink.(*sink).onResync = func() {
+			time.Sleep(5 * w.Timing.Save) // a checkpoint is written meanwhile
+			asked <- st.mark("0")
+		}
+	})
+	if mark := <-asked; mark != -1 {
+		t.Errorf("a crash would have passed over the backlog up to %d", mark)
+	}
+	eventually(t, "the new place", func() bool { return st.mark("0") == 1 })
+	second.stop()
 }
 
 func TestTheNewerReaderWinsAndTheOlderOneComesBackWhenItLeaves(t *testing.T) {
