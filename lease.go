@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// actFor is how long after it began to renew its lease a leader may write to a hub. Others leave it alone for longer, by what the network may take.
+// actFor is how long after it began to renew its lease a leader may write to a hub. Others leave it
+// alone for longer, by what the network may take.
 const actFor = lease - 5*time.Second
 
 // leaseWatch knows when the lease was renewed last, by the clock that a changed date does not move.
 type leaseWatch struct{ renewed atomic.Pointer[time.Time] }
 
-// Err keeps a former leader from acting: the process may have been stopped between a decision and its request, and another replica may lead since.
+// Err keeps a former leader from acting: the process may have been stopped between a decision and
+// its request, and another replica may lead since.
 func (l *leaseWatch) Err() error {
 	renewed := l.renewed.Load()
 	if renewed == nil || time.Since(*renewed) > actFor {

@@ -37,10 +37,11 @@ func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, _ = l.wrap(roundTripper(func(*http.Request) (*http.Response, error) { //nolint:bodyclose // it has none
+				server := l.wrap(roundTripper(func(*http.Request) (*http.Response, error) {
 					time.Sleep(c.after)
 					return &http.Response{StatusCode: c.code}, c.failure
-				})).RoundTrip(r)
+				}))
+				_, _ = server.RoundTrip(r) //nolint:bodyclose // it has none
 				time.Sleep(c.paused)
 				if acts := l.Err() == nil; acts != c.acts {
 					t.Errorf("it acts: %t, want %t", acts, c.acts)

@@ -241,7 +241,8 @@ func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// wasChecked reports whether this declaration was checked against the model that the device has now, and the content that its DeviceModel has.
+// wasChecked reports whether this declaration was checked against the model that the device has
+// now, and the content that its DeviceModel has.
 func (s *scope) wasChecked(now models.Verdict) bool {
 	st := s.device.Status
 	return st.CheckedGeneration == s.device.Generation && now.IsCoveredBy(st.CheckedModel)

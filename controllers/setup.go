@@ -37,7 +37,8 @@ type Options struct {
 	Authority Authority
 	// Grace is how long a hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
-	// Fence is asked just before a write or a command goes out to a hub; its error keeps it back. Nil: none is kept back.
+	// Fence is asked just before a write or a command goes out to a hub; its error keeps it back.
+	// Nil: none is kept back.
 	Fence func() error
 }
 

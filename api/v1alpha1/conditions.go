@@ -28,7 +28,8 @@ const (
 	ReasonStreaming = "Streaming"
 	// ReasonConnecting surfaces until the event stream is open.
 	ReasonConnecting = "Connecting"
-	// ReasonEventStreamLagging surfaces when events wait at the hub for longer than a minute, or a stream that was opened has not read them yet.
+	// ReasonEventStreamLagging surfaces when events wait at the hub for longer than a minute, or a
+	// stream that was opened has not read them yet.
 	ReasonEventStreamLagging = "Lagging"
 	// ReasonConsumerGroupTaken surfaces when another reader took, or keeps, partitions of the consumer group.
 	ReasonConsumerGroupTaken = "ConsumerGroupTaken"

@@ -340,7 +340,8 @@ type PnPDeviceStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	CheckedGeneration int64 `json:"checkedGeneration,omitempty"`
 
-	// checkedModel is what it was checked against: the modelID, with UID and generation of its DeviceModel if there was one.
+	// checkedModel is what it was checked against: the modelID, with UID and generation of its
+	// DeviceModel if there was one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2176
 	CheckedModel string `json:"checkedModel,omitempty"`

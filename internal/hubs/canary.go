@@ -17,9 +17,10 @@ const (
 	maxMisses = 3
 )
 
-// canary finds out whether twin change events are routed to the stream at all: no hub has such a route until somebody
-// makes one, and it may go again. Every write of our own has to come back as an event. Sessions that follow each other
-// share what is waited for. The zero value is ready to use.
+// canary finds out whether twin change events are routed to the stream at all: no hub has such a
+// route until somebody makes one, and it may go again. Every write of our own has to come back as
+// an event. Sessions that follow each other share what is waited for. The zero value is ready to
+// use.
 type canary struct {
 	within  time.Duration // 0: DefaultEchoWithin
 	mu      sync.Mutex
@@ -43,8 +44,8 @@ func (c *canary) begin() {
 	c.heard, c.misses, c.vouched = false, 0, false
 }
 
-// expect waits for the event of a write that is about to be made: it may come before the answer. The returned function
-// says that there was no write.
+// expect waits for the event of a write that is about to be made: it may come before the answer.
+// The returned function says that there was no write.
 func (c *canary) expect(deviceID string, after int64, now time.Time) (cancel func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +61,8 @@ func (c *canary) expect(deviceID string, after int64, now time.Time) (cancel fun
 	return func() { c.cancel(deviceID, after, earlier, waits) }
 }
 
-// cancel waits no longer for the write that followed a version, but for the one before it if that did not come back.
+// cancel waits no longer for the write that followed a version, but for the one before it if that
+// did not come back.
 func (c *canary) cancel(deviceID string, after int64, earlier echo, waits bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,8 +79,9 @@ func (c *canary) deadline(now time.Time) time.Time {
 	return now.Add(cmp.Or(c.within, DefaultEchoWithin))
 }
 
-// hear takes note of a twin change event. It reports whether that changed the verdict, and whether events had stayed away
-// until now: then others than our own were missed as well. An event that was on its way when a write was made is not its echo.
+// hear takes note of a twin change event. It reports whether that changed the verdict, and whether
+// events had stayed away until now: then others than our own were missed as well. An event that was
+// on its way when a write was made is not its echo.
 func (c *canary) hear(deviceID string, n *twin.Notification, now time.Time) (changed, missed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +111,8 @@ func (c *canary) forget(deviceID string) {
 	delete(c.waiting, deviceID)
 }
 
-// skip waits for nothing that was written until now: the stream goes on at a later place, and all devices are read.
+// skip waits for nothing that was written until now: the stream goes on at a later place, and all
+// devices are read.
 func (c *canary) skip() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,8 +120,8 @@ func (c *canary) skip() {
 	c.vouched = true
 }
 
-// judge counts the events that did not come, and returns the devices that relied on them. While the stream is not read
-// nobody can hear them, so their time begins again.
+// judge counts the events that did not come, and returns the devices that relied on them. While the
+// stream is not read nobody can hear them, so their time begins again.
 func (c *canary) judge(now time.Time, reading bool) (late []string, changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -146,8 +150,8 @@ func (c *canary) judge(now time.Time, reading bool) (late []string, changed bool
 // trusted reports whether an event was heard, and none stayed away since. c.mu is held.
 func (c *canary) trusted() bool { return c.heard && c.misses == 0 }
 
-// pending are the devices whose answers a reader of the stream relies on although the event of the write before them did not
-// come yet.
+// pending are the devices whose answers a reader of the stream relies on although the event of the
+// write before them did not come yet.
 func (c *canary) pending() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

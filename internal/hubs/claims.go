@@ -12,7 +12,8 @@ import (
 // idleFor is how long a stream that broke off keeps its consumer group.
 const idleFor = time.Minute
 
-// StreamKey names a consumer group, and where it is: what a credential was accepted at says nothing of another place.
+// StreamKey names a consumer group, and where it is: what a credential was accepted at says nothing
+// of another place.
 type StreamKey struct{ Namespace, Endpoint, CABundle, EventHub, ConsumerGroup string }
 
 // claim is the one reader that a consumer group has in this process.
@@ -28,8 +29,9 @@ type streamState struct {
 	since time.Time
 }
 
-// ClaimStream makes a session, whose credential the event hub has just accepted, the reader of a consumer group, in place of
-// the group that it had. It reports false if another one reads it. One whose session has ended, or that cannot read, is none.
+// ClaimStream makes a session, whose credential the event hub has just accepted, the reader of a
+// consumer group, in place of the group that it had. It reports false if another one reads it. One
+// whose session has ended, or that cannot read, is none.
 func (r *Registry) ClaimStream(hub types.NamespacedName, s *Session, stream StreamKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -104,8 +104,8 @@ func (d *Device) Doubtful() bool {
 
 func (d *Device) doubtful() bool { return d.doubted > d.settled }
 
-// ModelInDoubt reports whether the device may have another model than it was last seen with. A doubt from before a start is
-// not remembered: the first look after it ends that.
+// ModelInDoubt reports whether the device may have another model than it was last seen with. A
+// doubt from before a start is not remembered: the first look after it ends that.
 func (d *Device) ModelInDoubt() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

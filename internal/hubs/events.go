@@ -29,7 +29,8 @@ func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
 	stream.Run(ctx)
 }
 
-// judge looks for events that did not come. What relied on them, or on the stream, is looked after in another way from then on.
+// judge looks for events that did not come. What relied on them, or on the stream, is looked after
+// in another way from then on.
 func (s *Session) judge(ctx context.Context, feed *Feed) {
 	for wait(ctx, judgeEvery) {
 		late, changed := s.memory.canary.judge(time.Now(), s.Reading())
@@ -68,8 +69,9 @@ func (s *Session) MayTellOf(t time.Time) bool {
 	return heard == nil || heard.Before(t)
 }
 
-// EventsTrusted reports whether a change of a twin will be told by the stream: it is read, twin change events were seen
-// to be routed to it, and the event of no write stayed away since. Whoever owes an answer is woken should that end.
+// EventsTrusted reports whether a change of a twin will be told by the stream: it is read, twin
+// change events were seen to be routed to it, and the event of no write stayed away since. Whoever
+// owes an answer is woken should that end.
 func (s *Session) EventsTrusted() bool {
 	if !s.trusted() {
 		return false

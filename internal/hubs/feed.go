@@ -132,7 +132,8 @@ func (f *Feed) twinChanged(ctx context.Context, e watch.Event) {
 	f.take(ctx, e, func(d *Device, believed func() Belief) News { return d.Fold(e.Twin, placeOf(e), believed) })
 }
 
-// missed has devices read whose writes did not come back as events: what they answered may not have come either.
+// missed has devices read whose writes did not come back as events: what they answered may not have
+// come either.
 func (f *Feed) missed(ctx context.Context, devices []string) {
 	for _, id := range devices {
 		if _, declared := f.Listeners.Believes(ctx, id); declared {
@@ -142,7 +143,8 @@ func (f *Feed) missed(ctx context.Context, devices []string) {
 	}
 }
 
-// distrusted has the objects looked at whose devices owe an answer: it has to be asked for from now on.
+// distrusted has the objects looked at whose devices owe an answer: it has to be asked for from now
+// on.
 func (f *Feed) distrusted(ctx context.Context) {
 	for id, d := range f.Session.devices() {
 		if d.owes() {

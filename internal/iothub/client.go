@@ -59,8 +59,9 @@ type Options struct {
 	Clock func() time.Time
 	// Gate lets each request through. Nil: all pass.
 	Gate Gate
-	// Fence is asked before a request that acts, a write or a command, and again when its body is about to go out. Its error keeps it back: the process may
-	// have been stopped since it decided to send. Nil: none is kept back.
+	// Fence is asked before a request that acts, a write or a command, and again when its body is
+	// about to go out. Its error keeps it back: the process may have been stopped since it decided
+	// to send. Nil: none is kept back.
 	Fence func() error
 	// Observe is called once after each HTTP exchange: statusCode is 0 if none arrived, code is "" on success and the
 	// Error's otherwise. The hub chooses codes: bound them before they become metric labels. Nil: not called.

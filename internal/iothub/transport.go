@@ -87,8 +87,8 @@ func traced(req *http.Request) *http.Request {
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
 }
 
-// fenceKey is a context's func() error that is asked before the body of the request is handed on. A hub that has the head of a request without its body does
-// nothing: the connection is closed.
+// fenceKey is a context's func() error that is asked before the body of the request is handed on. A
+// hub that has the head of a request without its body does nothing: the connection is closed.
 type fenceKey struct{}
 
 func fenced(req *http.Request) *http.Request {

@@ -9,7 +9,8 @@ type Verdict struct {
 	Model string
 	// NotReady says why the DeviceModel cannot be used yet, empty if it can. Then nothing was checked either.
 	NotReady string
-	// Of says what was asked: the modelID alone if the namespace has no DeviceModel of it, else with the object and its generation.
+	// Of says what was asked: the modelID alone if the namespace has no DeviceModel of it, else
+	// with the object and its generation.
 	Of string
 	// Violations lists what is wrong, one sentence each: path, expected, got. They are sorted.
 	Violations []string
@@ -20,8 +21,9 @@ type Verdict struct {
 // Refuses reports whether the declaration or command must not go through.
 func (v Verdict) Refuses() bool { return len(v.Violations) > 0 && !v.Warn }
 
-// IsCoveredBy reports whether an earlier verdict, whose Of was kept, is about the same model and content. While there was no DeviceModel anything was
-// allowed: one that is there now and cannot be used takes nothing back.
+// IsCoveredBy reports whether an earlier verdict, whose Of was kept, is about the same model and
+// content. While there was no DeviceModel anything was allowed: one that is there now and cannot be
+// used takes nothing back.
 func (v Verdict) IsCoveredBy(earlier string) bool {
 	modelID, _, _ := strings.Cut(v.Of, " ")
 	return earlier == v.Of || earlier == modelID

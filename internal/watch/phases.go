@@ -41,7 +41,8 @@ func (p *phases) set(id string, phase Phase) {
 	})
 }
 
-// open says of a partition that it was not refused. One that is behind has to catch up before it counts as read.
+// open says of a partition that it was not refused. One that is behind has to catch up before it
+// counts as read.
 func (p *phases) open(id string, behind func() bool) {
 	p.change(func() {
 		switch {

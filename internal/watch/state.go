@@ -19,7 +19,8 @@ const (
 	Connecting Phase = "Connecting"
 	// Reading is all well.
 	Reading Phase = "Reading"
-	// Lagging reads, but is behind the hub by more than the limit, or has not read yet what the hub held when it was opened.
+	// Lagging reads, but is behind the hub by more than the limit, or has not read yet what the hub
+	// held when it was opened.
 	Lagging Phase = "Lagging"
 	// Shared is kept out by another reader of this process.
 	Shared Phase = "Shared"

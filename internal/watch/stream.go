@@ -74,8 +74,8 @@ type Stream struct {
 	Config Config
 	Store  Store
 	Sink   Sink
-	// Claim, if set, asks whether this is the only reader of the consumer group in this process. It is called once the event hub has accepted the
-	// credential, for each connection.
+	// Claim, if set, asks whether this is the only reader of the consumer group in this process. It
+	// is called once the event hub has accepted the credential, for each connection.
 	Claim func() bool
 	// Report is told of every change of State.
 	Report func(State)
