@@ -26,8 +26,9 @@ const (
 )
 
 // Brake halts the removals of a hub when one sync, a wrong path in Git for example, would remove a large share of what its
-// PnPDevices own. A removal is counted before it is sent, in the IoTHub's status: neither a lost answer nor another process makes it
-// forgotten. The halt is kept there as well; memory holds what is not there yet.
+// PnPDevices own. A removal is counted before it is sent, in the IoTHub's status: neither a lost
+// answer nor another process makes it forgotten. The halt is kept there as well; memory holds what
+// is not there yet.
 type Brake struct {
 	// Client writes the status of IoTHubs.
 	Client client.Client
@@ -63,7 +64,8 @@ type permit struct {
 // NewBrake returns a brake that is off.
 func NewBrake() *Brake { return &Brake{hubs: map[types.NamespacedName]*guard{}} }
 
-// allow says whether properties of one object's device may be removed now. If so they count, on record, as removed; what a person confirmed does not.
+// allow says whether properties of one object's device may be removed now. If so they count, on
+// record, as removed; what a person confirmed does not.
 func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (permit, error) {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
@@ -100,7 +102,8 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 	return permit{}, errHubContended
 }
 
-// halt is the answer while removals are halted. The IoTHub need not look at each of ten thousand by itself.
+// halt is the answer while removals are halted. The IoTHub need not look at each of ten thousand by
+// itself.
 func (g *guard) halt(named bool, now time.Time) permit {
 	if named || now.Sub(g.told) < censusFor {
 		return permit{}
@@ -117,7 +120,8 @@ func (b *Brake) takeBack(hub types.NamespacedName, object types.UID, counted []t
 	g.window.takeBack(object, counted)
 }
 
-// reserve has status count removals, and returns the IoTHub as it is then. If it was changed by somebody else, nothing is written.
+// reserve has status count removals, and returns the IoTHub as it is then. If it was changed by
+// somebody else, nothing is written.
 func (b *Brake) reserve(ctx context.Context, g *guard, hub *v1alpha1.IoTHub, r reservation) (*v1alpha1.IoTHub, error) {
 	changed := hub.DeepCopy()
 	noteRecent(&changed.Status, r)
@@ -150,8 +154,8 @@ func recentOf(status *v1alpha1.IoTHubStatus) reservation {
 	return reservation{count: int(recent.Count), until: recent.Until.Time, members: recent.Members}
 }
 
-// look takes what status counts for others' removals, unless this process wrote it: it was another one before, or another that still believes to lead.
-// A confirmation begins the window anew.
+// look takes what status counts for others' removals, unless this process wrote it: it was another
+// one before, or another that still believes to lead. A confirmation begins the window anew.
 func (g *guard) look(hub *v1alpha1.IoTHub) {
 	if at := confirmationOf(hub); at.After(g.reset) {
 		g.window, g.halted, g.reset = window{}, false, at
@@ -164,8 +168,9 @@ func (g *guard) look(hub *v1alpha1.IoTHub) {
 	g.window.carried, g.window.own = recent, reservation{}
 }
 
-// exceeds reports whether the sync that is going on is larger than one may be. One whose object the cache does not show yet counts as well. The brake is not
-// pulled for what waited when it was last counted.
+// exceeds reports whether the sync that is going on is larger than one may be. One whose object the
+// cache does not show yet counts as well. The brake is not pulled for what waited when it was last
+// counted.
 func (g *guard) exceeds(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (bool, error) {
 	g.window.expire(now)
 	isFresh := now.Sub(g.takenAt) >= censusFor
@@ -220,7 +225,8 @@ func (b *Brake) Halted(hub types.NamespacedName) bool {
 	return g.halted
 }
 
-// release lets go of a brake that was pulled, because nothing is left that is halted, or a person confirmed: it is pulled again if need be.
+// release lets go of a brake that was pulled, because nothing is left that is halted, or a person
+// confirmed: it is pulled again if need be.
 func (b *Brake) release(hub types.NamespacedName) {
 	g := b.of(hub)
 	g.mu.Lock()

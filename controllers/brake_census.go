@@ -20,8 +20,8 @@ type census struct {
 	waiting map[types.UID]removing // to be removed
 }
 
-// takeCensus counts the properties that the hub's objects own, and those that are to be removed now. The window, if there is one, forgets what is
-// declared again.
+// takeCensus counts the properties that the hub's objects own, and those that are to be removed
+// now. The window, if there is one, forgets what is declared again.
 func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, w *window) (census, error) {
 	devices, err := membersOf(ctx, reader, client.ObjectKeyFromObject(hub))
 	if err != nil {
@@ -70,7 +70,8 @@ func showsHalt(device *v1alpha1.PnPDevice) bool {
 	return c != nil && c.Reason == v1alpha1.ReasonMassRemoval && c.ObservedGeneration == device.Generation
 }
 
-// canRemove reports whether anything of an object is removed as things are. What cannot be counts once it can.
+// canRemove reports whether anything of an object is removed as things are. What cannot be counts
+// once it can.
 func canRemove(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) bool {
 	switch {
 	case hub.Spec.Suspend, device.Spec.Suspend, device.Spec.Management == v1alpha1.ManagementObserve:

@@ -206,8 +206,8 @@ var _ = Describe("The brake on mass removals", func() {
 			s.sim.Faults().Add(simulator.Fault{Kind: simulator.FaultStatusAfter, Operation: "Patch*", Device: "a", Status: 503, Count: 1})
 		},
 	} {
-		for then, next := range map[string]func(){"": func() {}, " and after a restart": restartOperator} {
-			It("counts removals "+how+then, func() {
+		for then, next := range map[string]func(){"in one process": func() {}, "and over a restart": restartOperator} {
+			It("counts removals "+how+" "+then, func() {
 				s := newSite()
 				having(s, "a", 15)
 				having(s, "b", 15)

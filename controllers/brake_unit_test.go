@@ -22,7 +22,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// braked is a cluster with one IoTHub and objects that own properties. Its API server can refuse what is written to a status.
+// braked is a cluster with one IoTHub and objects that own properties. Its API server can refuse
+// what is written to a status.
 type braked struct {
 	client.Client
 

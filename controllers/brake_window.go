@@ -19,8 +19,9 @@ const (
 	brakeWindow = 10 * time.Minute
 	// reservedFor is how long removals may be sent on what status counts, until it is written anew.
 	reservedFor = 5 * time.Minute
-	// brakeAhead is how many removals status counts ahead of use, or a quarter of all if that is more; never more than this process has made, so that what comes
-	// after it counts twice as many at most.
+	// brakeAhead is how many removals status counts ahead of use, or a quarter of all if that is
+	// more; never more than this process has made, so that what comes after it counts twice as many
+	// at most.
 	brakeAhead = 4
 	// mostCounted objects are told apart in status.
 	mostCounted = 256
@@ -34,8 +35,8 @@ type removing struct {
 	shown  bool // the object itself says that they are halted
 }
 
-// member is a hash of an object at one generation: status has room for no more of each. What is to be removed follows from the generation, since any edit
-// raises it.
+// member is a hash of an object at one generation: status has room for no more of each. What is to
+// be removed follows from the generation, since any edit raises it.
 type member uint32
 
 func memberOf(object types.UID, generation int64) member {
@@ -96,7 +97,8 @@ type reservation struct {
 	members members // objects all of whose removals are in the count
 }
 
-// window is what was removed at one hub lately, or may have been: exactly as far as this process did it, and as a sum what others did.
+// window is what was removed at one hub lately, or may have been: exactly as far as this process
+// did it, and as a sum what others did.
 type window struct {
 	removed map[types.UID]*removals
 	carried reservation // by others
@@ -130,7 +132,8 @@ func (w *window) trim(object types.UID) {
 	}
 }
 
-// size is how many removals count now. One that others had counted, and that is tried again, counts once.
+// size is how many removals count now. One that others had counted, and that is tried again, counts
+// once.
 func (w *window) size() int {
 	n := w.carried.count
 	for _, r := range w.removed {
@@ -161,7 +164,8 @@ func (w *window) fresh(one removing) []twin.Leaf {
 	return slices.DeleteFunc(slices.Clone(one.leaves), func(leaf twin.Leaf) bool { _, counts := r.at[leaf]; return counts })
 }
 
-// count takes note of removals that are about to be sent, and returns those that did not count before: should they certainly not happen, they can be taken back.
+// count takes note of removals that are about to be sent, and returns those that did not count
+// before: should they certainly not happen, they can be taken back.
 func (w *window) count(one removing, now time.Time) []twin.Leaf {
 	fresh := w.fresh(one)
 	r := w.removed[one.object]
@@ -204,7 +208,8 @@ func (w *window) need(one removing) int {
 	return w.size() + len(w.fresh(one))
 }
 
-// reserve is what status should count before removals are sent: these, and a few more, so that it need not be written for each.
+// reserve is what status should count before removals are sent: these, and a few more, so that it
+// need not be written for each.
 func (w *window) reserve(one removing, now time.Time) reservation {
 	need, made := w.need(one), 0
 	for _, r := range w.removed {

@@ -14,7 +14,9 @@ import (
 // A command takes its token before it is claimed.
 func TestACommandThatIsNotSentGivesItsTokenBack(t *testing.T) {
 	failing := func(err *iothub.Error) func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
-		return func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) { return iothub.CommandAnswer{}, err }
+		return func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
+			return iothub.CommandAnswer{}, err
+		}
 	}
 	refused := &iothub.Error{Code: iothub.CodeConnection, Err: errors.New("refused")}
 	for name, c := range map[string]struct {

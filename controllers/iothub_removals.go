@@ -14,7 +14,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// mostNamed objects are halted, or confirmed, by name: what is beyond stays halted until the next confirmation.
+// mostNamed objects are halted, or confirmed, by name: what is beyond stays halted until the next
+// confirmation.
 const mostNamed = 16384
 
 func haltedAt(hub *v1alpha1.IoTHub) members {
@@ -78,8 +79,9 @@ func setOf(waiting iter.Seq[removing], at metav1.Time) *v1alpha1.RemovalSet {
 	return named
 }
 
-// review says what is halted and what is confirmed from now on, by what waits to be removed. A confirmation is one of what is halted at that time: of what the
-// IoTHub names, and of what its objects say of themselves. It ends when all of that is done, or cannot be done now.
+// review says what is halted and what is confirmed from now on, by what waits to be removed. A
+// confirmation is one of what is halted at that time: of what the IoTHub names, and of what its
+// objects say of themselves. It ends when all of that is done, or cannot be done now.
 func review(was v1alpha1.HubRemovals, waiting iter.Seq[removing], halting, confirms bool, now time.Time) v1alpha1.HubRemovals {
 	at, next := metav1.NewTime(now.Truncate(time.Second)), v1alpha1.HubRemovals{Recent: was.Recent}
 	confirmed, named := membersOfSet(was.Confirmed), membersOfSet(was.Halted)
@@ -102,8 +104,8 @@ func review(was v1alpha1.HubRemovals, waiting iter.Seq[removing], halting, confi
 	return next
 }
 
-// brake keeps what is halted and what is confirmed in status, and the RemovalsHalted condition with it: true while removals are halted, and false while confirmed
-// ones go on.
+// brake keeps what is halted and what is confirmed in status, and the RemovalsHalted condition with
+// it: true while removals are halted, and false while confirmed ones go on.
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	key := client.ObjectKeyFromObject(hub)
 	answer := echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])

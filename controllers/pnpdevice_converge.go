@@ -195,8 +195,12 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 	return kept, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0), nil
 }
 
-// uncount takes back from the brake what it counted for this round: none of it was removed.
-func (r *PnPDeviceReconciler) uncount(s *scope) {
+// uncount takes back from the brake what it counted for this round, if a failure means that none of
+// it was removed.
+func (r *PnPDeviceReconciler) uncount(s *scope, failure error) {
+	if failure == nil || !iothub.DidNothing(failure) {
+		return
+	}
 	r.Brake.takeBack(client.ObjectKeyFromObject(s.hub), s.device.UID, s.counted)
 	s.counted = nil
 }
@@ -211,7 +215,7 @@ func removalsOf(changes []twin.Change) []twin.Change {
 // no write, and lets one that has begun come to its end.
 func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
 	if err := ctx.Err(); err != nil {
-		r.uncount(s)
+		r.uncount(s, err)
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -221,17 +225,14 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 	if err != nil {
 		failed()
 	}
-	if conflict, ok := errors.AsType[*twin.KindConflictError](err); ok {
-		if removals := removalsOf(changes); 0 < len(removals) && len(removals) < len(changes) {
-			return r.write(ctx, s, removals) // what is ours may be what is in the way
-		}
-		r.uncount(s)
-		return s.unrenderable(conflict)
+	conflict, isConflict := errors.AsType[*twin.KindConflictError](err)
+	if removals := removalsOf(changes); isConflict && 0 < len(removals) && len(removals) < len(changes) {
+		return r.write(ctx, s, removals) // what is ours may be what is in the way
 	}
-	if err != nil && iothub.DidNothing(err) {
-		r.uncount(s)
-	}
+	r.uncount(s, err)
 	switch {
+	case isConflict:
+		return s.unrenderable(conflict)
 	case err == nil && t == nil:
 		r.accepted(ctx, s, changes)
 		return r.read(ctx, s)

@@ -303,7 +303,8 @@ type RecentRemovals struct {
 	// until when they count.
 	// +required
 	Until metav1.Time `json:"until"`
-	// members are PnPDevices, at their generation, all of whose removals are in count: four bytes of a hash for each, sorted.
+	// members are PnPDevices, at their generation, all of whose removals are in count: four bytes
+	// of a hash for each, sorted.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1400
 	Members []byte `json:"members,omitempty"`

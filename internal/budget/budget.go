@@ -92,7 +92,8 @@ func (b *Budget) Set(l Limits) (changed bool) {
 	return true
 }
 
-// absorb takes from the budget what was taken from another one: of today's messages, and of the tokens that have not come back since.
+// absorb takes from the budget what was taken from another one: of today's messages, and of the
+// tokens that have not come back since.
 func (b *Budget) absorb(o *Budget) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +132,8 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	return Wait{Class: r.Class, For: wait, Lasts: now.Sub(since) + wait}, false
 }
 
-// GiveBack returns what was taken for a call that was not made, or that certainly did not reach the hub.
+// GiveBack returns what was taken for a call that was not made, or that certainly did not reach the
+// hub.
 func (b *Budget) GiveBack(r Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

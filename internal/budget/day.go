@@ -10,9 +10,11 @@ const (
 	maxQuotaWait = time.Hour
 	// afterMidnight spreads those who come back on the next day.
 	afterMidnight = time.Minute
-	// clocksDiffer is how far the hub's clock may be behind: a quota that it finds used up so soon after midnight may be yesterday's.
+	// clocksDiffer is how far the hub's clock may be behind: a quota that it finds used up so soon
+	// after midnight may be yesterday's.
 	clocksDiffer = time.Minute
-	// probeEvery is how often one call finds out whether the hub has messages again: before the first of those who wait comes back.
+	// probeEvery is how often one call finds out whether the hub has messages again: before the
+	// first of those who wait comes back.
 	probeEvery = maxQuotaWait * 9 / 10
 	// probeWithin is how long the answer to that may take.
 	probeWithin = 2 * time.Minute
@@ -39,7 +41,8 @@ func (d *day) roll(now time.Time) {
 // began is when the day did.
 func (d *day) began() time.Time { return d.ends.Add(-24 * time.Hour) }
 
-// exhaust takes note that the hub has no messages left. What it says of a call that began yesterday, by its clock or ours, says nothing about today.
+// exhaust takes note that the hub has no messages left. What it says of a call that began
+// yesterday, by its clock or ours, says nothing about today.
 func (d *day) exhaust(now, began time.Time) {
 	if !began.IsZero() && began.Before(d.began().Add(clocksDiffer)) {
 		return
@@ -47,7 +50,8 @@ func (d *day) exhaust(now, began time.Time) {
 	d.exhausted, d.said, d.probe = true, now, now.Add(probeEvery)
 }
 
-// hasMore takes note that the hub answered a call. One that began since it said that it had no messages left shows that it has.
+// hasMore takes note that the hub answered a call. One that began since it said that it had no
+// messages left shows that it has.
 func (d *day) hasMore(began time.Time) {
 	if d.exhausted && began.After(d.said) {
 		d.exhausted = false

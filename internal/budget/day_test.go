@@ -133,7 +133,8 @@ func TestMessagesAreCountedInBlocks(t *testing.T) {
 	}
 }
 
-// A hub whose clock is behind ours refuses the first calls of our day for yesterday's messages, and so does one whose answer comes after midnight.
+// A hub whose clock is behind ours refuses the first calls of our day for yesterday's messages, and
+// so does one whose answer comes after midnight.
 func TestAQuotaIsThatOfTheDayOfTheCall(t *testing.T) {
 	midnight := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {

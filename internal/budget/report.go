@@ -68,7 +68,8 @@ type ClassStats struct {
 	PerSecond float64
 	// Throttled counts refusals by the hub.
 	Throttled uint64
-	// By priority: calls let through, those of calls that were not made after all, calls turned away, and who waits now.
+	// By priority: calls let through, those of calls that were not made after all, calls turned
+	// away, and who waits now.
 	Taken, GivenBack, Waits [priorities]uint64
 	Waiting                 [priorities]int
 }

@@ -60,7 +60,8 @@ func request(op string, bytes int) budget.Request {
 	return r
 }
 
-// Leave tells the budget. What was taken for a call that certainly did not reach the hub is given back, by the caller itself if it was paid for before.
+// Leave tells the budget. What was taken for a call that certainly did not reach the hub is given
+// back, by the caller itself if it was paid for before.
 func (g *Gate) Leave(ctx context.Context, op string, e iothub.Exchange) {
 	if e.Failure != nil && !e.Failure.Sent && !budget.CallerOf(ctx).Paid {
 		r := g.request(ctx, op, e.Asked)

@@ -87,7 +87,8 @@ func TestTheGateTellsTheBudgetHowTheHubAnswers(t *testing.T) {
 	}
 }
 
-// What never reached the hub is none of its messages, and takes no token: after an outage of the network work goes on where it was.
+// What never reached the hub is none of its messages, and takes no token: after an outage of the
+// network work goes on where it was.
 func TestWhatIsNotSentCostsNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		failure *iothub.Error
