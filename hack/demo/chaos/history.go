@@ -212,15 +212,16 @@ func (h *History) heard(at time.Time) time.Time {
 }
 
 // belongs reports whether a value may be the object's when it is removed: it is since its birth that the operator wrote it, or that the hub held it while it
-// was declared, which is enough for the operator to have found it equal.
+// was declared, which is enough for the operator to have found it equal. Another writer's that is the very next write after the hub was as it was while the
+// value was declared looks like the operator's own: it may have tried to write that, and not know what became of it.
 func (h *History) belongs(device string, leaf Leaf, w written, ours bool, removed time.Time) bool {
 	p := h.of(device)
 	since := p.bornBefore(removed.Add(-lag))
 	if ours && !w.at.Before(since) {
 		return true
 	}
-	if w.at.After(since) {
-		since = w.at
+	if w.since.After(since) {
+		since = w.since
 	}
 	return slices.ContainsFunc(p.declared[leaf], func(d declared) bool {
 		return equal(d.value, w.value) && !d.From.After(removed) && (d.To.IsZero() || !h.heard(d.To).Before(since))

@@ -15,6 +15,7 @@ import (
 // Trace is what the journal says of each device since it was created last, and what was wrong with the operator's writes.
 type Trace struct {
 	devices map[string]map[Leaf]*held
+	changed map[string]time.Time // the desired sections, last
 	// copies are the states of each device by its desired version, as a hub that fails over may come back with them.
 	copies map[string]map[int64]map[Leaf]held
 	// rewritten is how often a value was written again, by device.
@@ -33,6 +34,7 @@ type written struct {
 	version int64  // of the desired section
 	seq     uint64 // of the change
 	at      time.Time
+	since   time.Time // the desired section was as it was before that
 }
 
 // held is a desired property at the hub, as the last write left it that changed it.
@@ -51,7 +53,7 @@ type held struct {
 func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := &Trace{devices: map[string]map[Leaf]*held{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
+	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
 		if err := t.follow(e, h); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
@@ -63,9 +65,11 @@ func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	switch {
 	case e.Kind == "Created" || e.Kind == "Deleted":
+		t.changed[e.DeviceID] = e.Written
 		t.devices[e.DeviceID], t.copies[e.DeviceID] = map[Leaf]*held{}, map[int64]map[Leaf]held{}
 		t.copy(e)
 	case e.Kind == "Rewound":
+		t.changed[e.DeviceID] = e.Written
 		t.rewind(e)
 	case e.Kind == "TwinReplaced" || e.Service && e.Desired == nil && e.Kind == "TwinUpdated":
 		t.wrong(e, "is no patch of desired properties")
@@ -91,6 +95,7 @@ func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	for _, leaf := range touched {
 		t.touch(e, h, leaf, leavesOf(before)[leaf], after[leaf])
 	}
+	t.changed[e.DeviceID] = e.Written
 	t.copy(e)
 	return nil
 }
@@ -127,7 +132,7 @@ func (t *Trace) touch(e simulator.JournalEntry, h *History, leaf Leaf, was, is a
 		there.shared = there.shared || !e.Service
 		return
 	}
-	there.written, there.ours, there.shared = written{is, e.DesiredVersion, e.Seq, e.Written}, e.Service, false
+	there.written, there.ours, there.shared = written{is, e.DesiredVersion, e.Seq, e.Written, t.changed[e.DeviceID]}, e.Service, false
 	switch {
 	case !e.Service:
 		there.foreign++
@@ -168,7 +173,7 @@ func (t *Trace) rewrite(e simulator.JournalEntry, h *History, leaf Leaf, value a
 		return
 	}
 	t.Rewrites++
-	if !h.forgot(e.DeviceID, leaf, written{value, e.DesiredVersion, e.Seq, e.Written}) {
+	if !h.forgot(e.DeviceID, leaf, written{value, e.DesiredVersion, e.Seq, e.Written, e.Written}) {
 		t.rewritten[e.DeviceID][leaf]++
 	}
 }

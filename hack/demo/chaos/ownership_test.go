@@ -110,12 +110,21 @@ func TestWhoseAValueIsThatIsRemoved(t *testing.T) {
 			c.declares(`7`)
 			c.declares(``)
 			c.wait(late)
+			c.foreign(`3`)
 			c.foreign(`7`)
 			c.removes()
 		}, "holds 7, which another writer wrote, and which was not declared since"},
+		"another writer's, just what the operator may have tried to write": {func(c *course) {
+			c.declares(`7`)
+			c.declares(``)
+			c.wait(late)
+			c.foreign(`7`)
+			c.removes()
+		}, ""},
 		"another writer's, equal to what the operator may not have heard was taken back": {func(c *course) {
 			c.declares(`7`)
 			c.declares(``)
+			c.foreign(`3`)
 			c.foreign(`7`)
 			c.wait(late)
 			c.removes()
@@ -125,6 +134,7 @@ func TestWhoseAValueIsThatIsRemoved(t *testing.T) {
 			c.history.Blind(Span{c.at, c.at.Add(time.Minute)})
 			c.declares(``)
 			c.wait(30 * time.Second)
+			c.foreign(`3`)
 			c.foreign(`7`)
 			c.removes()
 		}, ""},

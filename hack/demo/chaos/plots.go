@@ -157,8 +157,9 @@ func (p *plot) takenBack() {
 		p.seen().edit()
 	}
 	p.seen().after(0, time.Second).takeBack(leaf, cleared)
-	if when == afterwards { // once the operator has heard that it is no longer declared
-		p.after(lag+time.Second, lag+2*time.Second).foreign(leaf, value)
+	if when == afterwards { // once the operator has heard that it is no longer declared, and not as the next write, which its own could have been
+		p.after(lag+time.Second, lag+2*time.Second).foreign(Leaf{"", "owner"}, text(g.r))
+		p.foreign(leaf, value)
 	}
 	p.after(500*time.Millisecond, 1500*time.Millisecond).stop(stop, false)
 	if cleared {
