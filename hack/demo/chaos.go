@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,7 +54,7 @@ type storm struct {
 // chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one
 // seed. Once all that has ended, status has to say what the hub holds, and the hub has to hold what is declared or status has to say why not.
 func chaosStorm(ctx context.Context, c clone, out *report) error {
-	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, abandoned: abandoned{}, options: chaos.Options{Hub: sampleHub}}
+	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, abandoned: abandoned{since: map[string]time.Time{}, left: map[string]bool{}}, options: chaos.Options{Hub: sampleHub}}
 	for _, setting := range []struct {
 		name      string
 		into      *int
@@ -120,6 +122,13 @@ func (k *storm) play(ctx context.Context) (err error) {
 	if err := k.declareAll(ctx); err != nil {
 		return err
 	}
+	err = k.parts(ctx)
+	left := slices.Sorted(maps.Keys(k.abandoned.left))
+	return errors.Join(err, k.check("properties that the operator left at the hub", "none", listedLines(left), len(left) == 0))
+}
+
+// parts are the two storms, with what is judged after each.
+func (k *storm) parts(ctx context.Context) error {
 	for _, part := range []struct {
 		name, title    string
 		storm, settle  []chaos.Action

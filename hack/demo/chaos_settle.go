@@ -221,14 +221,7 @@ func (k *storm) differences(ctx context.Context) ([]string, error) {
 	if len(trace.Wrong) > 0 {
 		return nil, errWrong
 	}
-	orphans := trace.Orphans(k.history)
-	if err := k.abandoned.note(orphans, objects, time.Now()); err != nil {
-		return nil, err
-	}
-	var all []string
-	for _, o := range orphans {
-		all = append(all, o.String())
-	}
+	all := k.abandoned.note(trace.Orphans(k.history), objects, time.Now())
 	for _, o := range objects {
 		wrong, err := trace.Compare(o, twins[o.DeviceID()])
 		if err != nil {
@@ -245,32 +238,33 @@ func (k *storm) differences(ctx context.Context) ([]string, error) {
 // abandonedFor is how long the operator may be done with a property that it should have removed: a read that is due may bring it back to it.
 const abandonedFor = 75 * time.Second
 
-// abandoned are since when the operator is done with what it should have removed.
-type abandoned map[string]time.Time
+// abandoned are what the operator should have removed and is done with.
+type abandoned struct {
+	since map[string]time.Time
+	left  map[string]bool // for good: no time mends it, so that nobody needs to wait for it
+}
 
-// note fails once that has lasted: no time mends it.
-func (a abandoned) note(orphans []chaos.Orphan, objects []*v1alpha1.PnPDevice, now time.Time) error {
-	var left []string
+// note returns what may still be removed.
+func (a *abandoned) note(orphans []chaos.Orphan, objects []*v1alpha1.PnPDevice, now time.Time) (open []string) {
 	is := map[string]bool{}
 	for _, o := range orphans {
-		i := slices.IndexFunc(objects, func(d *v1alpha1.PnPDevice) bool { return d.DeviceID() == o.Device })
-		if i >= 0 && !o.IsAbandoned(objects[i]) {
-			continue
-		}
 		text := o.String()
-		is[text] = true
-		if a[text].IsZero() {
-			a[text] = now
+		i := slices.IndexFunc(objects, func(d *v1alpha1.PnPDevice) bool { return d.DeviceID() == o.Device })
+		if i < 0 || o.IsAbandoned(objects[i]) {
+			is[text] = true
+			if a.since[text].IsZero() {
+				a.since[text] = now
+			}
+			if now.Sub(a.since[text]) > abandonedFor {
+				a.left[text] = true
+			}
 		}
-		if now.Sub(a[text]) > abandonedFor {
-			left = append(left, text)
+		if !a.left[text] {
+			open = append(open, text)
 		}
 	}
-	maps.DeleteFunc(a, func(text string, _ time.Time) bool { return !is[text] })
-	if len(left) > 0 {
-		return miss{"properties that the operator left at the hub", "none", listedLines(left)}
-	}
-	return nil
+	maps.DeleteFunc(a.since, func(text string, _ time.Time) bool { return !is[text] })
+	return open
 }
 
 func (k *storm) trace() (*chaos.Trace, error) {

@@ -82,19 +82,20 @@ func TestATaskThatWaitsSaysWhatFor(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftBehindEndsARun(t *testing.T) {
-	a, now := abandoned{}, time.Now()
+func TestNobodyWaitsForWhatIsLeftBehind(t *testing.T) {
+	a, now := abandoned{since: map[string]time.Time{}, left: map[string]bool{}}, time.Now()
 	orphan := []chaos.Orphan{{Device: "device-1", Leaf: chaos.Leaf{Name: "a"}, Value: 1, How: "wrote"}}
 	for _, step := range []struct {
-		after   time.Duration
-		orphans []chaos.Orphan
-		fails   bool
+		after      time.Duration
+		orphans    []chaos.Orphan
+		open, left int
 	}{
-		{0, orphan, false}, {abandonedFor, orphan, false}, {time.Second, nil, false}, {time.Second, orphan, false}, {abandonedFor + time.Second, orphan, true},
+		{0, orphan, 1, 0}, {abandonedFor, orphan, 1, 0}, {time.Second, nil, 0, 0}, {time.Second, orphan, 1, 0}, {abandonedFor + time.Second, orphan, 0, 1},
+		{time.Second, orphan, 0, 1},
 	} {
 		now = now.Add(step.after)
-		if err := a.note(step.orphans, nil, now); (err != nil) != step.fails {
-			t.Errorf("%s later, with %v: %v", step.after, step.orphans, err)
+		if open := a.note(step.orphans, nil, now); len(open) != step.open || len(a.left) != step.left {
+			t.Errorf("%s later, with %v: %d are open, %d left, want %+v", step.after, step.orphans, len(open), len(a.left), step)
 		}
 	}
 }
