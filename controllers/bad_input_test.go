@@ -60,6 +60,8 @@ var _ = Describe("Input that is refused at apply", func() {
 		}
 	},
 		Entry("with a component named twice", `{hubRef: {name: hub}, components: [{name: a, properties: {x: 1}}, {name: a, properties: {y: 2}}]}`, "spec.components"),
+		Entry("with telemetry of a component named twice", `{hubRef: {name: hub}, telemetry: [{component: a, fields: [x]}, {component: a, fields: [z]}]}`, "spec.telemetry", "two items have the same component"),
+		Entry("with telemetry of the default component named twice", `{hubRef: {name: hub}, telemetry: [{fields: [x]}, {component: "", fields: [z]}]}`, "spec.telemetry", "put their fields into one item"),
 		Entry("without a hub", `{}`, "spec.hubRef"),
 		Entry("with properties that are a list", `{hubRef: {name: hub}, properties: [1]}`, "spec.properties"),
 		Entry("with a device id that no hub takes", `{hubRef: {name: hub}, deviceID: "a/b"}`, "spec.deviceID"),

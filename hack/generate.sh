@@ -5,6 +5,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 hack/tools/build.sh controller-gen
 bin/tools/controller-gen object paths=./api/...
 bin/tools/controller-gen crd:ignoreUnexportedFields=true paths=./api/... output:crd:dir=config/crd/bases
+# An atomic object of any JSON values, which no marker can say. With preserve-unknown-fields at the
+# object itself /openapi/v2 has no type for it, and tools that go by that, as Argo CD does, take it
+# apart. nullable: without it the API server drops a null in silence, and the operator would take
+# the key for one that was removed.
+sed -E -i '/x-kubernetes-map-type: atomic/{n;s/^( *)x-kubernetes-preserve-unknown-fields: true$/\1additionalProperties:\n\1  nullable: true\n\1  x-kubernetes-preserve-unknown-fields: true/}' config/crd/bases/*.yaml
 bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... paths=./webhooks/... paths=./internal/diagnostics/... output:rbac:dir=config/rbac
 bin/tools/controller-gen webhook paths=./webhooks/... output:webhook:dir=config/webhook
 # The chart has the same files.

@@ -83,10 +83,8 @@ type ComponentDeclaration struct {
 
 // TelemetrySelection names numbers of a component's telemetry.
 type TelemetrySelection struct {
-	// component that sends them, empty for the default component.
+	// component that sends them, the default component if unset.
 	// +optional
-	// +default=""
-	// +kubebuilder:default=""
 	// +kubebuilder:validation:MaxLength=512
 	Component string `json:"component,omitempty"`
 
@@ -173,11 +171,11 @@ type PnPDeviceSpec struct {
 	// +kubebuilder:default=Declared
 	Reported ReportedScope `json:"reported,omitempty"`
 
-	// telemetry whose last values the operator exposes as the metric pnp_device_telemetry. Nothing of it is put into status.
+	// telemetry whose last values the operator exposes as the metric pnp_device_telemetry, one item for each component. Nothing of it is put into status.
 	// +optional
-	// +listType=map
-	// +listMapKey=component
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.all(a, self.exists_one(b, (has(a.component) ? a.component : '') == (has(b.component) ? b.component : '')))",message="two items have the same component, or none, which is the default component: put their fields into one item"
 	Telemetry []TelemetrySelection `json:"telemetry,omitempty"`
 }
 
