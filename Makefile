@@ -45,6 +45,11 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
 	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
 
+# vet would go through all of Kubernetes once more.
+.PHONY: test-gitops
+test-gitops: control-plane ## Ask Argo CD's own diff engine whether it sees each edit of the samples (a Go module of its own).
+	cd test/gitops && GOWORK=off go test -vet=off ./... -count=1
+
 .PHONY: e2e
 e2e: bin/pnp-demo ## End-to-end tests of a release of the chart with devices on Microsoft's device SDK (needs node and npm); RECORD=FILE keeps the metrics.
 	@bin/pnp-demo e2e
