@@ -228,7 +228,7 @@ var _ = Describe("The webhook", Ordered, Serial, func() {
 		out, err := kubectl("apiVersion: iot.pnp-operator.io/v1alpha1\nkind: PnPDevice\nmetadata: {name: k, namespace: "+g.namespace+"}\nspec:\n  hubRef: {name: hub}\n  modelID: dtmi:com:example:Thermostat;1\n  properties: {targetTemperature: hot}\n",
 			"apply", "--server-side", "--dry-run=server", "-f", "-")
 		Expect(err).To(HaveOccurred())
-		Expect(out).To(ContainSubstring(`denied the request: spec.properties.targetTemperature is "hot"`))
+		Expect(out).To(And(ContainSubstring(`denied the request: spec.properties.targetTemperature is "hot"`), ContainSubstring("if the same commit changes it, have it applied first")))
 	})
 
 	It("lets what was valid once be labelled, finalized and deleted, and be mended", func() {

@@ -134,9 +134,17 @@ func conclude(ctx context.Context, verdict models.Verdict, err error) (admission
 	case verdict.NotReady != "":
 		return warningsOf([]string{fmt.Sprintf("not checked: DeviceModel %q cannot be used: %s", verdict.Model, verdict.NotReady)}), nil
 	case verdict.Refuses():
-		return nil, fmt.Errorf("%s (DeviceModel %q)", verdict.Text(), verdict.Model)
+		return nil, refusal(verdict)
 	}
 	return warningsOf(verdict.Violations), nil
+}
+
+// refusal says what to do as well where the model is about to change: Flux tries all objects of a
+// folder against the cluster before it applies any, so that a model and what needs it never get in
+// together.
+func refusal(verdict models.Verdict) error {
+	return fmt.Errorf("%s (DeviceModel %q as the cluster has it; if the same commit changes it, have it applied first: keep models in a folder of their own, or change the model one commit earlier)",
+		verdict.Text(), verdict.Model)
 }
 
 func warningsOf(texts []string) admission.Warnings {

@@ -220,7 +220,7 @@ type DeviceCommand struct {
 
 	// spec is the invocation. It cannot be changed: create another DeviceCommand instead.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: a command is one invocation, create another DeviceCommand for another one"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: a command is one invocation, create another DeviceCommand, under another name, for another one. In Git: put this one back as it was, or take it out"
 	Spec DeviceCommandSpec `json:"spec"`
 	// status is what became of it.
 	// +optional
