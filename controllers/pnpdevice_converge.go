@@ -226,8 +226,8 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		failed()
 	}
 	conflict, isConflict := errors.AsType[*twin.KindConflictError](err)
-	if removals := removalsOf(changes); isConflict && 0 < len(removals) && len(removals) < len(changes) {
-		return r.write(ctx, s, removals) // what is ours may be what is in the way
+	if first := inTheWay(changes); isConflict && len(first) > 0 {
+		return r.write(ctx, s, first)
 	}
 	r.uncount(s, err)
 	switch {
@@ -256,6 +256,15 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		return r.explain(ctx, s, err)
 	}
 	return r.refused(ctx, s, err)
+}
+
+// inTheWay are the removals among other changes: what is ours may be what keeps the rest from being
+// rendered.
+func inTheWay(changes []twin.Change) []twin.Change {
+	if removals := removalsOf(changes); len(removals) < len(changes) {
+		return removals
+	}
+	return nil
 }
 
 // patch sends the changes in the object's dialect and returns the twin that the hub holds now, whole if the hub sent it. A

@@ -486,7 +486,7 @@ func TestWhatAStreamMayTellOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f, _, _ := newFeed()
 			if test.phase != "" {
-				f.Session.stream.Store(&watch.State{Phase: test.phase})
+				f.Session.stream.Store(&streamState{State: watch.State{Phase: test.phase}})
 			}
 			if test.heard != 0 {
 				f.CaughtUp(noon.Add(test.heard))
