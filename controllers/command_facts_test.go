@@ -78,7 +78,7 @@ var _ = Describe("A DeviceCommand, by what is known of its device,", func() {
 		Expect(s.sim.Devices().Online("d")).To(Succeed())
 		s.eventuallyCommand("c", SatisfyAll(waitsFor(v1alpha1.ReasonDeviceOffline), HaveField("Status.DeviceOffline.Until", Not(BeNil()))))
 		restartOperator()
-		s.eventuallyHub(beStreaming())
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionEventStreamReady, "False/Lagging"))
 		Consistently(func() int { return s.sim.Calls().Count(simulator.OpInvokeCommand) }, 4*time.Second).Should(Equal(1))
 		s.sim.AMQP().Release()
 		s.eventuallyCommand("c", haveOutcome(v1alpha1.CommandUnknown))

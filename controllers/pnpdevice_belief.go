@@ -72,7 +72,7 @@ func (e entries) ownership() twin.Ownership {
 		switch {
 		case isHeld(&p):
 			o.Held[leaf] = twin.Owned{Value: declaration.Value(p.Desired), Version: heldVersion(&p), SetVersion: p.DesiredVersion}
-		case p.Owned && p.State == stateOf(twin.StateDrifted):
+		case isLost(&p):
 			o.Lost[leaf] = nil
 		}
 	}
@@ -91,7 +91,13 @@ func (e entries) ownsAnything() bool {
 
 // isHeld reports whether the hub held a value of the object when status was written.
 func isHeld(p *v1alpha1.PropertyStatus) bool {
-	return p.Owned && p.State != stateOf(twin.StateDrifted) && !isLegacyClaim(p)
+	return p.Owned && !isLost(p) && !isLegacyClaim(p)
+}
+
+// isLost reports whether the hub held another writer's value, or none, in place of one of the object's. A value of the object
+// that an observing one declares otherwise has drifted as well, but its version is in status.
+func isLost(p *v1alpha1.PropertyStatus) bool {
+	return p.Owned && p.State == stateOf(twin.StateDrifted) && p.HeldVersion == 0
 }
 
 // heldVersion is the version that the hub shows for a value.

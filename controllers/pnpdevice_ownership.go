@@ -1,24 +1,31 @@
 package controllers
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // recall takes what status recorded as the object's. Of an object that status does not know at this hub that is nothing.
 func (s *scope) recall(isAdopted bool) {
 	s.isAdopted = isAdopted
-	if s.memory != nil {
-		s.memory.Belongs(s.device.UID)
-	}
-	if !isAdopted {
+	saved := s.unsaved()
+	if s.isInherited = saved != nil && saved.IsOther; !isAdopted || s.isInherited {
 		s.entries, s.sent = entries{}, nil
 	}
 	s.recorded = s.entries.ownership()
+}
+
+// unsaved is what memory knows to be the object's beyond status, nil if nothing.
+func (s *scope) unsaved() *hubs.Saved {
+	if s.memory == nil {
+		return nil
+	}
+	s.memory.Belongs(s.device.UID)
+	return s.memory.Unsaved()
 }
 
 // settle takes a twin that a read or the answer to a write returned: it shows what became of every write.
@@ -27,24 +34,28 @@ func (s *scope) settle(t *twin.Twin) {
 	s.memory.SettleAttempts()
 }
 
-// adopt takes a later state of the twin, and settles what of it is the object's.
+// adopt takes a later state of the twin, and settles what of it is the object's: by what is recorded, and by what memory knows
+// beyond that.
 func (s *scope) adopt(t *twin.Twin) {
-	if known := s.device.Status.Twin; known != nil && s.isAdopted && !s.isInherited {
-		s.inherit(seen(known).Lineage(t))
-	}
 	s.twin = t
-	s.own()
+	known, lineage := s.recorded, twin.Successor
+	if saved := s.unsaved(); saved != nil {
+		known, lineage = saved.Ownership, saved.Of.Lineage(t)
+	} else if is := s.device.Status.Twin; is != nil && s.isAdopted && !s.isInherited {
+		lineage = seen(is).Lineage(t)
+	}
+	if lineage != twin.Successor {
+		known = s.inherit(known, lineage)
+	}
+	s.owned = known.After(t, s.attempts(), s.declared, !s.observes())
+	s.save()
 }
 
 // inherit drops what is recorded of a twin that this one may not be. What left the declaration is let go: it may be another
 // writer's.
-func (s *scope) inherit(lineage twin.Lineage) {
-	if lineage == twin.Successor {
-		return
-	}
-	earlier := s.recorded
-	s.isInherited = true
-	s.recorded, s.sent = twin.Ownership{Lost: map[twin.Leaf]any{}}, nil
+func (s *scope) inherit(earlier twin.Ownership, lineage twin.Lineage) twin.Ownership {
+	s.isInherited, s.sent = true, nil
+	s.recorded = twin.Ownership{Lost: map[twin.Leaf]any{}}
 	for _, leaf := range earlier.Departing(s.declared) {
 		s.recorded.Lost[leaf] = nil
 	}
@@ -57,27 +68,23 @@ func (s *scope) inherit(lineage twin.Lineage) {
 			return declared
 		})
 	}
+	return s.recorded
+}
+
+// save has memory keep what status does not have.
+func (s *scope) save() {
+	switch {
+	case s.memory == nil:
+	case !s.isInherited && s.owned.Equal(s.recorded):
+		s.memory.Save(nil)
+	default:
+		of := twin.Seen{DeviceETag: s.twin.DeviceETag, Version: s.twin.Version, DesiredVersion: s.twin.DesiredVersion, DesiredUpdated: s.twin.DesiredUpdated}
+		s.memory.Save(&hubs.Saved{Ownership: s.owned, Of: of, IsOther: s.isInherited})
+	}
 }
 
 func seen(t *v1alpha1.TwinReference) twin.Seen {
 	return twin.Seen{DeviceETag: t.DeviceEtag, Version: t.Version, DesiredVersion: t.DesiredVersion, DesiredUpdated: instantOf(t.DesiredUpdated)}
-}
-
-// own settles what is the object's as of the twin of this pass: by what is recorded, and by what memory knows beyond that.
-func (s *scope) own() {
-	known := &s.recorded
-	if s.memory != nil {
-		known = cmp.Or(s.memory.Unsaved(), known)
-	}
-	s.owned = known.After(s.twin, s.attempts(), s.declared, !s.observes())
-	switch {
-	case s.memory == nil:
-	case s.owned.Equal(s.recorded):
-		s.memory.Save(nil)
-	default:
-		owned := s.owned
-		s.memory.Save(&owned)
-	}
 }
 
 // attempts are the writes that may have happened: those that memory knows, and those that status records, unless this process

@@ -201,7 +201,7 @@ func (s *scope) departingEntry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	switch {
 	case isLost:
 		e.State = stateOf(twin.StateDrifted)
-	case !isOurs || e.State == "":
+	case !isOurs || e.State == "" || e.State == stateOf(twin.StateDrifted):
 		e.State = stateOf(twin.StatePending)
 	}
 	s.transition(&e, previous, false)
@@ -259,8 +259,11 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 		s.holds(&e, p.Desired, version)
 		e.State = stateOf(twin.Judge(value, p, version, s.twin.AckLimit()))
 	case s.observes() || isContested || isLost:
-		s.holds(&e, p.Desired, 0)
+		s.holds(&e, p.Desired, s.owned.Held[leaf].SetVersion)
 		e.State = stateOf(twin.StateDrifted)
+		if isOurs { // told from a lost value by that
+			e.HeldVersion = p.Desired.Version
+		}
 	default:
 		s.holds(&e, p.Desired, s.owned.Held[leaf].SetVersion)
 		e.Sent = s.recordedSent(leaf)

@@ -228,7 +228,8 @@ type PropertyStatus struct {
 	State PropertyState `json:"state"`
 
 	// owned is true if the hub holds a value of this object: one that it wrote, or that it found equal to its declaration. It
-	// is removed once it leaves the declaration. With state Drifted another writer changed such a value; that one stays.
+	// is removed once it leaves the declaration. With state Drifted and without heldVersion another writer changed such a
+	// value; that one stays.
 	// +optional
 	Owned bool `json:"owned,omitempty"`
 
@@ -251,7 +252,8 @@ type PropertyStatus struct {
 	DesiredVersion int64 `json:"desiredVersion,omitempty"`
 
 	// heldVersion is the $version that the hub shows for the value, if that is a later one than desiredVersion: another writer
-	// wrote the same value again, which asks the device for no other answer.
+	// wrote the same value again, which asks the device for no other answer. It is also present where the object owns a value
+	// that differs from its declaration and is left alone.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	HeldVersion int64 `json:"heldVersion,omitempty"`

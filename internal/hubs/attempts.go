@@ -94,16 +94,25 @@ func (d *Device) Attempts() twin.Attempts {
 	return attempts
 }
 
-// Unsaved is what is the object's where its status does not have it, nil if status does.
-func (d *Device) Unsaved() *twin.Ownership {
+// Saved is what an object owns where its status does not have it.
+type Saved struct {
+	twin.Ownership
+	// Of is the twin that it was settled for.
+	Of twin.Seen
+	// IsOther is true if status is about another twin: an earlier device of that name, or a hub before its failover.
+	IsOther bool
+}
+
+// Unsaved is what the object owns where its status does not have it, nil if status does.
+func (d *Device) Unsaved() *Saved {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.unsaved
 }
 
-// Save keeps what is the object's until status has it: that may be refused, and the declaration change meanwhile. nil: status
+// Save keeps what the object owns until status has it: that may be refused, and the declaration change meanwhile. nil: status
 // has it already. It is not to be changed any more.
-func (d *Device) Save(owned *twin.Ownership) {
+func (d *Device) Save(owned *Saved) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.unsaved = owned

@@ -32,7 +32,7 @@ func TestAnAttemptIsKeptUntilItIsSettled(t *testing.T) {
 
 func TestWhatIsTheObjectsIsKeptUntilStatusHasIt(t *testing.T) {
 	d := &Device{}
-	owned := &twin.Ownership{Held: map[twin.Leaf]twin.Owned{target: {Value: "on", Version: 3}}}
+	owned := &Saved{Ownership: twin.Ownership{Held: map[twin.Leaf]twin.Owned{target: {Value: "on", Version: 3}}}}
 	d.Save(owned)
 	if d.Unsaved() != owned {
 		t.Error("it is not kept")
@@ -67,7 +67,7 @@ func TestWhatOneObjectSentIsNotAnotherOnes(t *testing.T) {
 	d := &Device{}
 	d.Belongs("a")
 	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, 5)
-	d.Save(&twin.Ownership{})
+	d.Save(&Saved{})
 	d.Withhold(map[twin.Leaf]twin.Sent{target: {Value: "on", Version: 3}})
 	if d.Belongs("a"); len(d.Attempts()) != 1 || d.Unsaved() == nil {
 		t.Error("the object's own is forgotten")
