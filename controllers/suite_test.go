@@ -184,6 +184,7 @@ func startOperatorWith(grace time.Duration) *operator {
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.QPS, cfg.Burst = 500, 1000
 	cfg.Wrap(requests.wrap)
+	cfg.Wrap(meddler.wrap)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
 	unnamed := true
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
