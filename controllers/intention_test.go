@@ -73,23 +73,17 @@ var _ = Describe("A declaration that was never written", func() {
 			return func() { s.sim.Faults().Remove(fault) }
 		}
 	}
-	isTried := func(s *site) func() bool { return func() bool { return s.writes("d") > 0 } }
-	isSuspended := func(s *site) func() bool {
-		return func() bool {
-			return conditionOf(s.get("d"), v1alpha1.ConditionStalled).Reason == v1alpha1.ReasonHubSuspended
-		}
-	}
 	for _, stop := range []struct {
 		name  string
 		begin func(s *site) (end func())
-		seen  func(s *site) func() bool
+		shown gomegatypes.GomegaMatcher
 	}{
 		{"while the hub was suspended", func(s *site) func() {
 			s.suspendHub(true)
 			return func() { s.suspendHub(false) }
-		}, isSuspended},
-		{"while the hub answered 503", refusing(503), isTried},
-		{"while the hub answered 429", refusing(429), isTried},
+		}, beStalled(v1alpha1.ReasonHubSuspended)},
+		{"while the hub answered 503", refusing(503), beWaiting(v1alpha1.ReasonHubUnavailable)},
+		{"while the hub answered 429", refusing(429), beWaiting(v1alpha1.ReasonThrottled)},
 	} {
 		for _, api := range dialects {
 			// intention/foreign.sh
@@ -99,7 +93,7 @@ var _ = Describe("A declaration that was never written", func() {
 				s.foreign("d", theirs)
 				end := stop.begin(s)
 				s.create("d", through(api), withProperties(`{"mixed": 45}`), withComponent("thermostat1", `{"t": 9}`))
-				Eventually(stop.seen(s)).Should(BeTrue())
+				s.eventually("d", stop.shown)
 				s.edit("d", withProperties(`{}`), func(d *v1alpha1.PnPDevice) { d.Spec.Components = nil })
 				s.eventually("d", beSettled(0))
 				end()
@@ -270,6 +264,94 @@ var _ = Describe("An acknowledgement of a value that somebody wrote once more", 
 			Expect(s.sim.Hub().BumpDeviceETag("d")).To(Succeed())
 			s.readNow("d")
 			Expect(s.get("d")).To(And(beReady(), haveState("", "speed", "Acknowledged")))
+		})
+	}
+})
+
+// The matrix found these.
+
+var _ = Describe("A value that was not edited while the object only observed", func() {
+	intention("is removed when the object enforces again and declares it no more", func(s *site, _ v1alpha1.TwinAPI) {
+		s.edit("d", observing, speed("46"))
+		s.eventually("d", And(beStalled(v1alpha1.ReasonDrifted), haveState("", "speed", "Drifted")))
+		s.edit("d", enforcing, speed(""))
+		s.eventually("d", beSettled(0))
+		s.expectDesired("d", `{}`)
+		Expect(s.eventsOf("d", v1alpha1.ReasonReleased)).To(BeEmpty())
+	})
+
+	intention("is edited when the object enforces again, and that is no drift", func(s *site, _ v1alpha1.TwinAPI) {
+		s.edit("d", observing, speed("46"))
+		s.eventually("d", beStalled(v1alpha1.ReasonDrifted))
+		s.edit("d", enforcing, speed("47"))
+		s.eventuallyDesired("d", `{"speed": 47}`)
+		s.eventually("d", beSettled(1))
+		Expect(property(s.get("d"), "", "speed").CorrectedAt).To(BeEmpty())
+		Expect(s.eventsOf("d", v1alpha1.ReasonDriftCorrected)).To(BeEmpty())
+	})
+})
+
+var _ = Describe("A property that left the declaration while the hub was suspended, and no events are read,", func() {
+	for _, api := range dialects {
+		// begun is a device that holds the last one of two values that the object wrote, and an object that declares none.
+		begun := func() *site {
+			GinkgoHelper()
+			s := newSite()
+			s.announceSilent("d")
+			s.create("d", through(api), onceApplied, speed("45"))
+			s.eventually("d", beSettled(1))
+			Expect(s.sim.Remember("d")).To(Succeed())
+			s.edit("d", speed("46"))
+			s.eventuallyDesired("d", `{"speed": 46}`)
+			s.eventually("d", beSettled(1))
+			s.suspendHub(true)
+			s.edit("d", speed(""))
+			s.eventually("d", beStalled(v1alpha1.ReasonHubSuspended))
+			return s
+		}
+		resumed := func(s *site) {
+			GinkgoHelper()
+			s.suspendHub(false)
+			s.eventually("d", beSettled(0))
+			s.expectDesired("d", `{"speed": 46}`)
+		}
+
+		It("stays at a device that was created anew, whose other writer wrote the same value with the same version, through "+string(api), func() {
+			s := begun()
+			s.replaceDevice("d")
+			s.foreign("d", `{"speed":1}`)
+			s.foreign("d", `{"speed":46}`)
+			resumed(s)
+		})
+
+		It("stays at a hub that failed over, where another writer wrote the same value with the same version, through "+string(api), func() {
+			s := begun()
+			Expect(s.sim.Rewind("d")).To(Succeed())
+			s.foreign("d", `{"speed":46}`)
+			resumed(s)
+		})
+	}
+})
+
+var _ = Describe("What was written to a device that was created anew", func() {
+	for _, api := range dialects {
+		It("is removed with its declaration although status could not be written in between, through "+string(api), func() {
+			s := newSite()
+			s.announceSilent("d")
+			s.create("d", through(api), onceApplied, speed("45"))
+			s.eventually("d", beSettled(1))
+			s.replaceDevice("d")
+			s.announceSilent("d")
+			s.foreign("d", `{"theirs":1}`) // as many writes as the device before had
+			rule := meddler.begin(s.namespace, false)
+			DeferCleanup(meddler.end)
+			s.edit("d", annotate(v1alpha1.AnnotationReconcileRequestedAt, "look"))
+			s.eventuallyDesired("d", `{"speed": 45, "theirs": 1}`)
+			s.edit("d", speed(""))
+			Eventually(func() int64 { return meddler.refusedGeneration(rule, "d") }).Should(Equal(s.get("d").Generation))
+			meddler.end()
+			s.eventually("d", beSettled(0))
+			s.expectDesired("d", `{"theirs": 1}`)
 		})
 	}
 })
