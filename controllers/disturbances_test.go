@@ -19,13 +19,15 @@ type disturbance struct {
 	rulesOut func(*cell) string
 	// begin comes before the property is declared, end when nothing is to be edited any more.
 	begin, end func(*matrix)
-	// declared waits until the first edit has got as far as it can, and midway comes after that; noticed waits likewise after
-	// each further edit. nil: until status shows that a pass knew of the edit; and nothing.
+	// declared waits until the first edit has got as far as it can, and midway comes after that;
+	// noticed waits likewise after each further edit. nil: until status shows that a pass knew of
+	// the edit; and nothing.
 	declared, midway, noticed func(*matrix)
 	// mayLeave reports whether docs say that a value of ours may stay at the hub.
 	mayLeave func(*cell) bool
-	// mayTake is true where a write may have been made of which nobody has read what became of it: the same value, written by hand
-	// with the version that this write would have made, is taken for it.
+	// mayTake is true where a write may have been made of which nobody has read what became of
+	// it: the same value, written by hand with the version that this write would have made, is
+	// taken for it.
 	mayTake bool
 }
 
@@ -70,8 +72,8 @@ func (m *matrix) converged() {
 	m.await("settled", isSettled)
 }
 
-// renewed is what the other writer has written to a device that is not the one that status knows, nil if nothing. late: nobody
-// writes to it afterwards.
+// renewed is what the other writer has written to a device that is not the one that status knows,
+// nil if nothing. late: nobody writes to it afterwards.
 func (c *cell) renewed(late bool) any {
 	switch {
 	case c.rival == differsBefore || c.rival == differsMidway || c.rival == differsByHand && late:
@@ -82,7 +84,8 @@ func (c *cell) renewed(late bool) any {
 	return nil
 }
 
-// count has the other writer write until the counter of the twin's etag is what it was, and last of all the value of the cell.
+// count has the other writer write until the counter of the twin's etag is what it was, and last
+// of all the value of the cell.
 func (m *matrix) count(c *cell, to *simulator.Twin, late bool) error {
 	for {
 		t, err := m.sim.Hub().Get(c.id)
@@ -138,7 +141,8 @@ func (m *matrix) remember() {
 	}
 }
 
-// failedOver has the hub lose what it was told since remember, and the other writer write to what is left.
+// failedOver has the hub lose what it was told since remember, and the other writer write to what
+// is left.
 func (m *matrix) failedOver(late bool) {
 	GinkgoHelper()
 	m.each(func(c *cell) error {

@@ -14,8 +14,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// judge knows of every value at a hub who wrote it: it hears of each write in the moment in which it happens. What comes over the
-// service API is the operator's, all else another writer's.
+// judge knows of every value at a hub who wrote it: it hears of each write in the moment in which
+// it happens. What comes over the service API is the operator's, all else another writer's.
 type judge struct {
 	mu       sync.Mutex
 	cases    map[string]*judged
@@ -27,10 +27,12 @@ type finding struct{ id, text string }
 // judged is one device.
 type judged struct {
 	held map[twin.Leaf]authored
-	// declared are the values that the object declares now, two of them while an edit is on its way; ever are all that it did.
+	// declared are the values that the object declares now, two of them while an edit is on its
+	// way; ever are all that it did.
 	declared, ever map[twin.Leaf][]any
-	// tried are the values that a write of the operator may have had, with the versions that it would have made. mayTake is true
-	// where nobody can tell such a write from another writer's of the same value and version.
+	// tried are the values that a write of the operator may have had, with the versions that it
+	// would have made. mayTake is true where nobody can tell such a write from another writer's
+	// of the same value and version.
 	tried   []authored
 	version int64
 	mayTake bool
@@ -44,11 +46,13 @@ type authored struct {
 	value any
 	// ours is true if the operator wrote it last.
 	ours bool
-	// wasEqual is true of another writer's value that was equal to the declaration for a moment: the operator may have adopted it.
+	// wasEqual is true of another writer's value that was equal to the declaration for a moment:
+	// the operator may have adopted it.
 	wasEqual bool
 	// version is the desired version that the value was written with.
 	version int64
-	// isRestored is true of a value that a failover brought back: docs say that it is nobody's but if it is declared.
+	// isRestored is true of a value that a failover brought back: docs say that it is nobody's
+	// but if it is declared.
 	isRestored bool
 }
 
@@ -70,7 +74,8 @@ func (j *judge) of(id string) *judged {
 	return c
 }
 
-// declares is called before the object of a device is edited. The returned function is called once the edit is made.
+// declares is called before the object of a device is edited. The returned function is called
+// once the edit is made.
 func (j *judge) declares(id string, d map[twin.Leaf]any) (made func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -30,8 +30,8 @@ type meddlingRule struct {
 
 var errMeddled = errors.New("the API server is out of reach")
 
-// begin refuses status patches of a namespace, but for those that record a first write before it is sent. With onlyOnce, each
-// object gets one such patch through, and the operator is not told.
+// begin refuses status patches of a namespace, but for those that record a first write before it
+// is sent. With onlyOnce, each object gets one such patch through, and the operator is not told.
 func (m *meddling) begin(namespace string, onlyOnce bool) *meddlingRule {
 	rule := &meddlingRule{namespace: namespace, onlyOnce: onlyOnce, claimed: map[string]bool{}, refused: map[string]int64{}}
 	m.mu.Lock()

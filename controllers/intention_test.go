@@ -13,7 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
-// What is wanted, or was tried, is never taken for what the hub holds. Each spec is a course of events that once ended wrong.
+// What is wanted, or was tried, is never taken for what the hub holds. Each spec is a course of
+// events that once ended wrong.
 
 const anything = "dtmi:com:example:Anything;1"
 
@@ -25,7 +26,8 @@ func speed(value string) func(*v1alpha1.PnPDevice) {
 	return withProperties(`{"speed": ` + value + `}`)
 }
 
-// unheard holds back the events of the hub until the returned function is called, as if the IoTHub had no spec.events.
+// unheard holds back the events of the hub until the returned function is called, as if the
+// IoTHub had no spec.events.
 func (s *site) unheard() (heard func()) {
 	s.sim.AMQP().Stall("")
 	return s.sim.AMQP().Release
@@ -37,7 +39,8 @@ func (s *site) announceSilent(id string) {
 	s.virtual(id, anything, simulator.Ignore())
 }
 
-// beSettled matches an object that is ready and shows no property but those of its declaration, all of them as its own.
+// beSettled matches an object that is ready and shows no property but those of its declaration,
+// all of them as its own.
 func beSettled(properties int) gomegatypes.GomegaMatcher {
 	all := And(beReady(), HaveField("Status.Properties", HaveLen(properties)))
 	if properties == 0 {
@@ -52,7 +55,8 @@ func (s *site) suspendHub(on bool) {
 	s.eventuallyHub(HaveField("Status.ObservedGeneration", s.hubObject().Generation))
 }
 
-// intention describes a course of events in both dialects, which begins with a device whose speed of 45 is at the hub.
+// intention describes a course of events in both dialects, which begins with a device whose speed
+// of 45 is at the hub.
 func intention(text string, course func(s *site, api v1alpha1.TwinAPI)) {
 	for _, api := range dialects {
 		It(text+", through "+string(api), func() {
@@ -106,7 +110,8 @@ var _ = Describe("A declaration that was never written", func() {
 })
 
 var _ = Describe("A device that was created anew unheard, with the etag that is known,", func() {
-	// another is provisioned by somebody else: its etag and its versions are those of the one before.
+	// another is provisioned by somebody else: its etag and its versions are those of the one
+	// before.
 	another := func(s *site) {
 		GinkgoHelper()
 		before := s.etagCounter("d")
@@ -293,7 +298,8 @@ var _ = Describe("A value that was not edited while the object only observed", f
 
 var _ = Describe("A property that left the declaration while the hub was suspended, and no events are read,", func() {
 	for _, api := range dialects {
-		// begun is a device that holds the last one of two values that the object wrote, and an object that declares none.
+		// begun is a device that holds the last one of two values that the object wrote, and an
+		// object that declares none.
 		begun := func() *site {
 			GinkgoHelper()
 			s := newSite()

@@ -23,9 +23,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// The matrix has every kind of property, edit and other writer meet every kind of disturbance: each cell is a device of its own,
-// and the cells that share a disturbance share a hub. A judge, who knows who wrote what, looks for two things only: nothing of
-// another writer is removed, and nothing of the operator's is left behind.
+// The matrix has every kind of property, edit and other writer meet every kind of disturbance:
+// each cell is a device of its own, and the cells that share a disturbance share a hub. A judge,
+// who knows who wrote what, looks for two things only: nothing of another writer is removed, and
+// nothing of the operator's is left behind.
 
 // shape is what kind of property a cell is about.
 type shape string
@@ -91,8 +92,9 @@ func (c *cell) String() string {
 	return fmt.Sprintf("%s %s property, %s, %s, through %s", is, c.shape, c.course, c.rival, c.api)
 }
 
-// whole is whether the whole matrix was asked for, with PNP_MATRIX=all: every shape through both dialects. Otherwise these take
-// turns, from another beginning with each disturbance and each seed.
+// whole is whether the whole matrix was asked for, with PNP_MATRIX=all: every shape through both
+// dialects. Otherwise these take turns, from another beginning with each disturbance and each
+// seed.
 var whole = os.Getenv("PNP_MATRIX") != ""
 
 // allCells is how many a disturbance has that rules none out.
@@ -320,7 +322,8 @@ func isSettled(c *cell, d *v1alpha1.PnPDevice) bool {
 	return is.Status == metav1.ConditionTrue && is.ObservedGeneration == d.Generation && d.Status.ObservedGeneration == d.Generation
 }
 
-// settled waits until the operator has nothing left to do. A person confirms removals that are halted.
+// settled waits until the operator has nothing left to do. A person confirms removals that are
+// halted.
 func (m *matrix) settled() {
 	GinkgoHelper()
 	m.await("settled", func(c *cell, d *v1alpha1.PnPDevice) bool {
