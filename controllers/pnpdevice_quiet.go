@@ -5,6 +5,9 @@ import (
 	"errors"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -30,15 +33,21 @@ func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *
 	return answerTime
 }
 
-// showUnshown has status say what it was to say of writes once their devices had answered: an operator that is stopping makes no pass later.
+// untilCached is how often a pass is made again whose object was edited: until the cache shows the edit, 1.5 s in all.
+var untilCached = wait.Backoff{Steps: 5, Duration: 100 * time.Millisecond, Factor: 2}
+
+// showUnshown has status say what memory alone knows: writes whose devices were to answer first, and what is the object's where
+// an edit in between had the status write refused. An operator that is stopping makes no pass later.
 func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
 	var errs []error
 	for _, unshown := range r.Hubs.Unshown() {
 		declarations, err := declarationsAt(stopping, r, unshown.Hub, unshown.DeviceID)
 		errs = append(errs, err)
 		for _, d := range declarations {
-			_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
-			errs = append(errs, err)
+			errs = append(errs, retry.OnError(untilCached, apierrors.IsConflict, func() error {
+				_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
+				return err
+			}))
 		}
 	}
 	return errors.Join(errs...)

@@ -129,7 +129,8 @@ func keepVersion(previous, st *v1alpha1.PnPDeviceStatus) {
 	version, updated := is.Version, is.DesiredUpdated
 	was.Version, is.Version, was.DesiredUpdated, is.DesiredUpdated = 0, 0, "", ""
 	was.Unconfirmed = false
-	if was == is && previous.ConnectionState == st.ConnectionState && previous.ModelID == st.ModelID &&
+	isFirstTime := previous.Twin.DesiredUpdated == "" && updated != "" // from now on another twin is told by it
+	if !isFirstTime && was == is && previous.ConnectionState == st.ConnectionState && previous.ModelID == st.ModelID &&
 		sameProperties(previous, st) {
 		version, updated = previous.Twin.Version, previous.Twin.DesiredUpdated
 	}

@@ -113,7 +113,7 @@ func (r *Registry) Get(hub types.NamespacedName) *Session {
 	return r.sessions[hub]
 }
 
-// Unshown is a device with writes that status does not show yet.
+// Unshown is a device of which memory alone knows what its object owns.
 type Unshown struct {
 	Hub      types.NamespacedName
 	DeviceID string
