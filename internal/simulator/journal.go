@@ -14,7 +14,7 @@ import (
 // JournalEntry is a line of the journal: one committed change of a device.
 type JournalEntry struct {
 	Seq      uint64         `json:"seq"`
-	At       time.Time      `json:"at"` // by the hub's clock, which may be told to jump
+	At       time.Time      `json:"at"`      // by the hub's clock, which may be told to jump
 	Written  time.Time      `json:"written"` // by the machine's
 	DeviceID string         `json:"deviceId"`
 	Kind     hub.ChangeKind `json:"kind"`
