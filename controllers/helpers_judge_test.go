@@ -80,7 +80,7 @@ func (j *judge) declares(id string, d map[twin.Leaf]any) (made func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := j.of(id)
-	c.note("declares %s", leavesText(d))
+	c.notef("declares %s", leavesText(d))
 	for leaf, value := range d {
 		c.declared[leaf] = append(c.declared[leaf], value)
 		c.ever[leaf] = append(c.ever[leaf], value)
@@ -96,14 +96,14 @@ func (j *judge) declares(id string, d map[twin.Leaf]any) (made func()) {
 	}
 }
 
-// note adds to the history that a finding shows.
-func (j *judge) note(id, format string, args ...any) {
+// notef adds to the history that a finding shows.
+func (j *judge) notef(id, format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.of(id).note(format, args...)
+	j.of(id).notef(format, args...)
 }
 
-func (c *judged) note(format string, args ...any) {
+func (c *judged) notef(format string, args ...any) {
 	c.history = append(c.history, fmt.Sprintf(format, args...))
 }
 
@@ -132,10 +132,10 @@ func (j *judge) hear(change hub.Change) {
 	}
 	switch change.Kind {
 	case hub.Created, hub.Deleted:
-		c.note("%s at the hub", change.Kind)
+		c.notef("%s at the hub", change.Kind)
 		c.held, c.version = map[twin.Leaf]authored{}, 1
 	case hub.Rewound:
-		c.note("the hub fails over to %s", desiredText(change.After))
+		c.notef("the hub fails over to %s", desiredText(change.After))
 		c.held = map[twin.Leaf]authored{}
 		c.version = change.After.DesiredVersion()
 		for leaf, h := range c.states[change.After] {
@@ -158,15 +158,15 @@ func (j *judge) written(change hub.Change, c *judged) {
 	if change.Service {
 		author = "the operator"
 	}
-	c.note("%s writes %s, version %d", author, jsontree.Append(nil, change.Desired), change.After.DesiredVersion())
+	c.notef("%s writes %s, version %d", author, jsontree.Append(nil, change.Desired), change.After.DesiredVersion())
 	c.version = change.After.DesiredVersion()
 	before, after := leavesOf(change.Before.Desired()), leavesOf(change.After.Desired())
 	for leaf := range before {
 		if _, stays := after[leaf]; stays {
 			continue
 		}
-		if h := c.held[leaf]; change.Service && !h.ours && !h.wasEqual && !(c.mayTake && c.mayHaveTried(h)) {
-			j.find(change.DeviceID, "the operator removes %s, %v, which another writer wrote", leaf, h.value)
+		if h := c.held[leaf]; change.Service && !h.ours && !h.wasEqual && (!c.mayTake || !c.mayHaveTried(h)) {
+			j.findf(change.DeviceID, "the operator removes %s, %v, which another writer wrote", leaf, h.value)
 		}
 		delete(c.held, leaf)
 	}
@@ -179,7 +179,7 @@ func (j *judge) written(change hub.Change, c *judged) {
 		// Of an object, the hub keeps inner keys that the operator has not seen.
 		wasDeclared := slices.ContainsFunc(c.ever[leaf], func(v any) bool { return twin.Equal(v, value) || twin.Equal(v, sent) })
 		if change.Service && !wasDeclared {
-			j.find(change.DeviceID, "the operator writes %v to %s, which was never declared", value, leaf)
+			j.findf(change.DeviceID, "the operator writes %v to %s, which was never declared", value, leaf)
 		}
 	}
 }
@@ -195,11 +195,11 @@ func (j *judge) indulge(id string) {
 	j.of(id).mayTake = true
 }
 
-// find notes what must not be. The caller holds the lock.
-func (j *judge) find(id, format string, args ...any) {
+// findf notes what must not be. The caller holds the lock.
+func (j *judge) findf(id, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	c := j.of(id)
-	c.note("*** %s", text)
+	c.notef("*** %s", text)
 	j.findings = append(j.findings, finding{id, text})
 }
 
@@ -210,7 +210,7 @@ func (j *judge) expectNothingLeft(id string) {
 	c := j.of(id)
 	for leaf, h := range c.held {
 		if _, declared := c.declared[leaf]; !declared && h.ours && !h.isRestored {
-			j.find(id, "the operator left %s, %v, behind", leaf, h.value)
+			j.findf(id, "the operator left %s, %v, behind", leaf, h.value)
 		}
 	}
 }
@@ -222,23 +222,15 @@ func (j *judge) expectHeld(id string) {
 	c := j.of(id)
 	for leaf, values := range c.declared {
 		if h, ok := c.held[leaf]; !ok || !twin.Equal(h.value, values[len(values)-1]) {
-			j.find(id, "the hub holds %v for %s, declared is %v", h.value, leaf, values)
+			j.findf(id, "the hub holds %v for %s, declared is %v", h.value, leaf, values)
 		}
 	}
 }
 
-func (j *judge) found(id, format string, args ...any) {
+func (j *judge) foundf(id, format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.find(id, format, args...)
-}
-
-// isOurs reports whether the hub holds a value for the leaf that is the operator's, or may be.
-func (j *judge) isOurs(id string, leaf twin.Leaf) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	h := j.of(id).held[leaf]
-	return h.ours || h.wasEqual
+	j.findf(id, format, args...)
 }
 
 // verdict is all that was found, and the history of the first few devices; "" if that is nothing.

@@ -102,7 +102,7 @@ func (m *meddling) judge(name string, sent []byte) (passes, answers bool) {
 	if m.rule == nil {
 		return true, true
 	}
-	if isClaim := bytes.Contains(sent, []byte(`"sent":{`)); isClaim && !(m.rule.onlyOnce && m.rule.claimed[name]) {
+	if isClaim := bytes.Contains(sent, []byte(`"sent":{`)); isClaim && (!m.rule.onlyOnce || !m.rule.claimed[name]) {
 		m.rule.claimed[name] = true
 		return true, !m.rule.onlyOnce
 	}

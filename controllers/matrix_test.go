@@ -205,7 +205,7 @@ func (c *cell) edit(declared map[twin.Leaf]any, edits ...func(*v1alpha1.PnPDevic
 		edit(&c.spec)
 	}
 	made := c.judge.declares(c.id, c.declared)
-	c.judge.note(c.id, "spec: suspend %v, management %q, hubRef %q, modelID %q", c.spec.Suspend, c.spec.Management, c.spec.HubRef.Name, c.spec.ModelID)
+	c.judge.notef(c.id, "spec: suspend %v, management %q, hubRef %q, modelID %q", c.spec.Suspend, c.spec.Management, c.spec.HubRef.Name, c.spec.ModelID)
 	d := c.object()
 	patch, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec", "value": d.Spec}})
 	if err == nil {
@@ -218,7 +218,7 @@ func (c *cell) edit(declared map[twin.Leaf]any, edits ...func(*v1alpha1.PnPDevic
 func (c *cell) delete() error {
 	c.gone, c.declared = true, nil
 	made := c.judge.declares(c.id, nil)
-	c.judge.note(c.id, "the object is deleted")
+	c.judge.notef(c.id, "the object is deleted")
 	err := client.IgnoreNotFound(admin.Delete(ctx, c.site.device(c.id)))
 	made()
 	return err
@@ -287,7 +287,7 @@ func (m *matrix) await(what string, holds func(c *cell, d *v1alpha1.PnPDevice) b
 				not = append(not, fmt.Sprintf("%s: %s", c, readyText(d)))
 			}
 		}
-		g.Expect(len(not)).To(BeZero(), "%d of %d are not %s:\n%s", len(not), len(m.cells), what, strings.Join(not[:min(len(not), 5)], "\n"))
+		g.Expect(not).To(BeEmpty(), "%d of %d are not %s:\n%s", len(not), len(m.cells), what, strings.Join(not[:min(len(not), 5)], "\n"))
 	}, "2m", "300ms").Should(Succeed())
 }
 
@@ -363,7 +363,7 @@ func (m *matrix) looked() {
 func (m *matrix) judged(when string) {
 	GinkgoHelper()
 	for _, c := range m.cells {
-		m.judge.note(c.id, "judged %s", when)
+		m.judge.notef(c.id, "judged %s", when)
 		if m.disturbance.mayLeave == nil || !m.disturbance.mayLeave(c) {
 			m.judge.expectNothingLeft(c.id)
 		}
@@ -393,7 +393,7 @@ func (m *matrix) expectAsDeclared() {
 			want[leaf.String()] = true
 		}
 		if !maps.Equal(entries, want) {
-			m.judge.found(c.id, "status has properties, and whether they are owned, %v; declared are %v", entries, want)
+			m.judge.foundf(c.id, "status has properties, and whether they are owned, %v; declared are %v", entries, want)
 		}
 	}
 }
@@ -405,7 +405,7 @@ func (m *matrix) populate() {
 	m.createElsewhere()
 	m.each(func(c *cell) error {
 		c.site, c.judge = m.site, m.judge
-		c.judge.note(c.id, "%s", c)
+		c.judge.notef(c.id, "%s", c)
 		if m.disturbance.mayTake {
 			c.judge.indulge(c.id)
 		}

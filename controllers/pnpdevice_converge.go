@@ -35,12 +35,10 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 			s.resent = s.observes()
 			return nil
 		}
-		removals, released, err := r.depart(ctx, s)
+		changes, released, err := r.plan(ctx, s)
 		if err != nil {
 			return err
 		}
-		changes := append(s.contested(twin.Diff(s.declared, s.owned, s.twin)), s.resends()...)
-		changes = append(changes, removals...)
 		if len(changes) == 0 {
 			r.release(s, released)
 			s.resent = true
@@ -73,6 +71,16 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		return nil
 	}
 	return errContended
+}
+
+// plan is what is to be written, and what is let go of when that is done.
+func (r *PnPDeviceReconciler) plan(ctx context.Context, s *scope) (changes []twin.Change, released []twin.Leaf, err error) {
+	removals, released, err := r.depart(ctx, s) // first: it may read
+	if err != nil {
+		return nil, nil, err
+	}
+	changes = append(s.contested(twin.Diff(s.declared, s.owned, s.twin)), s.resends()...)
+	return append(changes, removals...), released, nil
 }
 
 // depart says what becomes of the leaves that left the declaration. Nothing is removed or let go without a read in this very
@@ -233,18 +241,24 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 	switch {
 	case isConflict:
 		return s.unrenderable(conflict)
-	case err == nil && t == nil:
+	case err != nil:
+		return r.notWritten(ctx, s, err)
+	case t == nil:
 		r.accepted(ctx, s, changes)
 		return r.read(ctx, s)
-	case err == nil:
-		if whole {
-			s.memory.Observe(t, token)
-		} else {
-			s.memory.Accepted(t)
-		}
-		s.settle(t)
-		r.accepted(ctx, s, changes)
-		return nil
+	case whole:
+		s.memory.Observe(t, token)
+	default:
+		s.memory.Accepted(t)
+	}
+	s.settle(t)
+	r.accepted(ctx, s, changes)
+	return nil
+}
+
+// notWritten is what follows from a write that failed.
+func (r *PnPDeviceReconciler) notWritten(ctx context.Context, s *scope, err error) error {
+	switch {
 	case !iothub.DidNothing(err):
 		s.doubt()
 	case iothub.IsPreconditionFailed(err):

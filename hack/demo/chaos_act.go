@@ -121,7 +121,7 @@ func (k *storm) isTime(ctx context.Context, a chaos.Action) error {
 func (k *storm) isSeen(ctx context.Context, name string, waited time.Duration) (bool, error) {
 	const enough = 1500 * time.Millisecond
 	var device v1alpha1.PnPDevice
-	if k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &device) != nil {
+	if isKnown := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &device) == nil; !isKnown {
 		return false, nil
 	}
 	declared, err := chaos.Declared(&device.Spec)

@@ -16,12 +16,12 @@ type Seen struct {
 type Lineage int
 
 const (
-	// Successor: the same twin, as it is now.
+	// Successor means the same twin, as it is now.
 	Successor Lineage = iota
-	// Uncertain: the identity was written and the desired section as well, by a rotated key or by a device that was created
+	// Uncertain means that the identity was written and the desired section as well, by a rotated key or by a device that was created
 	// anew. An acknowledgement still counts; no value is the object's unless it is declared.
 	Uncertain
-	// Stranger: another device of that name, or another history of the same one. Nothing recorded holds for it.
+	// Stranger means another device of that name, or another history of the same one. Nothing recorded holds for it.
 	Stranger
 )
 

@@ -26,11 +26,14 @@ func (g *generator) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(g.r.Int64N(int64(to-from)))
 }
 
+// isPlottable tells the devices that a plot may be about.
+func isPlottable(d *device) bool {
+	return d.declared && d.atHub && !d.busy && !d.suspend && d.management == v1alpha1.ManagementEnforce && len(d.leaves()) > 0
+}
+
 // drawPlot begins one.
 func (g *generator) drawPlot() (Action, bool) {
-	d := g.any(func(d *device) bool {
-		return d.declared && d.atHub && !d.busy && !d.suspend && d.management == v1alpha1.ManagementEnforce && len(d.leaves()) > 0
-	})
+	d := g.any(isPlottable)
 	if d == nil {
 		return Action{}, false
 	}

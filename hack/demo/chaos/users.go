@@ -8,9 +8,6 @@ import (
 
 func isDeclared(d *device) bool { return d.declared }
 
-// isFree tells the devices that no plot is about.
-func isFree(d *device) bool { return !d.busy }
-
 func isEditable(d *device) bool { return d.declared && !d.busy }
 
 func (g *generator) edit(kind Kind, d *device) Action {
