@@ -192,7 +192,7 @@ func (k *storm) declareAll(ctx context.Context) error {
 		return err
 	}
 	for _, a := range k.plan.Begin {
-		if _, err := k.await(ctx, a.Device, "Ready", isReady); err != nil {
+		if _, err := k.awaitWithin(ctx, 2*time.Minute, a.Device, "Ready", isReady); err != nil {
 			return err
 		}
 	}
