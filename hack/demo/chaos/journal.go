@@ -16,6 +16,7 @@ import (
 type Trace struct {
 	devices map[string]map[Leaf]*held
 	changed map[string]time.Time // the desired sections, last
+	rekeyed map[string]bool      // the identity was written since
 	// copies are the states of each device by its desired version, as a hub that fails over may come back with them.
 	copies map[string]map[int64]map[Leaf]held
 	// rewritten is how often a value was written again, by device.
@@ -43,7 +44,8 @@ type held struct {
 	// set has the value by the desired version that wrote it, whoever did.
 	set  map[int64]any
 	ours bool // the operator made that write
-	// shared is true once nobody can know whose the value is: another writer wrote the same after the operator, or the hub failed over to a copy with it.
+	// shared is true once nobody can know whose the value is: another writer wrote the same after the operator, the hub failed over to a copy with it, or the
+	// identity and the desired properties were written one after the other, as where a device is created anew.
 	shared bool
 	// foreign is how often someone else changed it.
 	foreign int
@@ -53,7 +55,7 @@ type held struct {
 func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
+	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, rekeyed: map[string]bool{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
 		if err := t.follow(e, h); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
@@ -68,6 +70,8 @@ func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 		t.changed[e.DeviceID] = e.Written
 		t.devices[e.DeviceID], t.copies[e.DeviceID] = map[Leaf]*held{}, map[int64]map[Leaf]held{}
 		t.copy(e)
+	case e.Kind == "IdentityUpdated":
+		t.rekeyed[e.DeviceID] = true
 	case e.Kind == "Rewound":
 		t.changed[e.DeviceID] = e.Written
 		t.rewind(e)
@@ -90,6 +94,9 @@ func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 		if len(touched) == 0 {
 			t.wrong(e, "changes nothing")
 		}
+	}
+	if t.rekeyed[e.DeviceID] {
+		t.share(e.DeviceID)
 	}
 	after := leavesOf(merged(before, patch).(map[string]any))
 	for _, leaf := range touched {
@@ -116,6 +123,13 @@ func (t *Trace) rewind(e simulator.JournalEntry) {
 		now[leaf] = &h
 	}
 	t.devices[e.DeviceID] = now
+}
+
+func (t *Trace) share(device string) {
+	delete(t.rekeyed, device)
+	for _, h := range t.devices[device] {
+		h.shared = true
+	}
 }
 
 func (t *Trace) touch(e simulator.JournalEntry, h *History, leaf Leaf, was, is any) {

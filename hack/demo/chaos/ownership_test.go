@@ -83,6 +83,10 @@ func (c *course) failsOver(to int64, held string) {
 	c.journal = append(c.journal, simulator.JournalEntry{Written: c.at, DeviceID: "dev1", Kind: "Rewound", DesiredVersion: to})
 }
 
+func (c *course) isRekeyed() {
+	c.journal = append(c.journal, simulator.JournalEntry{Written: c.at, DeviceID: "dev1", Kind: "IdentityUpdated", DesiredVersion: c.version})
+}
+
 func (c *course) isCreatedAnew() {
 	c.journal = append(c.journal, simulator.JournalEntry{DeviceID: "dev1", Kind: "Deleted"}, created)
 	c.version, c.held = 0, ""
@@ -262,6 +266,17 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			c.writes(`1`)
 			c.declares(``)
 		}, written},
+		"what was there before a key was rotated": {func(c *course) { c.declares(`1`); c.writes(`1`); c.isRekeyed(); c.declares(``) }, written},
+		"what was there before a key was rotated and another property written": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.isRekeyed()
+			c.journal = append(c.journal, simulator.JournalEntry{
+				DeviceID: "dev1", Kind: "TwinUpdated", DesiredVersion: 2, Before: json.RawMessage(section(`1`)), Desired: json.RawMessage(`{"f":1}`),
+			})
+			c.declares(``)
+		}, nil},
+		"what was written after a key was rotated": {func(c *course) { c.declares(`1`); c.isRekeyed(); c.writes(`1`); c.declares(``) }, written},
 		"what a hub that failed over still has": {func(c *course) {
 			c.declares(`1`)
 			c.writes(`1`)
