@@ -10,6 +10,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -46,19 +47,44 @@ func (d *demo) observe(ctx context.Context) (*observer, error) {
 		return nil, err
 	}
 	o := &observer{client: c, devices: map[string]seen{}, changed: make(chan struct{})}
-	events, err := c.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(namespace))
+	events, err := o.watch(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("watching PnPDevices: %w", err)
 	}
-	go func() {
-		defer events.Stop()
+	go o.follow(ctx, events)
+	return o, nil
+}
+
+// watch sees what there is, and returns what becomes of it.
+func (o *observer) watch(ctx context.Context) (watch.Interface, error) {
+	var list v1alpha1.PnPDeviceList
+	if err := o.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return nil, err
+	}
+	for _, device := range list.Items {
+		o.see(device)
+	}
+	return o.client.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+}
+
+// follow sees what a watch tells. An API server ends one whose reader is slow, as on a busy machine: then another one follows.
+func (o *observer) follow(ctx context.Context, events watch.Interface) {
+	const pause = 200 * time.Millisecond
+	for ctx.Err() == nil {
 		for e := range events.ResultChan() {
 			if device, ok := e.Object.(*v1alpha1.PnPDevice); ok {
 				o.see(device)
 			}
 		}
-	}()
-	return o, nil
+		events.Stop()
+		next, err := o.watch(ctx)
+		if err != nil { // the API server is down; what has ended ends once more
+			time.Sleep(pause)
+			continue
+		}
+		events = next
+	}
 }
 
 func (o *observer) see(device *v1alpha1.PnPDevice) {
