@@ -53,12 +53,9 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 			}
 			continue
 		}
-		allowed, braked, err := r.braked(ctx, s, changes)
+		allowed, err := r.braked(ctx, s, changes)
 		if err != nil {
 			return err
-		}
-		if len(allowed) == 0 {
-			return braked
 		}
 		if s.claim(allowed) {
 			return nil
@@ -181,26 +178,29 @@ func (s *scope) resends() []twin.Change {
 	return changes
 }
 
-// braked takes removals out of the changes while the hub's removals are halted, and returns the verdict on that.
-func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []twin.Change) ([]twin.Change, error, error) {
+// braked takes removals out of the changes while the hub's removals are halted. If nothing is left, the error is the verdict.
+func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []twin.Change) ([]twin.Change, error) {
 	removals := removalsOf(changes)
 	s.counted = nil
 	if len(removals) == 0 {
-		return changes, nil, nil
+		return changes, nil
 	}
 	asked := removing{object: s.device.UID, member: memberOf(s.device.UID, s.device.Generation), leaves: leavesOf(removals)}
 	permit, err := r.Brake.allow(ctx, r, s.hub, asked, time.Now())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if s.counted = permit.counted; permit.allowed {
-		return changes, nil, nil
+		return changes, nil
 	}
 	if permit.news {
 		r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.hub))
 	}
 	kept := slices.DeleteFunc(slices.Clone(changes), isRemoval)
-	return kept, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0), nil
+	if len(kept) == 0 {
+		return nil, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0)
+	}
+	return kept, nil
 }
 
 // uncount takes back from the brake what it counted for this round, if a failure means that none of

@@ -65,6 +65,15 @@ func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 }
 
 func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
+	t.followIdentity(e)
+	if e.Desired == nil {
+		return nil
+	}
+	return t.followDesired(e, h)
+}
+
+// followIdentity follows what happened to a device as a whole.
+func (t *Trace) followIdentity(e simulator.JournalEntry) {
 	switch {
 	case e.Kind == "Created" || e.Kind == "Deleted":
 		t.changed[e.DeviceID] = e.Written
@@ -78,9 +87,9 @@ func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	case e.Kind == "TwinReplaced" || e.Service && e.Desired == nil && e.Kind == "TwinUpdated":
 		t.wrong(e, "is no patch of desired properties")
 	}
-	if e.Desired == nil {
-		return nil
-	}
+}
+
+func (t *Trace) followDesired(e simulator.JournalEntry, h *History) error {
 	var before, patch map[string]any
 	if err := json.Unmarshal(e.Before, &before); err != nil {
 		return err
