@@ -181,10 +181,10 @@ func (h *History) forgot(device string, leaf Leaf, w written) bool {
 	return h.interrupted(w.seq) && (!recorded || !equal(r.value, w.value))
 }
 
-// tookOver reports whether status said, after a value had come to the hub, that the object owned it.
+// tookOver reports whether status said, after a value had come to the hub, that the object owned it. Where the version came twice, status may mean the first.
 func (p *past) tookOver(leaf Leaf, w written) bool {
 	r, recorded := p.recorded[leaf][w.version]
-	return recorded && equal(r.value, w.value) && !r.at.Before(w.at)
+	return recorded && !w.again && equal(r.value, w.value) && !r.at.Before(w.at)
 }
 
 func (p *past) excuse(at time.Time) {

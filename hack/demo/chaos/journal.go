@@ -36,6 +36,7 @@ type written struct {
 	seq     uint64 // of the change
 	at      time.Time
 	since   time.Time // the desired section was as it was before that
+	again   bool      // the version set the property before, in a history that a failover undid
 }
 
 // held is a desired property at the hub, as the last write left it that changed it.
@@ -150,12 +151,13 @@ func (t *Trace) touch(e simulator.JournalEntry, h *History, leaf Leaf, was, is a
 	if e.Service {
 		t.judge(e, h, leaf, there, was, is)
 	}
+	_, again := there.set[e.DesiredVersion]
 	there.set[e.DesiredVersion] = is
 	if equal(was, is) {
 		there.shared = there.shared || !e.Service
 		return
 	}
-	there.written, there.ours, there.shared = written{is, e.DesiredVersion, e.Seq, e.Written, t.changed[e.DeviceID]}, e.Service, false
+	there.written, there.ours, there.shared = written{is, e.DesiredVersion, e.Seq, e.Written, t.changed[e.DeviceID], again}, e.Service, false
 	switch {
 	case !e.Service:
 		there.foreign++
@@ -196,7 +198,7 @@ func (t *Trace) rewrite(e simulator.JournalEntry, h *History, leaf Leaf, value a
 		return
 	}
 	t.Rewrites++
-	if !h.forgot(e.DeviceID, leaf, written{value, e.DesiredVersion, e.Seq, e.Written, e.Written}) {
+	if !h.forgot(e.DeviceID, leaf, written{value, e.DesiredVersion, e.Seq, e.Written, e.Written, false}) {
 		t.rewritten[e.DeviceID][leaf]++
 	}
 }

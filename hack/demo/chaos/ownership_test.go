@@ -277,6 +277,15 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			c.declares(``)
 		}, nil},
 		"what was written after a key was rotated": {func(c *course) { c.declares(`1`); c.isRekeyed(); c.writes(`1`); c.declares(``) }, written},
+		"what another writer wrote as the operator had, in a history that is undone": {func(c *course) {
+			c.foreign(`7`)
+			c.declares(`1`)
+			c.writes(`1`)
+			c.failsOver(1, `7`)
+			c.foreign(`1`)
+			c.shows()
+			c.declares(``)
+		}, nil},
 		"what a hub that failed over still has": {func(c *course) {
 			c.declares(`1`)
 			c.writes(`1`)
