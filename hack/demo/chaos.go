@@ -95,6 +95,7 @@ func durationFromEnvironment(name string, otherwise time.Duration) (time.Duratio
 // keepRecords begins the files that a run leaves.
 func (k *storm) keepRecords() (err error) {
 	k.operators.crashes = 20
+	k.operators.patience = 3 * time.Minute // without an API server nobody leads
 	k.entries.path = filepath.Join(k.folder, journalFile)
 	k.hubArgs = []string{"--journal-file=" + k.entries.path, "--ack-delay=100ms"}
 	k.log, err = os.Create(filepath.Join(k.folder, actionsFile))

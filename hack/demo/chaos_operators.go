@@ -33,6 +33,8 @@ type operators struct {
 	logs         []string
 	// crashes is how often one may end while it starts, as it does without an API server, before it is given up.
 	crashes int
+	// patience is how long nobody may lead.
+	patience time.Duration
 
 	mu sync.Mutex
 	// cuts are when one ended otherwise than in order, or was stopped: what it was doing may not have been recorded.
@@ -68,7 +70,7 @@ const (
 // newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
 // replicas with leader election.
 func newOperators(d *demo, folder string, replicas int) (*operators, error) {
-	o := &operators{demo: d, folder: folder, part: "start", without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
+	o := &operators{demo: d, folder: folder, part: "start", patience: withinFailover, without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
 	addresses, err := freeport.Addresses(2 * replicas)
 	if err != nil {
 		return nil, err
@@ -226,8 +228,8 @@ func (o *operators) leader(ctx context.Context, but *operator) (leader *operator
 	if len(o.all) == 1 {
 		return o.all[0], nil
 	}
-	late := func() error { return miss{"a replica that leads", "one within " + withinFailover.String(), "none"} }
-	err = poll(ctx, withinFailover, late, func(context.Context) (bool, error) {
+	late := func() error { return miss{"a replica that leads", "one within " + o.patience.String(), "none"} }
+	err = poll(ctx, o.patience, late, func(context.Context) (bool, error) {
 		for _, one := range o.all {
 			if one != but && one.leads() {
 				leader = one

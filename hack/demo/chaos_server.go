@@ -77,7 +77,7 @@ func (k *storm) startServer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = p.await(ctx, ended, time.Minute, func() error {
+	err = p.await(ctx, ended, 3*time.Minute, func() error {
 		return k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &v1alpha1.IoTHub{})
 	})
 	k.history.Blind(chaos.Span{From: k.down, To: time.Now().Add(watchesBack)})
