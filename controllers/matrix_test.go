@@ -581,6 +581,9 @@ func (c *cell) last() any {
 var _ = Describe("Whatever keeps writes from going out,", func() {
 	for _, d := range disturbances {
 		It("nothing of others is removed and nothing of ours is left behind: "+d.name, func() {
+			if os.Getenv("PNP_MATRIX") == "" {
+				Skip("takes minutes: set PNP_MATRIX=1, or PNP_MATRIX=all for every cell")
+			}
 			started := time.Now()
 			m := &matrix{site: newSite(), disturbance: d, cells: cells(d)}
 			Expect(len(m.cells)).To(BeNumerically(">=", allCells()/2), "half of the cells can be ruled out, not more")

@@ -211,6 +211,9 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 		return nil
 	}
 	s.memory.Withhold(s.withheld())
+	if saved := s.memory.Unsaved(); s.twin != nil && saved != nil && saved.IsOther { // status is about this twin now
+		s.memory.Save(&hubs.Saved{Ownership: saved.Ownership, Of: saved.Of})
+	}
 	if s.twin != nil && !s.claiming && !s.waiting {
 		s.memory.Persisted(s.twin)
 	}
