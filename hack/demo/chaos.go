@@ -96,6 +96,9 @@ func durationFromEnvironment(name string, otherwise time.Duration) (time.Duratio
 func (k *storm) keepRecords() (err error) {
 	k.operators.crashes = 20
 	k.operators.patience = 3 * time.Minute // without an API server nobody leads
+	if k.options.Replicas > 1 {
+		k.operators.peace = 5 * time.Second
+	}
 	k.entries.path = filepath.Join(k.folder, journalFile)
 	k.hubArgs = []string{"--journal-file=" + k.entries.path, "--ack-delay=100ms"}
 	k.log, err = os.Create(filepath.Join(k.folder, actionsFile))
@@ -221,7 +224,11 @@ func (k *storm) weather(ctx context.Context, actions []chaos.Action, keep bool) 
 	if err := errors.Join(err, <-cared); err != nil {
 		return err
 	}
-	k.out.passf("%d actions; so far the operator was %v, and ended %d times by itself", len(actions), k.disturbed, k.restarted)
+	journal, err := k.journal()
+	if err != nil {
+		return err
+	}
+	k.out.passf("%d actions; so far the operator was %v, ended %d times by itself, and wrote %d times", len(actions), k.disturbed, k.restarted, chaos.Writes(journal))
 	return nil
 }
 

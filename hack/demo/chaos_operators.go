@@ -35,6 +35,9 @@ type operators struct {
 	crashes int
 	// patience is how long nobody may lead.
 	patience time.Duration
+	// peace is how long one leads before anything is done to it. Where the API server goes down as well, it may have just become the leader, and none would ever
+	// come to do anything.
+	peace time.Duration
 
 	mu sync.Mutex
 	// cuts are when one ended otherwise than in order, or was stopped: what it was doing may not have been recorded.
@@ -183,6 +186,11 @@ func (o *operators) disturb(ctx context.Context) (string, error) {
 	leader, err := o.leader(ctx, nil)
 	if err != nil {
 		return what, err
+	}
+	select {
+	case <-ctx.Done():
+		return what, context.Cause(ctx)
+	case <-time.After(o.peace):
 	}
 	if what == paused {
 		return what, o.pause(ctx, leader)

@@ -325,6 +325,17 @@ func merged(onto, patch any) any {
 	return result
 }
 
+// Writes counts the writes of the operator.
+func Writes(journal []simulator.JournalEntry) int {
+	count := 0
+	for _, e := range journal {
+		if e.Service && e.Desired != nil {
+			count++
+		}
+	}
+	return count
+}
+
 // Removals counts the properties that the operator removed since a time of the hub's clock.
 func Removals(journal []simulator.JournalEntry, since time.Time) int {
 	count := 0
