@@ -41,6 +41,7 @@ type storm struct {
 	down      time.Time           // since when it is
 	told      time.Time           // when the report told last what the run waits for
 	faults    map[string][]string // of single devices
+	passing   []passing           // faults of all devices
 	abandoned abandoned
 	acted     map[string]uint64 // the newest change of the journal when the last action of a plot began, by device
 

@@ -36,6 +36,9 @@ func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
 			return context.Cause(ctx)
 		case <-time.After(a.Pause):
 		}
+		if err := k.endFaults(ctx); err != nil {
+			return err
+		}
 		if a.Plot {
 			k.lanes.add(a.Device, string(a.Kind), func(ctx context.Context) error { return k.actInPlot(ctx, a) })
 			continue
@@ -178,6 +181,16 @@ func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
 	return do()
 }
 
+// faultsLast is how long faults of all devices wait for calls. Without an end they would gather while no operator calls, and the next one would have to use up all
+// of them first, with a back-off for each.
+const faultsLast = 5 * time.Second
+
+// passing is a fault of all devices, and when it ends.
+type passing struct {
+	id  string
+	end time.Time
+}
+
 // fault breaks calls of the hub. Those of one device alone can be mended alone.
 func (k *storm) fault(ctx context.Context, a chaos.Action) error {
 	id, err := k.hub.AddFault(ctx, *a.Fault)
@@ -185,8 +198,28 @@ func (k *storm) fault(ctx context.Context, a chaos.Action) error {
 	defer k.mu.Unlock()
 	if a.Device != "" {
 		k.faults[a.Device] = append(k.faults[a.Device], id)
+	} else {
+		k.passing = append(k.passing, passing{id, time.Now().Add(faultsLast)})
 	}
 	return err
+}
+
+// endFaults ends those whose time is up.
+func (k *storm) endFaults(ctx context.Context) error {
+	k.mu.Lock()
+	i := slices.IndexFunc(k.passing, func(p passing) bool { return time.Now().Before(p.end) })
+	if i < 0 {
+		i = len(k.passing)
+	}
+	ended := k.passing[:i]
+	k.passing = k.passing[i:]
+	k.mu.Unlock()
+	for _, p := range ended {
+		if err := k.hub.RemoveFault(ctx, p.id); err != nil && !simulator.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (k *storm) mend(ctx context.Context, device string) error {
