@@ -130,6 +130,9 @@ func (t *Trace) rewind(e simulator.JournalEntry) {
 	now := map[Leaf]*held{}
 	for leaf, h := range t.copies[e.DeviceID][e.DesiredVersion] {
 		h.shared = true
+		if later, ok := t.devices[e.DeviceID][leaf]; ok {
+			h.foreign = later.foreign // the operator remembers a fight
+		}
 		now[leaf] = &h
 	}
 	t.devices[e.DeviceID] = now

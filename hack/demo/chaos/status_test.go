@@ -122,6 +122,21 @@ var fight = []simulator.JournalEntry{
 	write(false, 7, `{"a":1}`, `{"a":7}`), write(true, 8, `{"a":7}`, `{"a":1}`), write(false, 9, `{"a":1}`, `{"a":7}`),
 }
 
+func TestAFailoverDoesNotEndAFight(t *testing.T) {
+	journal := append([]simulator.JournalEntry{created, write(true, 2, `{}`, `{"a":1}`)}, fight...)
+	journal = append(journal, simulator.JournalEntry{DeviceID: "dev1", Kind: "Rewound", DesiredVersion: 3})
+	trace, err := Follow(journal, declaring(t, `{"a":1}`))
+	must(t, err)
+	d := acknowledged()
+	d.Status.Properties[0].Desired, d.Status.Properties[0].State = value(`7`), "Drifted"
+	reason(d, v1alpha1.ReasonOwnershipConflict)
+	got, err := trace.Compare(d, json.RawMessage(strings.Replace(acknowledgedTwin, `"a":1,`, `"a":7,`, 1)))
+	must(t, err)
+	if len(got) > 0 {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestADeviceThatTheHubDoesNotKnowIsSaid(t *testing.T) {
 	trace, err := Follow(nil, NewHistory())
 	must(t, err)
