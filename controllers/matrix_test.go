@@ -95,7 +95,7 @@ func (c *cell) String() string {
 // whole is whether the whole matrix was asked for, with PNP_MATRIX=all: every shape through both
 // dialects. Otherwise these take turns, from another beginning with each disturbance and each
 // seed.
-var whole = os.Getenv("PNP_MATRIX") != ""
+var whole = os.Getenv("PNP_MATRIX") == "all"
 
 // allCells is how many a disturbance has that rules none out.
 func allCells() int {

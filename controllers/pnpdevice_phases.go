@@ -149,10 +149,11 @@ func (s *scope) isOfOtherModel() bool {
 	return s.device.Spec.ModelID != "" && s.device.Spec.ModelID != s.device.Status.ModelID
 }
 
-// isOverdue reports whether the device is about to be called silent: not without looking.
+// isOverdue reports whether the device is about to be called silent: not without a look at the hub
+// since its time was up.
 func (s *scope) isOverdue() bool {
 	left, ok := s.deadline()
-	return ok && left <= 0 && readyOf(s.device).Reason != v1alpha1.ReasonAcknowledgementTimeout
+	return ok && left <= 0 && !s.memory.ReadSince(s.now.Add(left))
 }
 
 // statusSuffices reports whether status knows every declared leaf.
@@ -188,7 +189,9 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	t, err := s.session.GetTwin(s.asking(ctx), s.device.DeviceID())
 	if err != nil {
 		s.doubt()
-		s.wasRead = iothub.IsNotFound(err)
+		if s.wasRead = iothub.IsNotFound(err); s.wasRead {
+			s.memory.Absent()
+		}
 		return r.refused(ctx, s, err)
 	}
 	s.memory.Observe(t, token)

@@ -32,15 +32,21 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 	}
 	var declared []hubs.Declared
 	for _, d := range devices {
-		if isTrue(d, v1alpha1.ConditionStalled) && readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
+		if !w.wins(ctx, d) {
 			continue
 		}
 		declared = append(declared, hubs.Declared{
 			DeviceID: d.DeviceID(), Adopted: adopted(d, w.hostName), ETag: etagOf(d), ConnectionState: d.Status.ConnectionState,
-			Suspended: d.Spec.Suspend, Missing: readyOf(d).Reason == v1alpha1.ReasonDeviceNotFound,
+			Suspended: d.Spec.Suspend,
 		})
 	}
 	return declared, nil
+}
+
+// wins reports whether the object may act on its device. The cache answers.
+func (w *watchlist) wins(ctx context.Context, d *v1alpha1.PnPDevice) bool {
+	winner, err := winnerOf(ctx, w.reader, d, w.hostName)
+	return err == nil && winner.UID == d.UID
 }
 
 func etagOf(d *v1alpha1.PnPDevice) string {
@@ -101,7 +107,7 @@ func (w *watchlist) Recall(ctx context.Context, calls *hubs.Calls) {
 // lost the device to another one, learns nothing.
 func (w *watchlist) Believes(ctx context.Context, deviceID string) (func() hubs.Belief, bool) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		if !d.DeletionTimestamp.IsZero() || readyOf(d).Reason == v1alpha1.ReasonDeviceAlreadyDeclared {
+		if !d.DeletionTimestamp.IsZero() || !w.wins(ctx, d) {
 			continue
 		}
 		return func() hubs.Belief { return w.believed(ctx, client.ObjectKeyFromObject(d)) }, true

@@ -23,7 +23,8 @@ type Device struct {
 	doubted      int        // the newest doubt of the twin: it has to be read before status is believed
 	modelDoubted int        // the newest doubt of the model: it has to be looked at before the next write
 	settled      int        // the newest doubt that a read began after
-	looked       bool       // the hub was read since the start
+	looked       time.Time  // when the hub was read last, zero: not since the start
+	absent       bool       // the hub did not know the device when it was read last
 	pressing     bool       // a doubt has more behind it than a sweep or a resync
 	deferred     bool       // the pass that read the twin had no token to write it
 	foreign      string     // model that the newest message of another model named
@@ -112,7 +113,7 @@ func (d *Device) ModelInDoubt() bool {
 	return d.modelUnknown()
 }
 
-func (d *Device) modelUnknown() bool { return !d.looked || d.modelDoubted > d.settled }
+func (d *Device) modelUnknown() bool { return d.looked.IsZero() || d.modelDoubted > d.settled }
 
 // BeginRead returns the token that Observe takes: a doubt raised while the read is under way outlives it.
 func (d *Device) BeginRead() int {
@@ -126,7 +127,7 @@ func (d *Device) BeginRead() int {
 func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.settled, d.looked = token, true
+	d.settled, d.looked, d.absent = token, time.Now(), false
 	d.pressing = d.pressing && d.doubtful()
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
 	d.pass.restart(d.known)
@@ -134,6 +135,26 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 		t.ConnectionStateSince = known.ConnectionStateSince // a read does not say since when
 	}
 	d.unpersisted = d.replay(t)
+}
+
+// Absent says that the hub was asked and does not know the device. The doubt lasts.
+func (d *Device) Absent() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.absent = true
+}
+
+func (d *Device) isAbsent() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.absent
+}
+
+// ReadSince reports whether the hub has returned the twin since a time.
+func (d *Device) ReadSince(t time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.looked.IsZero() && !d.looked.Before(t)
 }
 
 // Accepted keeps a twin that follows from a write whose answer says no more than that it was accepted.

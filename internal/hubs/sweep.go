@@ -34,7 +34,6 @@ type Declared struct {
 	DeviceID        string
 	Adopted         bool   // the twin was read before
 	ETag            string // of the twin, as status has it
-	Missing         bool   // the hub did not know the device when it was last asked
 	ConnectionState string
 	Suspended       bool
 }
@@ -160,7 +159,7 @@ func (s *Sweep) current(ctx context.Context, devices []Declared) ([]Declared, er
 func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, found, byValue bool) (bool, error) {
 	memory := s.Session.Device(d.DeviceID)
 	switch {
-	case d.Missing:
+	case memory.isAbsent():
 		return found, nil
 	case !d.Adopted || memory.busy():
 		return false, nil // the reconciler is about to read it anyway

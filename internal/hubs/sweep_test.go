@@ -73,8 +73,6 @@ func TestTheSweepWakesExactlyWhatChanged(t *testing.T) {
 		"the first sweep compares values":                   {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, true, true, true},
 		"the first sweep finds the values equal":            {adopted, nil, []string{fmt.Sprintf(row, "a", 9, "Connected")}, false, true, false},
 		"an adopted device is not in the answer":            {adopted, seen, nil, false, false, true},
-		"a missing device is still missing":                 {Declared{DeviceID: "d", Missing: true}, nil, nil, false, false, false},
-		"a missing device is there now":                     {Declared{DeviceID: "d", Missing: true}, nil, []string{fmt.Sprintf(row, "a", 2, "Connected")}, false, false, true},
 		"a device that is not adopted yet is not disturbed": {Declared{DeviceID: "d"}, nil, []string{fmt.Sprintf(row, "a", 2, "Connected")}, false, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,6 +96,25 @@ func TestTheSweepWakesExactlyWhatChanged(t *testing.T) {
 				t.Errorf("doubtful: %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// The hub is asked for a device that it did not know once its query shows it, and not before.
+func TestAnAbsentDeviceIsReadOnceItIsThere(t *testing.T) {
+	for name, rows := range map[string][]string{"still absent": nil, "there now": {fmt.Sprintf(row, "a", 2, "Connected")}} {
+		for _, declared := range []Declared{{DeviceID: "d"}, {DeviceID: "d", Adopted: true}} {
+			t.Run(fmt.Sprintf("%s, adopted %t", name, declared.Adopted), func(t *testing.T) {
+				l := &list{declared: []Declared{declared}}
+				s := newSweep(&hub{rows: rows}, l)
+				s.Session.Device("d").Absent()
+				if err := s.once(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got, want := len(l.woken) == 1, rows != nil; got != want {
+					t.Errorf("woken: %v, want %t", l.woken, want)
+				}
+			})
+		}
 	}
 }
 
