@@ -582,7 +582,7 @@ var _ = Describe("Whatever keeps writes from going out,", func() {
 	for _, d := range disturbances {
 		It("nothing of others is removed and nothing of ours is left behind: "+d.name, func() {
 			if os.Getenv("PNP_MATRIX") == "" {
-				Skip("takes minutes: set PNP_MATRIX=1, or PNP_MATRIX=all for every cell")
+				Skip("takes minutes: make matrix")
 			}
 			started := time.Now()
 			m := &matrix{site: newSite(), disturbance: d, cells: cells(d)}

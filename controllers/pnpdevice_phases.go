@@ -53,7 +53,7 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 		}
 		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, ready.Reason, ready.Message), 0)
 	}
-	if s.session == nil {
+	if s.session == nil || s.session.HostName != hub.Spec.HostName { // another IoTHub had this name
 		return quietly(safetyNet)
 	}
 	s.memory = s.session.Device(s.device.DeviceID())
