@@ -129,6 +129,9 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	if h != nil && h.quiet {
 		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
 	}
+	if !transient {
+		r.carry(s)
+	}
 	next := summarise(s, h)
 	if wait := s.awaitAnswer(ctx, before, h); wait > 0 {
 		return ctrl.Result{RequeueAfter: sooner(next, wait)}, nil
@@ -207,8 +210,17 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 		announce(r.Recorder, before, s.device)
 		s.quieten(before)
 	}
+	s.stored()
+	return nil
+}
+
+// stored tells memory what status has now.
+func (s *scope) stored() {
+	if s.carried != nil {
+		s.carried.stored()
+	}
 	if s.memory == nil {
-		return nil
+		return
 	}
 	s.memory.Withhold(s.withheld())
 	if saved := s.memory.Unsaved(); s.twin != nil && saved != nil && saved.IsOther { // status is about this twin now
@@ -217,5 +229,4 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 	if s.twin != nil && !s.claiming && !s.waiting {
 		s.memory.Persisted(s.twin)
 	}
-	return nil
 }

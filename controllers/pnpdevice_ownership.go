@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -80,6 +81,47 @@ func (s *scope) save() {
 	default:
 		of := twin.Seen{DeviceETag: s.twin.DeviceETag, Version: s.twin.Version, DesiredVersion: s.twin.DesiredVersion, DesiredUpdated: s.twin.DesiredUpdated}
 		s.memory.Save(&hubs.Saved{Ownership: s.owned, Of: of, IsOther: s.isInherited})
+	}
+}
+
+// carry has status show what memory alone knows to be the object's, where the pass did not get as far as its twin: the IoTHub
+// cannot be used, the declaration has moved to another one, or it is invalid. A start would know nothing of it.
+func (r *PnPDeviceReconciler) carry(s *scope) {
+	is := s.device.Status.Twin
+	if s.twin != nil || is == nil || is.Etag == "" {
+		return
+	}
+	memory := r.Hubs.UnsavedAt(is.Hub, is.DeviceID, s.device.UID)
+	declared, err := declaration.Of(&s.device.Spec)
+	if memory == nil || err != nil {
+		return
+	}
+	c := newScope(s.device, s.now)
+	c.hub, c.memory, c.declared = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: is.Hub}}, memory, declared
+	c.recall(true)
+	t := memory.Unpersisted()
+	if t == nil {
+		t = belief(&s.device.Status)
+	}
+	c.adopt(t)
+	c.recordAttempts()
+	c.describe()
+	s.device.Status.Twin.Unconfirmed = is.Unconfirmed || len(memory.Attempts()) > 0
+	s.carried = c
+}
+
+// recordAttempts has status say which writes may have been made.
+func (s *scope) recordAttempts() {
+	s.isCarried, s.sent = true, maps.Clone(s.sent)
+	for leaf, attempts := range s.memory.Attempts() {
+		last := attempts[len(attempts)-1]
+		if last.Value == nil { // the value before is on record, and a read shows that it is gone
+			continue
+		}
+		if s.sent == nil {
+			s.sent = map[twin.Leaf]twin.Sent{}
+		}
+		s.sent[leaf] = last
 	}
 }
 

@@ -56,6 +56,7 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	if s.session == nil || s.session.HostName != hub.Spec.HostName { // another IoTHub had this name
 		return quietly(safetyNet)
 	}
+	r.Hubs.HandOver(s.session, s.device.DeviceID(), s.device.UID)
 	s.memory = s.session.Device(s.device.DeviceID())
 	return nil
 }

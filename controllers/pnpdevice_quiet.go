@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -37,20 +39,56 @@ func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *
 var untilCached = wait.Backoff{Steps: 5, Duration: 100 * time.Millisecond, Factor: 2}
 
 // showUnshown has status say what memory alone knows: writes whose devices were to answer first, and what is the object's where
-// an edit in between had the status write refused. An operator that is stopping makes no pass later.
+// an edit in between had the status write refused, or the declaration moved to another IoTHub. An operator that is stopping
+// makes no pass later.
 func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
 	var errs []error
 	for _, unshown := range r.Hubs.Unshown() {
-		declarations, err := declarationsAt(stopping, r, unshown.Hub, unshown.DeviceID)
+		declarations, err := declarationsOf(stopping, r, unshown.DeviceID)
 		errs = append(errs, err)
 		for _, d := range declarations {
-			errs = append(errs, retry.OnError(untilCached, apierrors.IsConflict, func() error {
-				_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
-				return err
-			}))
+			if d.UID == unshown.Object {
+				errs = append(errs, r.show(stopping, client.ObjectKeyFromObject(d), unshown))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// show makes a pass over one object, and if that does not get as far as its device, writes what memory knows.
+func (r *PnPDeviceReconciler) show(stopping context.Context, object client.ObjectKey, unshown hubs.Unshown) error {
+	ctx, cancel := forRecord(stopping)
+	defer cancel()
+	isOver := func(context.Context) (bool, error) { return !unshown.IsInPass(), nil }
+	if err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, isOver); err != nil {
+		return fmt.Errorf("waiting for the last pass over PnPDevice %s: %w", object, err)
+	}
+	for _, record := range []func() error{
+		func() error {
+			_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: object})
+			return err
+		},
+		func() error { return r.record(ctx, object) },
+	} {
+		if !unshown.Is() {
+			return nil
+		}
+		if err := retry.OnError(untilCached, apierrors.IsConflict, record); err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+	}
+	return nil
+}
+
+// record writes what memory knows of an object into its status. It asks nobody.
+func (r *PnPDeviceReconciler) record(ctx context.Context, object client.ObjectKey) error {
+	before, err := r.latest.get(ctx, r.Client, object)
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	s := newScope(before.DeepCopy(), time.Now())
+	r.carry(s)
+	return r.persist(ctx, before, s)
 }
 
 // quietFor returns how long to wait before status is written, 0 if now.

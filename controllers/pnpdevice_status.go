@@ -226,7 +226,7 @@ func (s *scope) holds(e *v1alpha1.PropertyStatus, held *twin.Desired, set int64)
 // to be sent is recorded anew, with the version that it makes then.
 func (s *scope) recordedSent(leaf twin.Leaf) *v1alpha1.SentValue {
 	sent, ok := s.sent[leaf]
-	if _, held := s.owned.Held[leaf]; !ok || held {
+	if owned, held := s.owned.Held[leaf]; !ok || held && (!s.isCarried || sent.Version <= owned.Version) {
 		return nil
 	}
 	declared, isDeclared := s.declared[leaf]

@@ -6,6 +6,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -40,6 +41,53 @@ var _ = Describe("An operator that is told to stop", Serial, func() {
 		DeferCleanup(func() { manager = startOperator() })
 
 		Expect(s.get("d")).To(haveState("", "targetTemperature", "Applied"))
+	})
+})
+
+// What the operator wrote last is not in status, since the next edit was there first, and no pass gets as far as the device.
+var _ = Describe("A write whose status an edit was faster than", Serial, func() {
+	for name, edit := range map[string]func(*v1alpha1.PnPDevice){
+		"moves the object to an IoTHub that is not ready": at("elsewhere"),
+		"is refused":     withProperties(`{"speed": 45, "not.a.name": 1}`),
+		"takes all back": speed(""),
+	} {
+		It("is known to the next operator as the object's: the edit "+name, func() {
+			s := newSite()
+			s.createElsewhere()
+			s.announceSilent("d")
+			s.create("d", onceApplied, speed("44"))
+			s.eventually("d", beSettled(1))
+			rule := meddler.begin(s.namespace, false)
+			DeferCleanup(meddler.end)
+			s.edit("d", speed("45"))
+			s.eventuallyDesired("d", `{"speed": 45}`)
+			s.sim.Faults().Add(simulator.Unavailable().On("*", "d").Times(simulator.Forever))
+			s.edit("d", edit)
+			Eventually(func() int64 { return meddler.refusedGeneration(rule, "d") }).Should(BeNumerically(">", 1))
+			meddler.end()
+			restartOperator()
+			s.sim.Faults().Clear()
+			s.edit("d", at("hub"), speed(""))
+			s.eventuallyDesired("d", `{}`)
+		})
+	}
+
+	It("is known at another IoTHub of the same host", func() {
+		s := newSite()
+		other := s.iotHub()
+		other.Name = "other"
+		Expect(admin.Create(ctx, other)).To(Succeed())
+		s.announceSilent("d")
+		s.create("d", onceApplied, speed("44"))
+		s.eventually("d", beSettled(1))
+		rule := meddler.begin(s.namespace, false)
+		DeferCleanup(meddler.end)
+		s.edit("d", speed("45"))
+		s.eventuallyDesired("d", `{"speed": 45}`)
+		s.edit("d", at("other"), speed(""))
+		Eventually(func() int64 { return meddler.refusedGeneration(rule, "d") }).Should(Equal(s.get("d").Generation))
+		meddler.end()
+		s.eventuallyDesired("d", `{}`)
 	})
 })
 

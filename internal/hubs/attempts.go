@@ -27,6 +27,22 @@ func (d *Device) Belongs(object types.UID) {
 	}
 }
 
+// takeOver moves what another session of the same hub knows of the writes of an object. What the hub holds is to be read.
+func (d *Device) takeOver(from *Device, object types.UID) {
+	from.mu.Lock()
+	if from.object != object || from.unsaved == nil && len(from.attempts) == 0 {
+		from.mu.Unlock()
+		return
+	}
+	attempts, withheld, unsaved := from.attempts, from.withheld, from.unsaved
+	from.attempts, from.withheld, from.unsaved, from.unshown = nil, nil, nil, false
+	from.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.object, d.attempts, d.withheld, d.unsaved = object, attempts, withheld, unsaved
+	d.raise()
+}
+
 // Sending records a write that is about to be sent, and that makes the desired version. Should its way into status fail, at
 // the hub or at the API server, what it carried is ours all the same. The device's answer may be there before that of the
 // hub: it is waited for from now on.

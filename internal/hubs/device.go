@@ -200,11 +200,11 @@ func (d *Device) Unshown() {
 	d.hold(Place{}, Nothing)
 }
 
-// isUnshown reports whether memory alone knows what became of a write, or of a value that was found equal.
-func (d *Device) isUnshown() bool {
+// isUnshown reports whether memory alone knows what became of a write, or of a value that was found equal, and of which object.
+func (d *Device) isUnshown() (object types.UID, is bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.unshown || d.unsaved != nil || len(d.attempts) > 0
+	return d.object, d.unshown || d.unsaved != nil || len(d.attempts) > 0
 }
 
 // Row is one device in the answer of a sweep query.

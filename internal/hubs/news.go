@@ -78,6 +78,12 @@ func (d *Device) BeginPass() {
 	d.pass = &pass{began: d.known}
 }
 
+func (d *Device) inPass() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pass != nil
+}
+
 // EndPass says that the pass is over. It reports whether the pass left behind what arrived meanwhile: nothing else tells of that.
 func (d *Device) EndPass() (again bool) {
 	d.mu.Lock()

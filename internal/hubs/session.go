@@ -115,24 +115,64 @@ func (r *Registry) Get(hub types.NamespacedName) *Session {
 
 // Unshown is a device of which memory alone knows what its object owns.
 type Unshown struct {
-	Hub      types.NamespacedName
 	DeviceID string
+	Object   types.UID
+	memory   *Device
 }
+
+// Is reports whether that is still so.
+func (u Unshown) Is() bool {
+	object, is := u.memory.isUnshown()
+	return is && object == u.Object
+}
+
+// IsInPass reports whether a pass over the device is under way.
+func (u Unshown) IsInPass() bool { return u.memory.inPass() }
 
 // Unshown lists those of all sessions.
 func (r *Registry) Unshown() []Unshown {
-	r.mu.Lock()
-	sessions := maps.Clone(r.sessions)
-	r.mu.Unlock()
 	var all []Unshown
-	for hub, s := range sessions {
+	for _, s := range r.all() {
 		for id, d := range s.devices() {
-			if d.isUnshown() {
-				all = append(all, Unshown{hub, id})
+			if object, is := d.isUnshown(); is {
+				all = append(all, Unshown{id, object, d})
 			}
 		}
 	}
 	return all
+}
+
+// UnsavedAt returns the memory of a device at a host if it alone knows what an object owns there; nil: it does not.
+func (r *Registry) UnsavedAt(hostName, deviceID string, object types.UID) *Device {
+	for _, s := range r.all() {
+		d := s.peek(deviceID)
+		if s.HostName != hostName || d == nil {
+			continue
+		}
+		if of, is := d.isUnshown(); is && of == object {
+			return d
+		}
+	}
+	return nil
+}
+
+// HandOver has the session of an object's IoTHub know what another session of the same host knows of the object: it was declared
+// there before.
+func (r *Registry) HandOver(to *Session, deviceID string, object types.UID) {
+	for _, s := range r.all() {
+		if s == to || s.HostName != to.HostName {
+			continue
+		}
+		if from := s.peek(deviceID); from != nil {
+			to.Device(deviceID).takeOver(from, object)
+		}
+	}
+}
+
+func (r *Registry) all() []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.sessions))
 }
 
 // Put installs a session, runs its background work until the session is replaced or dropped, and ends the earlier one.
@@ -161,10 +201,7 @@ func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session
 // Drain waits until the background work of all sessions has ended, once the context that they live in has: the last
 // checkpoints are written then.
 func (r *Registry) Drain() {
-	r.mu.Lock()
-	sessions := slices.Collect(maps.Values(r.sessions))
-	r.mu.Unlock()
-	for _, s := range sessions {
+	for _, s := range r.all() {
 		<-s.done
 	}
 }
