@@ -53,7 +53,7 @@ func (k *storm) stopServer(ctx context.Context) error {
 	late := func() error {
 		return miss{"the API server", "ends within " + within.String(), "runs though it was killed"}
 	}
-	return poll(ctx, within, late, func(context.Context) (bool, error) { return !p.is(pid), nil })
+	return poll(ctx, within, late, func(context.Context) (bool, error) { return p.hasEnded(pid), nil })
 }
 
 // holdPort keeps other runs from the port of a server that is down from time to time.

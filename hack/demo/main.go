@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -52,6 +53,7 @@ func status() int {
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	log.SetLogger(logr.Discard()) // of the client that watches: what matters is in the report
+	klog.SetLogger(logr.Discard())
 	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case err == nil:

@@ -66,9 +66,31 @@ func (p process) pid() int {
 }
 
 func (p process) is(pid int) bool {
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // empty for a process that has ended
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	program, args, _ := bytes.Cut(cmdline, []byte{0})
 	return err == nil && filepath.Base(string(program)) == p.name && bytes.Contains(args, []byte("="+p.dir+"/"))
+}
+
+// hasEnded reports whether the process, which had the pid, holds nothing any more, its ports least of all. One that is ending has no
+// command line before it has closed its files.
+func (p process) hasEnded(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil || isDefunct(stat, len(threads)) {
+		return true
+	}
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err != nil || len(cmdline) > 0 && !p.is(pid) // another process has that pid
+}
+
+// isDefunct reports whether nobody but its parent knows of a process any more. Its state follows its name, which is in parentheses. The first thread may be gone
+// before others.
+func isDefunct(stat []byte, threads int) bool {
+	_, after, _ := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), ") ")
+	return threads <= 1 && (strings.HasPrefix(after, "Z") || strings.HasPrefix(after, "X"))
 }
 
 // stop ends the process, if it runs, and tells whether it did. One that does not end by itself is killed.
@@ -85,7 +107,7 @@ func (p process) stop(grace time.Duration) (bool, error) {
 			return false, fmt.Errorf("sending %s to %s, pid %d: %w", step.signal, p.name, pid, err)
 		}
 		for end := time.Now().Add(step.wait); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if !p.is(pid) {
+			if p.hasEnded(pid) {
 				return true, p.forget()
 			}
 		}
