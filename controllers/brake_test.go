@@ -85,7 +85,8 @@ var _ = Describe("The brake on mass removals", func() {
 		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
 		halted := settled(s)
 		Expect(removed(s)).To(And(BeNumerically("<=", most), Equal(count-halted)))
-		Expect(s.hubObject()).To(beReady())
+		s.eventuallyHub(And(beStalled(v1alpha1.ReasonMassRemoval), haveCondition(v1alpha1.ConditionAuthenticated, "True/"+v1alpha1.ReasonAuthenticated)))
+		Expect(kstatusOf(s.hubObject())).To(Equal("Failed"), "for a tool that waits for it")
 		s.eventually(name(count-1), haveMessage(v1alpha1.AnnotationConfirmRemovals))
 
 		By("staying halted after a restart")

@@ -65,6 +65,15 @@ func readyOf(o conditioned) metav1.Condition {
 	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown}
 }
 
+// accessOf says whether the hub accepted the credential of an IoTHub when it was last tried. Status
+// of an operator that did not say so apart has it in Ready.
+func accessOf(hub *v1alpha1.IoTHub) metav1.Condition {
+	if c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionAuthenticated); c != nil {
+		return *c
+	}
+	return readyOf(hub)
+}
+
 // cut shortens a text to at most limit runes, at a rune boundary, and drops what is not UTF-8.
 func cut(s string, limit int) string {
 	s = strings.ToValidUTF8(s, "�")

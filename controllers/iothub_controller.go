@@ -8,6 +8,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -140,13 +142,13 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	case h != nil && h.quiet:
 		generation = before.Status.ObservedGeneration
 	case outcome == nil:
-		setVerdict(hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated, message: "The hub accepted the credential"})
+		judgeHub(hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated, message: "The hub accepted the credential"})
 	case transient && !isHubError(outcome): // the API server's trouble says nothing about the hub: the generation is not judged yet
 		generation = before.Status.ObservedGeneration
 	case transient:
-		setVerdict(hub, troubleOf(outcome))
+		judgeHub(hub, troubleOf(outcome))
 	default:
-		setVerdict(hub, h.verdict)
+		judgeHub(hub, h.verdict)
 	}
 	hub.Status.ObservedGeneration = generation
 	if err := persistStatus(ctx, r.Client, r.Recorder, "IoTHub", before, hub); apierrors.IsConflict(err) {
@@ -182,6 +184,18 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 
 // drop ends the session: what it believed about the credential no longer holds. Until the hub accepts it again, what the IoTHub states does not count for others.
 func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
+// judgeHub says what became of the credential. Ready is that, too, unless removals are halted: the
+// hub can be used then, but whoever waits for it to be Ready should hear that a person has to look.
+func judgeHub(hub *v1alpha1.IoTHub, access verdict) {
+	setCondition(hub, v1alpha1.ConditionAuthenticated, access.ready, access.reason, access.message)
+	removals := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
+	if access.ready && removals != nil && removals.Status == metav1.ConditionTrue {
+		setVerdict(hub, verdict{stalled: true, reason: removals.Reason, message: removals.Message})
+		return
+	}
+	setVerdict(hub, access)
+}
+
 	key := client.ObjectKeyFromObject(hub)
 	r.Hubs.Drop(key)
 	r.Hubs.Budgets.Distrust(key.String())

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -39,7 +40,8 @@ func hubOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) (*v
 	return hub, nil
 }
 
-// resolveHub finds the session. A hub that is Ready without one has just not been reached after a start: nothing to report.
+// resolveHub finds the session. Whether there is one decides, and not whether the IoTHub is Ready,
+// which is for people and may be about something else.
 func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	hub, err := hubOf(ctx, r, s.device)
 	if err != nil {
@@ -47,18 +49,22 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	}
 	s.hub = hub
 	s.session = r.Hubs.Get(client.ObjectKeyFromObject(hub))
-	if ready := readyOf(hub); !isTrue(hub, v1alpha1.ConditionReady) {
-		if ready.Reason == "" {
-			return quietly(safetyNet)
-		}
-		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, ready.Reason, ready.Message), 0)
-	}
 	if s.session == nil || s.session.HostName != hub.Spec.HostName { // another IoTHub had this name
-		return quietly(safetyNet)
+		return unreached(hub)
 	}
 	r.Hubs.HandOver(s.session, s.device.DeviceID(), s.device.UID)
 	s.memory = s.session.Device(s.device.DeviceID())
 	return nil
+}
+
+// unreached is the outcome of a pass without a session: what the IoTHub says of that, and nothing if
+// it was reached before the operator started.
+func unreached(hub *v1alpha1.IoTHub) error {
+	access := accessOf(hub)
+	if access.Status != metav1.ConditionFalse {
+		return quietly(safetyNet)
+	}
+	return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
 }
 
 // compete lets one PnPDevice of a device go on, cluster-wide.

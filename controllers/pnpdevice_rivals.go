@@ -45,7 +45,7 @@ func competes(ctx context.Context, c client.Reader, rival *v1alpha1.PnPDevice, h
 	if err := c.Get(ctx, hubKey(rival), &hub); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	return hub.Spec.HostName == hostName && isTrue(&hub, v1alpha1.ConditionReady), nil
+	return hub.Spec.HostName == hostName && accessOf(&hub).Status == metav1.ConditionTrue, nil
 }
 
 func outranks(a, b *v1alpha1.PnPDevice, hostName string) bool {
@@ -105,8 +105,8 @@ func hubMatters() predicate.Predicate {
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
-			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason ||
-				readyOf(was).Status != readyOf(is).Status || halted(was) != halted(is)
+			before, after := accessOf(was), accessOf(is)
+			return was.Generation != is.Generation || before.Reason != after.Reason || before.Status != after.Status || halted(was) != halted(is)
 		},
 	}
 }

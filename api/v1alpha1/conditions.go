@@ -12,6 +12,8 @@ const (
 	ConditionSynced = "Synced"
 	// ConditionAcknowledged is true if the device acknowledged every declared value.
 	ConditionAcknowledged = "Acknowledged"
+	// ConditionAuthenticated is true on an IoTHub if the hub accepted the credential when it was last tried.
+	ConditionAuthenticated = "Authenticated"
 	// ConditionRemovalsHalted is true on an IoTHub if one sync would remove more properties than the brake allows.
 	ConditionRemovalsHalted = "RemovalsHalted"
 	// ConditionThrottled is true on an IoTHub while work waits because the hub refuses requests, or messages of the day are used up. It is absent otherwise.

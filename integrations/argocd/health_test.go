@@ -158,8 +158,9 @@ func TestArgoCDSaysWhatKstatusSays(t *testing.T) {
 			verdicts{healthy, "Current", message},
 		},
 		"a hub whose removals are halted": {
-			hub(append(ready(v1alpha1.ReasonAuthenticated), condition(v1alpha1.ConditionRemovalsHalted, metav1.ConditionTrue, v1alpha1.ReasonMassRemoval))),
-			verdicts{healthy, "Current", message},
+			hub(append(stalled(v1alpha1.ReasonMassRemoval), condition(v1alpha1.ConditionAuthenticated, metav1.ConditionTrue, v1alpha1.ReasonAuthenticated),
+				condition(v1alpha1.ConditionRemovalsHalted, metav1.ConditionTrue, v1alpha1.ReasonMassRemoval))),
+			verdicts{degraded, "Failed", message},
 		},
 	}
 	for name, test := range tests {
