@@ -57,8 +57,8 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 		return err
 	}
 	s.hub, s.session = hub, r.Hubs.Get(hubKey(s.device))
-	if ready := readyOf(hub); ready.Status != metav1.ConditionTrue {
-		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, ready.Message), ": "), 0)
+	if access := accessOf(hub); access.Status != metav1.ConditionTrue {
+		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, access.Message), ": "), 0)
 	}
 	if s.session == nil || s.session.HostName != hub.Spec.HostName {
 		return quietly(safetyNet)
