@@ -76,7 +76,7 @@ func (r *IoTHubReconciler) accessDenied(ctx context.Context, hub *v1alpha1.IoTHu
 	if len(command) > maxCommand || slices.ContainsFunc(secretsOf(hub), notPlain) {
 		command = "kubectl apply -k config/tenant -n " + hub.Namespace
 	}
-	return waiting(v1alpha1.ReasonAccessDenied, message+command, r.watches.denied(secret, time.Now()))
+	return lacking(v1alpha1.ReasonAccessDenied, message+command, r.watches.denied(secret, time.Now()))
 }
 
 // notPlain keeps out of a command what a shell could take for more than a name. The CRD refuses it as well.

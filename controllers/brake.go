@@ -65,7 +65,8 @@ type permit struct {
 func NewBrake() *Brake { return &Brake{hubs: map[types.NamespacedName]*guard{}} }
 
 // allow says whether properties of one object's device may be removed now. If so they count, on
-// record, as removed; what a person confirmed does not.
+// record, as removed; what a person confirmed does not. Without an IoTHub they count in memory,
+// which is where the session is as well.
 func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (permit, error) {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
@@ -92,7 +93,7 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 			g.halted = true
 			return permit{news: true}, nil
 		}
-		if g.window.covers(one, now) {
+		if one.unrecorded || g.window.covers(one, now) {
 			return permit{allowed: true, counted: g.window.count(one, now)}, nil
 		}
 		if hub, err = b.reserve(ctx, g, hub, g.window.reserve(one, now)); err != nil {

@@ -33,6 +33,8 @@ type removing struct {
 	member member
 	leaves []twin.Leaf
 	shown  bool // the object itself says that they are halted
+	// unrecorded are asked for where there is no IoTHub any more that could count them.
+	unrecorded bool
 }
 
 // member is a hash of an object at one generation: status has room for no more of each. What is to

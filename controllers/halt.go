@@ -30,6 +30,8 @@ type halt struct {
 	quiet bool
 	// unchanged keeps the conditions as they are, though not what was learned.
 	unchanged bool
+	// missing says that a credential cannot be had now, and nothing of the one that was there.
+	missing bool
 }
 
 func (h *halt) Error() string { return h.reason + ": " + h.message }
@@ -42,6 +44,13 @@ func stalled(reason, message string, after time.Duration) *halt {
 // waiting halts until someone else acts.
 func waiting(reason, message string, after time.Duration) *halt {
 	return &halt{verdict: verdict{reason: reason, message: message}, after: after}
+}
+
+// lacking waits for a Secret, a ServiceAccount or a right that is not there.
+func lacking(reason, message string, after time.Duration) *halt {
+	h := waiting(reason, message, after)
+	h.missing = true
+	return h
 }
 
 // quietly halts without a word in status.

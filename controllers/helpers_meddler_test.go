@@ -17,6 +17,7 @@ var meddler = &meddling{}
 type meddling struct {
 	mu   sync.Mutex
 	rule *meddlingRule
+	held string // namespace whose PnPDevices keep their finalizers
 }
 
 // meddlingRule says which status patches do not arrive, or arrive without an answer.
@@ -53,6 +54,20 @@ func (m *meddling) refusedGeneration(rule *meddlingRule, name string) int64 {
 	return rule.refused[name]
 }
 
+// hold has the PnPDevices of a namespace keep their finalizers, "" those of none.
+func (m *meddling) hold(namespace string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = namespace
+}
+
+func (m *meddling) holds(request *http.Request) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.held != "" && request.Method == http.MethodPatch && !strings.HasSuffix(request.URL.Path, "/status") &&
+		strings.Contains(request.URL.Path, "/namespaces/"+m.held+"/pnpdevices/")
+}
+
 func (m *meddling) hasClaimed(rule *meddlingRule, name string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -61,6 +76,9 @@ func (m *meddling) hasClaimed(rule *meddlingRule, name string) bool {
 
 func (m *meddling) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		if m.holds(request) {
+			return nil, errMeddled
+		}
 		name, ok := m.meddlesWith(request)
 		if !ok {
 			return next.RoundTrip(request)

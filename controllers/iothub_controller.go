@@ -1,15 +1,16 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -59,10 +60,13 @@ type IoTHubReconciler struct {
 	AllowedHostSuffixes []string
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
+	// ClearWithin is how long a session is kept for clearing, 0 means DefaultClearWithin.
+	ClearWithin time.Duration
 	// Fence is asked just before a write or a command goes out; its error keeps it back.
 	Fence func() error
 
 	latest     *latest
+	clearing   *clearing
 	watches    *secretWatches
 	identity   *identity
 	identities *workloadIdentities
@@ -73,13 +77,14 @@ type IoTHubReconciler struct {
 // SetupWithManager registers the controller.
 func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	r.lifetime = ctx
+	r.ClearWithin = cmp.Or(r.ClearWithin, DefaultClearWithin)
 	watches, err := newSecretWatches(ctx, mgr, r.Wakes)
 	if err != nil {
 		return fmt.Errorf("making a client for watches of Secrets: %w", err)
 	}
 	r.watches = watches
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.IoTHub{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)
@@ -91,11 +96,12 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	hub := &v1alpha1.IoTHub{}
 	if err := r.Get(ctx, req.NamespacedName, hub); err != nil {
 		if apierrors.IsNotFound(err) {
-			return ctrl.Result{}, r.forget(ctx, req.NamespacedName)
+			return r.forget(ctx, req.NamespacedName)
 		}
 		return ctrl.Result{}, err
 	}
 	before := hub.DeepCopy()
+	r.clearing.isBack(hub)
 	r.watches.follow(req.NamespacedName, secretsOf(hub))
 	r.renewIdentity(hub)
 	e, err := r.eventsOf(ctx, hub)
@@ -104,6 +110,9 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	allowance := r.budgetOf(ctx, hub)
 	connected := r.connect(ctx, hub, e, allowance)
+	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
+		r.wakeDeleted(ctx, req.NamespacedName)
+	}
 	if err := r.count(ctx, hub); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -122,15 +131,28 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	return result, err
 }
 
-// forget ends everything that was for an IoTHub that is gone.
-func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) error {
-	r.Hubs.Drop(hub)
-	r.Hubs.Budgets.Leave(hub.String())
+// forget ends everything that was for an IoTHub that is gone. Its session, with its budget and its
+// brake, may be kept for clearing.
+func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) (ctrl.Result, error) {
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)
-	r.Brake.Forget(hub)
+	r.Hubs.Obstruct(hub, "")
 	dropStream(hub)
-	return r.Checkpoints.sweep(ctx)
+	switch last := r.clearing.goneHub(hub); {
+	case last == nil && r.Hubs.Get(hub) != nil: // the cache is ahead of what it tells
+		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
+	case last == nil || last.Spec.Suspend:
+		r.Hubs.Drop(hub)
+	default:
+		r.retire(ctx, hub, nil)
+	}
+	if s, _ := r.Hubs.ForClearing(hub); s == nil {
+		r.clearing.forgetHub(hub)
+		r.Hubs.Budgets.Leave(hub.String())
+		r.Brake.Forget(hub)
+		r.wakeDeleted(ctx, hub)
+	}
+	return ctrl.Result{}, r.Checkpoints.sweep(ctx)
 }
 
 // finish turns the outcome of connect into conditions, one status patch at most, and the next wake-up.
@@ -162,6 +184,18 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
 }
 
+// judgeHub says what became of the credential. Ready is that, too, unless removals are halted: the
+// hub can be used then, but whoever waits for it to be Ready should hear that a person has to look.
+func judgeHub(hub *v1alpha1.IoTHub, access verdict) {
+	setCondition(hub, v1alpha1.ConditionAuthenticated, access.ready, access.reason, access.message)
+	removals := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
+	if access.ready && removals != nil && removals.Status == metav1.ConditionTrue {
+		setVerdict(hub, verdict{stalled: true, reason: removals.Reason, message: removals.Message})
+		return
+	}
+	setVerdict(hub, access)
+}
+
 // haltForBudget waits for the token of the call that proves the credential; nil: there was one.
 func haltForBudget(outcome error) *halt {
 	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
@@ -182,20 +216,16 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 	return heartbeat
 }
 
-// drop ends the session: what it believed about the credential no longer holds. Until the hub accepts it again, what the IoTHub states does not count for others.
-func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
-// judgeHub says what became of the credential. Ready is that, too, unless removals are halted: the
-// hub can be used then, but whoever waits for it to be Ready should hear that a person has to look.
-func judgeHub(hub *v1alpha1.IoTHub, access verdict) {
-	setCondition(hub, v1alpha1.ConditionAuthenticated, access.ready, access.reason, access.message)
-	removals := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	if access.ready && removals != nil && removals.Status == metav1.ConditionTrue {
-		setVerdict(hub, verdict{stalled: true, reason: removals.Reason, message: removals.Message})
-		return
-	}
-	setVerdict(hub, access)
+// end ends the session for a reason, which it returns.
+func (r *IoTHubReconciler) end(ctx context.Context, hub *v1alpha1.IoTHub, why error) error {
+	key := client.ObjectKeyFromObject(hub)
+	r.Hubs.Budgets.Distrust(key.String())
+	r.retire(ctx, key, why)
+	return why
 }
 
+// drop ends the session: what it believed about the credential no longer holds. Until the hub accepts it again, what the IoTHub states does not count for others.
+func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
 	key := client.ObjectKeyFromObject(hub)
 	r.Hubs.Drop(key)
 	r.Hubs.Budgets.Distrust(key.String())

@@ -35,7 +35,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	}
 	if err != nil {
 		if isHalt(err) { // a session outlives an API server that fails for now
-			r.drop(hub)
+			return r.end(ctx, hub, err)
 		}
 		return err
 	}
@@ -60,7 +60,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	if err := r.probe(ctx, hub, c); err != nil {
 		c.Close()
 		if haltForBudget(err) == nil { // a wait for a token says nothing about the session there is
-			r.drop(hub)
+			return r.end(ctx, hub, err)
 		}
 		return err
 	}
@@ -199,14 +199,14 @@ func (r *IoTHubReconciler) secretValue(ctx context.Context, hub *v1alpha1.IoTHub
 		r.watches.granted(key, secret.ResourceVersion)
 	}
 	if apierrors.IsNotFound(err) {
-		return "", waiting(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %q does not exist in namespace %q", ref.Name, hub.Namespace), 0)
+		return "", lacking(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %q does not exist in namespace %q", ref.Name, hub.Namespace), 0)
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading Secret %q: %w", ref.Name, err)
 	}
 	value, ok := secret.Data[ref.Key]
 	if !ok {
-		return "", waiting(v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q", ref.Name, ref.Key), 0)
+		return "", lacking(v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q", ref.Name, ref.Key), 0)
 	}
 	return strings.TrimSpace(string(value)), nil
 }
@@ -224,6 +224,9 @@ func (r *IoTHubReconciler) count(ctx context.Context, hub *v1alpha1.IoTHub) erro
 		}
 		if device.Status.ConnectionState == disconnected {
 			counts.Offline++
+		}
+		if isBeingCleared(device) {
+			counts.Clearing++
 		}
 	}
 	if hub.Status.Devices == nil || *hub.Status.Devices != counts {

@@ -41,6 +41,7 @@ type PnPDeviceReconciler struct {
 	Grace time.Duration
 
 	latest      *latest // shared with the sweeps
+	clearing    *clearing
 	origins     origins
 	stopwatches stopwatches
 }

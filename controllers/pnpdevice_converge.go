@@ -185,7 +185,9 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 	if len(removals) == 0 {
 		return changes, nil
 	}
-	asked := removing{object: s.device.UID, member: memberOf(s.device.UID, s.device.Generation), leaves: leavesOf(removals)}
+	asked := removing{
+		object: s.device.UID, member: memberOf(s.device.UID, s.device.Generation), leaves: leavesOf(removals), unrecorded: s.hubGone,
+	}
 	permit, err := r.Brake.allow(ctx, r, s.hub, asked, time.Now())
 	if err != nil {
 		return nil, err
@@ -340,6 +342,9 @@ func follows(before, after string) bool {
 // accepted takes note of what the hub took, and tells of it.
 func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []twin.Change) {
 	r.stopwatches.patched(s.device, changes, time.Now())
+	if !s.device.DeletionTimestamp.IsZero() { // all that it owns is removed in one patch, or nothing
+		r.clearing.settle(s.device)
+	}
 	for _, c := range changes {
 		s.mustTell = s.mustTell || c.Cause == twin.Removed || c.Cause == twin.Drifted
 		if c.Cause == twin.Removed {

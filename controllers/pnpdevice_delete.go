@@ -21,8 +21,9 @@ type notClearedError struct{ why string }
 
 func (e *notClearedError) Error() string { return "not cleared: " + e.why }
 
-// delete clears what the object owns if its policy says so, and lets it go. Whatever a user took away, the hub, the Secret,
-// the credential's rights, the object goes all the same; only a hub that is failing for now is waited for.
+// delete clears what the object owns if its policy says so, and lets it go. What a user took away, the IoTHub, the Secret or
+// the right to read it, is done without for a few minutes. Then the object goes all the same; only a hub that is failing for
+// now is waited for.
 func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDevice) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) {
 		return ctrl.Result{}, nil
@@ -34,6 +35,7 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDe
 		log.FromContext(ctx).Info("Deleting without clearing the twin", "deviceID", device.DeviceID(), "reason", left.why)
 		devicesNotCleared.Inc()
 		announceNotCleared(r.Recorder, device, left.why)
+		r.clearing.settle(device)
 		outcome = nil
 	}
 	if outcome != nil {
@@ -49,6 +51,9 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDe
 // clear removes the owned leaves from the twin. nil: nothing of ours is left there.
 func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if s.device.Spec.DeletionPolicy != v1alpha1.DeletionClear || s.observes() || !s.entries.ownsAnything() {
+		return nil
+	}
+	if r.clearing.isSettled(s.device) { // by an earlier pass, which could not let it go
 		return nil
 	}
 	if s.device.Spec.Suspend {
@@ -80,7 +85,10 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	}
 	switch h, halted := errors.AsType[*halt](err); {
 	case err == nil || iothub.IsNotFound(err):
+		r.clearing.settle(s.device)
 		return nil
+	case iothub.IsUnauthorized(err) && r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another one
+		return &notClearedError{"the hub refused the credential"}
 	case halted && h.reason == v1alpha1.ReasonHubRefused:
 		return &notClearedError{h.message}
 	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
@@ -94,28 +102,32 @@ func isHalt(err error) bool {
 	return ok
 }
 
-// hubForClearing resolves the hub; one that a user has to mend is not waited for.
+// hubForClearing finds a session that can clear: that of the IoTHub, or the one that is kept since
+// the IoTHub, its Secret or the right to read that went. Facts decide, and none of them is what an
+// IoTHub says of itself: without a session, a hub that has not been tried yet or does not answer is
+// waited for, and one that a person has to mend is not.
 func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) error {
-	outcome := r.resolveHub(ctx, s)
-	if s.hub == nil {
-		if h, ok := errors.AsType[*halt](outcome); ok && h.reason == v1alpha1.ReasonHubNotFound {
-			return &notClearedError{h.message}
+	key := hubKey(s.device)
+	session, until := r.Hubs.ForClearing(key) // first: it is there for longer than the IoTHub
+	hub, err := hubOf(ctx, r, s.device)
+	absent, ok := errors.AsType[*halt](err)
+	if s.hubGone = ok; ok {
+		hub = r.clearing.goneHub(key)
+	} else if err != nil {
+		return err
+	}
+	switch {
+	case session == nil && s.hubGone:
+		return &notClearedError{absent.message}
+	case session == nil:
+		s.hub = hub
+		if obstacle := r.Hubs.Obstacle(key); obstacle != "" {
+			return &notClearedError{fmt.Sprintf("IoTHub %q is not usable: %s", key.Name, obstacle)}
 		}
-		return outcome
+		return unreached(hub)
+	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
+		return quietly(cacheLag)
 	}
-	ready := readyOf(s.hub)
-	if outcome == nil || isTrue(s.hub, v1alpha1.ConditionReady) || isTransient(ready.Reason) {
-		return outcome
-	}
-	return &notClearedError{fmt.Sprintf("IoTHub %q is not usable: %s", s.hub.Name, ready.Reason)}
-}
-
-// isTransient reports whether a hub that is not ready for a reason will be without anybody's doing.
-func isTransient(reason string) bool {
-	switch reason {
-	case "", v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonEntraUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonQuotaExceeded,
-		v1alpha1.ReasonDailyMessagesUsed, v1alpha1.ReasonWaitingForBudget:
-		return true
-	}
-	return false
+	s.hub, s.session, s.memory = hub, session, session.Device(s.device.DeviceID())
+	return nil
 }

@@ -125,12 +125,24 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 		if !ok {
 			return true
 		}
-		if session := r.Hubs.Get(hubKey(device)); session != nil && !r.isStillDeclared(device) {
+		if session, _ := r.Hubs.ForClearing(hubKey(device)); session != nil && !r.isStillDeclared(device) {
 			session.Forget(device.DeviceID())
+		}
+		r.clearing.forget(device)
+		if r.wasLast(device) { // somebody may wait to delete the IoTHub
+			r.Wakes.hub(context.Background(), hubKey(device))
 		}
 		dropTelemetry(client.ObjectKeyFromObject(device))
 		return true
 	}}
+}
+
+// wasLast reports whether the IoTHub of an object that is gone has no other one.
+func (r *PnPDeviceReconciler) wasLast(gone *v1alpha1.PnPDevice) bool {
+	var list v1alpha1.PnPDeviceList
+	err := r.List(context.Background(), &list, client.InNamespace(gone.Namespace), client.MatchingFields{indexHub: gone.Spec.HubRef.Name},
+		client.UnsafeDisableDeepCopy, client.Limit(1))
+	return err == nil && len(list.Items) == 0
 }
 
 // isStillDeclared reports whether another object declares the same device at the same IoTHub: what memory holds is its.

@@ -23,7 +23,9 @@ type scope struct {
 	// origin is why the object is reconciled, nil if neither a user nor a start of the operator is the reason.
 	origin *origin
 
-	hub     *v1alpha1.IoTHub
+	hub *v1alpha1.IoTHub
+	// hubGone is true if hub is what the IoTHub was when it went.
+	hubGone bool
 	session *hubs.Session
 	memory  *hubs.Device
 

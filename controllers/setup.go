@@ -37,6 +37,8 @@ type Options struct {
 	Authority Authority
 	// Grace is how long a hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
+	// ClearWithin is how long a session is kept for clearing, 0 means DefaultClearWithin.
+	ClearWithin time.Duration
 	// Fence is asked just before a write or a command goes out to a hub; its error keeps it back.
 	// Nil: none is kept back.
 	Fence func() error
@@ -54,14 +56,15 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.IoTHub{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
-	sessions, wakes, brake, written := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}
+	sessions, wakes, brake, written, deletions := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}, &clearing{}
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	hubBudgets.from(&sessions.Budgets)
 	recorder := mgr.GetEventRecorder("pnp-operator")
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
-		Hubs: sessions, Wakes: wakes, Brake: brake, Flights: flights, latest: written, AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
+		Hubs: sessions, Wakes: wakes, Brake: brake, Flights: flights, latest: written, clearing: deletions, ClearWithin: o.ClearWithin,
+		AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
 		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout / 2},
 		identity:    &identity{client: mgr.GetClient(), namespace: o.Namespace},
@@ -72,7 +75,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	device := &PnPDeviceReconciler{
 		Client: mgr.GetClient(), Recorder: recorder,
-		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
+		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
 	if err := device.SetupWithManager(mgr); err != nil {
 		return err

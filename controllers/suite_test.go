@@ -50,6 +50,9 @@ var paused atomic.Bool
 // grace is short here: how long the hub may fail before status says so.
 const grace = time.Second
 
+// clearWithin is short here, too: specs end with hubs that are gone and objects that clear.
+const clearWithin = 5 * time.Second
+
 var (
 	scheme      = runtime.NewScheme()
 	environment *envtest.Environment
@@ -181,6 +184,11 @@ func startOperator() *operator { return startOperatorWith(grace) }
 
 // startOperatorWith has status speak of failures, and of waits, after another time.
 func startOperatorWith(grace time.Duration) *operator {
+	return startOperatorFor(grace, clearWithin)
+}
+
+// startOperatorFor has sessions be kept for clearing for another time as well.
+func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.QPS, cfg.Burst = 500, 1000
 	cfg.Wrap(requests.wrap)
@@ -198,7 +206,7 @@ func startOperatorWith(grace time.Duration) *operator {
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,
 		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
-		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, HubTimeout: 2 * time.Second,
+		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, ClearWithin: clearWithin, HubTimeout: 2 * time.Second,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 		Fence: func() error {
 			if paused.Load() {

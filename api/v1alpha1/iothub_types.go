@@ -260,6 +260,9 @@ type IoTHubDevices struct {
 	// offline ones, as far as the hub said.
 	// +optional
 	Offline int32 `json:"offline"`
+	// clearing ones: they are being deleted, and their properties removed.
+	// +optional
+	Clearing int32 `json:"clearing,omitempty"`
 }
 
 // HubRemovals is what the brake on mass removals has to remember.

@@ -2,6 +2,7 @@
 package hubs
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -104,6 +105,10 @@ type Registry struct {
 	mu       sync.Mutex
 	sessions map[types.NamespacedName]*Session
 	streams  map[StreamKey]claim
+	// kept are the sessions that only clear, and obstacles why an IoTHub has none, see Keep and
+	// Obstruct.
+	kept      map[types.NamespacedName]*kept
+	obstacles map[types.NamespacedName]string
 }
 
 // Get returns the session of an IoTHub, nil while it has none.
@@ -180,12 +185,12 @@ func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session
 	ctx, s.stop = context.WithCancel(ctx)
 	s.done = make(chan struct{})
 	r.mu.Lock()
-	earlier := r.sessions[hub]
+	earlier, retired := r.sessions[hub], r.release(hub)
 	if r.sessions == nil {
 		r.sessions = map[types.NamespacedName]*Session{}
 	}
-	if earlier != nil && earlier.HostName == s.HostName {
-		s.memory = earlier.memory
+	if before := cmp.Or(earlier, retired); before != nil && before.HostName == s.HostName {
+		s.memory = before.memory
 	}
 	r.sessions[hub] = s
 	r.mu.Unlock()
@@ -206,11 +211,12 @@ func (r *Registry) Drain() {
 	}
 }
 
-// Drop ends the session of an IoTHub, if it has one.
+// Drop ends the session of an IoTHub, if it has one, also one that is kept.
 func (r *Registry) Drop(hub types.NamespacedName) {
 	r.mu.Lock()
 	s := r.sessions[hub]
 	delete(r.sessions, hub)
+	r.release(hub)
 	r.mu.Unlock()
 	if s != nil {
 		s.end()
