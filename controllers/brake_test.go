@@ -79,6 +79,14 @@ var _ = Describe("The brake on mass removals", func() {
 		}, 90*time.Second).Should(Succeed()) // the hub's own heartbeat is a minute
 	}
 
+	// having adds a device with so many properties, declared and held.
+	having := func(s *site, device string, properties int, edits ...func(*v1alpha1.PnPDevice)) {
+		GinkgoHelper()
+		s.virtual(device, simulator.Thermostat, simulator.Ignore())
+		s.create(device, append(edits, onceApplied, withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.TwinAPI = v1alpha1.TwinAPIDeviceTwin }), withProperties(leaves(properties)))...)
+		s.eventually(device, beReady())
+	}
+
 	It("halts a sync that would remove too much, and goes on when a person confirms", func() {
 		s := fleet()
 		remove(s)
@@ -102,6 +110,12 @@ var _ = Describe("The brake on mass removals", func() {
 		s.eventually(name(count-1), beStalled(v1alpha1.ReasonMassRemoval))
 		s.edit(name(count-1), withProperties(`{}`))
 
+		By("running commands")
+		s.run("c", commandSpec(func(spec *v1alpha1.DeviceCommandSpec) {
+			spec.DeviceRef.Name, spec.Component, spec.Command = name(0), "", "getMaxMinReport"
+		}))
+		s.eventuallyCommand("c", HaveField("Status.Outcome", v1alpha1.CommandSucceeded))
+
 		By("being confirmed")
 		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "yes, 2026-11-22"))
 		s.eventuallyHub(HaveField("Status.LastConfirmedRemovals", "yes, 2026-11-22"))
@@ -121,6 +135,49 @@ var _ = Describe("The brake on mass removals", func() {
 		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
 		settled(s)
 		Expect(removed(s)).To(BeNumerically("<=", most))
+	})
+
+	It("is confirmed for what left Git, and not for the next commit", func() {
+		s := fleet(clearing)
+		for i := range count - 4 {
+			having(s, fmt.Sprintf("next-%02d", i), 1, clearing)
+		}
+		for i := range count {
+			Expect(admin.Delete(ctx, s.get(name(i)))).To(Succeed())
+		}
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "yes"))
+		s.eventuallyHub(HaveField("Status.LastConfirmedRemovals", "yes"))
+		for i := range count - 4 {
+			Expect(admin.Delete(ctx, s.get(fmt.Sprintf("next-%02d", i)))).To(Succeed())
+		}
+		for i := range count {
+			s.eventuallyGone(name(i))
+		}
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+		var left v1alpha1.PnPDeviceList
+		Expect(admin.List(ctx, &left, client.InNamespace(s.namespace))).To(Succeed())
+		Expect(len(left.Items)).To(BeNumerically(">=", count-4-most))
+	})
+
+	It("lets objects go that are given Retain, and takes them back", func() {
+		s := fleet(clearing)
+		Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(s.namespace))).To(Succeed())
+		s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
+		var left v1alpha1.PnPDeviceList
+		Expect(admin.List(ctx, &left, client.InNamespace(s.namespace))).To(Succeed())
+		for _, d := range left.Items {
+			s.eventually(d.Name, haveMessage("deletionPolicy: Retain"))
+			s.edit(d.Name, withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.DeletionPolicy = v1alpha1.DeletionRetain }))
+		}
+		for _, d := range left.Items {
+			s.eventuallyGone(d.Name)
+			Expect(s.desired(d.Name)).NotTo(BeEmpty())
+			s.create(d.Name, onceApplied, withProperties(`{"targetTemperature": 42}`))
+			s.eventually(d.Name, beReady())
+		}
+		lifted(s)
+		s.eventuallyHub(beReady())
 	})
 
 	It("is lifted when the declarations are put back", func() {
@@ -178,13 +235,6 @@ var _ = Describe("The brake on mass removals", func() {
 		Expect(removed(s)).To(Equal(count))
 	})
 
-	// having adds a device with so many properties, declared and held.
-	having := func(s *site, device string, properties int, edits ...func(*v1alpha1.PnPDevice)) {
-		GinkgoHelper()
-		s.virtual(device, simulator.Thermostat, simulator.Ignore())
-		s.create(device, append(edits, onceApplied, withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.TwinAPI = v1alpha1.TwinAPIDeviceTwin }), withProperties(leaves(properties)))...)
-		s.eventually(device, beReady())
-	}
 	emptied := func(s *site, device string) {
 		GinkgoHelper()
 		s.edit(device, withProperties(`{}`))

@@ -160,8 +160,20 @@ func numbered(n int32, one, many string) string {
 }
 
 const (
-	confirmText = "Put the declarations back, or confirm by setting annotation " + v1alpha1.AnnotationConfirmRemovals + " on the IoTHub to a new value"
-	haltedText  = "Removals of %s are halted: one sync would remove an unusually large share of the properties that PnPDevices own at this hub. " + confirmText
-	// massRemovalText is what each object says.
-	massRemovalText = "One sync would remove an unusually large share of the properties that PnPDevices own at this hub. Removals are halted. " + confirmText
+	confirmText = "confirm by setting annotation " + v1alpha1.AnnotationConfirmRemovals + " on the IoTHub to a new value"
+	shareText   = "ne sync would remove an unusually large share of the properties that PnPDevices own at this hub. "
+	haltedText  = "Removals of %s are halted: o" + shareText + "Put declarations back that were edited. PnPDevices that are being deleted do not " +
+		"come back like that: give them deletionPolicy: Retain, and put them back once they are gone. Or " + confirmText
 )
+
+// massRemovalText is what each object says.
+func massRemovalText(s *scope) string {
+	const text = "O" + shareText + "Removals are halted"
+	switch {
+	case s.hubGone:
+		return text + ", and the IoTHub is gone: put it back and " + confirmText + ", or the object goes within minutes and its properties stay"
+	case !s.device.DeletionTimestamp.IsZero():
+		return text + ". What is being deleted cannot be put back: set deletionPolicy: Retain, and put it back once it is gone, or " + confirmText
+	}
+	return text + ". Put the declarations back, or " + confirmText
+}

@@ -200,7 +200,7 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 	}
 	kept := slices.DeleteFunc(slices.Clone(changes), isRemoval)
 	if len(kept) == 0 {
-		return nil, stalled(v1alpha1.ReasonMassRemoval, massRemovalText, 0)
+		return nil, stalled(v1alpha1.ReasonMassRemoval, massRemovalText(s), 0)
 	}
 	return kept, nil
 }
