@@ -185,6 +185,40 @@ var _ = Describe("A device that does not answer", func() {
 		Expect(s.writes("d")).To(Equal(1))
 	})
 
+	It("is Ready while it is offline if it has to be reachable to answer, and says which", func() {
+		s := newSite()
+		reachable := withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.ReadyWhen = v1alpha1.ReadyWhenReachable })
+		Expect(s.sim.Devices().Add("d", simulator.Spec{Model: simulator.Thermostat, Behaviour: simulator.Ignore(), Offline: true})).To(Succeed())
+		s.create("d", reachable, withProperties(`{"targetTemperature": 42}`))
+		s.eventually("d", And(beReady(), haveMessage("The hub holds every declared value", "Offline", target), haveState("", target, "Applied")))
+		Expect(ready(s.get("d"))).To(Equal("True/" + v1alpha1.ReasonDeviceOffline))
+		Expect(kstatusOf(s.get("d"))).To(Equal("Current"))
+		Expect(s.desired("d")).To(Equal(map[string]any{target: 42.0}))
+
+		By("waiting for it once it is online")
+		Expect(s.sim.Devices().Online("d")).To(Succeed())
+		s.readNow("d")
+		s.eventually("d", beWaiting(v1alpha1.ReasonAwaitingAcknowledgement))
+
+		By("being content with an acknowledgement")
+		s.answer("42", 200, s.desiredVersion("d"))
+		s.readNow("d")
+		s.eventually("d", And(beReady(), haveMessage("acknowledged every declared value")))
+
+		By("taking a refusal for one, also of a device that left after it")
+		Expect(s.sim.Devices().Behave("d", simulator.Reject(400, "too hot"))).To(Succeed())
+		s.edit("d", withProperties(`{"targetTemperature": 90}`))
+		s.eventually("d", beStalled(v1alpha1.ReasonRejected))
+		Expect(s.sim.Devices().Offline("d")).To(Succeed())
+		s.readNow("d")
+		s.eventually("d", And(beStalled(v1alpha1.ReasonRejected), HaveField("Status.ConnectionState", "Disconnected")))
+	})
+
+	It("is timed like any other if it has to be reachable, while it is online", func() {
+		s := declaring(simulator.Ignore(), answeringWithin(1), withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.ReadyWhen = v1alpha1.ReadyWhenReachable }))
+		s.eventually("d", beStalled(v1alpha1.ReasonAcknowledgementTimeout))
+	})
+
 	It("gets its unanswered and refused values once more on request, the others not", func() {
 		s := newSite()
 		s.virtual("d", simulator.TemperatureController, simulator.Acknowledge())

@@ -48,13 +48,22 @@ func (s *scope) answerVerdict() verdict {
 	}
 	text := listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)
 	if s.device.Status.ConnectionState == disconnected {
-		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "Offline" + s.sinceText() + ": waiting for " + text}
+		return s.offlineVerdict(text)
 	}
 	if left, ok := s.deadline(); ok && left <= 0 {
 		return verdict{stalled: true, reason: v1alpha1.ReasonAcknowledgementTimeout,
 			message: fmt.Sprintf("Waited more than %d s for %s", s.device.Spec.AcknowledgeWithinSeconds, text)}
 	}
 	return verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement, message: "Waiting for " + text}
+}
+
+// offlineVerdict is that of a device that cannot acknowledge for now.
+func (s *scope) offlineVerdict(waitsFor string) verdict {
+	v := verdict{reason: v1alpha1.ReasonDeviceOffline, message: "Offline" + s.sinceText() + ": waiting for " + waitsFor}
+	if s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenReachable {
+		v.ready, v.message = true, "The hub holds every declared value. "+v.message
+	}
+	return v
 }
 
 // sinceText says since when the device is offline, if an event told.

@@ -112,7 +112,8 @@ const (
 	ReasonProgressing = "Progressing"
 	// ReasonAwaitingAcknowledgement surfaces when the device has not answered yet.
 	ReasonAwaitingAcknowledgement = "AwaitingAcknowledgement"
-	// ReasonDeviceOffline surfaces when the device has not answered and the hub says that it is not connected.
+	// ReasonDeviceOffline surfaces when the device has not answered and the hub says that it is not connected. With Ready=True the hub holds every declared
+	// value, and spec.readyWhen is Reachable.
 	ReasonDeviceOffline = "DeviceOffline"
 	// ReasonAcknowledgementTimeout surfaces when a connected device stayed silent longer than spec.acknowledgeWithinSeconds.
 	ReasonAcknowledgementTimeout = "AcknowledgementTimeout"

@@ -37,12 +37,15 @@ const (
 )
 
 // ReadyWhen says what a declared value needs for the object to be Ready.
-// +kubebuilder:validation:Enum=Acknowledged;Applied
+// +kubebuilder:validation:Enum=Acknowledged;Reachable;Applied
 type ReadyWhen string
 
 const (
 	// ReadyWhenAcknowledged waits for the device's acknowledgement.
 	ReadyWhenAcknowledged ReadyWhen = "Acknowledged"
+	// ReadyWhenReachable waits for the acknowledgement of a device that is connected, and is content
+	// when the hub holds the value for one that is not.
+	ReadyWhenReachable ReadyWhen = "Reachable"
 	// ReadyWhenApplied is content when the hub holds the value.
 	ReadyWhenApplied ReadyWhen = "Applied"
 )
@@ -147,7 +150,8 @@ type PnPDeviceSpec struct {
 	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// readyWhen: Acknowledged waits for the device, Applied is content when the hub holds the values.
+	// readyWhen: Acknowledged waits for the device, Applied is content when the hub holds the values,
+	// and Reachable when it holds them for a device that is offline.
 	// +optional
 	// +default="Acknowledged"
 	// +kubebuilder:default=Acknowledged

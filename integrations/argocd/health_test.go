@@ -128,6 +128,7 @@ func TestArgoCDSaysWhatKstatusSays(t *testing.T) {
 		"a device that need not acknowledge":     {device(ready(v1alpha1.ReasonApplied)), verdicts{healthy, "Current", message}},
 		"a device that is written to":            {device(reconciling(v1alpha1.ReasonProgressing)), verdicts{progressing, "InProgress", message}},
 		"a device that is offline":               {device(reconciling(v1alpha1.ReasonDeviceOffline)), verdicts{progressing, "InProgress", message}},
+		"a device that need not be online":       {device(ready(v1alpha1.ReasonDeviceOffline)), verdicts{healthy, "Current", message}},
 		"a device whose hub is missing":          {device(reconciling(v1alpha1.ReasonHubNotFound)), verdicts{progressing, "InProgress", message}},
 		"a device that rejected a value":         {device(stalled(v1alpha1.ReasonRejected)), verdicts{degraded, "Failed", message}},
 		"a device that drifted":                  {device(stalled(v1alpha1.ReasonDrifted)), verdicts{degraded, "Failed", message}},

@@ -60,7 +60,7 @@ func (g *generator) editSettings(d *device) {
 	case 3:
 		d.deletionPolicy = pick(g, v1alpha1.DeletionRetain, v1alpha1.DeletionClear)
 	case 4:
-		d.readyWhen = pick(g, v1alpha1.ReadyWhenAcknowledged, v1alpha1.ReadyWhenApplied)
+		d.readyWhen = pick(g, v1alpha1.ReadyWhenAcknowledged, v1alpha1.ReadyWhenReachable, v1alpha1.ReadyWhenApplied)
 	case 5:
 		d.reported = pick(g, v1alpha1.ReportedDeclared, v1alpha1.ReportedAll, v1alpha1.ReportedNone)
 	case 6:
