@@ -54,6 +54,11 @@ func (s *site) takeAway() {
 	GinkgoHelper()
 	Expect(admin.DeleteAllOf(ctx, &rbacv1.RoleBinding{}, client.InNamespace(s.namespace))).To(Succeed())
 	Expect(admin.DeleteAllOf(ctx, &rbacv1.Role{}, client.InNamespace(s.namespace))).To(Succeed())
+	s.deleteSecret()
+}
+
+func (s *site) deleteSecret() {
+	GinkgoHelper()
 	Expect(admin.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(s.namespace))).To(Succeed())
 }
 
@@ -117,13 +122,13 @@ var _ = Describe("Clearing", func() {
 	}
 
 	for order, closing := range map[string]func(*site){
-		"devices, hub, right and Secret": func(s *site) {
+		"devices, hub, Secret and right": func(s *site) {
 			deleteAll(s)
 			_ = s.deleteHub() // with the protection it is refused
+			s.deleteSecret()
 			s.takeAway()
 		},
-		"Secret and right, hub, devices": func(s *site) {
-			Expect(admin.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(s.namespace))).To(Succeed())
+		"right and Secret, hub, devices": func(s *site) {
 			s.takeAway()
 			_ = s.deleteHub()
 			deleteAll(s)
@@ -151,8 +156,10 @@ var _ = Describe("Clearing", func() {
 		s := fleet(1)
 		s.protect()
 		outage := s.sim.Faults().Add(simulator.Unavailable().On("*", name(0)).Times(simulator.Forever))
-		s.takeAway()
+		s.deleteSecret()
+		s.eventuallyHub(beWaiting(v1alpha1.ReasonSecretNotFound))
 		deleteAll(s)
+		s.editHub(annotateHub("example.com/look", "again"))
 		s.eventuallyHub(HaveField("Status.Devices.Clearing", BeEquivalentTo(1)))
 		Expect(s.deleteHub()).To(MatchError(ContainSubstring("IoTHub hub has 1 PnPDevices, 1 of them being cleared: delete them first")))
 		s.sim.Faults().Remove(outage)

@@ -116,6 +116,9 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	} else if err != nil {
 		return err
 	}
+	if session != nil && hub != nil && session.HostName != hub.Spec.HostName { // of an IoTHub before this one
+		session = nil
+	}
 	switch {
 	case session == nil && s.hubGone:
 		return &notClearedError{absent.message}

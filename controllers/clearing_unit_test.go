@@ -1,0 +1,103 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+// unusedHub is a hub that nothing is asked of.
+type unusedHub struct{ hubs.Hub }
+
+func (unusedHub) Close() {}
+
+func TestFactsDecideWhetherADeletionWaits(t *testing.T) {
+	key := client.ObjectKey{Namespace: "factory", Name: "hub"}
+	hubAt := func(host string, conditions ...metav1.Condition) *v1alpha1.IoTHub {
+		return &v1alpha1.IoTHub{
+			ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+			Spec:       v1alpha1.IoTHubSpec{HostName: host}, Status: v1alpha1.IoTHubStatus{Conditions: conditions},
+		}
+	}
+	is := func(kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: status, Reason: reason}
+	}
+	accepted := is(v1alpha1.ConditionAuthenticated, metav1.ConditionTrue, v1alpha1.ReasonAuthenticated)
+	refused := is(v1alpha1.ConditionAuthenticated, metav1.ConditionFalse, v1alpha1.ReasonUnauthorized)
+	live := func(r *PnPDeviceReconciler) {
+		r.Hubs.Put(context.Background(), key, hubs.NewSession(unusedHub{}, "a", ""), func(context.Context) {})
+	}
+	kept := func(r *PnPDeviceReconciler) { live(r); r.Hubs.Keep(key, time.Hour, func() {}) }
+	went := func(r *PnPDeviceReconciler) { r.clearing.left().Delete(event.DeleteEvent{Object: hubAt("a")}) }
+	const clears, waits, goes = "clears", "waits", "goes"
+	type facts = []func(*PnPDeviceReconciler)
+	tests := map[string]struct {
+		hub   *v1alpha1.IoTHub
+		facts facts
+		want  string
+	}{
+		"a session":                                     {hubAt("a", accepted), facts{live}, clears},
+		"a session, whatever the IoTHub says":           {hubAt("a", refused), facts{live}, clears},
+		"a session whose IoTHub has just gone":          {nil, facts{live, went}, waits},
+		"a session that is kept without the Secret":     {hubAt("a", refused), facts{kept}, clears},
+		"a session that is kept without the IoTHub":     {nil, facts{kept, went}, clears},
+		"a session that is kept, of another host":       {hubAt("b", accepted), facts{kept}, waits},
+		"no IoTHub, and no session":                     {nil, nil, goes},
+		"an IoTHub that was not tried yet":              {hubAt("a"), nil, waits},
+		"an IoTHub that was reached before the start":   {hubAt("a", accepted), nil, waits},
+		"an IoTHub that was refused before the start":   {hubAt("a", refused), nil, waits},
+		"an IoTHub that a person has to mend":           {hubAt("a", accepted), facts{func(r *PnPDeviceReconciler) { r.Hubs.Obstruct(key, v1alpha1.ReasonSecretNotFound) }}, goes},
+		"an IoTHub that was mended":                     {hubAt("a", refused), facts{func(r *PnPDeviceReconciler) { r.Hubs.Obstruct(key, "x"); r.Hubs.Obstruct(key, "") }}, waits},
+		"an IoTHub of an operator that said Ready only": {hubAt("a", is(v1alpha1.ConditionReady, metav1.ConditionTrue, "")), nil, waits},
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			objects := fake.NewClientBuilder().WithScheme(scheme)
+			if test.hub != nil {
+				objects = objects.WithObjects(test.hub)
+			}
+			r := &PnPDeviceReconciler{Client: objects.Build(), Hubs: &hubs.Registry{}, clearing: &clearing{}}
+			for _, fact := range test.facts {
+				fact(r)
+			}
+			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "d"}}
+			device.Spec.HubRef.Name = key.Name
+			s := newScope(device, time.Now())
+			got := outcomeOf(r.hubForClearing(t.Context(), s), clears, waits, goes)
+			if got != test.want {
+				t.Errorf("the deletion %s, want that it %s", got, test.want)
+			}
+			if (s.session != nil) != (test.want == clears) {
+				t.Errorf("the session is %v", s.session)
+			}
+		})
+	}
+}
+
+// outcomeOf names what becomes of a deletion.
+func outcomeOf(err error, clears, waits, goes string) string {
+	_, left := errors.AsType[*notClearedError](err)
+	switch {
+	case err == nil:
+		return clears
+	case left:
+		return goes
+	case isHalt(err):
+		return waits
+	}
+	return err.Error()
+}
