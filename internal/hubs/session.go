@@ -174,10 +174,15 @@ func (r *Registry) HandOver(to *Session, deviceID string, object types.UID) {
 	}
 }
 
+// all are the sessions, with those that are kept for clearing.
 func (r *Registry) all() []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Collect(maps.Values(r.sessions))
+	sessions := slices.Collect(maps.Values(r.sessions))
+	for _, k := range r.kept {
+		sessions = append(sessions, k.session)
+	}
+	return sessions
 }
 
 // Put installs a session, runs its background work until the session is replaced or dropped, and ends the earlier one.
