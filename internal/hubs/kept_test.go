@@ -31,7 +31,10 @@ func TestASessionThatIsKept(t *testing.T) {
 		"ends with its time":                    {func(*Registry) {}, during + 1, false, true},
 		"is kept no longer for being kept anew": {func(r *Registry) { time.Sleep(during / 2); r.Keep(hub, during, func() {}) }, during, false, true},
 		"ends when it is dropped":               {func(r *Registry) { r.Drop(hub) }, during + 1, false, false},
-		"ends with another session":             {func(r *Registry) { r.Put(context.Background(), hub, NewSession(&closed{}, "h", "2"), idle); r.Drop(hub) }, during + 1, false, false},
+		"ends with another session": {func(r *Registry) {
+			r.Put(context.Background(), hub, NewSession(&closed{}, "h", "2"), idle)
+			r.Drop(hub)
+		}, during + 1, false, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
