@@ -38,7 +38,8 @@ type storm struct {
 	entries   journalReader
 	lanes     *lanes
 	server    []string            // the command line of the API server, while it is down
-	down      time.Time           // since when it is
+	isDown    bool
+	down      time.Time           // since when it is, or was last
 	told      time.Time           // when the report told last what the run waits for
 	faults    map[string][]string // of single devices
 	passing   []passing           // faults of all devices

@@ -40,6 +40,9 @@ func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
 			return err
 		}
 		if a.Plot {
+			if err := k.keepUp(ctx, a.Device); err != nil {
+				return err
+			}
 			k.lanes.add(a.Device, string(a.Kind), func(ctx context.Context) error { return k.actInPlot(ctx, a) })
 			continue
 		}
@@ -49,6 +52,15 @@ func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
 		}
 	}
 	return nil
+}
+
+// keepUp waits for a while if more actions of plots wait for a device than it can do soon: on a busy machine a storm takes longer, and does not leave more to do than
+// its end has time for. It does not wait for ever, since what the device waits for may come later in the storm.
+func (k *storm) keepUp(ctx context.Context, device string) error {
+	const enough, patience = 8, 2 * time.Second
+	return pollEvery(ctx, 50*time.Millisecond, patience, func() error { return nil }, func(context.Context) (bool, error) {
+		return k.isDown || k.lanes.length(device) < enough, nil
+	})
 }
 
 // act does what needs the API server in the lane of the object, and all else at once.

@@ -98,6 +98,13 @@ func (l *lanes) next(object string) (task, bool) {
 	return queue[0], true
 }
 
+// length is how many tasks of an object have not begun.
+func (l *lanes) length(object string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queues[object])
+}
+
 // left says how many tasks there are, and what those are at that are being tried.
 func (l *lanes) left() (int, []string) {
 	l.mu.Lock()

@@ -45,7 +45,7 @@ func (k *storm) stopServer(ctx context.Context) error {
 			return err
 		}
 	}
-	k.down = time.Now()
+	k.down, k.isDown = time.Now(), true
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("killing the API server: %w", err)
 	}
@@ -73,6 +73,7 @@ func holdPort(line []string) error {
 // startServer starts it as it was, at the same port and over the same etcd, and waits until it answers.
 func (k *storm) startServer(ctx context.Context) error {
 	p := k.apiServer()
+	k.isDown = false
 	ended, err := p.start(k.server[0], k.server[1:]...)
 	if err != nil {
 		return err
