@@ -37,7 +37,7 @@ type storm struct {
 	log       *os.File
 	entries   journalReader
 	lanes     *lanes
-	server    []string            // the command line of the API server, while it is down
+	server    []string // the command line of the API server, while it is down
 	isDown    bool
 	down      time.Time           // since when it is, or was last
 	told      time.Time           // when the report told last what the run waits for
