@@ -51,7 +51,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
 		r.Grace = DefaultGrace
 	}
-	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
@@ -92,11 +92,15 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// keepFinalizer has the finalizer exactly while the deletion policy needs it, and returns the object as it is then. A suspended object gets none.
+// keepFinalizer has the finalizer exactly while the deletion policy needs it, as one of the operator's own fields, and returns the object as it is then. A
+// suspended object that owns nothing gets none.
 func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
 	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
-	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || !device.Spec.Suspend)
-	if has == wants {
+	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || !device.Spec.Suspend || entriesOf(&device.Status).ownsAnything())
+	switch {
+	case has && wants && isForeignFinalizer(device):
+		return r.ownFinalizer(ctx, device)
+	case has == wants:
 		return device, nil
 	}
 	changed := device.DeepCopy()
@@ -105,7 +109,7 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 	} else {
 		controllerutil.RemoveFinalizer(changed, v1alpha1.FinalizerClear)
 	}
-	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}))
+	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}), fieldOwner)
 }
 
 // finish ends a pass. What arrived during it and is not in its outcome needs another one: the events themselves woke nobody.

@@ -5,6 +5,7 @@ import (
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
@@ -16,7 +17,7 @@ func Slim(o any) (any, error) {
 	if !ok {
 		return o, nil // what a watch tells of an object that is gone may be something else
 	}
-	device.ManagedFields = nil
+	device.ManagedFields = slimManagers(device)
 	delete(device.Annotations, corev1.LastAppliedConfigAnnotation)
 	spec, status := &device.Spec, &device.Status
 	shared(&device.Kind, &device.APIVersion, &device.Namespace, &spec.HubRef.Name, &spec.ModelID, &status.ModelID, &status.ConnectionState, &status.Summary)
@@ -45,6 +46,14 @@ func Slim(o any) (any, error) {
 		slimProperties(status.Components[i].Properties)
 	}
 	return device, nil
+}
+
+// slimManagers is nothing, or a mark on an object whose finalizer is a field of others only.
+func slimManagers(device *v1alpha1.PnPDevice) []metav1.ManagedFieldsEntry {
+	if isForeignFinalizer(device) {
+		return []metav1.ManagedFieldsEntry{{Manager: "another"}}
+	}
+	return nil
 }
 
 func slimProperties(properties []v1alpha1.PropertyStatus) {
