@@ -181,7 +181,7 @@ var _ = Describe("A DeviceCommand", func() {
 		Expect(admin.Update(ctx, secret)).To(Succeed())
 		s.edit("d", withComponent("thermostat1", `{"targetTemperature":21}`))
 		Eventually(func() any { return s.desired("d")["thermostat1"] }).Should(HaveKeyWithValue("targetTemperature", 21.0), "the new key's session writes")
-		Expect(s.getCommand("c")).To(waitsFor(v1alpha1.ReasonRunning))
+		s.eventuallyCommand("c", waitsFor(v1alpha1.ReasonRunning))
 		s.eventuallyCommand("c", SatisfyAll(haveOutcome(v1alpha1.CommandSucceeded), HaveField("Status.Attempts", BeEquivalentTo(1))))
 		Expect(s.ran(report)).To(Equal(1))
 	})

@@ -2,37 +2,31 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
-// A claim is what has to be on record before an attempt is sent: its request ID, first in the
-// annotation and then, as Running, in status. An attempt whose Running is not on record was not
-// sent, and cannot be sent any more once the object is written by anyone else. This file makes
+// A claim is what has to be on record before an attempt is sent: its request ID, first in the ledger,
+// which outlives the object, and then in the annotation, for those who restore the object where the
+// ledger is not. Status has it once it takes long, and with what became of it. This file makes
 // claims, releases them and says what is left of them.
 
-// claimOf is the request ID of an attempt that may be under way or have been: nobody may send the
-// command again. Empty: there is none. Status has the last attempt that was Running, and whether it
-// was released. What the annotation says counts only where status knows of no attempt, since
-// someone took it away, as a restore does, or since an operator died between its first two writes,
-// which looks the same.
+// claimOf is the request ID that status has of an attempt that may have reached its device.
 func claimOf(command *v1alpha1.DeviceCommand) string {
-	status := &command.Status
-	id := status.RequestID
-	if id == "" {
-		id = command.Annotations[v1alpha1.AnnotationAttempt]
+	if status := &command.Status; status.RequestID != status.ReleasedRequestID {
+		return status.RequestID
 	}
-	if id == status.ReleasedRequestID {
-		return ""
-	}
-	return id
+	return ""
 }
 
 // release notes that an attempt did not reach its device. It becomes the last attempt, if it was
@@ -46,25 +40,109 @@ func doubt(status *v1alpha1.DeviceCommandStatus) {
 	status.ReleasedRequestID, status.DeviceOffline = "", nil
 }
 
-// settle decides what a claim means that no flight of this process has: an operator died after it.
-// Whether the command was sent is unknown.
-func (r *DeviceCommandReconciler) settle(_ context.Context, s *commandScope) error {
-	message := "The command may have been sent: the operator stopped before it could record what became of it"
-	status := &s.command.Status
-	if id := status.RequestID; id == status.ReleasedRequestID && r.Flights.isDoubted(client.ObjectKeyFromObject(s.command), id) {
+// adopt takes an attempt from the ledger into status.
+func adopt(status *v1alpha1.DeviceCommandStatus, e *ledger.Entry) {
+	if status.RequestID == e.Request {
+		return
+	}
+	status.RequestID, status.DeviceOffline = e.Request, nil
+	status.StartTime = &metav1.Time{Time: e.At}
+	status.Attempts++
+}
+
+const (
+	diedText    = "The command may have been sent: the operator stopped before it could record what became of it"
+	earlierText = "An earlier DeviceCommand of this name and spec may have been sent"
+	foreignText = "The command may have been sent: the object names an attempt that this operator has no record of, as after a restore into another cluster"
+	doubtText   = "The hub said that the device is offline, but its events say that it was there: it may have run the command"
+)
+
+// settle decides what is on record of the command, by an operator that died, or of an earlier
+// object of its name and spec.
+func (r *DeviceCommandReconciler) settle(ctx context.Context, s *commandScope) error {
+	status, key := &s.command.Status, client.ObjectKeyFromObject(s.command)
+	s.invocation = invocationOf(s.command)
+	entry, err := r.Flights.Ledger.Look(ctx, s.invocation)
+	if err != nil {
+		return heldBy(err)
+	}
+	if id := status.RequestID; id == status.ReleasedRequestID && r.Flights.isDoubted(key, id) {
 		doubt(status)
 		s.doubted = true
-		message = "The hub said that the device is offline, but its events say that it was there: it may have run the command"
 	}
-	claim := claimOf(s.command)
-	if claim == "" {
+	s.entry = entry
+	says := ledger.Object{Annotation: s.command.Annotations[v1alpha1.AnnotationAttempt], Request: status.RequestID, Released: status.ReleasedRequestID}
+	switch ledger.Decide(entry, says) {
+	case ledger.Known:
+		return s.show(entry)
+	case ledger.Open:
+		return r.settleOpen(ctx, s)
+	case ledger.Unaccounted:
+		return s.settleUnaccounted()
+	case ledger.Free:
+	}
+	return nil
+}
+
+// heldBy says why a command is held that may not be sent as long as the ledger is not there. Other
+// failures are transient.
+func heldBy(err error) error {
+	if _, damaged := errors.AsType[*damagedError](err); damaged {
+		return waiting(v1alpha1.ReasonLedgerUnreadable,
+			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", ledgerRetry)
+	}
+	if full, ok := errors.AsType[*ledger.FullError](err); ok {
+		return waiting(v1alpha1.ReasonLedgerFull, fmt.Sprintf(
+			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), ledgerRetry)
+	}
+	return err
+}
+
+// settleOpen deals with an attempt that may have reached the device, and that no flight of this
+// process has any more.
+func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScope) error {
+	e, message := s.entry, diedText
+	mine := e.UID == string(s.command.UID)
+	if !mine {
+		message = earlierText
+	}
+	if s.doubted {
+		message = doubtText
+	}
+	left := e.Until.Sub(s.now)
+	retries := s.command.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && s.now.Before(s.command.Spec.NotAfter.Time)
+	switch {
+	case retries && left > 0:
+		adopt(&s.command.Status, e)
+		return waiting(v1alpha1.ReasonRetrying, message+"; it is sent again once that cannot run any more", left)
+	case retries:
+		s.proof = ledger.Retried
 		return nil
+	case !mine && left > 0:
+		return waiting(v1alpha1.ReasonEarlierAttempt, message+"; what became of it is waited for until "+e.Until.UTC().Format(time.RFC3339), left)
 	}
-	if r.Flights.neverSent(client.ObjectKeyFromObject(s.command), claim) {
-		release(status, claim)
-		return waiting(v1alpha1.ReasonProgressing, "An attempt ended before anything was sent", soon)
+	adopt(&s.command.Status, e)
+	outcome := s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, message)
+	if s.doubted && e.Released { // the ledger has it before status: a released attempt lets the next object be sent
+		setVerdict(s.command, haltOf(outcome).verdict)
+		if err := r.Flights.Ledger.Conclude(ctx, s.invocation, concluded(s.command)); err != nil && !errors.Is(err, ledger.ErrChanged) {
+			return err
+		}
+	}
+	return outcome
+}
+
+// settleUnaccounted deals with an attempt that only the object knows.
+func (s *commandScope) settleUnaccounted() error {
+	status := &s.command.Status
+	message := foreignText
+	if s.doubted {
+		message = doubtText
 	}
 	if s.command.Spec.OnUnknownOutcome != v1alpha1.UnknownRetry || !s.now.Before(s.command.Spec.NotAfter.Time) {
+		if status.RequestID == "" {
+			status.RequestID = s.command.Annotations[v1alpha1.AnnotationAttempt]
+		}
 		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, message)
 	}
 	if status.StartTime == nil {
@@ -72,6 +150,84 @@ func (r *DeviceCommandReconciler) settle(_ context.Context, s *commandScope) err
 	}
 	if wait := status.StartTime.Add(s.longest()).Sub(s.now); wait > 0 {
 		return waiting(v1alpha1.ReasonRetrying, message+"; it is sent again once that cannot run any more", wait)
+	}
+	s.retriesForeign = true
+	return nil
+}
+
+// show has status say what is on record. Of another object it says so.
+func (s *commandScope) show(e *ledger.Entry) error {
+	adopt(&s.command.Status, e)
+	status, o := &s.command.Status, e.Outcome
+	status.ReleasedRequestID = ""
+	status.Outcome, status.StatusCode, status.ResponseTruncated = o.Outcome, o.Code, o.Truncated
+	status.CompletionTime = &metav1.Time{Time: o.At}
+	if len(o.Response) > 0 {
+		status.Response = &apiextensionsv1.JSON{Raw: o.Response}
+	}
+	v := recordedVerdict(o)
+	if e.UID != string(s.command.UID) {
+		v.reason = v1alpha1.ReasonRecorded
+		v.message = "Nothing was sent: an earlier DeviceCommand of this name and spec has this outcome. " + v.message
+	}
+	return &halt{verdict: v}
+}
+
+// recordedVerdict says what an outcome of the ledger means.
+func recordedVerdict(o *ledger.Outcome) verdict {
+	message := o.Message
+	if message == "" && o.Code != nil {
+		message = answeredText(int(*o.Code))
+	}
+	switch {
+	case o.Outcome == v1alpha1.CommandSucceeded:
+		return verdict{ready: true, reason: v1alpha1.ReasonSucceeded, message: message}
+	case o.Outcome == v1alpha1.CommandUnknown:
+		return verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message}
+	case o.Code != nil:
+		return verdict{stalled: true, reason: v1alpha1.ReasonDeviceFailed, message: message}
+	}
+	return verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: message}
+}
+
+// concluded is what the ledger keeps of a command that has an outcome.
+func concluded(c *v1alpha1.DeviceCommand) ledger.Entry {
+	status := &c.Status
+	e := ledger.Entry{UID: string(c.UID), Request: status.RequestID, NotAfter: c.Spec.NotAfter.Time}
+	if status.StartTime != nil {
+		e.At = status.StartTime.Time
+	}
+	e.Outcome = &ledger.Outcome{Outcome: status.Outcome, Code: status.StatusCode, Truncated: status.ResponseTruncated}
+	if status.CompletionTime != nil {
+		e.Outcome.At = status.CompletionTime.Time
+	}
+	if status.Response != nil {
+		e.Outcome.Response = status.Response.Raw
+	}
+	if message := readyOf(c).Message; status.StatusCode == nil || message != answeredText(int(*status.StatusCode)) {
+		e.Outcome.Message = message
+	}
+	return e
+}
+
+// account has the ledger know how a command ended that was sent, also one that ended before there
+// was a ledger, or whose operator died before it had written that. It costs nothing where the
+// ledger knows.
+func (r *DeviceCommandReconciler) account(ctx context.Context, c *v1alpha1.DeviceCommand) error {
+	id := claimOf(c)
+	if id == "" || !time.Now().Before(c.Spec.NotAfter.Time) {
+		return nil
+	}
+	i := invocationOf(c)
+	entry, err := r.Flights.Ledger.Look(ctx, i)
+	if _, damaged := errors.AsType[*damagedError](err); damaged {
+		return nil // nothing of this name is sent meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	if entry == nil || entry.Request == id && entry.Outcome == nil {
+		r.Flights.Ledger.ConcludeLater(i, concluded(c))
 	}
 	return nil
 }
@@ -81,30 +237,31 @@ func (s *commandScope) longest() time.Duration {
 	return time.Duration(s.command.Spec.ConnectTimeoutSeconds+s.command.Spec.ResponseTimeoutSeconds)*time.Second + retryMargin
 }
 
-// send claims the command, on record, and hands it to a flight. What the call needs is reserved
-// before: a claim must not wait. It carries the resourceVersion that this pass is about: of two
-// replicas, or of a replica with an old cache and any other, only one gets it.
-func (r *DeviceCommandReconciler) send(ctx context.Context, s *commandScope) error {
-	giveBack, err := r.reserve(s, client.ObjectKeyFromObject(s.command))
-	if err != nil {
-		return err
+// send hands the command to a flight, which claims it first. What the call needs is reserved before:
+// a claim must not wait.
+func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error {
+	key := client.ObjectKeyFromObject(s.command)
+	if err := r.Flights.failure(key); err != nil {
+		return heldBy(err)
 	}
-	// A stop does not cut the claim in two: half of one would be found as an attempt of unknown
-	// outcome. One that takes longer is not sent.
-	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendWithin)
-	defer cancel()
-	f, err := r.claimed(whole, s, s.device.DeviceID())
+	if err := r.Flights.Ledger.HasRoom(s.invocation); err != nil {
+		return heldBy(err)
+	}
+	giveBack, err := r.reserve(s, key)
 	if err != nil {
-		giveBack()
 		return err
 	}
 	s.sent = true
-	r.Flights.start(f)
+	r.Flights.start(&flight{
+		command: s.command, device: s.device.DeepCopy(), session: s.session, deviceID: s.device.DeviceID(), hostName: s.hub.Spec.HostName,
+		key: key, invocation: s.invocation, requestID: r.Flights.nextID(key), route: s.route(), longest: s.longest(),
+		claims: true, over: s.entry, proof: s.proof, giveBack: giveBack,
+	})
 	return nil
 }
 
 // reserve takes what an attempt needs: a token of the budget, a place at the hub, and one among the
-// flights. The returned function gives all back.
+// flights. The returned function gives the first two back.
 func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey) (giveBack func(), err error) {
 	deviceID, payload := s.device.DeviceID(), payloadOf(s.command)
 	if wait, ok := s.session.TakeForCommand(key.String(), payload); !ok {
@@ -114,45 +271,71 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 		s.session.GiveBack(key.String(), payload)
 		return nil, waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
 	}
-	if !r.Flights.admit() {
+	giveBack = func() {
 		s.session.Calls().End(deviceID)
 		s.session.GiveBack(key.String(), payload)
+	}
+	if !r.Flights.admit() {
+		giveBack()
 		return nil, quietly(safetyNet)
 	}
-	return func() {
-		r.Flights.dismiss()
-		s.session.Calls().End(deviceID)
-		s.session.GiveBack(key.String(), payload)
-	}, nil
+	return giveBack, nil
 }
 
-// claimed writes the claim and then status, each on top of what was read. After a failure in
-// between nothing was sent, and this process knows it.
-func (r *DeviceCommandReconciler) claimed(ctx context.Context, s *commandScope, deviceID string) (*flight, error) {
-	key, requestID := client.ObjectKeyFromObject(s.command), uuid.NewString()
-	base := s.command.DeepCopy()
-	metav1.SetMetaDataAnnotation(&s.command.ObjectMeta, v1alpha1.AnnotationAttempt, requestID)
-	r.Flights.remember(key, requestID)
-	began := time.Now()
-	if err := r.Patch(ctx, s.command, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-			r.Flights.forget(key) // nobody will ever see it
+// claim puts the attempt on record, in the ledger and then on the object, on top of what was read:
+// of two replicas, or of a replica with an old cache and any other, only one gets it. After a
+// failure nothing was sent, and this process knows it. It takes its time whatever is told to stop:
+// half of a claim would be found as an attempt of unknown outcome.
+func (f *Flights) claim(one *flight) error {
+	ctx, cancel := context.WithTimeout(context.Background(), sendWithin)
+	defer cancel()
+	one.claimed, one.at = time.Now(), time.Now()
+	if f.isClosing() {
+		return context.Canceled
+	}
+	f.remember(one.key, one.requestID)
+	c := ledger.Claim{
+		UID: string(one.command.UID), Request: one.requestID, At: one.at, Until: one.at.Add(sendWithin + one.longest),
+		NotAfter: one.command.Spec.NotAfter.Time, Proof: one.proof,
+	}
+	if one.over != nil {
+		c.Over = one.over.Request
+		if c.Proof == "" {
+			c.Proof = ledger.Released
 		}
-		return nil, fmt.Errorf("claiming the command: %w", err)
 	}
-	base = s.command.DeepCopy()
-	status := &s.command.Status
-	status.RequestID, status.DeviceID, status.Route, status.StartTime = requestID, deviceID, s.route(), &metav1.Time{Time: s.now}
-	status.DeviceOffline = nil
-	status.Attempts++
-	status.ObservedGeneration = s.command.Generation
-	setVerdict(s.command, verdict{reason: v1alpha1.ReasonRunning, message: "Sent to the device; waiting for its answer"})
-	if err := r.Status().Patch(ctx, s.command, wholeStatus{base}); err != nil {
-		return nil, fmt.Errorf("recording the claim: %w", err)
+	if err := f.Ledger.Claim(ctx, one.invocation, c); err != nil {
+		f.withdraw(one)
+		return fmt.Errorf("claiming the command: %w", err)
 	}
-	r.Flights.forget(key)
-	return &flight{
-		command: s.command, device: s.device.DeepCopy(), session: s.session, deviceID: deviceID, requestID: requestID, claimed: began,
-		key: key, hostName: s.hub.Spec.HostName,
-	}, nil
+	if err := f.seal(ctx, one); err != nil {
+		f.withdraw(one)
+		return fmt.Errorf("recording the claim: %w", err)
+	}
+	f.forget(one.key)
+	return nil
 }
+
+// withdraw notes that a claim that may be on record was not followed by sending.
+func (f *Flights) withdraw(one *flight) { f.Ledger.ReleaseLater(one.invocation, one.requestID) }
+
+// seal writes the attempt into the annotation.
+func (f *Flights) seal(ctx context.Context, one *flight) error {
+	base := one.command.DeepCopy()
+	sealed := one.command.DeepCopy()
+	metav1.SetMetaDataAnnotation(&sealed.ObjectMeta, v1alpha1.AnnotationAttempt, one.requestID)
+	if err := f.Client.Patch(ctx, sealed, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
+		return err
+	}
+	one.command = sealed
+	return nil
+}
+
+// isRefused reports whether a claim failed because the object, or the record of it, is not what it
+// was made for: the next pass decides anew, at once.
+func isRefused(err error) bool {
+	return errors.Is(err, ledger.ErrChanged) || errors.Is(err, context.Canceled) || apierrors.IsConflict(err) || apierrors.IsNotFound(err)
+}
+
+// newRequestID is one that no attempt had.
+func newRequestID() string { return uuid.NewString() }

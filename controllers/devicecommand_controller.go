@@ -67,8 +67,15 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, nil
 	case r.Flights.has(req.NamespacedName):
 		return ctrl.Result{}, nil
-	case command.Finished():
+	}
+	if err := r.keepSeal(ctx, command); err != nil {
+		return ctrl.Result{}, err
+	}
+	if command.Finished() {
 		r.Flights.clear(req.NamespacedName)
+		if err := r.account(ctx, command); err != nil {
+			return ctrl.Result{}, err
+		}
 		return r.collect(ctx, command)
 	}
 	return r.advance(ctx, &commandScope{command: command, now: time.Now()})
@@ -80,7 +87,11 @@ func (r *DeviceCommandReconciler) collect(ctx context.Context, command *v1alpha1
 	if ttl == nil || done == nil {
 		return ctrl.Result{}, nil
 	}
-	due := done.Add(time.Duration(*ttl) * time.Second)
+	from := done.Time
+	if command.CreationTimestamp.After(from) { // it shows what became of an earlier object
+		from = command.CreationTimestamp.Time
+	}
+	due := from.Add(time.Duration(*ttl) * time.Second)
 	if due.Before(command.Spec.NotAfter.Time) {
 		due = command.Spec.NotAfter.Time
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
@@ -21,17 +22,19 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
-// step is what an operator does with a command, in this order: two writes that claim it, the call of the hub, a write of the outcome.
+// step is what an operator does with a command, in this order: a write of the ledger and one of the object that claim it, the call of the hub, a write of
+// the outcome.
 type step int
 
 const (
 	claiming step = iota
-	running
+	sealing
 	calling
 	recording
 	never
@@ -47,8 +50,8 @@ var crashes = map[string]crash{
 	"not at all":              {never, false},
 	"before the claim":        {claiming, false},
 	"after the claim":         {claiming, true},
-	"before Running":          {running, false},
-	"after Running":           {running, true},
+	"before the seal":         {sealing, false},
+	"after the seal":          {sealing, true},
 	"before the hub delivers": {calling, false},
 	"after the hub delivered": {calling, true},
 	"before the outcome":      {recording, false},
@@ -89,7 +92,7 @@ var errDead = errors.New("this process is dead")
 func newFactory(t *testing.T, edit func(*v1alpha1.DeviceCommandSpec)) *factory {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	ready := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonSucceeded}}
@@ -143,15 +146,17 @@ func (f *factory) start(at crash) *process {
 	p := &process{factory: f, crash: at}
 	p.dead, p.die = context.WithCancel(context.Background())
 	p.api = interceptor.NewClient(f.api, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return p.write(ctx, claiming, func() error { return c.Create(ctx, o, opts...) })
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			return p.write(ctx, claiming, func() error { return c.Update(ctx, o, opts...) })
+		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
-			return p.write(ctx, claiming, func() error { return c.Patch(ctx, o, patch, opts...) })
+			return p.write(ctx, sealing, func() error { return c.Patch(ctx, o, patch, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			at := recording
-			if ready := readyOf(o.(*v1alpha1.DeviceCommand)); ready.Reason == v1alpha1.ReasonRunning {
-				at = running
-			}
-			return p.write(ctx, at, func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
+			return p.write(ctx, recording, func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
 		},
 	})
 	sessions := &hubs.Registry{}
@@ -159,7 +164,7 @@ func (f *factory) start(at crash) *process {
 	recorder := events.NewFakeRecorder(1000)
 	p.r = &DeviceCommandReconciler{
 		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: NewWakes(), Models: models.NewLibrary(Shelf{Reader: p.api}, models.NewRepositories(nil, nil)),
-		Flights: NewFlights(p.dead, p.api, p.api, recorder, logr.Discard()),
+		Flights: NewFlights(p.dead, p.api, p.api, recorder, NewLedger(p.dead, p.api, p.api, "operator", logr.Discard()), logr.Discard()),
 	}
 	return p
 }
@@ -239,6 +244,16 @@ func (p *process) run(within time.Duration) {
 			return
 		}
 	}
+}
+
+// onRecord is what the ledger has of the command.
+func (p *process) onRecord() *ledger.Entry {
+	p.factory.t.Helper()
+	e, err := p.r.Flights.Ledger.Look(p.factory.t.Context(), invocationOf(p.factory.stored()))
+	if err != nil {
+		p.factory.t.Fatal(err)
+	}
+	return e
 }
 
 // stop ends a process without a trace, and waits for what it still does, which reaches nothing.
@@ -377,7 +392,7 @@ func TestWhatIsNotDeliveredIsSentAgain(t *testing.T) {
 }
 
 // A claim that was released is followed by another one, and what is on record of the first says
-// nothing of the second: it was sent if its Running is on record.
+// nothing of the second.
 func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 	type outcome struct {
 		outcome    v1alpha1.CommandOutcome
@@ -392,11 +407,11 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 	}{
 		"nothing happens":          {crash{never, false}, never, ran},
 		"the claim is refused":     {crash{never, false}, claiming, ran},
-		"Running is refused":       {crash{never, false}, running, ran},
+		"the seal is refused":      {crash{never, false}, sealing, ran},
 		"an end before the claim":  {crash{claiming, false}, never, ran},
-		"an end after the claim":   {crash{claiming, true}, never, ran},
-		"an end before Running":    {crash{running, false}, never, ran},
-		"an end after Running":     {crash{running, true}, never, outcome{v1alpha1.CommandUnknown, 0}},
+		"an end after the claim":   {crash{claiming, true}, never, outcome{v1alpha1.CommandUnknown, 0}},
+		"an end before the seal":   {crash{sealing, false}, never, outcome{v1alpha1.CommandUnknown, 0}},
+		"an end after the seal":    {crash{sealing, true}, never, outcome{v1alpha1.CommandUnknown, 0}},
 		"an end before it is sent": {crash{calling, false}, never, outcome{v1alpha1.CommandUnknown, 0}},
 		"an end after it is sent":  {crash{calling, true}, never, outcome{v1alpha1.CommandUnknown, 1}},
 		"an end, not on record":    {crash{recording, false}, never, outcome{v1alpha1.CommandUnknown, 1}},
@@ -407,9 +422,9 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 		// refuses is a step of which the API server takes no write, and then no claim either.
 		refuses step
 	}{
-		"offline":     {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, never},
-		"throttled":   {refusing(429, 429001, ""), never},
-		"not Running": {nil, running},
+		"offline":    {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, never},
+		"throttled":  {refusing(429, 429001, ""), never},
+		"not sealed": {nil, sealing},
 	}
 	for first, before := range firsts {
 		for second, test := range tests {
@@ -427,8 +442,12 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 						return refused
 					}
 					p.run(10 * time.Second)
-					if c := f.stored(); c.Status.ReleasedRequestID == "" || claimOf(c) != "" {
-						t.Fatalf("released %q, claim %q", c.Status.ReleasedRequestID, claimOf(c))
+					if e := p.onRecord(); e == nil || !e.Released || f.stored().Finished() {
+						t.Fatalf("on record %+v", e)
+					}
+					want := test.want
+					if first == "not sealed" && test.crash == (crash{claiming, false}) { // that it was not sent is in memory only
+						want = outcome{v1alpha1.CommandUnknown, 0}
 					}
 					f.delivers, f.answer, p.crash = true, okAnswer, test.crash
 					p.refuse = func(at step) error {
@@ -444,8 +463,8 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 					defer last.stop()
 					last.run(30 * time.Minute)
 					c := f.stored()
-					if got := (outcome{c.Status.Outcome, f.deliveries()}); got != test.want {
-						t.Errorf("got %v (%s), want %v", got, readyOf(c).Message, test.want)
+					if got := (outcome{c.Status.Outcome, f.deliveries()}); got != want {
+						t.Errorf("got %v (%s), want %v", got, readyOf(c).Message, want)
 					}
 				})
 			})
@@ -453,9 +472,8 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 	}
 }
 
-// The first claim has nothing on record before it, just as an object that was restored without its
-// status. Only the process that made it knows that it sent nothing.
-func TestAFirstClaimWhoseRunningIsRefusedWasNotSent(t *testing.T) {
+// Only the process that made a claim knows that it sent nothing.
+func TestAFirstClaimWhoseSealIsRefusedWasNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
 		f.answer = okAnswer
@@ -463,7 +481,7 @@ func TestAFirstClaimWhoseRunningIsRefusedWasNotSent(t *testing.T) {
 		defer p.stop()
 		refusals := 0
 		p.refuse = func(at step) error {
-			if at == running && refusals < 3 {
+			if at == sealing && refusals < 3 {
 				refusals++
 				return errors.New("refused")
 			}
@@ -474,30 +492,6 @@ func TestAFirstClaimWhoseRunningIsRefusedWasNotSent(t *testing.T) {
 			t.Errorf("outcome %q (%s), %d deliveries after %d refusals", c.Status.Outcome, readyOf(c).Message, f.deliveries(), refusals)
 		}
 	})
-}
-
-func TestClaimOf(t *testing.T) {
-	for name, test := range map[string]struct{ annotation, requestID, released, want string }{
-		"none":                        {"", "", "", ""},
-		"in the annotation":           {"r1", "", "", "r1"},
-		"Running":                     {"r1", "r1", "", "r1"},
-		"the annotation was taken":    {"", "r1", "", "r1"},
-		"released":                    {"r1", "r1", "r1", ""},
-		"released before Running":     {"r1", "", "r1", ""},
-		"the second, before Running":  {"r2", "r1", "r1", ""},
-		"the second, Running":         {"r2", "r2", "r1", "r2"},
-		"the second, released":        {"r2", "r2", "r2", ""},
-		"the first was put back":      {"r1", "r2", "r2", ""},
-		"of unknown outcome, retried": {"r2", "r1", "", "r1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := &v1alpha1.DeviceCommand{Status: v1alpha1.DeviceCommandStatus{RequestID: test.requestID, ReleasedRequestID: test.released}}
-			metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationAttempt, test.annotation)
-			if got := claimOf(c); got != test.want {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
-		})
-	}
 }
 
 // recaller is a hub's stream in its relation to commands.
@@ -544,8 +538,11 @@ func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
-				f.answer = func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }
-				sent := time.Now()
+				var sent time.Time
+				f.answer = func(i iothub.Invocation) (iothub.CommandAnswer, error) {
+					sent = time.Now()
+					return offline(context.Background(), i)
+				}
 				first := f.start(crash{never, false})
 				first.run(time.Minute)
 				first.stop()
@@ -628,7 +625,7 @@ func TestAStopDoesNotCutAClaimInTwo(t *testing.T) {
 		p := f.start(crash{never, false})
 		defer p.stop()
 		stopping, stop := context.WithCancel(t.Context())
-		p.r.Client = interceptor.NewClient(p.api.(client.WithWatch), interceptor.Funcs{
+		p.r.Flights.Client = interceptor.NewClient(p.api.(client.WithWatch), interceptor.Funcs{
 			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
 				stop() // in the middle
 				return c.Patch(ctx, o, patch, opts...)

@@ -16,6 +16,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
 // Whether a command may go to a device is decided from facts: what specs say now, which object has
@@ -159,7 +160,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	switch {
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
-	case found.Refuses() && claimOf(s.command) != "":
+	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):
 		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, "An earlier attempt may have run; it is not sent again: "+found.Text())
 	case found.Refuses():
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
@@ -19,6 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
 const (
@@ -29,6 +31,9 @@ const (
 	drainFor = 20 * time.Second
 	// recordRetry is the pause between two tries to record an outcome.
 	recordRetry = time.Second
+	// showAfter is how long the hub is called before status says so: most answers come sooner, and
+	// each patch saved is one in four.
+	showAfter = 3 * time.Second
 	// hearFor is how long the hub's events are listened to after the hub said that a device is offline, before that is believed: they arrive after what
 	// they tell of, and a device that was given a command that reboots it is offline too.
 	hearFor = 2 * time.Second
@@ -43,7 +48,17 @@ type flight struct {
 	hostName  string
 	deviceID  string
 	requestID string
-	claimed   time.Time // monotonic
+	route     v1alpha1.CommandRoute
+	claimed   time.Time // monotonic; when the claim began
+	at        time.Time // the same, for status
+
+	// What the claim needs. claims is false if there is one already.
+	claims     bool
+	invocation invocation
+	over       *ledger.Entry // what is on record before it
+	proof      ledger.Proof  // that it may follow, where that is not known from the entry
+	longest    time.Duration // that the attempt may go on
+	giveBack   func()
 
 	cancel    context.CancelFunc
 	abandoned bool // the object is gone; guarded by Flights.mu
@@ -54,6 +69,7 @@ type Flights struct {
 	Client   client.Client
 	Reader   client.Reader // of the API server, not of a cache
 	Recorder events.EventRecorder
+	Ledger   *Ledger
 	Log      logr.Logger
 
 	wakes    chan event.GenericEvent
@@ -63,17 +79,18 @@ type Flights struct {
 	flying  map[types.NamespacedName]*flight
 	rests   map[types.NamespacedName]rest
 	doubts  map[types.NamespacedName]suspicion
-	unsent  map[types.NamespacedName]string // claims whose Running is not on record, so never sent
+	unsent  map[types.NamespacedName]string // request IDs of claims that nothing was sent with
+	failed  map[types.NamespacedName]error  // why a claim failed, until the next pass
 	closing bool
 	all     sync.WaitGroup // claims that are being made, and flights
 }
 
 // NewFlights returns none. Wakes are dropped once ctx ends.
-func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, log logr.Logger) *Flights {
+func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, ledger *Ledger, log logr.Logger) *Flights {
 	return &Flights{
-		Client: c, Reader: reader, Recorder: recorder, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
+		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
 		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]suspicion{},
-		unsent: map[types.NamespacedName]string{},
+		unsent: map[types.NamespacedName]string{}, failed: map[types.NamespacedName]error{},
 	}
 }
 
@@ -100,11 +117,30 @@ func (f *Flights) forget(key types.NamespacedName) {
 	delete(f.unsent, key)
 }
 
-// neverSent reports whether this process made a claim and then could not record that it was running: it sent nothing.
-func (f *Flights) neverSent(key types.NamespacedName, requestID string) bool {
+// nextID is the request ID of the next attempt: that of a claim that nothing was sent with, which the
+// annotation may have, or a new one.
+func (f *Flights) nextID(key types.NamespacedName) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.unsent[key] == requestID
+	if id := f.unsent[key]; id != "" {
+		return id
+	}
+	return newRequestID()
+}
+
+// failure is why the last claim failed, once.
+func (f *Flights) failure(key types.NamespacedName) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.failed[key]
+	delete(f.failed, key)
+	return err
+}
+
+func (f *Flights) isClosing() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.closing
 }
 
 // admit counts a claim that is about to be made, so that a stop waits for it. It reports false once the operator stops: no claim is made then.
@@ -118,10 +154,7 @@ func (f *Flights) admit() bool {
 	return true
 }
 
-// dismiss takes back what admit counted: no claim was made.
-func (f *Flights) dismiss() { f.all.Done() }
-
-// start begins the flight of a claim that was admitted. One that begins while the operator stops sends nothing.
+// start begins a flight that was admitted. One that begins while the operator stops sends nothing.
 func (f *Flights) start(one *flight) {
 	ctx, cancel := context.WithCancel(context.Background())
 	one.cancel = cancel
@@ -159,6 +192,7 @@ func (f *Flights) Drain(stopping context.Context) error {
 	f.mu.Unlock()
 	landed := make(chan struct{})
 	go func() { f.all.Wait(); close(landed) }()
+	defer f.flush()
 	select {
 	case <-landed:
 		return nil
@@ -173,23 +207,121 @@ func (f *Flights) Drain(stopping context.Context) error {
 	return nil
 }
 
-// fly calls the hub once, unless the claim is too old, and records what became of it.
+// flush has the ledger write what it kept back.
+func (f *Flights) flush() {
+	ctx, cancel := forRecord(context.Background())
+	defer cancel()
+	f.Ledger.Flush(ctx)
+}
+
+// fly claims the command, calls the hub once, unless the claim is too old, and records what became
+// of it.
 func (f *Flights) fly(ctx context.Context, one *flight) {
-	result := one.call(ctx)
+	if one.claims {
+		if err := f.claim(one); err != nil {
+			f.turnBack(one, err)
+			return
+		}
+	}
+	result := f.ask(ctx, one)
 	if result.unsent() {
 		one.session.GiveBack(one.key.String(), payloadOf(one.command)) // it was taken before the claim
 	}
 	if result.rest() > 0 {
 		f.leaveAlone(one, result)
 	}
-	if !f.land(one, result) { // an object of that name is another one
+	recorded := f.land(one, result)
+	f.account(one, result, recorded)
+	if !recorded { // an object of that name is another one
 		f.clear(one.key)
 	}
+	one.session.Calls().End(one.deviceID)
+	f.end(one)
+}
+
+// turnBack ends a flight whose claim failed. The next pass says why, or decides anew.
+func (f *Flights) turnBack(one *flight, err error) {
+	one.giveBack()
+	if !isRefused(err) {
+		f.mu.Lock()
+		f.failed[one.key] = err
+		f.mu.Unlock()
+	}
+	f.end(one)
+}
+
+func (f *Flights) end(one *flight) {
 	f.mu.Lock()
 	delete(f.flying, one.key)
 	f.mu.Unlock()
-	one.session.Calls().End(one.deviceID)
 	f.look(one.key)
+}
+
+// ask calls the hub, and has status say so if that takes long.
+func (f *Flights) ask(ctx context.Context, one *flight) result {
+	answered := make(chan result, 1)
+	command := one.command
+	go func() { answered <- one.call(ctx, command) }()
+	timer := time.NewTimer(showAfter)
+	defer timer.Stop()
+	select {
+	case r := <-answered:
+		return r
+	case <-timer.C:
+	}
+	f.showRunning(one)
+	return <-answered
+}
+
+// showRunning is for people: no decision depends on it, so that it is tried once.
+func (f *Flights) showRunning(one *flight) {
+	ctx, cancel := context.WithTimeout(context.Background(), ledgerCall)
+	defer cancel()
+	changed := one.command.DeepCopy()
+	one.begun(&changed.Status)
+	changed.Status.ObservedGeneration = changed.Generation
+	setVerdict(changed, verdict{reason: v1alpha1.ReasonRunning, message: "Sent to the device; waiting for its answer"})
+	if f.Client.Status().Patch(ctx, changed, wholeStatus{one.command}) == nil {
+		one.command = changed
+	}
+}
+
+// begun has status name the attempt.
+func (one *flight) begun(status *v1alpha1.DeviceCommandStatus) {
+	if status.RequestID == one.requestID && status.ReleasedRequestID != one.requestID {
+		return
+	}
+	if status.ReleasedRequestID == one.requestID { // nothing was sent with it before
+		status.ReleasedRequestID = ""
+	}
+	status.RequestID, status.DeviceID, status.Route, status.StartTime = one.requestID, one.deviceID, one.route, &metav1.Time{Time: one.at}
+	status.DeviceOffline = nil
+	status.Attempts++
+}
+
+// account has the ledger know what became of an attempt. One that nothing is known of stays open
+// where status does not end with it either: its object is gone, or it is to be sent again.
+func (f *Flights) account(one *flight, r result, recorded bool) {
+	c := one.command
+	if !recorded {
+		c = one.outcome(r)
+	}
+	switch {
+	case c.Status.RequestID != one.requestID:
+	case c.Status.ReleasedRequestID == one.requestID:
+		f.Ledger.ReleaseLater(one.invocation, one.requestID)
+	case c.Finished() && (recorded || r.answered()):
+		f.Ledger.ConcludeLater(one.invocation, concluded(c))
+	}
+}
+
+// outcome is the object with what an attempt came to.
+func (one *flight) outcome(r result) *v1alpha1.DeviceCommand {
+	changed := one.command.DeepCopy()
+	one.begun(&changed.Status)
+	changed.Status.ObservedGeneration = changed.Generation
+	setVerdict(changed, describe(changed, r))
+	return changed
 }
 
 var (
@@ -198,11 +330,11 @@ var (
 )
 
 // call asks the hub.
-func (one *flight) call(ctx context.Context) result {
+func (one *flight) call(ctx context.Context, c *v1alpha1.DeviceCommand) result {
 	if time.Since(one.claimed) > sendWithin {
 		return result{meaning: command.Postponed, attempt: command.Attempt{Err: errLate}, at: time.Now()}
 	}
-	spec := one.command.Spec
+	spec := c.Spec
 	ctx = budget.With(ctx, budget.Caller{Paid: true}) // before the claim
 	began := time.Now()
 	left := spec.NotAfter.Sub(began)
@@ -210,12 +342,12 @@ func (one *flight) call(ctx context.Context) result {
 		return result{meaning: command.Postponed, attempt: command.Attempt{Err: errExpired}, at: began}
 	}
 	i := iothub.Invocation{
-		DeviceID: one.deviceID, Component: spec.Component, Command: spec.Command, Payload: payloadOf(one.command),
+		DeviceID: one.deviceID, Component: spec.Component, Command: spec.Command, Payload: payloadOf(c),
 		Connect:  min(time.Duration(spec.ConnectTimeoutSeconds)*time.Second, left.Truncate(time.Second)),
 		Response: time.Duration(spec.ResponseTimeoutSeconds) * time.Second,
 	}
 	invoke := one.session.InvokeCommand
-	if one.command.Status.Route == v1alpha1.RouteDirectMethod {
+	if one.route == v1alpha1.RouteDirectMethod {
 		invoke = one.session.InvokeMethod
 	}
 	answer, err := invoke(ctx, i)
@@ -277,8 +409,8 @@ func (f *Flights) refresh(ctx context.Context, one *flight, r result) bool {
 	if err := f.Reader.Get(ctx, one.key, now); err != nil {
 		return !apierrors.IsNotFound(err)
 	}
-	mine := now.UID == one.command.UID && now.Status.RequestID == one.requestID
-	if !mine || now.Finished() && (now.Status.Outcome != v1alpha1.CommandUnknown || !r.answered()) {
+	mine := now.Status.RequestID == one.requestID || now.Status.RequestID == one.command.Status.RequestID
+	if now.UID != one.command.UID || !mine || now.Finished() && (now.Status.Outcome != v1alpha1.CommandUnknown || !r.answered()) {
 		return false
 	}
 	one.command = now
@@ -290,9 +422,12 @@ func (f *Flights) record(ctx context.Context, one *flight, r result) error {
 	if r.meaning == command.Undelivered && f.isDoubted(one.key, one.requestID) { // its events came while that was about to be recorded
 		r.meaning, r.attempt.Stirred = command.Unknown, true
 	}
-	changed := one.command.DeepCopy()
-	setVerdict(changed, describe(changed, r))
-	return persistCommand(ctx, f.Client, f.Recorder, one.command, changed, one.device)
+	changed := one.outcome(r)
+	if err := persistCommand(ctx, f.Client, f.Recorder, one.command, changed, one.device); err != nil {
+		return err
+	}
+	one.command = changed
+	return nil
 }
 
 // persistCommand writes status on top of what it was computed from, and tells what is news: on the device, too, if the command has ended. device
@@ -303,7 +438,7 @@ func persistCommand(ctx context.Context, c client.Client, to events.EventRecorde
 		return client.IgnoreNotFound(err)
 	}
 	announce(to, before, after)
-	if after.Finished() {
+	if after.Finished() && readyOf(after).Reason != v1alpha1.ReasonRecorded {
 		commandOutcomes.WithLabelValues(string(after.Status.Outcome)).Inc()
 		announceCommand(to, after, device)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -65,7 +66,7 @@ type airport struct {
 func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)) *airport {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	claimed := &v1alpha1.DeviceCommand{
@@ -86,10 +87,11 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 			return c.SubResource(sub).Patch(ctx, o, p, opts...)
 		},
 	})
-	a.Flights = NewFlights(t.Context(), c, c, events.NewFakeRecorder(100), logr.Discard())
+	ledger := NewLedger(t.Context(), c, c, "operator", logr.Discard())
+	a.Flights = NewFlights(t.Context(), c, c, events.NewFakeRecorder(100), ledger, logr.Discard())
 	a.flight = &flight{
 		key: client.ObjectKeyFromObject(claimed), hostName: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
-		deviceID: "d", requestID: "r1", claimed: time.Now(),
+		deviceID: "d", requestID: "r1", claimed: time.Now(), invocation: invocationOf(claimed),
 	}
 	a.flight.session.Calls().Begin("d", a.flight.key, func() {})
 	if !a.admit() {

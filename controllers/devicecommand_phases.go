@@ -13,6 +13,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
 const (
@@ -23,6 +24,8 @@ const (
 	retryMargin = (60 + 15 + 1) * time.Second
 	// placeRetry is how often a command asks for a place that was not offered.
 	placeRetry = 10 * time.Second
+	// ledgerRetry is how often a command looks whether the ledger has room, or can be read.
+	ledgerRetry = 30 * time.Second
 	// queuedText names neither the command before nor whether the hub is full: both change all the time, and would be written to every command that waits.
 	queuedText = "Earlier commands of the same device come first, and a hub is given so many commands at a time"
 )
@@ -37,6 +40,13 @@ type commandScope struct {
 	session *hubs.Session
 	// model that the device has, as far as that matters.
 	model string
+	// invocation is what the ledger knows the command by, entry what it has of it, nil if nothing.
+	invocation invocation
+	entry      *ledger.Entry
+	// proof is Retried if the command may have run and is sent again all the same; retriesForeign if
+	// only the object knew of that attempt.
+	proof          ledger.Proof
+	retriesForeign bool
 	// doubted is true if this pass puts on record that a released attempt is in doubt.
 	doubted bool
 	// sent is true once a flight has taken over.

@@ -194,6 +194,7 @@ func (f *Flights) clear(key types.NamespacedName) {
 	r := f.rests[key]
 	delete(f.rests, key)
 	delete(f.unsent, key)
+	delete(f.failed, key)
 	f.mu.Unlock()
 	if r.end != nil {
 		r.end()

@@ -99,6 +99,9 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	return finished(v1alpha1.CommandUnknown, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message})
 }
 
+// answeredText says how a device answered.
+func answeredText(code int) string { return command.Why(command.Attempt{Code: code}) }
+
 func postponedReason(err error) string {
 	e, ok := errors.AsType[*iothub.Error](err)
 	switch {

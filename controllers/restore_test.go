@@ -33,6 +33,7 @@ var _ = Describe("A restore without status", Serial, func() {
 
 		manager.stop() // the cluster is lost: nobody sees the objects go
 		removeDevices(s.namespace)
+		s.loseLedger()
 		writes, held := s.writes("d"), s.desired("d")
 		for _, o := range objects {
 			Expect(admin.Create(ctx, o)).To(Succeed())

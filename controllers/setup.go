@@ -21,7 +21,7 @@ type Options struct {
 	AllowedHubSuffixes []string
 	// AllowedEventHubSuffixes are the hosts of event hubs that may be sent a token.
 	AllowedEventHubSuffixes []string
-	// Namespace of the operator, where it keeps its checkpoints.
+	// Namespace of the operator, where it keeps its checkpoints and the record of commands.
 	Namespace string
 	// StreamTiming of event streams; zero fields have defaults.
 	StreamTiming watch.Timing
@@ -60,7 +60,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	hubBudgets.from(&sessions.Budgets)
 	recorder := mgr.GetEventRecorder("pnp-operator")
-	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, mgr.GetLogger().WithName("commands"))
+	log := mgr.GetLogger().WithName("commands")
+	record := NewLedger(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
+	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
 		Hubs: sessions, Wakes: wakes, Brake: brake, Flights: flights, latest: written, clearing: deletions, ClearWithin: o.ClearWithin,
@@ -84,7 +86,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
 	}
 	model := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
-	if err := errors.Join(command.SetupWithManager(mgr), model.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain))); err != nil {
+	if err := errors.Join(command.SetupWithManager(mgr), model.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain)), mgr.Add(record)); err != nil {
 		return err
 	}
 	return mgr.Add(manager.RunnableFunc(func(stopping context.Context) error {

@@ -179,6 +179,14 @@ const (
 	ReasonDeviceDisabled = "DeviceDisabled"
 	// ReasonQuotaExceeded surfaces when the hub's messages of the day are used up.
 	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonRecorded surfaces when an earlier object of the same name and spec has the outcome, and nothing was sent for this one.
+	ReasonRecorded = "Recorded"
+	// ReasonEarlierAttempt surfaces while an attempt for an earlier object of the same name and spec may still run.
+	ReasonEarlierAttempt = "EarlierAttempt"
+	// ReasonLedgerFull surfaces when the operator's record of the namespace's commands has no room for another one.
+	ReasonLedgerFull = "LedgerFull"
+	// ReasonLedgerUnreadable surfaces when the operator's record of the namespace's commands cannot be read.
+	ReasonLedgerUnreadable = "LedgerUnreadable"
 	// ReasonCommandAbandoned surfaces as an Event when a DeviceCommand was deleted while the hub was being called.
 	ReasonCommandAbandoned = "CommandAbandoned"
 )
