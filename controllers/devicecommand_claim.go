@@ -80,8 +80,21 @@ func (r *DeviceCommandReconciler) settle(ctx context.Context, s *commandScope) e
 	case ledger.Unaccounted:
 		return s.settleUnaccounted()
 	case ledger.Free:
+		s.adoptRelease()
 	}
 	return nil
+}
+
+// adoptRelease has a new object rest after an attempt for an earlier one whose device was offline,
+// as that would have: the device's events may tell that it was not.
+func (s *commandScope) adoptRelease() {
+	status, e := &s.command.Status, s.entry
+	if e == nil || !e.Offline || status.RequestID != "" {
+		return
+	}
+	adopt(status, e)
+	release(status, e.Request)
+	status.DeviceOffline = &v1alpha1.OfflinePeriod{}
 }
 
 // heldBy says why a command is held that may not be sent as long as the ledger is not there. Other
@@ -317,7 +330,7 @@ func (f *Flights) claim(one *flight) error {
 }
 
 // withdraw notes that a claim that may be on record was not followed by sending.
-func (f *Flights) withdraw(one *flight) { f.Ledger.ReleaseLater(one.invocation, one.requestID) }
+func (f *Flights) withdraw(one *flight) { f.Ledger.ReleaseLater(one.invocation, one.requestID, false) }
 
 // seal writes the attempt into the annotation.
 func (f *Flights) seal(ctx context.Context, one *flight) error {

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -660,4 +661,76 @@ func TestAStoppingOperatorClaimsNothing(t *testing.T) {
 			t.Error(fmt.Sprint(c.Annotations, c.Status.RequestID))
 		}
 	})
+}
+
+// again makes the command anew, as Git does, while an operator may run.
+func (f *factory) again(p *process, uid types.UID, meanwhile func(*v1alpha1.DeviceCommand)) {
+	f.t.Helper()
+	was := f.stored()
+	if err := f.api.Delete(f.t.Context(), was); err != nil {
+		f.t.Fatal(err)
+	}
+	look := func() {
+		if _, err := p.r.Reconcile(f.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(was)}); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	look()
+	meanwhile(was)
+	look()
+	now := &v1alpha1.DeviceCommand{ObjectMeta: metav1.ObjectMeta{Namespace: was.Namespace, Name: was.Name, UID: uid}, Spec: was.Spec}
+	if err := f.api.Create(f.t.Context(), now); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// The hub took a device for offline, and the command was made anew since. The device's events may
+// tell yet that it was there.
+func TestACommandThatIsMadeAnewRestsAsTheFirstOneWould(t *testing.T) {
+	nothing := func(*process, *v1alpha1.DeviceCommand) {}
+	for name, test := range map[string]struct {
+		meanwhile func(*process, *v1alpha1.DeviceCommand)
+		restarts  bool
+		outcome   v1alpha1.CommandOutcome
+		sentAfter time.Duration // 0: not
+	}{
+		"nothing is heard of the device":  {nothing, false, v1alpha1.CommandSucceeded, restOffline},
+		"after a restart of the operator": {nothing, true, v1alpha1.CommandSucceeded, restOffline},
+		"the device is back": {func(p *process, c *v1alpha1.DeviceCommand) {
+			p.r.Flights.deviceIsBack(client.ObjectKeyFromObject(c), c.Status.RequestID)
+		}, false, v1alpha1.CommandSucceeded, time.Minute},
+		"the device was there, so it may have run": {func(p *process, c *v1alpha1.DeviceCommand) {
+			p.r.Flights.doubt(client.ObjectKeyFromObject(c), suspicion{c.Status.RequestID, func() {}})
+		}, false, v1alpha1.CommandUnknown, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+				f.answer = func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }
+				p := f.start(crash{never, false})
+				p.run(time.Minute)
+				began := f.stored().Status.StartTime.Time
+				f.answer = okAnswer
+				f.again(p, "2", func(c *v1alpha1.DeviceCommand) { test.meanwhile(p, c) })
+				if test.restarts {
+					time.Sleep(2 * lateAfter)
+					p.stop()
+					p = f.start(crash{never, false})
+				}
+				defer func() { p.stop() }()
+				p.run(40 * time.Minute)
+				c := f.stored()
+				want := 2
+				if test.sentAfter == 0 {
+					want = 1
+				}
+				if c.Status.Outcome != test.outcome || f.deliveries() != want {
+					t.Fatalf("outcome %q (%s), %d deliveries", c.Status.Outcome, readyOf(c).Message, f.deliveries())
+				}
+				if took := c.Status.StartTime.Sub(began); want == 2 && (took < test.sentAfter-2*time.Second || took > test.sentAfter+2*time.Minute) {
+					t.Errorf("sent again after %s, want %s", took, test.sentAfter)
+				}
+			})
+		})
+	}
 }

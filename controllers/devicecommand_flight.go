@@ -173,9 +173,12 @@ func (f *Flights) start(one *flight) {
 	}()
 }
 
-// abandon stops waiting for the answer to a command whose object is gone.
+// abandon stops waiting for the answer to a command whose object is gone. Its device is listened for
+// all the same: if its last attempt reached it after all, another object must not be sent.
 func (f *Flights) abandon(key types.NamespacedName) {
-	f.clear(key)
+	if !f.keepsListening(key) {
+		f.clear(key)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if one := f.flying[key]; one != nil {
@@ -233,7 +236,7 @@ func (f *Flights) fly(ctx context.Context, one *flight) {
 	recorded := f.land(one, result)
 	f.account(one, result, recorded)
 	if !recorded { // an object of that name is another one
-		f.clear(one.key)
+		f.abandon(one.key)
 	}
 	one.session.Calls().End(one.deviceID)
 	f.end(one)
@@ -309,7 +312,7 @@ func (f *Flights) account(one *flight, r result, recorded bool) {
 	switch {
 	case c.Status.RequestID != one.requestID:
 	case c.Status.ReleasedRequestID == one.requestID:
-		f.Ledger.ReleaseLater(one.invocation, one.requestID)
+		f.Ledger.ReleaseLater(one.invocation, one.requestID, c.Status.DeviceOffline != nil)
 	case c.Finished() && (recorded || r.answered()):
 		f.Ledger.ConcludeLater(one.invocation, concluded(c))
 	}

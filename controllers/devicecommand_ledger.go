@@ -123,9 +123,10 @@ func (l *Ledger) ConcludeLater(i invocation, of ledger.Entry) {
 	l.shardOf(i).later(i.key, func(s ledger.Entries) error { return s.Conclude(i.key, of) })
 }
 
-// ReleaseLater has it put on record soon that an attempt did not reach its device.
-func (l *Ledger) ReleaseLater(i invocation, request string) {
-	l.shardOf(i).later(i.key, func(s ledger.Entries) error { return s.Release(i.key, request) })
+// ReleaseLater has it put on record soon that an attempt did not reach its device, and whether that
+// is so because the hub took the device for offline.
+func (l *Ledger) ReleaseLater(i invocation, request string, offline bool) {
+	l.shardOf(i).later(i.key, func(s ledger.Entries) error { return s.Release(i.key, request, offline) })
 }
 
 // Flush writes what was kept back.

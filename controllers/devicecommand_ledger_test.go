@@ -168,7 +168,7 @@ func TestWhatIsLateCountsAtOnce(t *testing.T) {
 		if err := l.Claim(t.Context(), nth(0), claimNow("r1")); err != nil {
 			t.Fatal(err)
 		}
-		l.ReleaseLater(nth(0), "r1")
+		l.ReleaseLater(nth(0), "r1", false)
 		if e, err := l.Look(t.Context(), nth(0)); err != nil || !e.Released {
 			t.Errorf("%+v, %v", e, err)
 		}
@@ -205,7 +205,7 @@ func TestAClaimWhoseAnswerIsLostIsReleased(t *testing.T) {
 		if err := l.Claim(t.Context(), i, claimNow("r1")); err == nil {
 			t.Fatal("the answer was lost")
 		}
-		l.ReleaseLater(i, "r1")
+		l.ReleaseLater(i, "r1", false)
 		e, err := l.Look(t.Context(), i)
 		if err != nil || e == nil || e.Request != "r1" || !e.Released {
 			t.Errorf("%+v, %v", e, err)
@@ -261,7 +261,7 @@ func TestADeletedShardComesBack(t *testing.T) {
 		if err := v.api.DeleteAllOf(t.Context(), &corev1.ConfigMap{}, client.InNamespace("operator")); err != nil {
 			t.Fatal(err)
 		}
-		l.ReleaseLater(nth(0), "r1")
+		l.ReleaseLater(nth(0), "r1", false)
 		l.Flush(t.Context())
 		if e, err := v.open(t).Look(t.Context(), nth(0)); err != nil || e == nil || !e.Released {
 			t.Errorf("%+v, %v", e, err)

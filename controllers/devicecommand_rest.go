@@ -12,6 +12,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
 const (
@@ -29,6 +30,7 @@ const (
 // rest is a command that is left alone for a while after an attempt.
 type rest struct {
 	requestID    string
+	invocation   invocation
 	began, until time.Time
 	over         bool   // the device's events say that it is there, or that it was not
 	end          func() // stops listening for its device
@@ -84,7 +86,7 @@ func restOnRecord(status *v1alpha1.DeviceCommandStatus) rest {
 func (f *Flights) leaveAlone(one *flight, r result) {
 	calls := one.session.Calls()
 	now := time.Now()
-	resting := rest{requestID: one.requestID, began: now, until: now.Add(r.rest())}
+	resting := rest{requestID: one.requestID, invocation: one.invocation, began: now, until: now.Add(r.rest())}
 	if r.waitsForDevice() {
 		resting.end = func() { calls.Forget(one.deviceID, one.key) }
 	}
@@ -139,6 +141,7 @@ func (f *Flights) recall(one *v1alpha1.DeviceCommand, calls *hubs.Calls) {
 	}
 	if r, known := f.rests[key]; !known || r.requestID != status.RequestID {
 		resting := restOnRecord(status)
+		resting.invocation = invocationOf(one)
 		resting.end = func() { calls.Forget(status.DeviceID, key) }
 		f.rests[key] = resting
 	}
@@ -175,6 +178,21 @@ func (f *Flights) isDoubted(key types.NamespacedName, requestID string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return requestID != "" && f.doubts[key].requestID == requestID
+}
+
+// keepsListening reports whether an object that is gone left an attempt whose device may yet tell
+// that it was there. If it has, the ledger has it.
+func (f *Flights) keepsListening(key types.NamespacedName) bool {
+	f.mu.Lock()
+	r, known := f.rests[key]
+	doubted := known && f.doubts[key].requestID == r.requestID
+	f.mu.Unlock()
+	if doubted {
+		f.Ledger.ConcludeLater(r.invocation, ledger.Entry{
+			Request: r.requestID, NotAfter: time.Now(), Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandUnknown, Message: doubtText, At: time.Now()},
+		})
+	}
+	return known && r.end != nil && !r.over && !doubted
 }
 
 // told drops a doubt that is on record, or that does not matter any more.

@@ -269,7 +269,7 @@ var _ = Describe("The record of commands", Serial, func() {
 		Eventually(func() *ledger.Outcome { return s.onRecord(s.getCommand(fmt.Sprint("c", commands-1))).Outcome }).ShouldNot(BeNil())
 		writes := writesOfCommands.counts()
 		AddReportEntry("writes of 200 commands", fmt.Sprint(writes))
-		Expect(writes["annotation"] + writes["outcome"] + writes["ledger"]).To(BeNumerically("<=", 3*commands), "annotation, Running and outcome")
+		Expect(writes["annotation"]+writes["outcome"]+writes["ledger"]).To(BeNumerically("<=", 3*commands), "annotation, Running and outcome")
 		Expect(writes["annotation"]).To(Equal(commands))
 		Expect(writes["outcome"]).To(Equal(commands))
 	})

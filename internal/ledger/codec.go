@@ -28,6 +28,7 @@ type written struct {
 	Until     int64           `json:"until,omitempty"`
 	NotAfter  int64           `json:"notAfter"`
 	Released  bool            `json:"released,omitempty"`
+	Offline   bool            `json:"offline,omitempty"`
 	Outcome   string          `json:"outcome,omitempty"`
 	Code      *int32          `json:"code,omitempty"`
 	Message   string          `json:"message,omitempty"`
@@ -41,7 +42,7 @@ func (s Entries) Encode() (string, error) {
 	d := document{Format: format, Entries: make(map[string]written, len(s))}
 	for key, e := range s {
 		w := written{
-			UID: e.UID, Request: e.Request, By: e.By, At: seconds(e.At), Until: seconds(e.Until), NotAfter: seconds(e.NotAfter), Released: e.Released,
+			UID: e.UID, Request: e.Request, By: e.By, At: seconds(e.At), Until: seconds(e.Until), NotAfter: seconds(e.NotAfter), Released: e.Released, Offline: e.Offline,
 		}
 		if o := e.Outcome; o != nil {
 			w.Outcome, w.Code, w.Message, w.Response, w.Truncated, w.Ended = string(o.Outcome), o.Code, o.Message, o.Response, o.Truncated, seconds(o.At)
@@ -84,7 +85,7 @@ func keyOf(text string) (Key, bool) {
 }
 
 func (w written) entry() Entry {
-	e := Entry{UID: w.UID, Request: w.Request, By: w.By, At: instant(w.At), Until: instant(w.Until), NotAfter: instant(w.NotAfter), Released: w.Released}
+	e := Entry{UID: w.UID, Request: w.Request, By: w.By, At: instant(w.At), Until: instant(w.Until), NotAfter: instant(w.NotAfter), Released: w.Released, Offline: w.Offline}
 	if w.Outcome != "" {
 		e.Outcome = &Outcome{
 			Outcome: v1alpha1.CommandOutcome(w.Outcome), Code: w.Code, Message: w.Message, Response: w.Response, Truncated: w.Truncated, At: instant(w.Ended),

@@ -30,6 +30,9 @@ type Entry struct {
 	NotAfter time.Time
 	// Released is true if the attempt is known not to have reached the device.
 	Released bool
+	// Offline is true if that is what the hub said of a device that it took for offline: it is certain
+	// only once the device's events of that time were heard.
+	Offline bool
 	// Outcome, once there is one.
 	Outcome *Outcome
 }
@@ -108,12 +111,12 @@ func (c Claim) mayFollow(before Entry) bool {
 
 // Release notes that an attempt did not reach its device. It says nothing of any other attempt, nor
 // of one that has an outcome.
-func (s Entries) Release(key Key, request string) error {
+func (s Entries) Release(key Key, request string, offline bool) error {
 	e, known := s[key]
 	if !known || e.Request != request || e.Outcome != nil {
 		return ErrChanged
 	}
-	e.Released = true
+	e.Released, e.Offline = true, offline
 	s[key] = e
 	return nil
 }
@@ -133,7 +136,7 @@ func (s Entries) Conclude(key Key, of Entry) error {
 	case e.Released && of.Outcome.Outcome != v1alpha1.CommandUnknown:
 		return ErrChanged
 	}
-	e.Outcome, e.Released, e.By = of.Outcome.within(s), false, ""
+	e.Outcome, e.Released, e.Offline, e.By = of.Outcome.within(s), false, false, ""
 	if !known && !s.makeRoom(weightOf(key, e)) {
 		return &FullError{Until: s.roomAt()}
 	}

@@ -59,8 +59,8 @@ func TestTransitions(t *testing.T) {
 		"a claim over r1, retried at once":  func(s Entries) error { return s.Claim(key, claim("r2", "r1", Retried, early)) },
 		"a claim over r1, retried later":    func(s Entries) error { return s.Claim(key, claim("r2", "r1", Retried, late)) },
 		"a claim over another one":          func(s Entries) error { return s.Claim(key, claim("r2", "r0", Released, late)) },
-		"the release of r1":                 func(s Entries) error { return s.Release(key, "r1") },
-		"the release of another one":        func(s Entries) error { return s.Release(key, "r0") },
+		"the release of r1":                 func(s Entries) error { return s.Release(key, "r1", false) },
+		"the release of another one":        func(s Entries) error { return s.Release(key, "r0", false) },
 		"r1 Succeeded":                      func(s Entries) error { return s.Conclude(key, *ended("r1", succeeded)) },
 		"r1 Unknown":                        func(s Entries) error { return s.Conclude(key, *ended("r1", unknown)) },
 		"another one Succeeded":             func(s Entries) error { return s.Conclude(key, *ended("r0", succeeded)) },
@@ -216,7 +216,9 @@ func TestWhatIsStoredIsRead(t *testing.T) {
 	code := int32(200)
 	full := *ended("r3", v1alpha1.CommandSucceeded)
 	full.Outcome = &Outcome{Outcome: v1alpha1.CommandSucceeded, Code: &code, Message: "m", Response: json.RawMessage(`{"a":null}`), Truncated: true, At: at(time.Second)}
-	want := Entries{{"a", "s"}: *open("r1"), {"a", "t"}: *released("r2"), {"b.c", "s"}: full}
+	away := *released("r2")
+	away.Offline = true
+	want := Entries{{"a", "s"}: *open("r1"), {"a", "t"}: away, {"b.c", "s"}: full}
 	text, err := want.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -312,7 +314,7 @@ func TestNoTwoClaimsWithoutARelease(t *testing.T) {
 				last, isReleased = c.Request, false
 			case 1:
 				request := id("releases") + "'"
-				if s.Release(key, request) != nil {
+				if s.Release(key, request, false) != nil {
 					continue
 				}
 				if request != last || outcome != "" {

@@ -13,7 +13,7 @@ const (
 	maxResponse = 1 << 10
 	maxMessage  = 256
 	// fixedWeight is more than an entry takes without texts of its own.
-	fixedWeight = 220
+	fixedWeight = 240
 )
 
 // weightOf is at least as much as the encoded entry has bytes. An outcome without texts is counted
