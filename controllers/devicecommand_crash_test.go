@@ -734,3 +734,32 @@ func TestACommandThatIsMadeAnewRestsAsTheFirstOneWould(t *testing.T) {
 		})
 	}
 }
+
+// What is on record of a release may be in the cache only later. A claim that is made meanwhile is
+// refused, but it would cost a write, and end the waiting for the device.
+func TestACacheThatIsBehindDoesNotEndARest(t *testing.T) {
+	for name, answer := range map[string]func(iothub.Invocation) (iothub.CommandAnswer, error){
+		"offline":  func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) },
+		"disabled": refusing(403, 403012, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
+				f.answer = answer
+				old := f.stored()
+				p := f.start(crash{never, false})
+				defer p.stop()
+				p.run(10 * time.Second)
+				before := p.onRecord()
+				p.r.Client = oldCache{p.api, old}
+				if _, err := p.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(old)}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second)
+				if after := p.onRecord(); after.Request != before.Request {
+					t.Errorf("another claim was made: %+v", after)
+				}
+			})
+		})
+	}
+}

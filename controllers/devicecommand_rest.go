@@ -42,12 +42,25 @@ type suspicion struct {
 	told      func() // it is on record
 }
 
-// rest leaves a command alone after an attempt that did not reach its device.
+// rest leaves a command alone after an attempt that did not reach its device. The ledger is never
+// behind; status in the cache may be, or be that of another object.
 func (r *DeviceCommandReconciler) rest(_ context.Context, s *commandScope) error {
-	if wait := r.Flights.restFor(client.ObjectKeyFromObject(s.command), &s.command.Status, s.session, s.now); wait > 0 {
+	key, status := client.ObjectKeyFromObject(s.command), s.command.Status
+	if e := s.entry; e != nil && e.Released && r.Flights.restsAfter(key, e.Request) {
+		status.RequestID = e.Request
+	}
+	if wait := r.Flights.restFor(key, &status, s.session, s.now); wait > 0 {
 		return quietly(wait)
 	}
 	return nil
+}
+
+// restsAfter reports whether a command rests after that attempt.
+func (f *Flights) restsAfter(key types.NamespacedName, requestID string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, known := f.rests[key]
+	return known && r.requestID == requestID
 }
 
 // restFor is how long a command has to rest yet. While events of the time of its last attempt may
