@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -127,11 +128,7 @@ func (w *writeCount) reset() {
 func (w *writeCount) counts() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	counts := map[string]int{}
-	for kind, n := range w.n {
-		counts[kind] = n
-	}
-	return counts
+	return maps.Clone(w.n)
 }
 
 func writtenKind(r *http.Request) string {

@@ -55,10 +55,10 @@ func ownsField(managers []metav1.ManagedFieldsEntry, path []string) bool {
 
 func hasField(fields *metav1.FieldsV1, path []string) bool {
 	last := path[len(path)-1]
-	if fields == nil || !bytes.Contains(fields.Raw, []byte(v1alpha1.GroupVersion.Group)) {
+	if fields == nil || !bytes.Contains(fields.GetRawBytes(), []byte(v1alpha1.GroupVersion.Group)) {
 		return false
 	}
-	raw := json.RawMessage(fields.Raw)
+	raw := json.RawMessage(fields.GetRawBytes())
 	for _, name := range path {
 		var at map[string]json.RawMessage
 		if json.Unmarshal(raw, &at) != nil {

@@ -64,10 +64,10 @@ func TestTransitions(t *testing.T) {
 		"r1 Succeeded":                      func(s Entries) error { return s.Conclude(key, *ended("r1", succeeded)) },
 		"r1 Unknown":                        func(s Entries) error { return s.Conclude(key, *ended("r1", unknown)) },
 		"another one Succeeded":             func(s Entries) error { return s.Conclude(key, *ended("r0", succeeded)) },
-		"another one is found to be Unkown": func(s Entries) error { return s.Conclude(key, *ended("r0", unknown)) },
+		"another one is found to be Unknown": func(s Entries) error { return s.Conclude(key, *ended("r0", unknown)) },
 	}
 	allowed := map[string]map[string]string{ // what an entry becomes; all else is refused
-		"none":      {"a first claim": "r2 open", "r1 Succeeded": "r1 Succeeded", "r1 Unknown": "r1 Unknown", "another one Succeeded": "r0 Succeeded", "another one is found to be Unkown": "r0 Unknown"},
+		"none":      {"a first claim": "r2 open", "r1 Succeeded": "r1 Succeeded", "r1 Unknown": "r1 Unknown", "another one Succeeded": "r0 Succeeded", "another one is found to be Unknown": "r0 Unknown"},
 		"open":      {"a claim over r1, released": "r2 open", "a claim over r1, retried later": "r2 open", "the release of r1": "r1 released", "r1 Succeeded": "r1 Succeeded", "r1 Unknown": "r1 Unknown"},
 		"released":  {"a claim over r1": "r2 open", "a claim over r1, released": "r2 open", "a claim over r1, retried at once": "r2 open", "a claim over r1, retried later": "r2 open", "the release of r1": "r1 released", "r1 Unknown": "r1 Unknown"},
 		"Succeeded": {},
