@@ -17,8 +17,11 @@ kustomize) package=sigs.k8s.io/kustomize/kustomize/v5 ;;
 cyclonedx-gomod) package=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod ;;
 helm) package=helm.sh/helm/v4/cmd/helm ;;
 govulncheck) package=golang.org/x/vuln/cmd/govulncheck ;;
+source-controller) package=github.com/fluxcd/source-controller ;;
+kustomize-controller) package=github.com/fluxcd/kustomize-controller ;;
+argocd) package=github.com/argoproj/argo-cd/v3/cmd ;;
 *)
-	echo "usage: $0 controller-gen|cyclonedx-gomod|golangci-lint|govulncheck|helm|kustomize [FOLDER]" >&2
+	echo "usage: $0 argocd|controller-gen|cyclonedx-gomod|golangci-lint|govulncheck|helm|kustomize|kustomize-controller|source-controller [FOLDER]" >&2
 	exit 2
 	;;
 esac
