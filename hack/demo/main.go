@@ -25,6 +25,9 @@ const usage = `usage: demo COMMAND
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
   e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
+  e2e-gitops
+         the same with the GitOps engines Flux and Argo CD over the layout of config/recipes/gitops; the engines are built first. $SCENARIOS is a
+         pattern for the names of scenarios, $WAITING=1 plays those that wait for something, too
   chaos  have everything go wrong at random for $DURATION, over $DEVICES, and compare what status says with what the hub holds; $SEED says which
          chances. With $REPLICAS of the operator its leader is changed. What happened is in bin/chaos
   chaos-commands
@@ -73,7 +76,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, clone, *report) error{
-		"run": run, "e2e": e2e, "chaos": chaosStorm, "chaos-commands": chaosCommands, "bench": measure, "up": up, "down": down,
+		"run": run, "e2e": e2e, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "bench": measure, "up": up, "down": down,
 	}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
@@ -89,7 +92,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "e2e", "chaos", "chaos-commands", "bench":
+	case "e2e", "e2e-gitops", "chaos", "chaos-commands", "bench":
 		return command
 	}
 	return "demo"

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/hack/freeport"
+)
+
+// withinEngine is how long an engine may take over something on a machine that is busy with other
+// things.
+const withinEngine = 2 * time.Minute
+
+// The GitOps engines.
+const (
+	flux   = "Flux"
+	argoCD = "Argo CD"
+)
+
+// neverRun is what the engines that are built here do not show.
+var neverRun = []string{
+	"Flux's helm-controller (HelmReleases, their drift detection and remediation, a Kustomization that waits for one) " +
+		"and notification-controller: the module proxy refuses them",
+	"Argo CD's API server, UI and notifications; the programs flux and argocd; SOPS; pods, of which there are none",
+}
+
+// gitops is a demonstration with GitOps engines beside the operator.
+type gitops struct {
+	*demo
+	client   client.Client
+	operator restartable
+	engines  []*engine
+	git      string // URL of the Git server
+}
+
+// engineOutcome is what a scenario shows, and what the engine says of it.
+type engineOutcome struct {
+	outcome
+	says string
+}
+
+// e2eGitOps plays the scenarios with the engines, all of them even if one fails, and cleans up.
+func e2eGitOps(ctx context.Context, c clone, out *report) error {
+	picked, err := pick(engineScenarios(), wishOf(os.Getenv), onPath)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(c.build(ctx, out), c.buildEngines(ctx, out, picked.engines()))
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(c.path("bin"), "gitops-run-")
+	if err != nil {
+		return fmt.Errorf("making the folder of the tests: %w", err)
+	}
+	g := &gitops{demo: newDemo(c, dir, out)}
+	err = g.conclude(ctx, g.test(ctx, picked))
+	picked.tell(out)
+	return err
+}
+
+func wishOf(env func(string) string) wish {
+	return wish{scenarios: env("SCENARIOS"), engines: env("ENGINES"), waiting: env("WAITING") != ""}
+}
+
+func onPath(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}
+
+// test starts everything and plays the scenarios.
+func (g *gitops) test(ctx context.Context, picked selection) (err error) {
+	g.out.scenario("Starting a control plane, a simulated hub, the operator and the GitOps engines")
+	ctx, err = g.setUp(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.stopEngines()) }()
+	if err := g.startEngines(ctx, picked.engines()); err != nil {
+		return err
+	}
+	g.out.scenario("Sites in the layout of config/recipes/gitops, one for each scenario")
+	sites, err := g.open(ctx, picked.played)
+	if err != nil {
+		return err
+	}
+	g.out.scenario("Scenarios, with the time that something took, and what the engine says")
+	return g.playAll(ctx, picked.played, sites)
+}
+
+// setUp is that of a demonstration, with an operator that scenarios may stop and start, and without
+// a namespace.
+func (g *gitops) setUp(ctx context.Context) (context.Context, error) {
+	ctx, g.stopped = context.WithCancelCause(ctx)
+	for _, step := range []func(context.Context) error{
+		g.startControlPlane, g.publishKeys, g.startHub, g.install, g.identify, g.connect, g.startOperator,
+	} {
+		if err := step(ctx); err != nil {
+			return ctx, err
+		}
+	}
+	return ctx, nil
+}
+
+// connect makes the client that scenarios look with.
+func (g *gitops) connect(context.Context) error {
+	config, err := clientcmd.BuildConfigFromFlags("", g.kubectl.kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.QPS, config.Burst = 200, 400
+	scheme := runtime.NewScheme()
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	g.client, err = client.New(config, client.Options{Scheme: scheme})
+	return err
+}
+
+// startOperator starts the operator where it is found again after it was stopped.
+func (g *gitops) startOperator(ctx context.Context) error {
+	ports, err := freeport.Ports(2)
+	if err != nil {
+		return err
+	}
+	if err := g.leadToWebhook(ctx, ports[0]); err != nil {
+		return err
+	}
+	g.operator = restartable{demo: g.demo, webhook: ports[0], probes: "127.0.0.1:" + ports[1]}
+	if err := g.operator.start(ctx); err != nil {
+		return err
+	}
+	g.out.passf("the operator runs, pid %d", g.manager().pid())
+	return nil
+}
+
+// playAll goes on after a failure: scenarios have nothing in common.
+func (g *gitops) playAll(ctx context.Context, all []engineScenario, sites map[string]*site) error {
+	failed := 0
+	for _, one := range all {
+		began := time.Now()
+		o, err := sites[one.name].play(ctx, one)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			g.out.sayf("FAILED: %s: %v", one.label(), err)
+			failed++
+			continue
+		}
+		g.out.passf("%-96s %s -> %s %d ms  (in all %.1f s)", one.label(), o.from, o.to,
+			o.took.Milliseconds(), time.Since(began).Seconds())
+		if o.says != "" {
+			g.out.block("    "+one.engine+" says:", o.says)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d scenarios failed, see above", failed, len(all))
+	}
+	g.out.sayf("%d of %d scenarios passed", len(all), len(all))
+	return nil
+}
+
+// play plays a scenario, if its site is there.
+func (s *site) play(ctx context.Context, one engineScenario) (engineOutcome, error) {
+	if s.failed != nil {
+		return engineOutcome{}, fmt.Errorf("its site did not come up: %w", s.failed)
+	}
+	return one.play(ctx, s)
+}
+
+// restartable is an operator that a scenario may stop and start again.
+type restartable struct {
+	demo            *demo
+	webhook, probes string
+	// meant is whether the end of the process is meant; done has how it ended.
+	meant *atomic.Bool
+	done  chan error
+}
+
+// start starts the operator, whose end then ends the tests unless it is meant.
+func (r *restartable) start(ctx context.Context) error {
+	ended, err := r.demo.launchOperator(ctx, r.demo.manager(), r.probes,
+		"--webhook-port="+r.webhook, "--webhook-host=localhost")
+	if err != nil {
+		return err
+	}
+	meant, done := &atomic.Bool{}, make(chan error, 1)
+	r.meant, r.done = meant, done
+	go func() {
+		how := <-ended
+		done <- how
+		if !meant.Load() {
+			r.demo.stopped(ending(r.demo.manager(), how))
+		}
+	}()
+	return nil
+}
+
+func (r *restartable) stop() error {
+	r.meant.Store(true)
+	_, err := r.demo.manager().stop(20 * time.Second)
+	return err
+}
+
+// pause stops the process without ending it.
+func (r *restartable) pause() error {
+	r.meant.Store(true)
+	return syscall.Kill(r.demo.manager().pid(), syscall.SIGSTOP)
+}
+
+// resume lets it go on. One that lost its lease meanwhile ends by itself, and a Deployment would
+// start it again.
+func (r *restartable) resume(ctx context.Context) error {
+	if err := syscall.Kill(r.demo.manager().pid(), syscall.SIGCONT); err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.start(ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(3 * time.Second):
+		r.meant.Store(false)
+		return nil
+	}
+}
