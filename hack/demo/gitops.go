@@ -155,6 +155,9 @@ func (g *gitops) playAll(ctx context.Context, all []engineScenario, sites map[st
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if err := g.stillRun(); err != nil {
+			return err
+		}
 		if err != nil {
 			g.out.sayf("FAILED: %s: %v", one.label(), err)
 			failed++

@@ -57,12 +57,13 @@ func (c clone) moduleFolder(ctx context.Context, tool, module string) (string, e
 type engine struct {
 	name, log string
 	cmd       *exec.Cmd
-	ended     chan error
+	ended     chan struct{} // closed once it ended
+	how       error         // it ended
 }
 
 // launchEngine starts a program. extra are variables of its environment.
 func (g *gitops) launchEngine(name, program string, extra []string, args ...string) error {
-	e := &engine{name: name, log: g.file(name + ".log"), ended: make(chan error, 1)}
+	e := &engine{name: name, log: g.file(name + ".log"), ended: make(chan struct{})}
 	log, err := os.Create(e.log)
 	if err != nil {
 		return err
@@ -77,7 +78,10 @@ func (g *gitops) launchEngine(name, program string, extra []string, args ...stri
 		return fmt.Errorf("starting %s: %w", name, err)
 	}
 	g.engines = append(g.engines, e)
-	go func() { e.ended <- e.cmd.Wait() }()
+	go func() {
+		e.how = e.cmd.Wait()
+		close(e.ended)
+	}()
 	return nil
 }
 
@@ -91,12 +95,29 @@ func (g *gitops) stopEngines() error {
 	return errors.Join(errs...)
 }
 
+// stillRun is an error if a program ended.
+func (g *gitops) stillRun() error {
+	for _, e := range g.engines {
+		if err := e.endedEarly(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *engine) endedEarly() error {
+	select {
+	case <-e.ended:
+		return fmt.Errorf("%s ended too early: %w; the end of its log:\n%s", e.name, errOrNone(e.how), e.tail(20))
+	default:
+		return nil
+	}
+}
+
 // stop ends the program. One that ended before was not meant to.
 func (e *engine) stop() error {
-	select {
-	case how := <-e.ended:
-		return fmt.Errorf("%s ended too early: %w; the end of its log:\n%s", e.name, errOrNone(how), e.tail(20))
-	default:
+	if err := e.endedEarly(); err != nil {
+		return err
 	}
 	for _, step := range []struct {
 		signal syscall.Signal

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ func (g *gitops) startFlux(ctx context.Context) error {
 	}
 	at, err := loopback(5)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(g.file("flux-source"), 0o700); err != nil {
 		return err
 	}
 	env := []string{"RUNTIME_NAMESPACE=" + fluxNamespace}
@@ -79,12 +83,13 @@ func (g *gitops) installFluxDefinitions(ctx context.Context) error {
 	return err
 }
 
+// untilHealthy waits until a probe is answered. A program that ended will not answer.
 func (g *gitops) untilHealthy(ctx context.Context, url string) error {
 	var got error
 	late := func() error { return miss{url, "200", fmt.Sprint(got)} }
 	return pollEvery(ctx, 100*time.Millisecond, withinEngine, late, func(ctx context.Context) (bool, error) {
 		got = probe(ctx, &http.Client{Timeout: time.Second}, url)
-		return got == nil, nil
+		return got == nil, g.stillRun()
 	})
 }
 
