@@ -482,7 +482,7 @@ func massRemoval(ctx context.Context, s *site) (engineOutcome, error) {
 
 // confirm runs the command of docs/iothub.md.
 func (s *site) confirm(ctx context.Context) error {
-	script, err := s.readDocs("iothub.md", "Confirm removals", 1)
+	script, err := s.readDocs("iothub.md", "Confirm removals", 2)
 	if err != nil {
 		return err
 	}

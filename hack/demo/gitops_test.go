@@ -229,7 +229,7 @@ func TestPagesHaveTheCommandsThatScenariosRun(t *testing.T) {
 		{"operations.md", "Stop everything", 1, []string{"--field-manager=stop", `{"spec":{"suspend":true}}`, "--namespace site"}},
 		{"operations.md", "Stop everything", 2, []string{"--field-manager=stop", `{"spec":{"suspend":null}}`, "--namespace site"}},
 		{"install.md", "Backup and restore", 1, []string{"backup.json", "kubectl create ", "--namespace site"}},
-		{"iothub.md", "Confirm removals", 1, []string{"kubectl annotate hub factory-hub", "confirm-removals"}},
+		{"iothub.md", "Confirm removals", 2, []string{"kubectl annotate hub factory-hub", "confirm-removals"}},
 		{"argocd.md", "Health", 1, []string{"--namespace argocd", "--type merge", "integrations/argocd/health.lua"}},
 	} {
 		script, err := s.readDocs(c.page, c.section, c.n)
