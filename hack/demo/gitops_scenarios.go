@@ -135,25 +135,22 @@ func (s *site) loseAndRestore(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range []string{devicesIn, commandsIn} {
-		if _, err := s.request(ctx, kustomizationKind, s.name+"-"+name); err != nil {
-			return err
-		}
-	}
-	// Flux has been through the objects once it owns fields of them.
-	for _, kind := range []string{"devicecommand/line-1-report-2026-11-29", "pnpdevice/" + s.device(2)} {
-		if err := s.untilManaged(ctx, kind, "kustomize-controller"); err != nil {
+	for _, folder := range []string{devicesIn, commandsIn} {
+		if err := s.applyAgain(ctx, folder); err != nil {
 			return err
 		}
 	}
 	return s.operator.start(ctx)
 }
 
-// untilManaged waits until a manager owns fields of an object.
-func (s *site) untilManaged(ctx context.Context, object, manager string) error {
-	_, err := s.until(ctx, "the managers of "+object, manager, func(ctx context.Context) (string, bool, error) {
-		out, err := s.kubectl.output(ctx, "", "get", object, "-n", s.name, "--show-managed-fields", "-o", "jsonpath={.metadata.managedFields[*].manager}")
-		return out, strings.Contains(out, manager), err
+// applyAgain asks Flux to go through a folder, and waits until it has applied it. What it says of health may take longer.
+func (s *site) applyAgain(ctx context.Context, folder string) error {
+	value, err := s.request(ctx, kustomizationKind, s.name+"-"+folder)
+	if err != nil {
+		return err
+	}
+	_, _, err = s.fluxSays(ctx, folder, "health checks, or a reconciliation at "+value, func(f fluxState) bool {
+		return f.handled == value || f.ready == "Unknown" && strings.Contains(f.message, "health checks")
 	})
 	return err
 }
