@@ -270,7 +270,7 @@ var _ = Describe("The record of commands", Serial, func() {
 		writes := writesOfCommands.counts()
 		AddReportEntry("writes of 200 commands", fmt.Sprint(writes))
 		Expect(writes["annotation"]+writes["outcome"]+writes["ledger"]).To(BeNumerically("<=", 3*commands), "annotation, Running and outcome")
-		Expect(writes["annotation"]).To(Equal(commands))
+		Expect(writes["annotation"]).To(And(BeNumerically(">=", commands), BeNumerically("<=", commands+commands/20)), "a few over an old state are refused")
 		Expect(writes["outcome"]).To(Equal(commands))
 	})
 })
