@@ -172,6 +172,7 @@ func startedAnew(*matrix) { manager = startOperator() }
 var (
 	beginUnavailable, endUnavailable = hubFails(simulator.Unavailable().On("*", "c-*").Times(simulator.Forever))
 	beginThrottled, endThrottled     = hubFails(simulator.Throttled().On("Patch*", "c-*").Times(simulator.Forever))
+	beginContended, endContended     = hubFails(simulator.Fault{Operation: "Patch*", Device: "c-*", Kind: simulator.FaultStatus, Status: 412, Count: simulator.Forever})
 	beginUnwritable, _               = hubFails(simulator.Unavailable().On("Patch*", "c-*").Times(simulator.Forever))
 	beginUnanswered, endUnanswered   = hubFails(simulator.Broken(simulator.FaultResetAfter).On("Patch*", "c-*").Times(simulator.Forever))
 )
@@ -195,6 +196,7 @@ var disturbances = []disturbance{
 	},
 	{name: "the hub answers 503", begin: beginUnavailable, end: endUnavailable, mayTake: true},
 	{name: "the hub answers writes with 429", begin: beginThrottled, end: endThrottled},
+	{name: "others write in between each time", begin: beginContended, end: endContended},
 	{
 		name:  "the request budget has few writes",
 		begin: func(m *matrix) { m.ration(budget(func(b *v1alpha1.RequestBudget) { b.TwinWritesPerSecond = 1 })) },

@@ -325,3 +325,38 @@ var _ = Describe("Suspend", func() {
 		s.expectDesired("e", `{}`)
 	})
 })
+
+// Others write all the time: each write finds another etag than the one that was read.
+var _ = Describe("A removal that every write is too late for", func() {
+	contended := simulator.Fault{Operation: "Patch*", Device: "d", Kind: simulator.FaultStatus, Status: 412, Count: simulator.Forever}
+	for _, api := range dialects {
+		It("is made once they pause, through "+string(api), func() {
+			s := newSite()
+			s.announceSilent("d")
+			s.create("d", through(api), onceApplied, speed("45"))
+			s.eventually("d", beSettled(1))
+			id := s.sim.Faults().Add(contended)
+			s.edit("d", speed(""))
+			Eventually(func() int { return s.sim.Calls().Count(simulator.OpGetTwin) }).Should(BeNumerically(">=", 4))
+			s.sim.Faults().Remove(id)
+			s.eventuallyDesired("d", `{}`)
+			s.eventually("d", beSettled(0))
+		})
+
+		It("is waited for by the deletion of the object, through "+string(api), func() {
+			s := newSite()
+			s.announceSilent("d")
+			s.create("d", through(api), onceApplied, speed("45"), withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.DeletionPolicy = v1alpha1.DeletionClear }))
+			s.eventually("d", beSettled(1))
+			id := s.sim.Faults().Add(contended)
+			Expect(admin.Delete(ctx, s.get("d"))).To(Succeed())
+			reads := s.sim.Calls().Count(simulator.OpGetTwin)
+			Eventually(func() int { return s.sim.Calls().Count(simulator.OpGetTwin) }).Should(BeNumerically(">=", reads+4))
+			s.expectDesired("d", `{"speed": 45}`)
+			Expect(s.get("d").DeletionTimestamp).NotTo(BeNil())
+			s.sim.Faults().Remove(id)
+			s.eventuallyDesired("d", `{}`)
+			s.eventuallyGone("d")
+		})
+	}
+})

@@ -64,7 +64,7 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	if len(twin.Diff(s.declared, s.owned, s.twin)) == len(s.conflicts) {
+	if len(twin.Diff(s.declared, s.owned, s.twin)) == len(s.conflicts) && len(s.departing()) == 0 {
 		return nil
 	}
 	return errContended
