@@ -170,6 +170,7 @@ func (s *site) request(ctx context.Context, kind schema.GroupVersionKind, name s
 
 // fluxState is what Flux says of a Kustomization.
 type fluxState struct {
+	doing                                               string // now: the message of Reconciling
 	ready, reason, message, applied, attempted, handled string
 	current                                             bool // it speaks of the object as it is
 }
@@ -191,8 +192,12 @@ func readFlux(o *unstructured.Unstructured) fluxState {
 	}
 	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, one := range conditions {
-		if c, ok := one.(map[string]any); ok && c["type"] == "Ready" {
+		c, _ := one.(map[string]any)
+		switch c["type"] {
+		case "Ready":
 			f.ready, f.reason, f.message = fmt.Sprint(c["status"]), fmt.Sprint(c["reason"]), fmt.Sprint(c["message"])
+		case "Reconciling":
+			f.doing = fmt.Sprint(c["message"])
 		}
 	}
 	return f

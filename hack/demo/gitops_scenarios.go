@@ -150,7 +150,7 @@ func (s *site) applyAgain(ctx context.Context, folder string) error {
 		return err
 	}
 	_, _, err = s.fluxSays(ctx, folder, "health checks, or a reconciliation at "+value, func(f fluxState) bool {
-		return f.handled == value || f.ready == "Unknown" && strings.Contains(f.message, "health checks")
+		return f.handled == value || strings.Contains(f.doing, "health checks")
 	})
 	return err
 }
