@@ -64,10 +64,15 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	if len(twin.Diff(s.declared, s.owned, s.twin)) == len(s.conflicts) && len(s.departing()) == 0 {
+	if s.hasConverged() {
 		return nil
 	}
 	return errContended
+}
+
+// hasConverged reports whether nothing is left to write or to remove but what is left to other writers.
+func (s *scope) hasConverged() bool {
+	return len(twin.Diff(s.declared, s.owned, s.twin)) == len(s.conflicts) && len(s.departing()) == 0
 }
 
 // plan is what is to be written, and what is let go of when that is done.

@@ -231,7 +231,7 @@ func (r *restartable) resume(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-r.done:
+	case <-r.done: //nolint:errcheck // one that lost its lease ends with an error
 		return r.start(ctx)
 	case <-ctx.Done():
 		return context.Cause(ctx)

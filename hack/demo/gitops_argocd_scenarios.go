@@ -265,15 +265,20 @@ func healthStates(ctx context.Context, s *site) (engineOutcome, error) {
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	if err := s.replace(s.line(1), "spec:\n", "spec:\n  suspend: true\n"); err != nil {
-		return engineOutcome{}, err
-	}
-	last, err := s.commit(ctx, "Line 1 is suspended")
+	last, err := s.suspendFirst(ctx)
 	if err != nil {
 		return engineOutcome{}, err
 	}
 	_, _, err = is(last, "Suspended")
 	return engineOutcome{outcome{"revert", "Healthy", at.Sub(back.at)}, said.String() + "\nwhile the device rejects"}, err
+}
+
+// suspendFirst has the first device suspended in Git.
+func (s *site) suspendFirst(ctx context.Context) (commit, error) {
+	if err := s.replace(s.line(1), "spec:\n", "spec:\n  suspend: true\n"); err != nil {
+		return commit{}, err
+	}
+	return s.commit(ctx, "Line 1 is suspended")
 }
 
 // syncWaves adds a command of wave 1 beside an edit that its device takes time for.

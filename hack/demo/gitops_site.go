@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -292,11 +293,11 @@ func (s *site) add(folder, file, content string) error {
 func (s *site) pnp(ctx context.Context, name string) (*v1alpha1.PnPDevice, error) {
 	var device v1alpha1.PnPDevice
 	err := s.client.Get(ctx, s.key(name), &device)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, err
-	}
-	if err != nil {
+	switch {
+	case apierrors.IsNotFound(err):
 		return nil, nil
+	case err != nil:
+		return nil, err
 	}
 	return &device, nil
 }
@@ -380,17 +381,6 @@ func (s *site) untilRan(ctx context.Context, device string, want int) (time.Time
 	return s.until(ctx, "commands that "+device+" ran", fmt.Sprint(want), func(ctx context.Context) (string, bool, error) {
 		n, err := s.ran(ctx, device)
 		return fmt.Sprint(n), n == want, err
-	})
-}
-
-// commandEnded waits until a DeviceCommand has an outcome.
-func (s *site) commandEnded(ctx context.Context, name string, want v1alpha1.CommandOutcome) (time.Time, error) {
-	return s.until(ctx, "DeviceCommand "+name, string(want), func(ctx context.Context) (string, bool, error) {
-		var command v1alpha1.DeviceCommand
-		if err := s.client.Get(ctx, s.key(name), &command); err != nil {
-			return err.Error(), false, client.IgnoreNotFound(err)
-		}
-		return string(command.Status.Outcome), command.Status.Outcome == want, nil
 	})
 }
 
@@ -499,7 +489,7 @@ func (s *site) bash(ctx context.Context, script string) error {
 	cmd := newCommand(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = s.root
 	kubectl := s.kubectl.command(ctx)
-	cmd.Env = append(kubectl.Env, "PATH="+filepath.Dir(s.kubectl.program)+":"+os.Getenv("PATH"))
+	cmd.Env = slices.Concat(kubectl.Env, []string{"PATH=" + filepath.Dir(s.kubectl.program) + ":" + os.Getenv("PATH")})
 	out, err := cmd.CombinedOutput()
 	if err := because(ctx, err); err != nil {
 		return fmt.Errorf("running\n%s\n%w: %s", script, err, out)

@@ -53,17 +53,17 @@ func TestTransitions(t *testing.T) {
 		"none": nil, "open": open("r1"), "released": released("r1"), "Succeeded": ended("r1", succeeded), "Unknown": ended("r1", unknown),
 	}
 	changes := map[string]func(Entries) error{
-		"a first claim":                     func(s Entries) error { return s.Claim(key, claim("r2", "", "", early)) },
-		"a claim over r1":                   func(s Entries) error { return s.Claim(key, claim("r2", "r1", "", early)) },
-		"a claim over r1, released":         func(s Entries) error { return s.Claim(key, claim("r2", "r1", Released, early)) },
-		"a claim over r1, retried at once":  func(s Entries) error { return s.Claim(key, claim("r2", "r1", Retried, early)) },
-		"a claim over r1, retried later":    func(s Entries) error { return s.Claim(key, claim("r2", "r1", Retried, late)) },
-		"a claim over another one":          func(s Entries) error { return s.Claim(key, claim("r2", "r0", Released, late)) },
-		"the release of r1":                 func(s Entries) error { return s.Release(key, "r1", false) },
-		"the release of another one":        func(s Entries) error { return s.Release(key, "r0", false) },
-		"r1 Succeeded":                      func(s Entries) error { return s.Conclude(key, *ended("r1", succeeded)) },
-		"r1 Unknown":                        func(s Entries) error { return s.Conclude(key, *ended("r1", unknown)) },
-		"another one Succeeded":             func(s Entries) error { return s.Conclude(key, *ended("r0", succeeded)) },
+		"a first claim":                      func(s Entries) error { return s.Claim(key, claim("r2", "", "", early)) },
+		"a claim over r1":                    func(s Entries) error { return s.Claim(key, claim("r2", "r1", "", early)) },
+		"a claim over r1, released":          func(s Entries) error { return s.Claim(key, claim("r2", "r1", Released, early)) },
+		"a claim over r1, retried at once":   func(s Entries) error { return s.Claim(key, claim("r2", "r1", Retried, early)) },
+		"a claim over r1, retried later":     func(s Entries) error { return s.Claim(key, claim("r2", "r1", Retried, late)) },
+		"a claim over another one":           func(s Entries) error { return s.Claim(key, claim("r2", "r0", Released, late)) },
+		"the release of r1":                  func(s Entries) error { return s.Release(key, "r1", false) },
+		"the release of another one":         func(s Entries) error { return s.Release(key, "r0", false) },
+		"r1 Succeeded":                       func(s Entries) error { return s.Conclude(key, *ended("r1", succeeded)) },
+		"r1 Unknown":                         func(s Entries) error { return s.Conclude(key, *ended("r1", unknown)) },
+		"another one Succeeded":              func(s Entries) error { return s.Conclude(key, *ended("r0", succeeded)) },
 		"another one is found to be Unknown": func(s Entries) error { return s.Conclude(key, *ended("r0", unknown)) },
 	}
 	allowed := map[string]map[string]string{ // what an entry becomes; all else is refused
