@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/google/go-cmp/cmp"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
@@ -230,19 +231,34 @@ func (c *comparison) wantReason(want string) {
 	}
 }
 
-// Moved lists the objects that were written between two lists of them.
+// Moved lists the objects whose status was written between two lists of them, and what of it. The time of the last desired write does not count: where the event
+// of a write was lost, a read tells of it later.
 func Moved(before, after []*v1alpha1.PnPDevice) []string {
-	versions := map[string]string{}
+	known := map[string]*v1alpha1.PnPDevice{}
 	for _, device := range before {
-		versions[device.Name] = device.ResourceVersion
+		known[device.Name] = device
 	}
 	var moved []string
 	for _, device := range after {
-		if versions[device.Name] != device.ResourceVersion {
-			moved = append(moved, device.Name)
+		was, ok := known[device.Name]
+		if !ok {
+			moved = append(moved, device.Name+": new")
+			continue
+		}
+		if diff := cmp.Diff(withoutTime(was.Status), withoutTime(device.Status)); diff != "" {
+			moved = append(moved, device.Name+" (-before +after):\n"+diff)
 		}
 	}
 	return moved
+}
+
+func withoutTime(s v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
+	if s.Twin != nil {
+		twin := *s.Twin
+		twin.DesiredUpdated = ""
+		s.Twin = &twin
+	}
+	return s
 }
 
 // Pending counts the properties that objects own and no longer declare.
