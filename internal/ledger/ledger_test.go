@@ -338,3 +338,20 @@ func TestNoTwoClaimsWithoutARelease(t *testing.T) {
 		}
 	})
 }
+
+// Whole seconds are stored. An attempt did not begin later than it did, and is not over before it is.
+func TestTimesAreRoundedToTheSafeSide(t *testing.T) {
+	at := time.Date(2026, 11, 29, 12, 0, 0, 500_000_000, time.UTC)
+	text, err := Entries{key: {Request: "r", At: at, Until: at, NotAfter: at, Outcome: &Outcome{Outcome: v1alpha1.CommandUnknown, At: at}}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, down, up := all[key], at.Truncate(time.Second), at.Truncate(time.Second).Add(time.Second)
+	if !e.At.Equal(down) || !e.Outcome.At.Equal(down) || !e.Until.Equal(up) || !e.NotAfter.Equal(up) {
+		t.Errorf("claimed at %v, ended at %v, want %v; until %v and notAfter %v, want %v", e.At, e.Outcome.At, down, e.Until, e.NotAfter, up)
+	}
+}
