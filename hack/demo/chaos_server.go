@@ -17,6 +17,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/hack/liveness"
 )
 
 // watchesBack is how long a client may take to hear of changes again after the API server is back: client-go waits longer and longer for it.
@@ -53,7 +54,7 @@ func (k *storm) stopServer(ctx context.Context) error {
 	late := func() error {
 		return miss{"the API server", "ends within " + within.String(), "runs though it was killed"}
 	}
-	return poll(ctx, within, late, func(context.Context) (bool, error) { return p.hasEnded(pid), nil })
+	return poll(ctx, within, late, func(context.Context) (bool, error) { return liveness.HasEnded(pid, p.is), nil })
 }
 
 // holdPort keeps other runs from the port of a server that is down from time to time.

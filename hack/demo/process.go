@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/hack/liveness"
 )
 
 // process is a program that runs on its own, known by its pid file in dir whoever started it. Replicas of a program have a suffix each.
@@ -71,28 +73,6 @@ func (p process) is(pid int) bool {
 	return err == nil && filepath.Base(string(program)) == p.name && bytes.Contains(args, []byte("="+p.dir+"/"))
 }
 
-// hasEnded reports whether the process, which had the pid, holds nothing any more, its ports least of all. One that is ending has no
-// command line before it has closed its files.
-func (p process) hasEnded(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil || isDefunct(stat, len(threads)) {
-		return true
-	}
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err != nil || len(cmdline) > 0 && !p.is(pid) // another process has that pid
-}
-
-// isDefunct reports whether nobody but its parent knows of a process any more. Its state follows its name, which is in parentheses. The first thread may be gone
-// before others.
-func isDefunct(stat []byte, threads int) bool {
-	_, after, _ := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), ") ")
-	return threads <= 1 && (strings.HasPrefix(after, "Z") || strings.HasPrefix(after, "X"))
-}
-
 // stop ends the process, if it runs, and tells whether it did. One that does not end by itself is killed.
 func (p process) stop(grace time.Duration) (bool, error) {
 	pid := p.pid()
@@ -107,7 +87,7 @@ func (p process) stop(grace time.Duration) (bool, error) {
 			return false, fmt.Errorf("sending %s to %s, pid %d: %w", step.signal, p.name, pid, err)
 		}
 		for end := time.Now().Add(step.wait); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-			if p.hasEnded(pid) {
+			if liveness.HasEnded(pid, p.is) {
 				return true, p.forget()
 			}
 		}

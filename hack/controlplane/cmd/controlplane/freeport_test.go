@@ -1,26 +1,10 @@
 package main
 
 import (
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 )
-
-// The command is in a module of its own, which does without the main one.
-func TestFreeportIsACopy(t *testing.T) {
-	copied, err := os.ReadFile("freeport.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	original, err := os.ReadFile("../../../freeport/freeport.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Replace(string(original), "\npackage freeport\n", "\npackage main\n", 1) != string(copied) {
-		t.Error("freeport.go is no copy of hack/freeport/freeport.go: copy it, and have it say package main")
-	}
-}
 
 func TestEndpointsAreNoPortsOfOutgoingConnections(t *testing.T) {
 	at, err := freeEndpoints()

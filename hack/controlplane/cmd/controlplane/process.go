@@ -99,28 +99,6 @@ func (p part) is(pid int) bool {
 	return filepath.Base(string(program)) == p.name && bytes.Contains(args, []byte("="+p.dir+"/"))
 }
 
-// hasEnded tells whether process pid, which was the part, holds nothing any more, its ports least of all. One that is ending has
-// no command line before it has closed its files.
-func (p part) hasEnded(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil || isDefunct(stat, len(threads)) {
-		return true
-	}
-	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err != nil || len(cmdline) > 0 && !p.is(pid) // another process has that pid
-}
-
-// isDefunct tells whether nobody but its parent knows of a process any more. Its state follows its name, which is in parentheses.
-// The first thread may be gone before others.
-func isDefunct(stat []byte, threads int) bool {
-	_, after, _ := strings.Cut(string(stat[max(0, bytes.LastIndexByte(stat, ')')):]), ") ")
-	return threads <= 1 && (strings.HasPrefix(after, "Z") || strings.HasPrefix(after, "X"))
-}
-
 // stop ends the part's process, if it runs, and tells whether it did. A process that does not end within grace is killed.
 func (p part) stop(grace time.Duration) (bool, error) {
 	process, err := p.find()
@@ -147,7 +125,7 @@ func (p part) stop(grace time.Duration) (bool, error) {
 
 // awaitEnd tells whether process pid, which is the part, ends within the time given.
 func (p part) awaitEnd(pid int, within time.Duration) bool {
-	for end := time.Now().Add(within); !p.hasEnded(pid); time.Sleep(pollInterval) {
+	for end := time.Now().Add(within); !HasEnded(pid, p.is); time.Sleep(pollInterval) {
 		if time.Now().After(end) {
 			return false
 		}
