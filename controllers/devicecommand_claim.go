@@ -16,10 +16,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
-// A claim is what has to be on record before an attempt is sent: its request ID, first in the ledger,
-// which outlives the object, and then in the annotation, for those who restore the object where the
-// ledger is not. Status has it once it takes long, and with what became of it. This file makes
-// claims, releases them and says what is left of them.
+// A claim is what has to be on record before an attempt is sent: its request ID, first in the
+// ledger, which outlives the object, and then in the annotation, for those who restore the object
+// where the ledger is not. Status has it once it takes long, and with what became of it. This file
+// makes claims, releases them and says what is left of them.
 
 // claimOf is the request ID that status has of an attempt that may have reached its device.
 func claimOf(command *v1alpha1.DeviceCommand) string {
@@ -123,7 +123,7 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 		message = doubtText
 	}
 	left := e.Until.Sub(s.now)
-	retries := s.command.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && s.now.Before(s.command.Spec.NotAfter.Time)
+	retries := s.mayRetry()
 	switch {
 	case retries && left > 0:
 		adopt(&s.command.Status, e)
@@ -145,6 +145,11 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 	return outcome
 }
 
+// mayRetry reports whether the command is sent again although it may have run.
+func (s *commandScope) mayRetry() bool {
+	return s.command.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && s.now.Before(s.command.Spec.NotAfter.Time)
+}
+
 // settleUnaccounted deals with an attempt that only the object knows.
 func (s *commandScope) settleUnaccounted() error {
 	status := &s.command.Status
@@ -152,7 +157,7 @@ func (s *commandScope) settleUnaccounted() error {
 	if s.doubted {
 		message = doubtText
 	}
-	if s.command.Spec.OnUnknownOutcome != v1alpha1.UnknownRetry || !s.now.Before(s.command.Spec.NotAfter.Time) {
+	if !s.mayRetry() {
 		if status.RequestID == "" {
 			status.RequestID = s.command.Annotations[v1alpha1.AnnotationAttempt]
 		}
@@ -179,7 +184,7 @@ func (s *commandScope) show(e *ledger.Entry) error {
 		status.Response = &apiextensionsv1.JSON{Raw: o.Response}
 	}
 	v := recordedVerdict(o)
-	if e.UID != string(s.command.UID) {
+	if s.isRepeated = e.UID != string(s.command.UID); s.isRepeated {
 		v.reason = v1alpha1.ReasonRecorded
 		v.message = "Nothing was sent: an earlier DeviceCommand of this name and spec has this outcome. " + v.message
 	}
@@ -250,8 +255,8 @@ func (s *commandScope) longest() time.Duration {
 	return time.Duration(s.command.Spec.ConnectTimeoutSeconds+s.command.Spec.ResponseTimeoutSeconds)*time.Second + retryMargin
 }
 
-// send hands the command to a flight, which claims it first. What the call needs is reserved before:
-// a claim must not wait.
+// send hands the command to a flight, which claims it first. All that the call needs is
+// reserved before: a claim must not wait.
 func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
 	if err := r.Flights.failure(key); err != nil {

@@ -118,7 +118,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 	s.command.Status.ObservedGeneration = s.command.Generation
 	setVerdict(s.command, h.verdict)
 	if !isSame(&before.Status, &s.command.Status) {
-		if err := persistCommand(ctx, r.Client, r.Recorder, before, s.command, s.device); err != nil {
+		if err := persistCommand(ctx, r.Client, r.Recorder, before, s.command, s.device, !s.isRepeated); err != nil {
 			return ctrl.Result{}, err
 		}
 		if s.doubted {

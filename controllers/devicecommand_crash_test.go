@@ -29,8 +29,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
-// step is what an operator does with a command, in this order: a write of the ledger and one of the object that claim it, the call of the hub, a write of
-// the outcome.
+// step is what an operator does with a command, in this order: a write of the ledger and one of the
+// object that claim it, the call of the hub, a write of the outcome.
 type step int
 
 const (
@@ -735,7 +735,7 @@ func TestACommandThatIsMadeAnewRestsAsTheFirstOneWould(t *testing.T) {
 	}
 }
 
-// What is on record of a release may be in the cache only later. A claim that is made meanwhile is
+// The record of a release may be in the cache only later. A claim that is made meanwhile is
 // refused, but it would cost a write, and end the waiting for the device.
 func TestACacheThatIsBehindDoesNotEndARest(t *testing.T) {
 	for name, answer := range map[string]func(iothub.Invocation) (iothub.CommandAnswer, error){

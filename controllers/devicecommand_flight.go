@@ -52,7 +52,7 @@ type flight struct {
 	claimed   time.Time // monotonic; when the claim began
 	at        time.Time // the same, for status
 
-	// What the claim needs. claims is false if there is one already.
+	// The following are for the claim. claims is false if there is one already.
 	claims     bool
 	invocation invocation
 	over       *ledger.Entry // what is on record before it
@@ -117,8 +117,8 @@ func (f *Flights) forget(key types.NamespacedName) {
 	delete(f.unsent, key)
 }
 
-// nextID is the request ID of the next attempt: that of a claim that nothing was sent with, which the
-// annotation may have, or a new one.
+// nextID is the request ID of the next attempt: that of a claim that nothing was sent with, which
+// the annotation may have, or a new one.
 func (f *Flights) nextID(key types.NamespacedName) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -173,8 +173,8 @@ func (f *Flights) start(one *flight) {
 	}()
 }
 
-// abandon stops waiting for the answer to a command whose object is gone. Its device is listened for
-// all the same: if its last attempt reached it after all, another object must not be sent.
+// abandon stops waiting for the answer to a command whose object is gone. Its device is listened
+// for all the same: if its last attempt reached it after all, another object must not be sent.
 func (f *Flights) abandon(key types.NamespacedName) {
 	if !f.keepsListening(key) {
 		f.clear(key)
@@ -426,22 +426,25 @@ func (f *Flights) record(ctx context.Context, one *flight, r result) error {
 		r.meaning, r.attempt.Stirred = command.Unknown, true
 	}
 	changed := one.outcome(r)
-	if err := persistCommand(ctx, f.Client, f.Recorder, one.command, changed, one.device); err != nil {
+	if err := persistCommand(ctx, f.Client, f.Recorder, one.command, changed, one.device, true); err != nil {
 		return err
 	}
 	one.command = changed
 	return nil
 }
 
-// persistCommand writes status on top of what it was computed from, and tells what is news: on the device, too, if the command has ended. device
-// is nil if there is none.
-func persistCommand(ctx context.Context, c client.Client, to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) error {
+// persistCommand writes status on top of what it was computed from, and tells what is news: on the
+// device, too, if the command has ended. device is nil if there is none. counts is false of an
+// outcome that an earlier object had: it was told of then.
+func persistCommand(
+	ctx context.Context, c client.Client, to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool,
+) error {
 	statusPatches.WithLabelValues("DeviceCommand").Inc()
 	if err := c.Status().Patch(ctx, after, wholeStatus{before}); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	announce(to, before, after)
-	if after.Finished() && readyOf(after).Reason != v1alpha1.ReasonRecorded {
+	if after.Finished() && counts {
 		commandOutcomes.WithLabelValues(string(after.Status.Outcome)).Inc()
 		announceCommand(to, after, device)
 	}

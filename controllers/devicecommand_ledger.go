@@ -45,7 +45,7 @@ func invocationOf(c *v1alpha1.DeviceCommand) invocation {
 }
 
 // Ledger keeps the record of commands in ConfigMaps of the operator's own namespace, some for each
-// namespace that has commands, by a hash of the command's name. What it read and wrote is kept in
+// namespace that has commands, by a hash of the command's name. All it read and wrote is kept in
 // memory with its resourceVersion: a claim costs no read, and one that is based on an old state is
 // refused by the API server, and decided anew.
 type Ledger struct {
@@ -87,7 +87,7 @@ func (e *damagedError) Error() string {
 
 func (e *damagedError) Unwrap() error { return e.cause }
 
-// Look returns what is on record of an invocation, nil if nothing is. What is about to be written
+// Look returns what is on record of an invocation, nil if nothing is. A change about to be written
 // counts: nobody else may decide against it.
 func (l *Ledger) Look(ctx context.Context, i invocation) (*ledger.Entry, error) {
 	s := l.shardOf(i)
@@ -154,8 +154,8 @@ type shardName struct {
 	number    uint32
 }
 
-// String is the name of the ConfigMap. No namespace has a dot in its name, so that none can take the
-// place of another.
+// String is the name of the ConfigMap. No namespace has a dot in its name, so that none can take
+// the place of another.
 func (n shardName) String() string { return fmt.Sprintf("commands.%s.%d", n.namespace, n.number) }
 
 func (l *Ledger) shardOf(i invocation) *shard {
@@ -229,7 +229,8 @@ func (l *Ledger) Start(ctx context.Context) error {
 	}
 }
 
-// sweep deletes the ConfigMaps of which every entry is forgotten. One that cannot be decoded is kept.
+// sweep deletes the ConfigMaps of which every entry is forgotten. One that cannot be decoded is
+// kept.
 func (l *Ledger) sweep(ctx context.Context) error {
 	var list corev1.ConfigMapList
 	if err := l.Reader.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{ledgerLabel}); err != nil {

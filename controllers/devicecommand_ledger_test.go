@@ -160,7 +160,7 @@ func TestClaimsAndOutcomesGatherForOneWrite(t *testing.T) {
 	})
 }
 
-// What is kept back counts already, and is written by itself.
+// A change that is kept back counts already, and is written by itself.
 func TestWhatIsLateCountsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault(t)

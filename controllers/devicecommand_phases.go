@@ -43,12 +43,14 @@ type commandScope struct {
 	// invocation is what the ledger knows the command by, entry what it has of it, nil if nothing.
 	invocation invocation
 	entry      *ledger.Entry
-	// proof is Retried if the command may have run and is sent again all the same; retriesForeign if
-	// only the object knew of that attempt.
+	// proof is Retried if the command may have run and is sent again all the same; retriesForeign
+	// if only the object knew of that attempt.
 	proof          ledger.Proof
 	retriesForeign bool
 	// doubted is true if this pass puts on record that a released attempt is in doubt.
 	doubted bool
+	// isRepeated is true if the outcome is that of an earlier object.
+	isRepeated bool
 	// sent is true once a flight has taken over.
 	sent bool
 }

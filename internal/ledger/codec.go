@@ -42,10 +42,10 @@ func (s Entries) Encode() (string, error) {
 	d := document{Format: format, Entries: make(map[string]written, len(s))}
 	for key, e := range s {
 		w := written{
-			UID: e.UID, Request: e.Request, By: e.By, At: begun(e.At), Until: seconds(e.Until), NotAfter: seconds(e.NotAfter), Released: e.Released, Offline: e.Offline,
+			UID: e.UID, Request: e.Request, By: e.By, At: floor(e.At), Until: ceil(e.Until), NotAfter: ceil(e.NotAfter), Released: e.Released, Offline: e.Offline,
 		}
 		if o := e.Outcome; o != nil {
-			w.Outcome, w.Code, w.Message, w.Response, w.Truncated, w.Ended = string(o.Outcome), o.Code, o.Message, o.Response, o.Truncated, begun(o.At)
+			w.Outcome, w.Code, w.Message, w.Response, w.Truncated, w.Ended = string(o.Outcome), o.Code, o.Message, o.Response, o.Truncated, floor(o.At)
 		}
 		d.Entries[key.Name+"/"+key.Spec] = w
 	}
@@ -94,17 +94,17 @@ func (w written) entry() Entry {
 	return e
 }
 
-// begun is when something happened, in whole seconds: never later, so that no attempt seems to have been made after its operator had
+// floor is for when something happened: no attempt seems to have been made after its operator had
 // ended.
-func begun(t time.Time) int64 {
+func floor(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.Unix()
 }
 
-// seconds rounds up: an attempt is never over too early.
-func seconds(t time.Time) int64 {
+// ceil is for when something is over: an attempt never is too early.
+func ceil(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}

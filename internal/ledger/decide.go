@@ -10,15 +10,15 @@ const (
 	Known Kind = "Known"
 	// Open means that an attempt may have reached the device.
 	Open Kind = "Open"
-	// Unaccounted means that the object names an attempt that the ledger does not know: it was restored
-	// into another cluster, or the ledger got lost. It may have reached the device.
+	// Unaccounted means that the object names an attempt that the ledger does not know: it was
+	// restored into another cluster, or the ledger got lost. It may have reached the device.
 	Unaccounted Kind = "Unaccounted"
 )
 
 // Object is what an object says of its attempts.
 type Object struct {
-	// Annotation and Request are the last attempt by its annotation and by status, Released the last
-	// one that did not reach the device.
+	// Annotation and Request are the last attempt by its annotation and by status, Released the
+	// last one that did not reach the device.
 	Annotation, Request, Released string
 }
 

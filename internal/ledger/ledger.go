@@ -30,8 +30,8 @@ type Entry struct {
 	NotAfter time.Time
 	// Released is true if the attempt is known not to have reached the device.
 	Released bool
-	// Offline is true if that is what the hub said of a device that it took for offline: it is certain
-	// only once the device's events of that time were heard.
+	// Offline is true if that is what the hub said of a device that it took for offline: it is
+	// certain only once the device's events of that time were heard.
 	Offline bool
 	// Outcome, once there is one.
 	Outcome *Outcome
@@ -121,7 +121,7 @@ func (s Entries) Release(key Key, request string, offline bool) error {
 	return nil
 }
 
-// Conclude puts the outcome of an attempt on record. What the device or the hub said replaces
+// Conclude puts the outcome of an attempt on record. An answer of the device or the hub replaces
 // Unknown; that a released attempt is in doubt after all makes it Unknown. An outcome of which
 // there is no entry, as of a command that ran before there was a ledger, gets one if there is room.
 func (s Entries) Conclude(key Key, of Entry) error {

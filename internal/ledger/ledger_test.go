@@ -281,9 +281,9 @@ func TestSpecsThatMeanTheSameAreOneInvocation(t *testing.T) {
 	}
 }
 
-// Whatever processes do, in whatever order and with whatever they believe: an attempt follows another
-// one only if that was released by its own ID, or is over and may be repeated; an outcome stays with
-// the attempt that it is of; and nothing is forgotten before notAfter.
+// Whatever processes do, in whatever order and with whatever they believe: an attempt follows
+// another one only if that was released by its own ID, or is over and may be repeated; an outcome
+// stays with the attempt that it is of; and nothing is forgotten before notAfter.
 func TestNoTwoClaimsWithoutARelease(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, now := Entries{}, noon
@@ -339,7 +339,8 @@ func TestNoTwoClaimsWithoutARelease(t *testing.T) {
 	})
 }
 
-// Whole seconds are stored. An attempt did not begin later than it did, and is not over before it is.
+// Whole seconds are stored. An attempt did not begin later than it did, and is not over before it
+// is.
 func TestTimesAreRoundedToTheSafeSide(t *testing.T) {
 	at := time.Date(2026, 11, 29, 12, 0, 0, 500_000_000, time.UTC)
 	text, err := Entries{key: {Request: "r", At: at, Until: at, NotAfter: at, Outcome: &Outcome{Outcome: v1alpha1.CommandUnknown, At: at}}}.Encode()

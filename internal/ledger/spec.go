@@ -26,7 +26,7 @@ func KeyOf(c *v1alpha1.DeviceCommand) Key { return Key{Name: c.Name, Spec: diges
 const digestSize = 16
 
 // digest of a spec. Specs that mean the same have the same one: no payload and null, a number
-// however it is written, an instant in whatever zone. What has its default is left out, so that a
+// however it is written, an instant in whatever zone. A default is left out, so that a
 // field that a later version adds does not make another command of a stored one.
 func digest(spec *v1alpha1.DeviceCommandSpec) string {
 	means := map[string]any{
@@ -57,7 +57,7 @@ func digest(spec *v1alpha1.DeviceCommandSpec) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:digestSize]
 }
 
-// canonical is a JSON value with each number written in one way. What is no JSON, which the API
+// canonical is a JSON value with each number written in one way. Text that is no JSON, which the API
 // server never stores, stays as it is.
 func canonical(raw []byte) any {
 	decoder := json.NewDecoder(strings.NewReader(string(raw)))
