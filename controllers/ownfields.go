@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,27 +35,24 @@ var (
 	finalizerField = []string{"f:metadata", "f:finalizers", `v:"` + v1alpha1.FinalizerClear + `"`}
 )
 
-// ownManagers are the names that the operator's writes have: its own, and that of its program, which
-// earlier versions had.
-func ownManagers() []string {
+// ownManagers are the names that the operator's writes have: its own, and that of its program,
+// which earlier versions had.
+var ownManagers = func() []string {
 	program, _, _ := strings.Cut(restclient.DefaultKubernetesUserAgent(), "/")
 	return []string{string(fieldOwner), program}
-}
+}()
 
 // ownsField reports whether the operator is among the managers of a field.
 func ownsField(managers []metav1.ManagedFieldsEntry, path []string) bool {
 	for i := range managers {
-		for _, own := range ownManagers() {
-			if managers[i].Manager == own && hasField(managers[i].FieldsV1, path) {
-				return true
-			}
+		if slices.Contains(ownManagers, managers[i].Manager) && hasField(managers[i].FieldsV1, path) {
+			return true
 		}
 	}
 	return false
 }
 
 func hasField(fields *metav1.FieldsV1, path []string) bool {
-	last := path[len(path)-1]
 	if fields == nil || !bytes.Contains(fields.GetRawBytes(), []byte(v1alpha1.GroupVersion.Group)) {
 		return false
 	}
@@ -68,12 +66,9 @@ func hasField(fields *metav1.FieldsV1, path []string) bool {
 		if !ok {
 			return false
 		}
-		if name == last {
-			return true
-		}
 		raw = inner
 	}
-	return false
+	return true
 }
 
 // applied is an object with nothing but a field of its metadata, on top of what was read.
@@ -87,8 +82,8 @@ func applied(kind string, o client.Object, metadata map[string]any) client.Patch
 	return client.RawPatch(types.ApplyPatchType, raw)
 }
 
-// keepSeal has the annotation of a command that was sent, and has it among the operator's own fields.
-// A restore needs it where the ledger is not.
+// keepSeal has the annotation of a command that was sent, and has it among the operator's own
+// fields. A restore needs it where the ledger is not.
 func (r *DeviceCommandReconciler) keepSeal(ctx context.Context, c *v1alpha1.DeviceCommand) error {
 	if !time.Now().Before(c.Spec.NotAfter.Time) {
 		return nil

@@ -44,7 +44,21 @@ var _ = Describe("An operator that is told to stop", Serial, func() {
 	})
 })
 
-// What the operator wrote last is not in status, since the next edit was there first, and no pass gets as far as the device.
+// writeUnrecorded has the hub hold 45 while status says 44, and refuses status from then on.
+func (s *site) writeUnrecorded() *meddlingRule {
+	GinkgoHelper()
+	s.announceSilent("d")
+	s.create("d", onceApplied, speed("44"))
+	s.eventually("d", beSettled(1))
+	rule := meddler.begin(s.namespace, false)
+	DeferCleanup(meddler.end)
+	s.edit("d", speed("45"))
+	s.eventuallyDesired("d", `{"speed": 45}`)
+	return rule
+}
+
+// The last write is not in status, since the next edit was there first, and no pass gets as far as
+// the device.
 var _ = Describe("A write whose status an edit was faster than", Serial, func() {
 	for name, edit := range map[string]func(*v1alpha1.PnPDevice){
 		"moves the object to an IoTHub that is not ready": at("elsewhere"),
@@ -54,13 +68,7 @@ var _ = Describe("A write whose status an edit was faster than", Serial, func() 
 		It("is known to the next operator as the object's: the edit "+name, func() {
 			s := newSite()
 			s.createElsewhere()
-			s.announceSilent("d")
-			s.create("d", onceApplied, speed("44"))
-			s.eventually("d", beSettled(1))
-			rule := meddler.begin(s.namespace, false)
-			DeferCleanup(meddler.end)
-			s.edit("d", speed("45"))
-			s.eventuallyDesired("d", `{"speed": 45}`)
+			rule := s.writeUnrecorded()
 			s.sim.Faults().Add(simulator.Unavailable().On("*", "d").Times(simulator.Forever))
 			s.edit("d", edit)
 			Eventually(func() int64 { return meddler.refusedGeneration(rule, "d") }).Should(BeNumerically(">", 1))
@@ -77,13 +85,7 @@ var _ = Describe("A write whose status an edit was faster than", Serial, func() 
 		other := s.iotHub()
 		other.Name = "other"
 		Expect(admin.Create(ctx, other)).To(Succeed())
-		s.announceSilent("d")
-		s.create("d", onceApplied, speed("44"))
-		s.eventually("d", beSettled(1))
-		rule := meddler.begin(s.namespace, false)
-		DeferCleanup(meddler.end)
-		s.edit("d", speed("45"))
-		s.eventuallyDesired("d", `{"speed": 45}`)
+		rule := s.writeUnrecorded()
 		s.edit("d", at("other"), speed(""))
 		Eventually(func() int64 { return meddler.refusedGeneration(rule, "d") }).Should(Equal(s.get("d").Generation))
 		meddler.end()

@@ -148,7 +148,8 @@ func (g *gitops) launchArgoCD(at []string) error {
 	)
 }
 
-// leadArgoCD gives Argo CD what config/recipes/gitops/argocd has for the site, led to its repository.
+// leadArgoCD gives Argo CD what config/recipes/gitops/argocd has for the site, led to its
+// repository.
 func (s *site) leadArgoCD(ctx context.Context) error {
 	all, err := s.manifests("argocd/factory.yaml")
 	if err != nil {

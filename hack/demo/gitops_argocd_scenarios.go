@@ -14,8 +14,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
-// forFirstRun is said of scenarios that were written and never played: nobody knows whether they are
-// right.
+// forFirstRun is said of scenarios that were written and never played: nobody knows whether they
+// are right.
 const forFirstRun = "a first run with Argo CD"
 
 func argoFaultScenarios() []engineScenario {
@@ -251,13 +251,7 @@ func healthStates(ctx context.Context, s *site) (engineOutcome, error) {
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	if err := s.hub.Behave(ctx, s.device(1), targetProperty, simulator.Acknowledge()); err != nil {
-		return engineOutcome{}, err
-	}
-	if err := s.replace(s.line(1), "targetTemperature: 24", "targetTemperature: 21.5"); err != nil {
-		return engineOutcome{}, err
-	}
-	back, err := s.commit(ctx, "Line 1 as it was")
+	back, err := s.revertFirst(ctx)
 	if err != nil {
 		return engineOutcome{}, err
 	}

@@ -211,7 +211,8 @@ func (s *site) flux(ctx context.Context, folder string) (fluxState, error) {
 	return readFlux(o), err
 }
 
-// fluxReady waits until Flux says that it applied a commit to a folder, and that all in it is Ready.
+// fluxReady waits until Flux says that it applied a commit to a folder, and that all in it is
+// Ready.
 func (s *site) fluxReady(ctx context.Context, c commit, folder string) (fluxState, time.Time, error) {
 	return s.fluxSays(ctx, folder, "Ready=True at "+c.sha, func(f fluxState) bool {
 		return f.current && f.ready == "True" && strings.HasSuffix(f.applied, c.sha)

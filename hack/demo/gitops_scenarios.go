@@ -143,7 +143,8 @@ func (s *site) loseAndRestore(ctx context.Context) error {
 	return s.operator.start(ctx)
 }
 
-// applyAgain asks Flux to go through a folder, and waits until it has applied it. What it says of health may take longer.
+// applyAgain asks Flux to go through a folder, and waits until it has applied it. Its word
+// on health may take longer.
 func (s *site) applyAgain(ctx context.Context, folder string) error {
 	value, err := s.request(ctx, kustomizationKind, s.name+"-"+folder)
 	if err != nil {
@@ -562,8 +563,8 @@ func reachable(s *site) error {
 	return s.replace(s.line(2), "  readyWhen: Applied\n", "  readyWhen: Reachable\n")
 }
 
-// offlineAcknowledged is what docs/gitops.md says of a device that is waited for: the next commit is
-// applied after the time-out, and all heals once the device is online.
+// offlineAcknowledged is what docs/gitops.md says of a device that is waited for: the next commit
+// is applied after the time-out, and all heals once the device is online.
 func offlineAcknowledged(ctx context.Context, s *site) (engineOutcome, error) {
 	if err := s.goOffline(ctx, s.device(2)); err != nil {
 		return engineOutcome{}, err
@@ -740,18 +741,23 @@ func rejectedEdit(ctx context.Context, s *site) (engineOutcome, error) {
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	if err := s.hub.Behave(ctx, s.device(1), targetProperty, simulator.Acknowledge()); err != nil {
-		return engineOutcome{}, err
-	}
-	if err := s.replace(s.line(1), "targetTemperature: 24", "targetTemperature: 21.5"); err != nil {
-		return engineOutcome{}, err
-	}
-	back, err := s.commit(ctx, "Line 1 as it was")
+	back, err := s.revertFirst(ctx)
 	if err != nil {
 		return engineOutcome{}, err
 	}
 	_, _, err = s.fluxReady(ctx, back, devicesIn)
 	return engineOutcome{outcome{"push", "failed", at.Sub(c.at)}, said.String()}, err
+}
+
+// revertFirst has the first device take values again, and the edit of editFirst undone.
+func (s *site) revertFirst(ctx context.Context) (commit, error) {
+	if err := s.hub.Behave(ctx, s.device(1), targetProperty, simulator.Acknowledge()); err != nil {
+		return commit{}, err
+	}
+	if err := s.replace(s.line(1), "targetTemperature: 24", "targetTemperature: 21.5"); err != nil {
+		return commit{}, err
+	}
+	return s.commit(ctx, "Line 1 as it was")
 }
 
 // wrongValueInGit breaks the model with one device and edits another one in the same commit.

@@ -67,8 +67,8 @@ func (s *site) in(folder, file string) string { return s.name + "/" + folder + "
 func (s *site) line(number int) string { return s.in(devicesIn, fmt.Sprintf("line-%d.yaml", number)) }
 
 // open makes the sites of scenarios: repositories, devices, namespaces with their Secrets, and the
-// objects of the engines; then it waits until all is in place. Each site takes one commit. A site that
-// does not come up fails its scenario only.
+// objects of the engines; then it waits until all is in place. Each site takes one commit. A site
+// that does not come up fails its scenario only.
 func (g *gitops) open(ctx context.Context, scenarios []engineScenario) (map[string]*site, error) {
 	sites := map[string]*site{}
 	for _, one := range scenarios {

@@ -27,7 +27,8 @@ func (d *Device) Belongs(object types.UID) {
 	}
 }
 
-// takeOver moves what another session of the same hub knows of the writes of an object. What the hub holds is to be read.
+// takeOver moves what another session of the same hub knows of the writes of an object. The
+// twin is to be read after that.
 func (d *Device) takeOver(from *Device, object types.UID) {
 	from.mu.Lock()
 	if from.object != object || from.unsaved == nil && len(from.attempts) == 0 {

@@ -147,31 +147,46 @@ func (r *Registry) Unshown() []Unshown {
 	return all
 }
 
-// UnsavedAt returns the memory of a device at a host if it alone knows what an object owns there; nil: it does not.
+// UnsavedAt returns the memory of a device at a host if it alone knows what an object owns there;
+// nil: it does not.
 func (r *Registry) UnsavedAt(hostName, deviceID string, object types.UID) *Device {
-	for _, s := range r.all() {
-		d := s.peek(deviceID)
-		if s.HostName != hostName || d == nil {
-			continue
-		}
-		if of, is := d.isUnshown(); is && of == object {
-			return d
+	for _, s := range r.beside(nil, hostName) {
+		if d := s.peek(deviceID); d != nil {
+			if of, is := d.isUnshown(); is && of == object {
+				return d
+			}
 		}
 	}
 	return nil
 }
 
-// HandOver has the session of an object's IoTHub know what another session of the same host knows of the object: it was declared
-// there before.
+// HandOver has the session of an object's IoTHub know what another session of the same host knows
+// of the object: it was declared there before. It costs next to nothing where there is no such
+// session.
 func (r *Registry) HandOver(to *Session, deviceID string, object types.UID) {
-	for _, s := range r.all() {
-		if s == to || s.HostName != to.HostName {
-			continue
-		}
+	for _, s := range r.beside(to, to.HostName) {
 		if from := s.peek(deviceID); from != nil {
 			to.Device(deviceID).takeOver(from, object)
 		}
 	}
+}
+
+// beside are the sessions of a host but one.
+func (r *Registry) beside(one *Session, hostName string) []*Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var others []*Session
+	for _, s := range r.sessions {
+		if s != one && s.HostName == hostName {
+			others = append(others, s)
+		}
+	}
+	for _, k := range r.kept {
+		if k.session != one && k.session.HostName == hostName {
+			others = append(others, k.session)
+		}
+	}
+	return others
 }
 
 // all are the sessions, with those that are kept for clearing.
