@@ -88,8 +88,8 @@ func (c *clearing) forget(device *v1alpha1.PnPDevice) {
 }
 
 // retire ends the session of an IoTHub that cannot be used any more. If objects may have to be
-// cleared at the hub, it is kept for that, as long as nothing but time speaks against it: a hub that
-// does not answer, or what the session was built from being gone.
+// cleared at the hub, it is kept for that, as long as nothing but time speaks against it: a hub
+// that does not answer, or what the session was built from being gone.
 func (r *IoTHubReconciler) retire(ctx context.Context, hub types.NamespacedName, why error) {
 	if h, ok := errors.AsType[*halt](why); ok && !h.missing || !r.mayClear(ctx, hub) {
 		r.Hubs.Drop(hub)

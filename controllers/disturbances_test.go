@@ -300,7 +300,8 @@ var disturbances = []disturbance{
 		name:  "two replicas act at once",
 		begin: func(m *matrix) { m.second = startOperator() },
 		end:   func(m *matrix) { m.second.stop() },
-		// The lease keeps two from acting at once. Were it not to, what one of them wrote and could not record, the other one would let go.
+		// The lease keeps two from acting at once. Were it not to, what one of them wrote and could
+		// not record, the other one would let go.
 		mayLeave: func(*cell) bool { return true },
 	},
 	{

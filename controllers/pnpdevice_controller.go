@@ -92,8 +92,9 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// keepFinalizer has the finalizer exactly while the deletion policy needs it, as one of the operator's own fields, and returns the object as it is then. A
-// suspended object that owns nothing gets none.
+// keepFinalizer has the finalizer exactly while the deletion policy needs it, as one of the
+// operator's own fields, and returns the object as it is then. A suspended object that owns nothing
+// gets none.
 func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
 	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
 	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || !device.Spec.Suspend || entriesOf(&device.Status).ownsAnything())

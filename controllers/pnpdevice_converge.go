@@ -70,7 +70,8 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 	return errContended
 }
 
-// hasConverged reports whether nothing is left to write or to remove but what is left to other writers.
+// hasConverged reports whether nothing is left to write or to remove but what is left to other
+// writers.
 func (s *scope) hasConverged() bool {
 	return len(twin.Diff(s.declared, s.owned, s.twin)) == len(s.conflicts) && len(s.departing()) == 0
 }

@@ -21,9 +21,9 @@ type notClearedError struct{ why string }
 
 func (e *notClearedError) Error() string { return "not cleared: " + e.why }
 
-// delete clears what the object owns if its policy says so, and lets it go. What a user took away, the IoTHub, the Secret or
-// the right to read it, is done without for a few minutes. Then the object goes all the same; only a hub that is failing for
-// now is waited for.
+// delete clears what the object owns if its policy says so, and lets it go. The IoTHub, the Secret
+// or the right to read it, where a user took that away, is done without for a few minutes. Then the
+// object goes all the same; only a hub that is failing for now is waited for.
 func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDevice) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) {
 		return ctrl.Result{}, nil

@@ -84,8 +84,9 @@ func (s *scope) save() {
 	}
 }
 
-// carry has status show what memory alone knows to be the object's, where the pass did not get as far as its twin: the IoTHub
-// cannot be used, the declaration has moved to another one, or it is invalid. A start would know nothing of it.
+// carry has status show what memory alone knows to be the object's, where the pass did not get as
+// far as its twin: the IoTHub cannot be used, the declaration has moved to another one, or it is
+// invalid. A start would know nothing of it.
 func (r *PnPDeviceReconciler) carry(s *scope) {
 	is := s.device.Status.Twin
 	if s.twin != nil || is == nil || is.Etag == "" {

@@ -57,8 +57,8 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// unreached is the outcome of a pass without a session: what the IoTHub says of that, and nothing if
-// it was reached before the operator started.
+// unreached is the outcome of a pass without a session: what the IoTHub says of that, and nothing
+// if it was reached before the operator started.
 func unreached(hub *v1alpha1.IoTHub) error {
 	access := accessOf(hub)
 	if access.Status != metav1.ConditionFalse {

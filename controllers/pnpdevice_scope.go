@@ -68,9 +68,11 @@ type scope struct {
 	clearsPlainly bool
 	// resent is true once a requested resend went out.
 	resent bool
-	// carried is what this pass, which has no session, has status show of the twin that it is about.
+	// carried is what this pass, which has no session, has status show of the twin that it is
+	// about.
 	carried *scope
-	// isCarried is true of that scope: status records the writes of which nobody knows what became of them.
+	// isCarried is true of that scope: status records the writes of which nobody knows what became
+	// of them.
 	isCarried bool
 }
 

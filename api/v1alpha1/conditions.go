@@ -12,7 +12,8 @@ const (
 	ConditionSynced = "Synced"
 	// ConditionAcknowledged is true if the device acknowledged every declared value.
 	ConditionAcknowledged = "Acknowledged"
-	// ConditionAuthenticated is true on an IoTHub if the hub accepted the credential when it was last tried.
+	// ConditionAuthenticated is true on an IoTHub if the hub accepted the credential when it was
+	// last tried.
 	ConditionAuthenticated = "Authenticated"
 	// ConditionRemovalsHalted is true on an IoTHub if one sync would remove more properties than the brake allows.
 	ConditionRemovalsHalted = "RemovalsHalted"
@@ -112,8 +113,9 @@ const (
 	ReasonProgressing = "Progressing"
 	// ReasonAwaitingAcknowledgement surfaces when the device has not answered yet.
 	ReasonAwaitingAcknowledgement = "AwaitingAcknowledgement"
-	// ReasonDeviceOffline surfaces when the device has not answered and the hub says that it is not connected. With Ready=True the hub holds every declared
-	// value, and spec.readyWhen is Reachable.
+	// ReasonDeviceOffline surfaces when the device has not answered and the hub says that it is not
+	// connected. With Ready=True the hub holds every declared value, and spec.readyWhen is
+	// Reachable.
 	ReasonDeviceOffline = "DeviceOffline"
 	// ReasonAcknowledgementTimeout surfaces when a connected device stayed silent longer than spec.acknowledgeWithinSeconds.
 	ReasonAcknowledgementTimeout = "AcknowledgementTimeout"
@@ -179,13 +181,17 @@ const (
 	ReasonDeviceDisabled = "DeviceDisabled"
 	// ReasonQuotaExceeded surfaces when the hub's messages of the day are used up.
 	ReasonQuotaExceeded = "QuotaExceeded"
-	// ReasonRecorded surfaces when an earlier object of the same name and spec has the outcome, and nothing was sent for this one.
+	// ReasonRecorded surfaces when an earlier object of the same name and spec has the outcome, and
+	// nothing was sent for this one.
 	ReasonRecorded = "Recorded"
-	// ReasonEarlierAttempt surfaces while an attempt for an earlier object of the same name and spec may still run.
+	// ReasonEarlierAttempt surfaces while an attempt for an earlier object of the same name and
+	// spec may still run.
 	ReasonEarlierAttempt = "EarlierAttempt"
-	// ReasonLedgerFull surfaces when the operator's record of the namespace's commands has no room for another one.
+	// ReasonLedgerFull surfaces when the operator's record of the namespace's commands has no room
+	// for another one.
 	ReasonLedgerFull = "LedgerFull"
-	// ReasonLedgerUnreadable surfaces when the operator's record of the namespace's commands cannot be read.
+	// ReasonLedgerUnreadable surfaces when the operator's record of the namespace's commands cannot
+	// be read.
 	ReasonLedgerUnreadable = "LedgerUnreadable"
 	// ReasonCommandAbandoned surfaces as an Event when a DeviceCommand was deleted while the hub was being called.
 	ReasonCommandAbandoned = "CommandAbandoned"

@@ -54,8 +54,9 @@ func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
 	return nil
 }
 
-// keepUp waits for a while if more actions of plots wait for a device than it can do soon: on a busy machine a storm takes longer, and does not leave more to do than
-// its end has time for. It does not wait for ever, since what the device waits for may come later in the storm.
+// keepUp waits for a while if more actions of plots wait for a device than it can do soon: on a
+// busy machine a storm takes longer, and does not leave more to do than its end has time for. It
+// does not wait for ever, since what the device waits for may come later in the storm.
 func (k *storm) keepUp(ctx context.Context, device string) error {
 	const enough, patience = 8, 2 * time.Second
 	return pollEvery(ctx, 50*time.Millisecond, patience, func() error { return nil }, func(context.Context) (bool, error) {

@@ -200,7 +200,8 @@ func (d *Device) Unshown() {
 	d.hold(Place{}, Nothing)
 }
 
-// isUnshown reports whether memory alone knows what became of a write, or of a value that was found equal, and of which object.
+// isUnshown reports whether memory alone knows what became of a write, or of a value that was found
+// equal, and of which object.
 func (d *Device) isUnshown() (object types.UID, is bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

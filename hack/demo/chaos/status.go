@@ -231,8 +231,9 @@ func (c *comparison) wantReason(want string) {
 	}
 }
 
-// Moved lists the objects whose status was written between two lists of them, and what of it. The time of the last desired write does not count: where the event
-// of a write was lost, a read tells of it later.
+// Moved lists the objects whose status was written between two lists of them, and what of it. The
+// time of the last desired write does not count: where the event of a write was lost, a read tells
+// of it later.
 func Moved(before, after []*v1alpha1.PnPDevice) []string {
 	known := map[string]*v1alpha1.PnPDevice{}
 	for _, device := range before {
