@@ -195,12 +195,9 @@ func (d *demo) launchOperator(ctx context.Context, p process, probes string, mor
 
 // launch starts an operator and waits until it is ready.
 func (d *demo) launch(ctx context.Context, p process, probes string, args []string) (<-chan error, error) {
-	ended, err := p.start(d.path("bin/manager"), args...)
-	if err != nil {
-		return nil, err
-	}
 	client := &http.Client{Timeout: time.Second}
-	return ended, p.await(ctx, ended, time.Minute, func() error { return probe(ctx, client, "http://"+probes+"/readyz") })
+	isReady := func() error { return probe(ctx, client, "http://"+probes+"/readyz") }
+	return p.begin(ctx, time.Minute, isReady, d.path("bin/manager"), args...)
 }
 
 func probe(ctx context.Context, client *http.Client, url string) error {

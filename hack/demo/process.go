@@ -112,6 +112,20 @@ func (p process) logTail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// begin starts the program and waits until it is ready. One that does not get there does not stay: it
+// would go on beside the one that is started next.
+func (p process) begin(ctx context.Context, within time.Duration, ready func() error, program string, args ...string) (<-chan error, error) {
+	ended, err := p.start(program, args...)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.await(ctx, ended, within, ready); err != nil {
+		_, stopping := p.stop(0)
+		return nil, errors.Join(err, stopping)
+	}
+	return ended, nil
+}
+
 // await polls until ready returns nil. It fails when the time is up, when ctx ends, or when the process ended.
 func (p process) await(ctx context.Context, ended <-chan error, within time.Duration, ready func() error) error {
 	limit := time.NewTimer(within)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/hack/liveness"
 )
 
 // shell is a process that runs a script, under the name that it is found by.
@@ -91,5 +93,17 @@ func TestAProcessThatEndsTooEarlyShowsItsLog(t *testing.T) {
 	err := p.await(t.Context(), ended, 10*time.Second, func() error { return errors.New("not ready") })
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no luck") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+func TestAProcessThatIsNotReadyInTimeDoesNotStay(t *testing.T) {
+	p := process{name: "sh", dir: t.TempDir()}
+	var pid int
+	never := func() error { pid = p.pid(); return errors.New("it never is") }
+	if _, err := p.begin(t.Context(), 100*time.Millisecond, never, "sh", "-c", "while :; do sleep 0.02; done", "--folder="+p.dir+"/"); err == nil {
+		t.Fatal("it is said to be ready")
+	}
+	if pid == 0 || !liveness.HasEnded(pid, p.is) {
+		t.Errorf("process %d goes on", pid)
 	}
 }
