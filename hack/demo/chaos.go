@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,6 +46,7 @@ type storm struct {
 	passing   []passing           // faults of all devices
 	abandoned abandoned
 	acted     map[string]uint64 // the newest change of the journal when the last action of a plot began, by device
+	replacing sync.RWMutex      // held by a plot that replaces a device, and shared by what acts beside plots
 
 	commands  int
 	confirmed int   // halted removals that were let go on

@@ -75,6 +75,8 @@ func (k *storm) act(ctx context.Context, a chaos.Action) error {
 		k.lanes.add(a.Device, string(a.Kind), func(ctx context.Context) error { return do(ctx, a) })
 		return nil
 	}
+	k.replacing.RLock()
+	defer k.replacing.RUnlock()
 	return k.actAtHub(ctx, a)
 }
 
@@ -254,7 +256,7 @@ func (k *storm) recreate(ctx context.Context, a chaos.Action) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(k.hub.DeleteDevice(ctx, a.Device), k.hub.AddDevice(ctx, a.Device, deviceSpec())); err != nil {
+	if err := k.replace(ctx, a.Device); err != nil {
 		return err
 	}
 	patch := string(a.Patch)
@@ -269,6 +271,13 @@ func (k *storm) recreate(ctx context.Context, a chaos.Action) error {
 		patch = fmt.Sprintf(`{"owner":"v%d"}`, writes)
 	}
 	return nil
+}
+
+// replace has a new device under the id of another one. Actions beside its plot find one of the two.
+func (k *storm) replace(ctx context.Context, device string) error {
+	k.replacing.Lock()
+	defer k.replacing.Unlock()
+	return errors.Join(k.hub.DeleteDevice(ctx, device), k.hub.AddDevice(ctx, device, deviceSpec()))
 }
 
 // writesOf is the counter in a twin's etag.
