@@ -318,6 +318,14 @@ var _ = Describe("The brake on mass removals", func() {
 		stays(s, "c", 30)
 		s.eventuallyHub(haveRemovalsHalted("30 properties of 1 PnPDevice"))
 		Expect(s.hubObject().Status.Removals.Confirmed).To(BeNil())
+
+		By("the same confirmation, taken away and put back, being no new one")
+		for _, annotations := range []map[string]string{nil, {v1alpha1.AnnotationConfirmRemovals: "a"}} {
+			s.editHub(func(hub *v1alpha1.IoTHub) { hub.Annotations, hub.Spec.SweepIntervalSeconds = annotations, 1000+int32(len(annotations)) })
+			s.eventuallyHub(HaveField("Status.ObservedGeneration", s.hubObject().Generation))
+		}
+		stays(s, "c", 30)
+		Expect(s.hubObject().Status.LastConfirmedRemovals).To(Equal("a"))
 		Expect(s.desired("b")).To(HaveLen(1))
 	})
 

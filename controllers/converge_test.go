@@ -41,3 +41,19 @@ var _ = Describe("The main job", func() {
 		})
 	}
 })
+
+var _ = Describe("A request for a read", func() {
+	It("ends when its annotation is taken away, and its echo stays", func() {
+		s := newSite()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20.5}`))
+		s.eventually("d", beReady())
+		s.readNow("d")
+		reads, echo := s.reads("d"), s.get("d").Status.LastHandledReconcileAt
+		s.edit("d", func(d *v1alpha1.PnPDevice) { d.Annotations = nil })
+		s.edit("d", answeringWithin(77))
+		s.eventually("d", And(beReady(), HaveField("Status.ObservedGeneration", s.get("d").Generation)))
+		Expect(s.get("d").Status.LastHandledReconcileAt).To(Equal(echo))
+		Expect(s.reads("d")).To(Equal(reads))
+	})
+})

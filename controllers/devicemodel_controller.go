@@ -122,7 +122,7 @@ func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedNa
 // refetch has the repository asked anew if someone wants that.
 func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
 	asked := echoable(object.Annotations[v1alpha1.AnnotationReconcileRequestedAt])
-	if asked == object.Status.LastHandledReconcileAt {
+	if !isOpenRequest(asked, object.Status.LastHandledReconcileAt) {
 		return
 	}
 	object.Status.LastHandledReconcileAt = asked

@@ -109,8 +109,10 @@ func review(was v1alpha1.HubRemovals, waiting iter.Seq[removing], halting, confi
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	key := client.ObjectKeyFromObject(hub)
 	answer := echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
-	isNew := answer != "" && answer != hub.Status.LastConfirmedRemovals
-	hub.Status.LastConfirmedRemovals = answer
+	isNew := isOpenRequest(answer, hub.Status.LastConfirmedRemovals)
+	if isNew {
+		hub.Status.LastConfirmedRemovals = answer
+	}
 	condition, pulled := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted), r.Brake.Halted(key)
 	if condition == nil && !pulled {
 		return nil

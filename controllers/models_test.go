@@ -229,10 +229,12 @@ var _ = Describe("A DeviceModel", func() {
 			})
 			s.eventuallyModel("thermostat", SatisfyAll(usable, HaveField("Status.LastHandledReconcileAt", "1")))
 			asked := modelRepository.askedFor(path + ".json")
+			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) { m.Annotations = nil })
 			s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
 			s.create("d", targetOf("20.5"))
 			s.eventually("d", beStalled(v1alpha1.ReasonModelViolation))
 			Expect(modelRepository.askedFor(path + ".json")).To(Equal(asked))
+			s.eventuallyModel("thermostat", HaveField("Status.LastHandledReconcileAt", "1"))
 			modelRepository.put(path+".json", dtdlOf(s))
 			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "2"}

@@ -106,14 +106,17 @@ func adopted(device *v1alpha1.PnPDevice, hostName string) bool {
 
 // readRequested reports whether someone asked for a fresh read that has not been made.
 func (s *scope) readRequested() bool {
-	return s.annotation(v1alpha1.AnnotationReconcileRequestedAt) != s.device.Status.LastHandledReconcileAt
+	return isOpenRequest(s.annotation(v1alpha1.AnnotationReconcileRequestedAt), s.device.Status.LastHandledReconcileAt)
 }
 
 // resendRequested reports whether someone asked to write unanswered values again.
 func (s *scope) resendRequested() bool {
-	at := s.annotation(v1alpha1.AnnotationResendRequestedAt)
-	return at != "" && at != s.device.Status.LastHandledResendAt && !s.resent
+	return isOpenRequest(s.annotation(v1alpha1.AnnotationResendRequestedAt), s.device.Status.LastHandledResendAt) && !s.resent
 }
+
+// isOpenRequest reports whether the value of an annotation asks for something that status does not
+// echo yet. An annotation that is taken away asks for nothing: Flux removes those of kubectl.
+func isOpenRequest(asked, handled string) bool { return asked != "" && asked != handled }
 
 // annotation is a request in the object's metadata, as far as status can echo it.
 func (s *scope) annotation(key string) string { return echoable(s.device.Annotations[key]) }

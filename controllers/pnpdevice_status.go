@@ -326,7 +326,7 @@ func (s *scope) transition(e *v1alpha1.PropertyStatus, previous v1alpha1.Propert
 
 // echo says that the requests in the annotations were heard.
 func (s *scope) echo() {
-	if s.wasRead {
+	if s.wasRead && s.readRequested() {
 		s.device.Status.LastHandledReconcileAt = s.annotation(v1alpha1.AnnotationReconcileRequestedAt)
 	}
 	if s.resent {
