@@ -255,6 +255,21 @@ var _ = Describe("A device that does not answer", func() {
 		Expect(property(s.get("d"), "", "targetTemperature").DesiredVersion).To(Equal(before + 1))
 	})
 
+	It("gets them once on request, even if the answer of the hub is lost and more is declared before the twin can be read", func() {
+		s := declaring(simulator.Ignore())
+		s.eventually("d", beWaiting(v1alpha1.ReasonAwaitingAcknowledgement))
+		before := s.desiredVersion("d")
+		s.sim.Faults().Add(simulator.Broken(simulator.FaultResetAfter).On("Patch*Twin", "d"))
+		outage := s.sim.Faults().Add(simulator.Unavailable().On("GetTwin", "d").Times(simulator.Forever))
+		s.edit("d", annotate(v1alpha1.AnnotationResendRequestedAt, "now"))
+		Eventually(func() int64 { return s.desiredVersion("d") }).Should(Equal(before + 1))
+		s.edit("d", withProperties(`{"targetTemperature": 42, "mode": "eco"}`))
+		s.sim.Faults().Remove(outage)
+		s.eventually("d", And(haveState("", "mode", "Applied"), HaveField("Status.LastHandledResendAt", "now")))
+		Expect(s.desiredVersion("d")).To(Equal(before + 2))
+		Expect(property(s.get("d"), "", "targetTemperature").DesiredVersion).To(Equal(before + 1))
+	})
+
 	It("echoes a request to resend although there is nothing to resend", func() {
 		s := declaring(simulator.Acknowledge())
 		s.eventually("d", beReady())

@@ -165,23 +165,31 @@ func sooner(a, b time.Duration) time.Duration {
 	return a
 }
 
-// resends are the unanswered and refused values that someone asked to write once more: an equal value is otherwise never sent. What an earlier pass sent, and was
-// not told of, has been written once more if it arrived: then the hub has it by a newer version than status knows.
+// resends are the unanswered and refused values that someone asked to write once more: an equal
+// value is otherwise never sent.
 func (s *scope) resends() []twin.Change {
 	if !s.resendRequested() {
 		return nil
 	}
 	var changes []twin.Change
-	for leaf, value := range s.declared {
-		held := s.twin.Properties[leaf].Desired
-		known := s.entries[leaf]
-		unanswered := known.State == stateOf(twin.StateApplied) || known.State == stateOf(twin.StateRejected)
-		arrived := s.owned.Held[leaf].SetVersion > known.DesiredVersion
-		if unanswered && !arrived && held != nil && twin.Equal(held.Value, value) {
-			changes = append(changes, twin.Change{Leaf: leaf, Cause: twin.Edited, Value: value, Was: held})
-		}
+	for _, leaf := range s.unanswered() {
+		changes = append(changes, twin.Change{Leaf: leaf, Cause: twin.Edited, Value: s.declared[leaf], Was: s.twin.Properties[leaf].Desired})
 	}
 	return changes
+}
+
+// unanswered are the declared values that the hub holds and that status shows as Applied or
+// Rejected.
+func (s *scope) unanswered() []twin.Leaf {
+	var leaves []twin.Leaf
+	for leaf, value := range s.declared {
+		held, state := s.twin.Properties[leaf].Desired, s.entries[leaf].State
+		isUnanswered := state == stateOf(twin.StateApplied) || state == stateOf(twin.StateRejected)
+		if isUnanswered && held != nil && twin.Equal(held.Value, value) {
+			leaves = append(leaves, leaf)
+		}
+	}
+	return leaves
 }
 
 // braked takes removals out of the changes while the hub's removals are halted. If nothing is left, the error is the verdict.

@@ -49,7 +49,16 @@ func (s *scope) adopt(t *twin.Twin) {
 		known = s.inherit(known, lineage)
 	}
 	s.owned = known.After(t, s.attempts(), s.declared, !s.observes())
+	s.resent = s.resent || s.hasResendArrived()
 	s.save()
+}
+
+// hasResendArrived reports whether the hub holds an unanswered value by a newer write than status
+// knows: an earlier pass sent it again, and was not told of it. The write had all of them.
+func (s *scope) hasResendArrived() bool {
+	return s.resendRequested() && slices.ContainsFunc(s.unanswered(), func(leaf twin.Leaf) bool {
+		return s.owned.Held[leaf].SetVersion > s.entries[leaf].DesiredVersion
+	})
 }
 
 // inherit drops what is recorded of a twin that this one may not be. What left the declaration is let go: it may be another

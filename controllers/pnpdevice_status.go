@@ -32,10 +32,8 @@ func summarise(s *scope, h *halt) time.Duration {
 	v := verdict{}
 	if h == nil {
 		v = s.judge()
-		s.echo()
 	} else if !h.unchanged {
 		v = h.verdict
-		s.echo()
 	}
 	if h == nil || !h.unchanged {
 		setVerdict(s.device, v)
@@ -46,10 +44,12 @@ func summarise(s *scope, h *halt) time.Duration {
 	return s.next(h, entriesOf(&previous))
 }
 
-// describe writes what is known of the twin and its properties.
+// describe writes what is known of the twin and its properties, and which requests were met: a
+// resend is known to have arrived by what status said before.
 func (s *scope) describe() {
 	st := &s.device.Status
 	s.identify()
+	s.echo()
 	if s.twin != nil {
 		st.ModelID = s.twin.ModelID
 		s.describeConnection()
