@@ -321,7 +321,9 @@ var _ = Describe("The brake on mass removals", func() {
 
 		By("the same confirmation, taken away and put back, being no new one")
 		for _, annotations := range []map[string]string{nil, {v1alpha1.AnnotationConfirmRemovals: "a"}} {
-			s.editHub(func(hub *v1alpha1.IoTHub) { hub.Annotations, hub.Spec.SweepIntervalSeconds = annotations, 1000+int32(len(annotations)) })
+			s.editHub(func(hub *v1alpha1.IoTHub) {
+				hub.Annotations, hub.Spec.SweepIntervalSeconds = annotations, 1000+int32(len(annotations))
+			})
 			s.eventuallyHub(HaveField("Status.ObservedGeneration", s.hubObject().Generation))
 		}
 		stays(s, "c", 30)

@@ -41,6 +41,28 @@ func must(t *testing.T, err error) {
 	}
 }
 
+func TestAnEmptyWriteMayBeForTheDeviceBefore(t *testing.T) {
+	again := created
+	again.Written = noon.Add(-time.Second)
+	for name, test := range map[string]struct {
+		journal []simulator.JournalEntry
+		wrong   int
+	}{
+		"the device was replaced meanwhile": {[]simulator.JournalEntry{created, again, write(true, 2, `{}`, `{}`)}, 0},
+		"it was created once":               {[]simulator.JournalEntry{again, write(true, 2, `{}`, `{}`)}, 1},
+		"the write has a marker":            {[]simulator.JournalEntry{created, again, write(true, 2, `{"pump":{"__t":"c"}}`, `{"pump":{"__t":"c"}}`)}, 1},
+		"the replacement is long ago":       {[]simulator.JournalEntry{created, created, write(true, 2, `{}`, `{}`)}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trace, err := Follow(test.journal, NewHistory())
+			must(t, err)
+			if len(trace.Wrong) != test.wrong {
+				t.Errorf("got %q, want %d complaints", trace.Wrong, test.wrong)
+			}
+		})
+	}
+}
+
 func TestWritesAreJudged(t *testing.T) {
 	h := NewHistory()
 	must(t, h.Declare("dev1", specOf(`{"a":1,"o":{"x":1}}`, `{"speed":5}`), noon))
