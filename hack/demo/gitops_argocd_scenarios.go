@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
@@ -26,8 +27,10 @@ func argoFaultScenarios() []engineScenario {
 			title: "the health script leaves keys and labels of argocd-cm alone"},
 		{name: "telemetry", engine: argoCD, waits: forFirstRun, fault: 3, play: telemetryWithoutComponent,
 			title: "telemetry without a component is compared and synced"},
+		{name: "cascade", engine: argoCD, waits: forFirstRun, fault: 7, shape: lineOf(12), play: deleteApplications,
+			title: "a site whose Applications are deleted at once is cleared"},
 		{name: "hook", engine: argoCD, waits: forFirstRun, fault: 10, play: hookedCommand,
-			title: "a command that is a hook runs at each sync, as the docs warn"},
+			title: "a command that is a hook is made anew at each sync, and runs once"},
 	}
 }
 
@@ -161,6 +164,7 @@ spec:
 `, name, annotations, s.device(1))
 }
 
+// hookedCommand has a command made anew by a second sync, which shows what became of the first.
 func hookedCommand(ctx context.Context, s *site) (engineOutcome, error) {
 	if err := s.add(devicesIn, "hooked.yaml", s.reportOf("hooked", "argocd.argoproj.io/hook: PostSync")); err != nil {
 		return engineOutcome{}, err
@@ -168,22 +172,71 @@ func hookedCommand(ctx context.Context, s *site) (engineOutcome, error) {
 	if err := s.replace(s.line(2), "targetTemperature: 19", "targetTemperature: 18"); err != nil {
 		return engineOutcome{}, err
 	}
-	if _, err := s.commit(ctx, "A hook"); err != nil {
-		return engineOutcome{}, err
-	}
-	if _, err := s.untilRan(ctx, s.device(1), 2); err != nil { // one is of the layout
-		return engineOutcome{}, err
-	}
-	c, err := s.editFirst(ctx)
+	c, err := s.commit(ctx, "A hook")
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	at, err := s.untilRan(ctx, s.device(1), 3)
+	first, err := s.untilHooked(ctx, c, "")
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	said, _, err := s.argoHealthy(ctx, c, devicesIn)
-	return engineOutcome{outcome{"the next push", "run again", at.Sub(c.at)}, said.String()}, err
+	if c, err = s.editFirst(ctx); err != nil {
+		return engineOutcome{}, err
+	}
+	if _, err = s.untilHooked(ctx, c, first); err != nil {
+		return engineOutcome{}, err
+	}
+	said, at, err := s.argoHealthy(ctx, c, devicesIn)
+	if err != nil {
+		return engineOutcome{}, err
+	}
+	_, err = s.untilRan(ctx, s.device(1), 2) // one is of the layout
+	return engineOutcome{outcome{"the next push", "Healthy, ran once", at.Sub(c.at)}, said.String()}, err
+}
+
+// untilHooked waits until the hook of a commit has ended well: a DeviceCommand of another UID than
+// before has Succeeded, and Argo CD's operation at the commit too. It returns the UID.
+func (s *site) untilHooked(ctx context.Context, c commit, before string) (string, error) {
+	var uid string
+	_, err := s.until(ctx, "DeviceCommand hooked", "made anew, and Succeeded", func(ctx context.Context) (string, bool, error) {
+		var command v1alpha1.DeviceCommand
+		err := s.client.Get(ctx, s.key("hooked"), &command)
+		if apierrors.IsNotFound(err) {
+			return "not there", false, nil
+		}
+		uid = string(command.UID)
+		return fmt.Sprintf("UID %s, %q", uid, command.Status.Outcome), uid != before && command.Status.Outcome == v1alpha1.CommandSucceeded, err
+	})
+	if err != nil {
+		return "", err
+	}
+	_, _, err = s.argoSays(ctx, devicesIn, "operation Succeeded at "+c.sha, func(a argoState) bool {
+		return a.phase == "Succeeded" && a.revision == c.sha
+	})
+	return uid, err
+}
+
+// deleteApplications deletes the Applications of hub and devices together, with what they made, and
+// the Secret with them.
+func deleteApplications(ctx context.Context, s *site) (engineOutcome, error) {
+	if err := s.slowHub(ctx); err != nil {
+		return engineOutcome{}, err
+	}
+	began := time.Now()
+	applications := s.name + "-" + hubIn + " " + s.name + "-" + devicesIn
+	err := s.bash(ctx, "kubectl patch application "+applications+" --namespace "+argoNamespace+
+		` --type=merge --patch '{"metadata":{"finalizers":["resources-finalizer.argocd.argoproj.io"]}}'
+kubectl delete application `+applications+" --namespace "+argoNamespace+` --wait=false
+kubectl delete secret `+s.hubName()+" --namespace "+s.name)
+	if err != nil {
+		return engineOutcome{}, err
+	}
+	at, err := s.untilCleared(ctx, 12)
+	if err != nil {
+		return engineOutcome{}, err
+	}
+	err = s.bash(ctx, "kubectl wait application "+applications+" --namespace "+argoNamespace+" --for=delete --timeout=60s")
+	return engineOutcome{outcome: outcome{"deletion", "12 devices cleared", at.Sub(began)}}, err
 }
 
 // selfHeal suspends the hub and changes a device by hand.
