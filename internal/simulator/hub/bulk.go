@@ -176,7 +176,7 @@ func (h *Hub) bulkCreate(e bulkEntry, _ string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.createIdentity(want, time.Time{}); err != nil {
+	if _, err := h.createIdentity(want, func(time.Time) time.Time { return time.Time{} }); err != nil {
 		return err
 	}
 	err = h.bulkTwin(e, "")

@@ -25,20 +25,20 @@ func (h *Hub) PutIdentity(id string, body jsontree.Object, ifMatch string) (Iden
 		return Identity{}, err
 	}
 	if tag(ifMatch) == "" {
-		return h.createIdentity(want, h.clock())
+		return h.createIdentity(want, func(at time.Time) time.Time { return at })
 	}
-	t, err := h.update(id, func(t *Twin) (*Twin, Change, error) { return h.updateIdentity(t, want, ifMatch) })
+	t, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) { return h.updateIdentity(t, want, ifMatch, at) })
 	if err != nil {
 		return Identity{}, err
 	}
 	return t.Identity, nil
 }
 
-// createIdentity creates a device whose twin was last updated at a time.
-func (h *Hub) createIdentity(want Identity, at time.Time) (Identity, error) {
-	t := h.create(want.DeviceID, func() *Twin {
-		want.GenerationID, want.ETag = h.nextGeneration(), h.nextETag()
-		return newTwin(want, at)
+// createIdentity creates a device. updated says when its twin was last updated, given when it was created.
+func (h *Hub) createIdentity(want Identity, updated func(time.Time) time.Time) (Identity, error) {
+	t := h.create(want.DeviceID, func(at time.Time) *Twin {
+		want.GenerationID, want.ETag = h.nextGeneration(at), h.nextETag()
+		return newTwin(want, updated(at))
 	})
 	if t == nil {
 		return Identity{}, refuse(409, "DeviceAlreadyExists", 409001,
@@ -47,7 +47,7 @@ func (h *Hub) createIdentity(want Identity, at time.Time) (Identity, error) {
 	return t.Identity, nil
 }
 
-func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string) (*Twin, Change, error) {
+func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string, at time.Time) (*Twin, Change, error) {
 	if err := matchTag(ifMatch, t.Identity.ETag); err != nil {
 		return t, Change{}, err
 	}
@@ -55,7 +55,7 @@ func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string) (*Twin, Cha
 	want.GenerationID, want.ETag = was.GenerationID, h.nextETag()
 	want.StatusUpdated = was.StatusUpdated
 	if want.Disabled != was.Disabled {
-		want.StatusUpdated = h.clock()
+		want.StatusUpdated = at
 	}
 	want.Connected, want.ConnectedUpdated = was.Connected && !want.Disabled, was.ConnectedUpdated
 	next := *t
@@ -65,7 +65,7 @@ func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string) (*Twin, Cha
 
 // DeleteIdentity deletes a device with its twin. The service demands an If-Match.
 func (h *Hub) DeleteIdentity(id, ifMatch string) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+	_, err := h.update(id, func(t *Twin, _ time.Time) (*Twin, Change, error) {
 		if tag(ifMatch) == "" {
 			return t, Change{}, preconditionFailed("Precondition failed: Etag missing")
 		}
@@ -192,11 +192,11 @@ func (h *Hub) Statistics() Statistics {
 }
 
 // touch gives an identity a new etag, as any write of it does.
-func (h *Hub) touch(id string, edit func(*Identity)) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+func (h *Hub) touch(id string, edit func(*Identity, time.Time)) error {
+	_, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
 		next := *t
 		next.Identity.ETag = h.nextETag()
-		edit(&next.Identity)
+		edit(&next.Identity, at)
 		return &next, Change{Kind: IdentityUpdated}, nil
 	})
 	return err
@@ -204,18 +204,18 @@ func (h *Hub) touch(id string, edit func(*Identity)) error {
 
 // Rekey gives a device new keys, and with them a new identity etag; the twin's etag stays.
 func (h *Hub) Rekey(id string) error {
-	return h.touch(id, func(i *Identity) {
+	return h.touch(id, func(i *Identity, _ time.Time) {
 		i.Authentication.PrimaryKey, i.Authentication.SecondaryKey = h.NewKey(), h.NewKey()
 	})
 }
 
 // BumpDeviceETag moves the identity's etag and nothing else.
-func (h *Hub) BumpDeviceETag(id string) error { return h.touch(id, func(*Identity) {}) }
+func (h *Hub) BumpDeviceETag(id string) error { return h.touch(id, func(*Identity, time.Time) {}) }
 
 // SetStatus enables or disables a device; disabling disconnects it.
 func (h *Hub) SetStatus(id string, enabled bool, reason string) error {
-	return h.touch(id, func(i *Identity) {
-		i.Disabled, i.StatusReason, i.StatusUpdated = !enabled, reason, h.clock()
+	return h.touch(id, func(i *Identity, at time.Time) {
+		i.Disabled, i.StatusReason, i.StatusUpdated = !enabled, reason, at
 		i.Connected = i.Connected && enabled
 	})
 }
@@ -223,12 +223,12 @@ func (h *Hub) SetStatus(id string, enabled bool, reason string) error {
 // SetConnected marks a device as connected or not. A device that connects announces its model; an empty modelID leaves the
 // one that it announced before. No etag and no version moves.
 func (h *Hub) SetConnected(id string, connected bool, modelID string) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+	_, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
 		if connected && t.Identity.Disabled {
 			return t, Change{}, refuse(403, "DeviceDisabled", 403012, "The device %q is disabled", id)
 		}
 		next := *t
-		next.setConnection(connected, h.clock())
+		next.setConnection(connected, at)
 		if modelID != "" {
 			next.ModelID = modelID
 		}

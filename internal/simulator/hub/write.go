@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 )
@@ -61,7 +62,7 @@ func parseTwin(body jsontree.Object) (write, error) {
 
 // write applies what change asks for, atomically, if ifMatch fits.
 func (h *Hub) write(id, ifMatch string, change func(*Twin) (write, error)) (*Twin, error) {
-	return h.update(id, func(t *Twin) (*Twin, Change, error) {
+	return h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
 		if err := matchTag(ifMatch, t.ETag()); err != nil {
 			return t, Change{}, err
 		}
@@ -69,16 +70,15 @@ func (h *Hub) write(id, ifMatch string, change func(*Twin) (write, error)) (*Twi
 		if err != nil {
 			return t, Change{}, err
 		}
-		next, err := h.apply(t, w)
+		next, err := t.apply(w, at)
 		return next, Change{Kind: w.kind, By: w.by, Service: w.service, Tags: w.tags, Desired: w.desired, Reported: w.reported}, err
 	})
 }
 
-// apply returns the twin after a write. version moves once for the service's sections and once for the device's, the
+// apply returns the twin after a write at a time. version moves once for the service's sections and once for the device's, the
 // etag's counter for the former only, so version stays the counter plus reported.$version.
-func (h *Hub) apply(t *Twin, w write) (*Twin, error) {
+func (t *Twin) apply(w write, at time.Time) (*Twin, error) {
 	next := *t
-	at := h.clock()
 	if w.tags != nil || w.desired != nil {
 		next.counter++
 		next.version++
@@ -163,7 +163,7 @@ func (h *Hub) patch(id, patch string, set func(*write, jsontree.Object)) error {
 // Rewind puts a device back to a state that Get returned earlier: a failover of the hub loses the newest writes, and its
 // counters repeat ("IoT Hub high availability and disaster recovery").
 func (h *Hub) Rewind(id string, to *Twin) error {
-	_, err := h.update(id, func(*Twin) (*Twin, Change, error) { return to, Change{Kind: Rewound}, nil })
+	_, err := h.update(id, func(*Twin, time.Time) (*Twin, Change, error) { return to, Change{Kind: Rewound}, nil })
 	return err
 }
 
@@ -250,7 +250,7 @@ func (h *Hub) fill(id string, o deviceOptions) error {
 }
 
 func (h *Hub) setModel(id, model string) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+	_, err := h.update(id, func(t *Twin, _ time.Time) (*Twin, Change, error) {
 		next := *t
 		next.ModelID = model
 		return &next, Change{Kind: ModelAnnounced}, nil

@@ -134,16 +134,20 @@ func seconds(name, value string, usually, least int) (time.Duration, error) {
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > maxMethodTime {
-		return 0, argumentInvalid(name + " must be between " + strconv.Itoa(least) + " and " + strconv.Itoa(maxMethodTime))
+		return 0, argumentInvalid(name + " is " + value + ", but must be a whole number between " + strconv.Itoa(least) + " and " + strconv.Itoa(maxMethodTime))
 	}
 	return time.Duration(n) * time.Second, nil
 }
 
-// number is a member as text: empty if it is absent or null.
+// number is a member as text: empty if it is absent or null. The hub takes numbers that are written as texts, too: the Azure CLI
+// sends its default time-outs so.
 func number(o jsontree.Object, name string) string {
 	v, _ := o.Get(name)
-	if v == nil {
+	switch v := v.(type) {
+	case nil:
 		return ""
+	case string:
+		return v
 	}
 	return string(jsontree.Append(nil, v))
 }
