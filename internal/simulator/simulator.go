@@ -21,6 +21,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/devices"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/fleet"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/mqtt"
@@ -100,23 +101,25 @@ func (o Options) withDefaults() Options {
 
 // Simulator is a running IoT Hub.
 type Simulator struct {
-	options  Options
-	hub      *hub.Hub
-	devices  *devices.Devices
-	faults   *faults.Set
-	calls    *calls.Log
-	throttle *throttle.Throttle
-	policies *auth.Policies
-	events   *eventhub.Log
-	amqp     *amqp.Server
-	router   *routing.Router
-	methods  *methods.Exchange
-	mqtt     *mqtt.Server
-	journal  *journal // nil: none is kept
-	offset   *atomic.Int64
-	caPEM    []byte
-	closed   chan struct{}
-	once     sync.Once
+	options        Options
+	hub            *hub.Hub
+	devices        *devices.Devices
+	faults         *faults.Set
+	calls          *calls.Log
+	throttle       *throttle.Throttle
+	policies       *auth.Policies
+	events         *eventhub.Log
+	amqp           *amqp.Server
+	router         *routing.Router
+	methods        *methods.Exchange
+	jobs           *fleet.Jobs
+	configurations *fleet.Configurations
+	mqtt           *mqtt.Server
+	journal        *journal // nil: none is kept
+	offset         *atomic.Int64
+	caPEM          []byte
+	closed         chan struct{}
+	once           sync.Once
 
 	remembered sync.Map // device id to *Twin
 
@@ -156,6 +159,8 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 	})
 	s.router = routing.New(s.hub, s.events, routing.Options{HostName: o.HostName, Clock: o.Clock, Routes: routing.DefaultRoutes()})
 	s.devices = devices.New(s.hub, s.methods, o.AckDelay, s.router, o.Logger)
+	s.configurations = fleet.NewConfigurations(s.hub, o.Clock, o.Logger)
+	s.jobs = fleet.NewJobs(s.hub, s.methods, o.Clock)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -199,7 +204,7 @@ func (s *Simulator) certificate(listeners ...net.Listener) (tls.Certificate, err
 func (s *Simulator) serveREST(l net.Listener, certificate tls.Certificate) {
 	s.rest = s.server(s.withWebSocket(&rest.Server{
 		HostName: s.options.HostName, Hub: s.hub, Methods: s.methods, Policies: s.policies, VerifyJWT: s.options.hubTokens(), Faults: s.faults, Calls: s.calls,
-		Throttle: s.throttle, Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
+		Configurations: s.configurations, Jobs: s.jobs, Throttle: s.throttle, Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
 	}))
 	// The real hub speaks HTTP/1.1 only.
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
@@ -250,6 +255,8 @@ func (s *Simulator) Close() error {
 			}
 		}
 		s.methods.Close()
+		s.jobs.Close()
+		s.configurations.Close()
 		if s.mqtt != nil {
 			err = errors.Join(err, s.mqtt.Close())
 		}
@@ -288,6 +295,9 @@ func (s *Simulator) ConnectionString(policy string) string {
 	}
 	return "HostName=" + s.HostName() + ";SharedAccessKeyName=" + p.Name + ";SharedAccessKey=" + p.Key
 }
+
+// Configurations returns the configurations of the hub, which are written to the twins that they target.
+func (s *Simulator) Configurations() *Configurations { return s.configurations }
 
 // Hub returns the state store.
 func (s *Simulator) Hub() *Hub { return s.hub }

@@ -153,7 +153,7 @@ func (h *Hub) bulk(e bulkEntry) error {
 		return argumentInvalid("The import mode %q is invalid", e.mode)
 	}
 	if module := anyCase(e.body, "moduleId"); module != "" {
-		return argumentInvalid("Modules are not simulated: %q", module)
+		return argumentInvalid("Modules are not taken in bulk: %q", module)
 	}
 	ifMatch := "*"
 	if mode.condition != nil {

@@ -7,6 +7,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -30,6 +31,7 @@ type Hub struct {
 	seed        maphash.Seed
 	shards      [shardCount]shard
 	ids         idCache
+	modules     idCache // keys of modules
 	keys        keyMaker
 	etags       atomic.Uint64
 	generation  atomic.Int64
@@ -123,15 +125,16 @@ func (h *Hub) Get(id string) (*Twin, error) {
 func (h *Hub) Len() int { return len(h.IDs()) }
 
 // IDs returns the ids of all devices in ascending order. The slice is shared: do not modify it.
-func (h *Hub) IDs() []string { return h.ids.sorted(h.collect) }
+func (h *Hub) IDs() []string { return h.ids.sorted(func() []string { return h.collect(false) }) }
 
-func (h *Hub) collect() []string {
+// collect returns the keys of all modules, or of all devices, in ascending order.
+func (h *Hub) collect(modules bool) []string {
 	var ids []string
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.RLock()
 		for id, d := range s.devices {
-			if d.state.Load() != nil {
+			if d.state.Load() != nil && isModuleKey(id) == modules {
 				ids = append(ids, id)
 			}
 		}
@@ -139,6 +142,14 @@ func (h *Hub) collect() []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// idsOf keeps the ids of devices, or the keys of modules.
+func (h *Hub) idsOf(modules bool) *idCache {
+	if modules {
+		return &h.modules
+	}
+	return &h.ids
 }
 
 // idCache keeps the sorted ids until a device comes or goes.
@@ -177,7 +188,7 @@ func (h *Hub) update(id string, change func(*Twin, time.Time) (*Twin, Change, er
 		return before, err
 	}
 	if after != before {
-		c.At, c.DeviceID, c.Before, c.After = at, id, before, after
+		c.At, c.Before, c.After = at, before, after
 		h.commit(d, c)
 	}
 	return after, nil
@@ -202,7 +213,7 @@ func (h *Hub) createIn(d *device, id string, build func(time.Time) *Twin) (t *Tw
 	}
 	at := h.clock()
 	t = build(at)
-	h.commit(d, Change{Kind: Created, At: at, DeviceID: id, After: t})
+	h.commit(d, Change{Kind: Created, At: at, After: t})
 	return t, false
 }
 
@@ -227,8 +238,10 @@ func (h *Hub) drop(id string) {
 // commit stores the state after a change and announces it. The caller holds the device's lock.
 func (h *Hub) commit(d *device, c Change) {
 	d.state.Store(c.After)
+	of := cmp.Or(c.After, c.Before).Identity
+	c.DeviceID, c.ModuleID = of.DeviceID, of.ModuleID
 	if c.Before == nil || c.After == nil {
-		h.ids.dirty.Store(true)
+		h.idsOf(c.ModuleID != "").dirty.Store(true)
 	}
 	h.index.record(c)
 	if c.Kind == "" {

@@ -36,15 +36,23 @@ func (h *Hub) PutIdentity(id string, body jsontree.Object, ifMatch string) (Iden
 
 // createIdentity creates a device. updated says when its twin was last updated, given when it was created.
 func (h *Hub) createIdentity(want Identity, updated func(time.Time) time.Time) (Identity, error) {
-	t := h.create(want.DeviceID, func(at time.Time) *Twin {
-		want.GenerationID, want.ETag = h.nextGeneration(at), h.nextETag()
-		return newTwin(want, updated(at))
-	})
+	t := h.createTwin(want, updated)
 	if t == nil {
 		return Identity{}, refuse(409, "DeviceAlreadyExists", 409001,
 			"A device with ID '%s' is already registered.", want.DeviceID)
 	}
+	if want.IotEdge {
+		return t.Identity, h.createSystemModules(want.DeviceID)
+	}
 	return t.Identity, nil
+}
+
+// createTwin stores an identity with a fresh twin and returns it, or nil if there is one.
+func (h *Hub) createTwin(want Identity, updated func(time.Time) time.Time) *Twin {
+	return h.create(ModuleKey(want.DeviceID, want.ModuleID), func(at time.Time) *Twin {
+		want.GenerationID, want.ETag = h.nextGeneration(at), h.nextETag()
+		return newTwin(want, updated(at))
+	})
 }
 
 func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string, at time.Time) (*Twin, Change, error) {
@@ -57,19 +65,22 @@ func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string, at time.Tim
 	if want.Disabled != was.Disabled {
 		want.StatusUpdated = at
 	}
-	want.Connected, want.ConnectedUpdated = was.Connected && !want.Disabled, was.ConnectedUpdated
+	want.Connected, want.ConnectedUpdated, want.LastActivity = was.Connected && !want.Disabled, was.ConnectedUpdated, was.LastActivity
 	next := *t
 	next.Identity = want
 	return &next, Change{Kind: IdentityUpdated}, nil
 }
 
-// DeleteIdentity deletes a device with its twin. The service demands an If-Match.
+// DeleteIdentity deletes a device with its twin and its modules, or a module. The service demands an If-Match.
 func (h *Hub) DeleteIdentity(id, ifMatch string) error {
 	_, err := h.update(id, func(t *Twin, _ time.Time) (*Twin, Change, error) {
 		if tag(ifMatch) == "" {
 			return t, Change{}, preconditionFailed("Precondition failed: Etag missing")
 		}
-		return nil, Change{Kind: Deleted}, matchTag(ifMatch, t.Identity.ETag)
+		if err := matchTag(ifMatch, t.Identity.ETag); err != nil {
+			return t, Change{}, err
+		}
+		return nil, Change{Kind: Deleted}, h.deleteModulesOf(t.Identity)
 	})
 	if err == nil {
 		h.drop(id)
@@ -109,11 +120,48 @@ func (h *Hub) parseIdentity(id string, body jsontree.Object) (Identity, error) {
 		return Identity{}, argumentInvalid("The status %q is invalid", status)
 	}
 	a, err := h.parseAuthentication(body.Object("authentication"))
+	if err != nil {
+		return Identity{}, err
+	}
 	edge, _ := body.Object("capabilities").Get("iotEdge")
-	return Identity{
+	i := Identity{
 		DeviceID: id, Disabled: strings.EqualFold(status, "disabled"), StatusReason: reason,
 		Authentication: a, IotEdge: edge == true,
-	}, err
+	}
+	return h.withScopes(i, body)
+}
+
+// withScopes reads of which edge devices an identity is a child. An edge device says so by parentScopes, any other device by
+// deviceScope, which the hub copies to parentScopes.
+func (h *Hub) withScopes(i Identity, body jsontree.Object) (Identity, error) {
+	if !i.IotEdge {
+		i.Scope, _ = text(body, "deviceScope")
+		return i, h.checkScope(i.Scope)
+	}
+	parents, _ := body.Get("parentScopes")
+	list, _ := parents.([]any)
+	for _, v := range list {
+		scope, _ := v.(string)
+		if err := h.checkScope(scope); err != nil {
+			return i, err
+		}
+		i.ParentScopes = append(i.ParentScopes, scope)
+	}
+	return i, nil
+}
+
+// checkScope refuses a scope that is none of an edge device of this hub; that the service does so is inferred.
+func (h *Hub) checkScope(scope string) error {
+	if scope == "" {
+		return nil
+	}
+	rest, _ := strings.CutPrefix(scope, scopePrefix)
+	if end := strings.LastIndex(rest, "-"); end > 0 {
+		if t, err := h.Get(rest[:end]); err == nil && t.Identity.IotEdge && t.Identity.DeviceScope() == scope {
+			return nil
+		}
+	}
+	return argumentInvalid("The scope %q is not that of an edge device of this hub", scope)
 }
 
 func text(o jsontree.Object, name string) (string, bool) {
@@ -241,6 +289,19 @@ func (t *Twin) setConnection(connected bool, at time.Time) {
 	if t.Identity.Connected != connected {
 		t.Identity.Connected, t.Identity.ConnectedUpdated = connected, at
 	}
+	if connected {
+		t.Identity.LastActivity = at
+	}
+}
+
+// Active notes that a device has sent something. That is not announced.
+func (h *Hub) Active(id string) error {
+	_, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
+		next := *t
+		next.Identity.LastActivity = at
+		return &next, Change{}, nil
+	})
+	return err
 }
 
 func connectionKind(before, after *Twin) ChangeKind {

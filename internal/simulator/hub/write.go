@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -23,6 +24,17 @@ func (h *Hub) PatchTwin(id string, body jsontree.Object, ifMatch string) (*Twin,
 		return nil, err
 	}
 	return h.write(id, ifMatch, func(*Twin) (write, error) { return w, nil })
+}
+
+// MergeTwin is PatchTwin as a job of the hub does it.
+func (h *Hub) MergeTwin(id string, body jsontree.Object) error {
+	w, err := parseTwin(body)
+	if err != nil {
+		return err
+	}
+	w.service = false
+	_, err = h.write(id, "", func(*Twin) (write, error) { return w, nil })
+	return err
 }
 
 // ReplaceTwin replaces tags and properties.desired wholly. The announced change is the patch that a device is sent: the new
@@ -92,6 +104,7 @@ func (t *Twin) apply(w write, at time.Time) (*Twin, error) {
 	}
 	if w.reported != nil {
 		next.version++
+		next.Identity.LastActivity = at
 		next.reported.version++
 		next.reported.root = t.reported.root.merge(w.reported, &stamp{at: at})
 	}
@@ -260,3 +273,53 @@ func (h *Hub) setModel(id, model string) error {
 
 // DeleteDevice deletes a device and its twin.
 func (h *Hub) DeleteDevice(id string) error { return h.DeleteIdentity(id, "*") }
+
+// Configure has a configuration of the hub hold at a twin: what the merge patches ask for is written, in its name, as far as the
+// twin lacks it.
+func (h *Hub) Configure(id, configuration string, patches []jsontree.Object) error {
+	checked := make([]jsontree.Object, len(patches))
+	for i, patch := range patches {
+		var err error
+		if checked[i], err = sectionPatch(patch); err != nil {
+			return err
+		}
+	}
+	_, err := h.write(id, "", func(t *Twin) (write, error) {
+		w := write{kind: TwinUpdated, by: configuration}
+		for _, patch := range checked {
+			if !t.desired.root.holds(patch) {
+				w.desired = joined(w.desired, patch)
+			}
+		}
+		return w, nil
+	})
+	return err
+}
+
+// joined is two patches of different paths as one.
+func joined(a, b jsontree.Object) jsontree.Object {
+	for _, m := range b {
+		was, _ := a.Get(m.Name)
+		before, isObject := was.(jsontree.Object)
+		after, both := m.Value.(jsontree.Object)
+		if isObject && both {
+			a = a.With(m.Name, joined(before, after))
+			continue
+		}
+		a = a.With(m.Name, m.Value)
+	}
+	return a
+}
+
+// SetConfigurations notes the status of the configurations that target a twin. That is not announced.
+func (h *Hub) SetConfigurations(id string, statuses jsontree.Object) error {
+	_, err := h.update(id, func(t *Twin, _ time.Time) (*Twin, Change, error) {
+		if bytes.Equal(jsontree.Append(nil, t.Configurations), jsontree.Append(nil, statuses)) {
+			return t, Change{}, nil
+		}
+		next := *t
+		next.Configurations = statuses
+		return &next, Change{}, nil
+	})
+	return err
+}

@@ -88,10 +88,10 @@ func (c *call) invoke(method string, payload []byte, within methods.Timeouts) (m
 	if len(payload) > maxMethodPayload {
 		return methods.Answer{}, usual[413].failure(413)
 	}
-	if _, err := c.server.Hub.Get(c.deviceID); err != nil {
+	if _, err := c.server.Hub.Get(c.target()); err != nil {
 		return methods.Answer{}, err
 	}
-	answer, err := c.server.Methods.Invoke(c.deviceID, methods.Invocation{Name: method, Payload: payload}, within)
+	answer, err := c.server.Methods.Invoke(c.target(), methods.Invocation{Name: method, Payload: payload}, within)
 	var absent methods.NotOnlineError
 	var late methods.TimeoutError
 	switch {
