@@ -13,8 +13,11 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 )
 
-// receiverURL is how Python's clients and the Azure CLI address a partition.
-const receiverURL = "amqps://ns.servicebus.windows.net/" + hubName + "/ConsumerGroups/$default/Partitions/0"
+// A partition, and how Python's clients and the Azure CLI address it.
+const (
+	receiverPath = hubName + "/ConsumerGroups/$default/Partitions/0"
+	receiverURL  = "amqps://ns.servicebus.windows.net/" + receiverPath
+)
 
 // attachTo attaches a receiver to a node.
 func (p *rawPeer) attachTo(address, filter string) wire.Performative {
@@ -32,7 +35,7 @@ func TestPerformativesHaveAllTheirFields(t *testing.T) {
 	s.log.Append(0, eventhub.Message{Body: []byte("x")})
 	p := s.dial(t, 0)
 	p.authorize()
-	sizes := map[string]int{"attach": len(p.attachTo(receiverURL, fromStart).Fields)}
+	sizes := map[string]int{"attach": len(p.attachTo(receiverPath, fromStart).Fields)}
 	p.credit(0, 10)
 	sizes["transfer"] = len(p.expect(wire.Transfer).Fields)
 	p.send(wire.Flow, uint32(0), uint32(5000), uint32(0), uint32(5000), uint32(0), uint32(0), uint32(10), nil, nil, true)
@@ -54,7 +57,7 @@ func TestAnAttachHasProperties(t *testing.T) {
 	s := newSite(t, entra)
 	p := s.dial(t, 0)
 	p.authorize()
-	if properties, ok := p.attachTo(receiverURL, fromStart).At(13).(wire.Map); !ok || len(properties) > 0 {
+	if properties, ok := p.attachTo(receiverPath, fromStart).At(13).(wire.Map); !ok || len(properties) > 0 {
 		t.Errorf("properties %v, want an empty map", properties)
 	}
 }
@@ -177,7 +180,7 @@ func TestTheEnqueuedTimeHasTwoSpellings(t *testing.T) {
 			s := newSite(t, entra, withLog(log))
 			p := s.dial(t, 0)
 			p.authorize()
-			if p.attachTo(receiverURL, filter).At(5) == nil {
+			if p.attachTo(receiverPath, filter).At(5) == nil {
 				t.Fatalf("refused: %v", p.expect(wire.Detach).Composite(2).Fields)
 			}
 			if got := s.server.Receivers()[0].Next; got != want {
