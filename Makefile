@@ -131,7 +131,7 @@ fuzz: prerequisites ## Run every fuzz target for FUZZTIME (default 20s).
 	@hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance
-conformance: prerequisites ## Run the live tests of Microsoft's Event Hubs client against the simulator (needs port 443 of 127.0.0.2).
+conformance: prerequisites ## Hold the simulator against Microsoft's clients: Python's and the Azure CLI's words, Go's live tests (needs port 443 of 127.0.0.2).
 	@hack/conformance.sh
 
 ##@ Check
