@@ -40,7 +40,7 @@ func counted(t *testing.T, requests map[string]int, objects ...client.Object) cl
 	}).Build()
 }
 
-func hubOf(name, uid string) *v1alpha1.IoTHub {
+func hubNamed(name, uid string) *v1alpha1.IoTHub {
 	return &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: name, UID: types.UID(uid)}}
 }
 
@@ -59,10 +59,10 @@ func TestASweepAsksForMissingIoTHubsOnly(t *testing.T) {
 	requests := map[string]int{}
 	var inCache, atServer []client.Object
 	for i := range 100 {
-		hub := hubOf(fmt.Sprint("hub-", i), fmt.Sprint(i))
+		hub := hubNamed(fmt.Sprint("hub-", i), fmt.Sprint(i))
 		inCache, atServer = append(inCache, hub), append(atServer, hub.DeepCopy(), checkpointOf(hub))
 	}
-	unseen, gone, replaced := hubOf("unseen", "unseen"), hubOf("gone", "gone"), hubOf("hub-0", "earlier")
+	unseen, gone, replaced := hubNamed("unseen", "unseen"), hubNamed("gone", "gone"), hubNamed("hub-0", "earlier")
 	atServer = append(atServer, unseen, checkpointOf(unseen), checkpointOf(gone), checkpointOf(replaced))
 	server := counted(t, requests, atServer...)
 	c := &checkpoints{Client: splitClient{Client: server, cache: counted(t, map[string]int{}, inCache...)}, reader: server, namespace: "pnp-system"}
@@ -73,7 +73,7 @@ func TestASweepAsksForMissingIoTHubsOnly(t *testing.T) {
 	if diff := cmp.Diff(want, requests); diff != "" {
 		t.Errorf("requests to the API server (-want +got):\n%s", diff)
 	}
-	for hub, want := range map[*v1alpha1.IoTHub]bool{hubOf("hub-0", "0"): true, unseen: true, gone: false, replaced: false} {
+	for hub, want := range map[*v1alpha1.IoTHub]bool{hubNamed("hub-0", "0"): true, unseen: true, gone: false, replaced: false} {
 		err := server.Get(t.Context(), client.ObjectKeyFromObject(checkpointOf(hub)), &corev1.ConfigMap{})
 		if got := err == nil; got != want {
 			t.Errorf("the checkpoint of %s %s is there: %v, want %v", hub.Name, hub.UID, got, want)
