@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
@@ -50,7 +51,6 @@ type options struct {
 	concurrency                  int
 	qps                          float64
 	webhookPort                  int
-	webhookHost                  string
 	webhookCertDir               string
 	showVersion                  bool
 	zap                          zap.Options
@@ -74,9 +74,7 @@ func parseFlags() options {
 	flag.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Namespaces to watch, separated by commas; all if empty.")
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
-	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
-	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "",
-		"The folder of tls.crt and tls.key for the webhook, from cert-manager for one; the operator makes and renews its own certificate if empty.")
+	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "/certificates/webhook", "The folder of tls.crt and tls.key for the webhook, which serves once they are there.")
 	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices, and how many DeviceCommands, are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
@@ -95,8 +93,13 @@ func ownNamespace() string {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "validate" {
-		os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "validate":
+			os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
+		case "certificate":
+			os.Exit(certificateCommand(os.Args[2:], os.Stderr))
+		}
 	}
 	o := parseFlags()
 	if o.showVersion {
@@ -111,13 +114,9 @@ func main() {
 }
 
 func run(o options) error {
-	certDir, remove, err := certDirOf(o)
-	if err != nil {
-		return fmt.Errorf("making a folder for the webhook's certificate: %w", err)
-	}
-	defer remove()
 	leading := &leaseWatch{}
-	mgr, err := newManager(o, certDir, leading)
+	serving := webhooks.NewServer(o.webhookPort, o.webhookCertDir)
+	mgr, err := newManager(o, serving, leading)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
@@ -143,8 +142,8 @@ func run(o options) error {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
 	if o.webhookPort != 0 {
-		err := webhooks.Setup(mgr, library, webhooks.Options{Namespace: o.namespace, Host: o.webhookHost, CertDir: certDir, Given: o.webhookCertDir != ""})
-		if err != nil {
+		of := webhooks.Options{CertDir: o.webhookCertDir}
+		if err := errors.Join(webhooks.Setup(mgr, library, of), mgr.AddReadyzCheck("webhook", webhooks.Ready(serving, of))); err != nil {
 			return fmt.Errorf("setting up the webhook: %w", err)
 		}
 	}
@@ -180,15 +179,6 @@ func (o options) authority() (controllers.Authority, error) {
 	return a, nil
 }
 
-// certDirOf is where the webhook's certificate is: where someone puts it, or a folder that is made, as a pod's file system may be read-only, and removed.
-func certDirOf(o options) (dir string, remove func(), err error) {
-	if o.webhookPort == 0 || o.webhookCertDir != "" {
-		return o.webhookCertDir, func() {}, nil
-	}
-	dir, err = os.MkdirTemp("", "pnp-operator-webhook-")
-	return dir, func() { _ = os.RemoveAll(dir) }, err
-}
-
 // cachesFilled is ready once the operator knows the objects of the cluster: a rollout that goes on before that has nobody who could take over.
 func cachesFilled(objects cache.Cache) healthz.Checker {
 	return func(r *http.Request) error {
@@ -201,7 +191,7 @@ func cachesFilled(objects cache.Cache) healthz.Checker {
 	}
 }
 
-func newManager(o options, certDir string, leading *leaseWatch) (manager.Manager, error) {
+func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
@@ -216,7 +206,7 @@ func newManager(o options, certDir string, leading *leaseWatch) (manager.Manager
 		Scheme:                        scheme,
 		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 webhooks.NewServer(o.webhookPort, certDir),
+		WebhookServer:                 serving,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,

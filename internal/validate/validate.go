@@ -56,14 +56,12 @@ func Files(ctx context.Context, paths []string, repositories *models.Repositorie
 	if err != nil {
 		return Result{}, err
 	}
-	manifests, broken, err := read(paths)
+	c := &checker{}
+	broken, err := read(paths, func(m manifest) { c.take(m, known[m.kind]) })
 	if err != nil {
 		return Result{}, err
 	}
-	c := &checker{result: Result{Objects: len(manifests), Findings: broken}}
-	for _, m := range manifests {
-		c.take(m, known[m.kind])
-	}
+	c.result.Findings = append(c.result.Findings, broken...)
 	c.library = models.NewLibrary(c.shelf, repositories)
 	c.checkAll(ctx)
 	slices.SortStableFunc(c.result.Findings, func(a, b Finding) int {
@@ -90,6 +88,7 @@ type of[T any] struct {
 
 // take checks a manifest as the API server does.
 func (c *checker) take(m manifest, k *kind) {
+	c.result.Objects++
 	if k == nil {
 		c.tell(m, false, fmt.Sprintf("kind is %q, want DeviceCommand, DeviceModel, IoTHub or PnPDevice", m.kind))
 		return
@@ -129,6 +128,7 @@ func decoded[T any](list []of[*T], m manifest) ([]of[*T], error) {
 	if err := json.Unmarshal(raw, object); err != nil {
 		return list, err
 	}
+	m.raw = nil // takes many times what the object does
 	return append(list, of[*T]{m, object}), nil
 }
 

@@ -14,9 +14,9 @@ import (
 type partition struct {
 	*Stream
 
-	client *azeventhubs.ConsumerClient
-	id     string
-	end    azeventhubs.PartitionProperties // as it was when the connection began
+	clients connection
+	id      string
+	end     azeventhubs.PartitionProperties // as it was when the connection began
 }
 
 // run reads. A refusal that another try on the same connection may mend is waited out; the other partitions go on.
@@ -50,7 +50,7 @@ func (p *partition) run(ctx context.Context) error {
 
 // lookAtEnd finds out how far the partition has grown.
 func (p *partition) lookAtEnd(ctx context.Context) error {
-	ends, err := p.ends(ctx, p.client, []string{p.id})
+	ends, err := p.ends(ctx, p.clients.properties, []string{p.id})
 	if err == nil {
 		p.end = ends[p.id]
 	}
@@ -60,7 +60,7 @@ func (p *partition) lookAtEnd(ctx context.Context) error {
 // receive opens the partition behind the last handled event and handles what comes.
 func (p *partition) receive(ctx context.Context) error {
 	at, _ := p.places.get(p.id)
-	client, err := p.client.NewPartitionClient(p.id, &azeventhubs.PartitionClientOptions{
+	client, err := p.clients.events.NewPartitionClient(p.id, &azeventhubs.PartitionClientOptions{
 		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: prefetch,
 	})
 	if err != nil {

@@ -149,12 +149,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // connection reads until something breaks.
 func (s *Stream) connection(ctx context.Context) error {
-	client, err := s.Config.client()
+	clients, err := s.Config.connection()
 	if err != nil {
 		return &failure{Unavailable, err}
 	}
-	defer closing(client)
-	hub, err := hubProperties(ctx, client)
+	defer clients.close()
+	hub, err := hubProperties(ctx, clients.properties)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (s *Stream) connection(ctx context.Context) error {
 		return &failure{Shared, errShared}
 	}
 	asked := time.Now()
-	ends, err := s.ends(ctx, client, hub.PartitionIDs)
+	ends, err := s.ends(ctx, clients.properties, hub.PartitionIDs)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (s *Stream) connection(ctx context.Context) error {
 	}
 	s.catchUp.forget()
 	s.catchUp.begin(asked, ends, s.handled)
-	return s.read(ctx, client, hub.PartitionIDs, ends)
+	return s.read(ctx, clients, hub.PartitionIDs, ends)
 }
 
 type closer interface {
@@ -187,8 +187,16 @@ func closing(c closer) {
 
 const managementTimeout = 30 * time.Second
 
-func hubProperties(ctx context.Context, client *azeventhubs.ConsumerClient) (azeventhubs.EventHubProperties, error) {
+// bounded ends a request for properties after a while, or with ctx, by closing its client: some of
+// the client's requests wait for their answer whatever becomes of their context.
+func bounded(ctx context.Context, client *azeventhubs.ProducerClient) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+	answered := context.AfterFunc(ctx, func() { closing(client) })
+	return ctx, func() { answered(); cancel() }
+}
+
+func hubProperties(ctx context.Context, client *azeventhubs.ProducerClient) (azeventhubs.EventHubProperties, error) {
+	ctx, cancel := bounded(ctx, client)
 	defer cancel()
 	hub, err := client.GetEventHubProperties(ctx, nil)
 	if err != nil {
@@ -198,10 +206,10 @@ func hubProperties(ctx context.Context, client *azeventhubs.ConsumerClient) (aze
 }
 
 // ends are the partitions' properties: where each begins and ends now.
-func (s *Stream) ends(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
+func (s *Stream) ends(ctx context.Context, client *azeventhubs.ProducerClient, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
 	ends := make(map[string]azeventhubs.PartitionProperties, len(ids))
 	for _, id := range ids {
-		ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+		ctx, cancel := bounded(ctx, client)
 		properties, err := client.GetPartitionProperties(ctx, id, nil)
 		cancel()
 		if err != nil {
@@ -212,20 +220,20 @@ func (s *Stream) ends(ctx context.Context, client *azeventhubs.ConsumerClient, i
 	return ends, nil
 }
 
-func (s *Stream) read(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
+func (s *Stream) read(ctx context.Context, clients connection, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
 	s.phases.each(ids, Connecting)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, id := range ids {
-		g.Go(func() error { return (&partition{Stream: s, client: client, id: id, end: ends[id]}).run(ctx) })
+		g.Go(func() error { return (&partition{Stream: s, clients: clients, id: id, end: ends[id]}).run(ctx) })
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
-	g.Go(func() error { return s.watchLag(ctx, client, ends) })
+	g.Go(func() error { return s.watchLag(ctx, clients.properties, ends) })
 	return g.Wait()
 }
 
 // watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
 // are compared: clocks may differ.
-func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClient, ends map[string]azeventhubs.PartitionProperties) error {
+func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ProducerClient, ends map[string]azeventhubs.PartitionProperties) error {
 	s.tellBehind(ends)
 	ids, earlier := slices.Collect(maps.Keys(ends)), map[string]azeventhubs.PartitionProperties{}
 	for pause(ctx, s.Timing.Lag) {
