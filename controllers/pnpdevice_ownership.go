@@ -7,6 +7,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -98,7 +99,8 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 		return
 	}
 	c := newScope(s.device, s.now)
-	c.hub, c.memory, c.declared = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: is.Hub}}, memory, declared
+	c.destination, c.memory, c.declared = is.Hub, memory, declared
+	c.hub = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: iothub.HostOf(is.Hub)}}
 	c.recall(true)
 	t := memory.Unpersisted()
 	if t == nil {
