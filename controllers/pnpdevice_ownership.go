@@ -93,7 +93,7 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 	if s.twin != nil || is == nil || is.Etag == "" {
 		return
 	}
-	memory := r.Hubs.UnsavedAt(is.Hub, is.DeviceID, s.device.UID)
+	memory, isThere := r.Hubs.UnsavedAt(is.Hub, is.DeviceID, s.device.UID)
 	declared, err := declaration.Of(&s.device.Spec)
 	if memory == nil || err != nil {
 		return
@@ -109,7 +109,7 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 	c.adopt(t)
 	c.recordAttempts()
 	c.describe()
-	s.device.Status.Twin.Unconfirmed = is.Unconfirmed || len(memory.Attempts()) > 0
+	s.device.Status.Twin.Unconfirmed = is.Unconfirmed || !isThere || len(memory.Attempts()) > 0
 	s.carried = c
 }
 

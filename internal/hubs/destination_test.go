@@ -68,8 +68,9 @@ func TestASessionAtAnotherDestinationDoubtsWhatTheOneBeforeItKnew(t *testing.T) 
 			if knows, doubtful := d.Unsaved() != nil, d.Doubtful(); knows != c.knows || doubtful != c.doubtful {
 				t.Errorf("it knows of the object: %t, expected %t; in doubt: %t, expected %t", knows, c.knows, doubtful, c.doubtful)
 			}
-			if got := r.UnsavedAt(atFactory, "d", "uid") != nil; got != c.knows {
-				t.Errorf("what memory alone knows is found: %t, expected %t", got, c.knows)
+			found, isThere := r.UnsavedAt(atFactory, "d", "uid")
+			if (found != nil) != c.knows || isThere != (c.next == atFactory) {
+				t.Errorf("what memory alone knows is found: %t, expected %t; where it was: %t", found != nil, c.knows, isThere)
 			}
 		})
 	}

@@ -153,8 +153,8 @@ func (r *Registry) Unshown() []Unshown {
 }
 
 // UnsavedAt returns the memory of a device at a destination, or at another one of its host, if it
-// alone knows what an object owns there; nil: it does not.
-func (r *Registry) UnsavedAt(destination, deviceID string, object types.UID) *Device {
+// alone knows what an object owns there; nil: it does not. isThere is false for the latter.
+func (r *Registry) UnsavedAt(destination, deviceID string, object types.UID) (d *Device, isThere bool) {
 	var elsewhere *Device
 	host := iothub.HostOf(destination)
 	for _, s := range r.sessionsThat(func(s *Session) bool { return s.HostName() == host }) {
@@ -166,11 +166,11 @@ func (r *Registry) UnsavedAt(destination, deviceID string, object types.UID) *De
 			continue
 		}
 		if s.Destination == destination {
-			return d
+			return d, true
 		}
 		elsewhere = d
 	}
-	return elsewhere
+	return elsewhere, false
 }
 
 // HandOver has the session of an object's IoTHub know what another session of the same hub knows
