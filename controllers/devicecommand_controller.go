@@ -39,8 +39,9 @@ type DeviceCommandReconciler struct {
 
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DeviceCommand{}).
+		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen())).
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).

@@ -54,7 +54,7 @@ type finding struct {
 
 // SetupWithManager registers the controller.
 func (r *DeviceModelReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack()))
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceModel{}, edited).
 		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).

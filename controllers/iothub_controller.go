@@ -83,8 +83,10 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		return fmt.Errorf("making a client for watches of Secrets: %w", err)
 	}
 	r.watches = watches
+	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack())
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.seen(), changed)).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)
@@ -103,7 +105,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	before := hub.DeepCopy()
 	r.clearing.isBack(hub)
 	r.watches.follow(req.NamespacedName, secretsOf(hub))
-	r.renewIdentity(hub)
+	r.renewIdentity(ctx, hub)
 	e, err := r.eventsOf(ctx, hub)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -121,9 +123,11 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	r.describeEvents(hub, e)
 	if session := r.Hubs.Get(req.NamespacedName); session != nil {
-		allowance = session.Budget // with the others of its host, now that it is trusted
+		allowance = session.Budget // with the others of its hub, now that it is trusted
+		hub.Status.Destination = session.Destination
 	}
 	describeBudget(hub, allowance)
+	r.quotaEnded(ctx, before, hub)
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
@@ -148,7 +152,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	}
 	if s, _ := r.Hubs.ForClearing(hub); s == nil {
 		r.clearing.forgetHub(hub)
-		r.Hubs.Budgets.Leave(hub.String())
+		r.limitsChanged(ctx, r.Hubs.Budgets.Leave(hub.String()))
 		r.Brake.Forget(hub)
 		r.wakeDeleted(ctx, hub)
 	}
@@ -219,14 +223,14 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 // end ends the session for a reason, which it returns.
 func (r *IoTHubReconciler) end(ctx context.Context, hub *v1alpha1.IoTHub, why error) error {
 	key := client.ObjectKeyFromObject(hub)
-	r.Hubs.Budgets.Distrust(key.String())
+	r.limitsChanged(ctx, r.Hubs.Budgets.Distrust(key.String()))
 	r.retire(ctx, key, why)
 	return why
 }
 
 // drop ends the session: what it believed about the credential no longer holds. Until the hub accepts it again, what the IoTHub states does not count for others.
-func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
+func (r *IoTHubReconciler) drop(ctx context.Context, hub *v1alpha1.IoTHub) {
 	key := client.ObjectKeyFromObject(hub)
 	r.Hubs.Drop(key)
-	r.Hubs.Budgets.Distrust(key.String())
+	r.limitsChanged(ctx, r.Hubs.Budgets.Distrust(key.String()))
 }

@@ -43,7 +43,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		if !s.Refused() {
 			return r.standing(ctx, hub)
 		}
-		r.drop(hub)
+		r.drop(ctx, hub)
 		return r.refused(ctx, hub)
 	}
 	if e.goesOn {
@@ -54,7 +54,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	options.Gate = gate
 	c, err := iothub.New(options)
 	if err != nil {
-		r.drop(hub)
+		r.drop(ctx, hub)
 		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
 	}
 	if err := r.probe(ctx, hub, c); err != nil {
@@ -64,9 +64,10 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		}
 		return err
 	}
-	gate.Budget = r.Hubs.Budgets.Trust(hub.Spec.HostName, key.String())
-	s := hubs.NewSession(c, hub.Spec.HostName, fingerprint)
-	s.Budget = gate.Budget
+	s := hubs.NewSession(c, destinationOf(hub), fingerprint)
+	allowance, affected := r.Hubs.Budgets.Trust(s.Destination, key.String())
+	gate.Budget, s.Budget = allowance, allowance
+	r.limitsChanged(ctx, affected)
 	r.install(ctx, hub, s, e)
 	return nil
 }
@@ -75,7 +76,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session, e eventStream) {
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
-	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName, flights: r.Flights}
+	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights}
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
@@ -85,8 +86,10 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 		defer all.Wait()
 		if e.wanted != nil && e.problem == nil {
 			meter := newMeter(key)
-			claim := func() bool { return r.Hubs.ClaimStream(key, s, streamKey(e.config)) }
-			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
+			group := streamKey(e.config)
+			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
+			free := func() bool { return r.Hubs.StreamIsFree(key, group) }
+			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &hubs.Feed{
 				Session: s, Listeners: list, Meter: meter, Log: logger.WithName("events"), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 			}
@@ -172,6 +175,11 @@ func (r *IoTHubReconciler) authenticate(ctx context.Context, hub *v1alpha1.IoTHu
 			"%s is for host %q; spec.hostName is %q", keyName(ref), o.ConnectionString.HostName, hub.Spec.HostName), 0)
 	}
 	return secret, nil
+}
+
+// destinationOf is what an IoTHub has its credential sent to.
+func destinationOf(hub *v1alpha1.IoTHub) string {
+	return iothub.Destination(hub.Spec.HostName, hub.Spec.Endpoint, []byte(hub.Spec.CABundle))
 }
 
 // settingsOf is the part of a session's fingerprint that needs no Secret.

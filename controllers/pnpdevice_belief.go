@@ -11,6 +11,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -156,6 +157,14 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 		t.Properties[leaf] = twin.Property{Desired: believedDesired(p), Reported: believedReported(p)}
 	}
 	return t
+}
+
+// shownIn is which state of the twin a status is about.
+func shownIn(status *v1alpha1.PnPDeviceStatus) hubs.Shown {
+	if status.Twin == nil {
+		return hubs.Shown{}
+	}
+	return hubs.Shown{Hub: status.Twin.Hub, Version: status.Twin.Version, DesiredVersion: status.Twin.DesiredVersion}
 }
 
 func timeOf(t *metav1.Time) time.Time {

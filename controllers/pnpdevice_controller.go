@@ -42,6 +42,7 @@ type PnPDeviceReconciler struct {
 
 	latest      *latest // shared with the sweeps
 	clearing    *clearing
+	rewinds     rewinds
 	origins     origins
 	stopwatches stopwatches
 }
@@ -51,10 +52,11 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
 		r.Grace = DefaultGrace
 	}
-	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves())
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), putBack())
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
+		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
+		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.rivalsAt), builder.WithPredicates(standingChanged())).
 		Watches(&v1alpha1.PnPDevice{}, enqueueEdited()).
 		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
@@ -210,6 +212,7 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 		statusPatches.WithLabelValues("PnPDevice").Inc()
 		changed := s.device.DeepCopy()
 		if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			r.latest.refused(before, err)
 			return client.IgnoreNotFound(err)
 		}
 		r.latest.put(ctx, r, changed)
@@ -228,6 +231,7 @@ func (s *scope) stored() {
 	if s.memory == nil {
 		return
 	}
+	s.memory.Shows(s.device.UID, shownIn(&s.device.Status))
 	s.memory.Withhold(s.withheld())
 	if saved := s.memory.Unsaved(); s.twin != nil && saved != nil && saved.IsOther { // status is about this twin now
 		s.memory.Save(&hubs.Saved{Ownership: saved.Ownership, Of: saved.Of})

@@ -62,10 +62,10 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if err := r.hubForClearing(ctx, s); err != nil {
 		return err
 	}
-	if !adopted(s.device, s.hub.Spec.HostName) {
+	if !isOfHost(s.device, s.hub.Spec.HostName) {
 		return nil
 	}
-	if winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName); err != nil || winner.UID != s.device.UID {
+	if winner, err := winnerOf(ctx, r, s.device, s.destination); err != nil || winner.UID != s.device.UID {
 		return err
 	}
 	return r.removeOwned(ctx, s)
@@ -116,7 +116,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	} else if err != nil {
 		return err
 	}
-	if session != nil && hub != nil && session.HostName != hub.Spec.HostName { // of an IoTHub before this one
+	if session != nil && hub != nil && session.HostName() != hub.Spec.HostName { // of an IoTHub before this one
 		session = nil
 	}
 	switch {
@@ -131,6 +131,6 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
 		return quietly(cacheLag)
 	}
-	s.hub, s.session, s.memory = hub, session, session.Device(s.device.DeviceID())
+	s.hub, s.session, s.destination, s.memory = hub, session, session.Destination, session.Device(s.device.DeviceID())
 	return nil
 }

@@ -49,9 +49,10 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	}
 	s.hub = hub
 	s.session = r.Hubs.Get(client.ObjectKeyFromObject(hub))
-	if s.session == nil || s.session.HostName != hub.Spec.HostName { // another IoTHub had this name
+	if s.session == nil || s.session.HostName() != hub.Spec.HostName { // another IoTHub had this name
 		return unreached(hub)
 	}
+	s.destination = s.session.Destination
 	r.Hubs.HandOver(s.session, s.device.DeviceID(), s.device.UID)
 	s.memory = s.session.Device(s.device.DeviceID())
 	return nil
@@ -69,7 +70,7 @@ func unreached(hub *v1alpha1.IoTHub) error {
 
 // compete lets one PnPDevice of a device go on, cluster-wide.
 func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
-	winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName)
+	winner, err := winnerOf(ctx, r, s.device, s.destination)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,10 @@ func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 
 // observe settles what is known of the twin: what memory holds and status does not, what status holds, or one read.
 func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
-	s.recall(adopted(s.device, s.hub.Spec.HostName))
+	s.recall(isOfHost(s.device, s.hub.Spec.HostName))
+	if r.rewinds.take(s.device) || s.isAdopted && s.memory.IsBehind(s.device.UID, shownIn(&s.device.Status)) {
+		s.memory.Unheard()
+	}
 	s.memory.BeginPass()
 	r.listen(s)
 	if s.device.Spec.Suspend {
@@ -130,7 +134,7 @@ func (r *PnPDeviceReconciler) listen(s *scope) {
 
 // rest is the whole of a suspended pass: the hub is neither read nor written. What events tell costs it nothing.
 func (s *scope) rest() error {
-	if s.isAdopted {
+	if adopted(s.device, s.destination) {
 		s.adopt(belief(&s.device.Status))
 		if t := s.memory.Unpersisted(); t != nil {
 			s.adopt(t)
@@ -147,7 +151,7 @@ func (s *scope) mustAsk() bool {
 	due := s.memory.FollowUpDue(s.now) && !s.session.EventsTrusted()
 	_, retry := s.conflictRetry()
 	return s.memory.Doubtful() || due || retry ||
-		s.isAdopted && (s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
+		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
 }
 
 // isOfOtherModel reports whether the device was last seen with another model than the declared one: only the hub can say that

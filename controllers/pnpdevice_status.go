@@ -13,6 +13,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -74,8 +75,8 @@ func (s *scope) describe() {
 func (s *scope) identify() {
 	st := &s.device.Status
 	id := s.device.DeviceID()
-	host := ""
-	if s.hub != nil {
+	host := s.destination
+	if host == "" && s.hub != nil {
 		host = s.hub.Spec.HostName
 	}
 	if t := s.twin; t != nil {
@@ -114,7 +115,7 @@ func instantOf(text string) time.Time {
 // status is about another hub than the declaration.
 func (s *scope) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
 	is := s.device.Status.Twin
-	isElsewhere := s.twin == nil && is.Etag != "" && (s.hub == nil || is.Hub != s.hub.Spec.HostName)
+	isElsewhere := s.twin == nil && is.Etag != "" && (s.hub == nil || iothub.HostOf(is.Hub) != s.hub.Spec.HostName)
 	wasUnconfirmed := previous.Twin != nil && previous.Twin.Unconfirmed && !s.wasRead && !s.wrote
 	return s.isUnconfirmed || isElsewhere || wasUnconfirmed
 }

@@ -79,6 +79,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Recorder: recorder,
 		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
+	device.rewinds.found = record.Verify
 	if err := device.SetupWithManager(mgr); err != nil {
 		return err
 	}

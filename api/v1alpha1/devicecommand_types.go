@@ -115,9 +115,10 @@ type DeviceCommandSpec struct {
 
 // OfflinePeriod is when a hub waited for a device that it took for offline.
 type OfflinePeriod struct {
-	// hub is the host that said so.
+	// hub that said so: its host name, and beyond an @ the endpoint and a digest of the caBundle, if
+	// the IoTHub has any.
 	// +optional
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=420
 	Hub string `json:"hub,omitempty"`
 
 	// from is when the wait began, by the hub's clock; unset if the hub did not say.

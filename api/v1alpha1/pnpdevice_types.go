@@ -185,9 +185,10 @@ type PnPDeviceSpec struct {
 
 // TwinReference identifies the twin that the status is about.
 type TwinReference struct {
-	// hub host name.
+	// hub that the twin was read at: its host name, and beyond an @ the endpoint and a digest of the
+	// caBundle, if the IoTHub has any.
 	// +optional
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=420
 	Hub string `json:"hub,omitempty"`
 	// deviceID at the hub.
 	// +optional

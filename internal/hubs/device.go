@@ -36,6 +36,8 @@ type Device struct {
 	// withheld are the attempts that this process recorded in status and certainly did not make.
 	withheld map[twin.Leaf]twin.Sent
 
+	shown Shown // what status says of the twin, as it was written or believed last
+
 	pass       *pass  // under way, nil if none
 	held       *Place // first event whose effect is not in status
 	connection string // sequence number of the last connection event
@@ -206,6 +208,30 @@ func (d *Device) isUnshown() (object types.UID, is bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.object, d.unshown || d.unsaved != nil || len(d.attempts) > 0
+}
+
+// Shown is which state of a twin status is about.
+type Shown struct {
+	// Hub that the twin was read at.
+	Hub                     string
+	Version, DesiredVersion int64
+}
+
+// Shows says what the status of an object is about at the end of a pass.
+func (d *Device) Shows(object types.UID, is Shown) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.object == object {
+		d.shown = is
+	}
+}
+
+// IsBehind reports whether status is about an earlier state of the twin than it was at the end of
+// the last pass: somebody has put it back.
+func (d *Device) IsBehind(object types.UID, is Shown) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.object == object && is.Hub == d.shown.Hub && (is.Version < d.shown.Version || is.DesiredVersion < d.shown.DesiredVersion)
 }
 
 // Row is one device in the answer of a sweep query.

@@ -77,6 +77,8 @@ type Stream struct {
 	// Claim, if set, asks whether this is the only reader of the consumer group in this process. It
 	// is called once the event hub has accepted the credential, for each connection.
 	Claim func() bool
+	// Free, if set, asks whether Claim would be granted. While it would not, nothing is connected.
+	Free func() bool
 	// Report is told of every change of State.
 	Report func(State)
 	// Behind, if set, is told after a start and then every Timing.Lag how many events of a partition the hub holds that were not handled.
@@ -118,10 +120,10 @@ func (s *Stream) Run(ctx context.Context) {
 				s.save(context.WithoutCancel(ctx))
 				return
 			}
-			s.Log.Info("Event stream broke off, reconnecting", "reason", phaseOf(err), "error", err.Error())
+			s.Log.Info(brokeOff(phaseOf(err)), "reason", phaseOf(err), "error", err.Error())
 			s.phases.all(phaseOf(err))
 			worked := time.Since(began) > s.Timing.Retry
-			if !pause(ctx, backoff.Step()) {
+			if !pause(ctx, backoff.Step()) || phaseOf(err) == Shared && !s.untilFree(ctx) {
 				s.save(context.WithoutCancel(ctx))
 				return
 			}
@@ -130,6 +132,27 @@ func (s *Stream) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func brokeOff(phase Phase) string {
+	if phase == Shared {
+		return "Event stream waits for another reader of this process"
+	}
+	return "Event stream broke off, reconnecting"
+}
+
+// askFree is how often a stream that waits for a consumer group looks whether it is free. That costs
+// no call.
+const askFree = time.Second
+
+// untilFree waits for the other reader of this process. It reports false if the context ended first.
+func (s *Stream) untilFree(ctx context.Context) bool {
+	for s.Free != nil && !s.Free() {
+		if !pause(ctx, min(askFree, s.Timing.Retry)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Stream) backoff() *wait.Backoff {

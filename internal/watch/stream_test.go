@@ -301,6 +301,23 @@ func TestAStreamClaimsItsGroupOnceItsCredentialIsAccepted(t *testing.T) {
 	w.reaches(t, watch.Reading)
 }
 
+// Two IoTHubs of one event hub and group are no fault of the network: one of them waits in silence.
+func TestAStreamConnectsNoMoreWhileAnotherReaderHasItsGroup(t *testing.T) {
+	s, st := newSite(t), &store{}
+	var claims, asked, free atomic.Int64
+	w := s.stream(t, st, func(w *watch.Stream) {
+		w.Claim = func() bool { claims.Add(1); return free.Load() > 0 }
+		w.Free = func() bool { asked.Add(1); return free.Load() > 0 }
+	})
+	w.reaches(t, watch.Shared)
+	eventually(t, "look for a free group", func() bool { return asked.Load() >= 10 })
+	if n := claims.Load(); n != 1 {
+		t.Errorf("it connected %d times", n)
+	}
+	free.Store(1)
+	w.reaches(t, watch.Reading)
+}
+
 func TestAStreamCountsAsReadOnceItHasReadWhatTheHubHeld(t *testing.T) {
 	s, st := newSite(t), &store{}
 	first := s.stream(t, st)
