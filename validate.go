@@ -49,7 +49,7 @@ func validateCommand(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	result, err := validate.Files(ctx, files, models.NewRepositories(splitList(*repositories), nil))
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "validate: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "validate: %s\n", validate.Line(err.Error()))
 		return 2
 	}
 	return tell(result, stdout)
