@@ -14,7 +14,7 @@ import (
 const (
 	maxStatusBytes = 640 << 10
 	// factBytes is more than an entry takes without name, text and values: state, versions, times, and the keys of all.
-	factBytes = 512
+	factBytes = 440
 	// shownBytes is more than an entry takes that only shows what is reported.
 	shownBytes = 112
 	// componentBytes is more than a component takes without its name.
@@ -39,8 +39,8 @@ func (e entries) fit() room {
 	for leaf, p := range e {
 		r.takeLeaf(leaf, factBytes)
 		r.components[leaf.Component] = true
-		for range valuesOf(&p) {
-			r.bytes -= formBytes
+		for value := range valuesOf(&p) {
+			r.bytes -= min(storable.Size(value.Raw), formBytes)
 		}
 	}
 	for _, leaf := range e.sorted() {
@@ -58,12 +58,14 @@ func (e entries) fit() room {
 	return r
 }
 
-// fitValue gives a value its room, or takes it away.
+// fitValue gives a value the room that it takes beyond formBytes, or has it omitted.
 func (r *room) fitValue(value *apiextensionsv1.JSON, set func(*apiextensionsv1.JSON)) {
-	if more := storable.Size(value.Raw) - formBytes; more > 0 && more > r.bytes {
-		set(&apiextensionsv1.JSON{Raw: storable.Omit(factOf(value), storable.TooLarge)})
-	} else {
+	switch more := storable.Size(value.Raw) - formBytes; {
+	case more <= 0: // it has its room
+	case more <= r.bytes:
 		r.bytes -= more
+	default:
+		set(&apiextensionsv1.JSON{Raw: storable.Omit(factOf(value), storable.TooLarge)})
 	}
 }
 
