@@ -99,7 +99,7 @@ var _ = Describe("A status that the API server stores", func() {
 
 	It("shows a number that no double holds, and goes on", func() {
 		s := newSite()
-		s.virtual("d", simulator.Thermostat, simulator.Silent())
+		s.virtual("d", simulator.Thermostat, simulator.Ignore())
 		s.create("d", withProperties(`{"targetTemperature": 42}`), withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.Reported = v1alpha1.ReportedAll }))
 		s.eventuallyDesired("d", `{"targetTemperature": 42}`)
 		s.report("d", `{"targetTemperature": {"value": 1e400, "ac": 200, "av": %d}, "y": -1e999}`, s.desiredVersion("d"))

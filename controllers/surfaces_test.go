@@ -80,7 +80,7 @@ var surfaces = map[string]surface{
 	"outcome of a command": {maxMessage, func(t *testing.T, text string) string {
 		o := &v1alpha1.DeviceCommand{}
 		setVerdict(o, verdict{reason: "Test", message: answeredText(200) + text})
-		return encoded(t, concluded(o).Outcome.Message)
+		return concluded(o).Outcome.Message
 	}},
 	"label of telemetry": {maxLabel, func(t *testing.T, text string) string {
 		newMeter(types.NamespacedName{Namespace: t.Name(), Name: "hub"}).Telemetry(text)
