@@ -43,9 +43,11 @@ func Encode(v any) []byte {
 	case depth(v) > MaxDepth:
 		return Omit(v, TooDeep)
 	}
-	raw := twin.EncodeValue(v)
-	if !isKept(v) {
-		raw = encode(map[string]any{textKey: string(Escape(raw))})
+	var raw []byte
+	if isKept(v) {
+		raw = twin.EncodeValue(stored(v))
+	} else {
+		raw = encode(map[string]any{textKey: string(Escape(twin.EncodeValue(v)))})
 	}
 	if Size(raw) > MaxValue {
 		return Omit(v, TooLarge)
@@ -133,15 +135,46 @@ func isKept(v any) bool {
 }
 
 func isKeptNumber(n json.Number) bool {
-	if _, err := strconv.ParseInt(string(n), 10, 64); err == nil {
-		return true
+	as, ok := storedNumber(n)
+	return ok && (n == as || twin.Equal(n, as))
+}
+
+// storedNumber is a number as the API server writes it, false if it refuses it.
+func storedNumber(n json.Number) (json.Number, bool) {
+	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+		return json.Number(strconv.FormatInt(i, 10)), true
 	}
 	f, err := strconv.ParseFloat(string(n), 64)
 	if err != nil {
-		return false
+		return n, false
 	}
-	stored, err := json.Marshal(f)
-	return err == nil && twin.Equal(n, json.Number(stored))
+	if f == 0 {
+		return "0", true // of either sign: it reads its own -0 as an integer
+	}
+	raw, err := json.Marshal(f)
+	return json.Number(raw), err == nil
+}
+
+// stored is a value that is kept as the API server writes it: what comes back takes as much room as what was sent.
+func stored(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		as, _ := storedNumber(v)
+		return as
+	case []any:
+		items := make([]any, len(v))
+		for i, item := range v {
+			items[i] = stored(item)
+		}
+		return items
+	case map[string]any:
+		fields := make(map[string]any, len(v))
+		for key, field := range v {
+			fields[key] = stored(field)
+		}
+		return fields
+	}
+	return v
 }
 
 // depth is how deep objects and arrays are nested, 0 for a scalar. It is at most MaxDepth + 1.
