@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	uberzap "go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -106,7 +107,7 @@ func main() {
 		fmt.Println(version)
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap), zap.WriteTo(cleanLog{os.Stderr}), zap.RawZapOpts(uberzap.WrapCore(cutTexts))))
 	if err := run(o); err != nil {
 		ctrl.Log.Error(err, "Stopped")
 		os.Exit(1)

@@ -47,7 +47,7 @@ func validateCommand(args []string, stdout, stderr io.Writer) int {
 	// A signal ends the process whatever it is at: there is nothing to clean up.
 	result, err := validate.Files(context.Background(), files, models.NewRepositories(splitList(*repositories), nil))
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "validate: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "validate: %s\n", validate.Line(err.Error()))
 		return 2
 	}
 	return tell(result, stdout)

@@ -440,7 +440,13 @@ func persistCommand(
 	ctx context.Context, c client.Client, to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool,
 ) error {
 	statusPatches.WithLabelValues("DeviceCommand").Inc()
-	if err := c.Status().Patch(ctx, after, wholeStatus{before}); err != nil {
+	err := c.Status().Patch(ctx, after, wholeStatus{before})
+	if isRefusal(err) {
+		announceRefusal(to, before, err)
+		withoutAnswer(after)
+		err = c.Status().Patch(ctx, after, wholeStatus{before})
+	}
+	if err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	announce(to, before, after)

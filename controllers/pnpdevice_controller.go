@@ -17,6 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 )
@@ -44,6 +45,7 @@ type PnPDeviceReconciler struct {
 	clearing    *clearing
 	rewinds     rewinds
 	origins     origins
+	refusals    refusals
 	stopwatches stopwatches
 }
 
@@ -96,10 +98,11 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 
 // keepFinalizer has the finalizer exactly while the deletion policy needs it, as one of the
 // operator's own fields, and returns the object as it is then. A suspended object that owns nothing
-// gets none.
+// gets none, and neither does one that is too large to be written at all.
 func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
 	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
-	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || !device.Spec.Suspend || entriesOf(&device.Status).ownsAnything())
+	mayWrite := !device.Spec.Suspend && declaration.Bytes(&device.Spec) <= declaration.MaxBytes
+	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || mayWrite || entriesOf(&device.Status).ownsAnything())
 	switch {
 	case has && wants && isForeignFinalizer(device):
 		return r.ownFinalizer(ctx, device)
@@ -147,7 +150,13 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	if quiet := s.quietFor(before); quiet > 0 {
 		return ctrl.Result{RequeueAfter: sooner(next, quiet)}, nil
 	}
-	if err := r.persist(ctx, before, s); err != nil {
+	if wait := r.refusals.left(s.device, time.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	err := r.persist(ctx, before, s)
+	if refused, ok := errors.AsType[*refusedError](err); ok {
+		return ctrl.Result{RequeueAfter: refused.wait}, nil
+	} else if err != nil {
 		return ctrl.Result{}, err
 	}
 	r.stopwatches.settled(s.device, time.Now())
@@ -203,23 +212,35 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 	return &halt{unchanged: true}
 }
 
-// persist writes status if it says something new. It carries the resourceVersion that it was computed from: a paused
-// ex-leader must not overwrite what its successor learned. A stop does not keep what was done from being recorded.
+// persist writes status if it says something new. A stop does not keep what was done from being recorded. Of a status that
+// the API server refuses less is written; the error is a *refusedError then.
 func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) error {
 	ctx, cancel := forRecord(ctx)
 	defer cancel()
 	if !isSame(&before.Status, &s.device.Status) {
-		statusPatches.WithLabelValues("PnPDevice").Inc()
-		changed := s.device.DeepCopy()
-		if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-			r.latest.refused(before, err)
+		if err := r.patchStatus(ctx, before, s.device); isRefusal(err) {
+			return r.persistLess(ctx, before, s.device, err)
+		} else if err != nil {
 			return client.IgnoreNotFound(err)
 		}
-		r.latest.put(ctx, r, changed)
-		announce(r.Recorder, before, s.device)
 		s.quieten(before)
 	}
+	r.refusals.settle(before)
 	s.stored()
+	return nil
+}
+
+// patchStatus writes the status of an object. It carries the resourceVersion that it was computed from: a paused ex-leader
+// must not overwrite what its successor learned.
+func (r *PnPDeviceReconciler) patchStatus(ctx context.Context, before, device *v1alpha1.PnPDevice) error {
+	statusPatches.WithLabelValues("PnPDevice").Inc()
+	changed := device.DeepCopy()
+	if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		r.latest.refused(before, err)
+		return err
+	}
+	r.latest.put(ctx, r, changed)
+	announce(r.Recorder, before, device)
 	return nil
 }
 

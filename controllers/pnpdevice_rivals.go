@@ -165,6 +165,7 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 			session.Forget(device.DeviceID())
 		}
 		r.clearing.forget(device)
+		r.refusals.settle(device)
 		if r.wasLast(device) { // somebody may wait to delete the IoTHub
 			r.Wakes.hub(context.Background(), hubKey(device))
 		}

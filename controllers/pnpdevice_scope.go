@@ -8,6 +8,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -130,5 +131,8 @@ func isOpenRequest(asked, handled string) bool { return asked != "" && asked != 
 // annotation is a request in the object's metadata, as far as status can echo it.
 func (s *scope) annotation(key string) string { return echoable(s.device.Annotations[key]) }
 
-// echoable is as much of an annotation as status has room for.
-func echoable(value string) string { return cut(value, 256) }
+// maxEcho is what status has of an annotation, in bytes.
+const maxEcho = 256
+
+// echoable is as much of an annotation as status has room for, on one line.
+func echoable(value string) string { return storable.Text(value, maxEcho) }

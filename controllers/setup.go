@@ -59,7 +59,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	sessions, wakes, brake, written, deletions := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}, &clearing{}
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	hubBudgets.from(&sessions.Budgets)
-	recorder := mgr.GetEventRecorder("pnp-operator")
+	recorder := cleanRecorder{mgr.GetEventRecorder("pnp-operator")}
 	log := mgr.GetLogger().WithName("commands")
 	record := NewLedger(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)

@@ -193,6 +193,7 @@ func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	cfg.QPS, cfg.Burst = 500, 1000
 	cfg.Wrap(requests.wrap)
 	cfg.Wrap(meddler.wrap)
+	cfg.Wrap(refuser.wrap)
 	cfg.Wrap(writesOfCommands.wrap)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
 	unnamed := true

@@ -121,7 +121,7 @@ func (w *watchlist) believed(ctx context.Context, key types.NamespacedName) hubs
 	if err != nil || !adopted(d, w.destination) {
 		return hubs.Belief{}
 	}
-	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll}
+	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
 }
 
 func (w *watchlist) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {

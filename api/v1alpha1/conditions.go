@@ -155,6 +155,8 @@ const (
 	ReasonThrottled = "Throttled"
 	// ReasonNotCleared surfaces as an Event when deletionPolicy Clear could not be carried out.
 	ReasonNotCleared = "NotCleared"
+	// ReasonStatusRefused surfaces when the API server refuses the status of the object, which then shows less.
+	ReasonStatusRefused = "StatusRefused"
 )
 
 // Reasons of a DeviceCommand, beside those of a PnPDevice that it shares.

@@ -11,6 +11,7 @@ type DeviceReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[ -~]+$`
 	Name string `json:"name"`
 }
 

@@ -7,8 +7,12 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
+
+// maxShown is what an error quotes of a value, in bytes.
+const maxShown = 200
 
 // Of decodes what a spec declares. It fails if properties are not an object, which the CRD's schema forbids.
 func Of(spec *v1alpha1.PnPDeviceSpec) (twin.Declaration, error) {
@@ -31,7 +35,7 @@ func declare(into twin.Declaration, component string, properties *apiextensionsv
 	}
 	fields, ok := v.(map[string]any)
 	if !ok {
-		return fmt.Errorf("properties of component %q: got %s, expected an object", component, twin.EncodeValue(v))
+		return fmt.Errorf("properties of component %q: got %s, expected an object", component, storable.Shown(v, maxShown))
 	}
 	for name, value := range fields {
 		into[twin.Leaf{Component: component, Name: name}] = value
@@ -69,6 +73,9 @@ func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.De
 	declared, err := Of(spec)
 	if err != nil {
 		return nil, []string{err.Error()}
+	}
+	if violations := oversize(spec, declared); len(violations) > 0 { // before anything is looked at that there may be much of
+		return declared, violations
 	}
 	dialect := twin.DeviceTwin
 	if hub != nil || spec.TwinAPI != "" {

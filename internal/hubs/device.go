@@ -19,20 +19,21 @@ type Device struct {
 	model      string        // announced when it was last seen
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
-	raised       int        // counts doubts of either kind
-	doubted      int        // the newest doubt of the twin: it has to be read before status is believed
-	modelDoubted int        // the newest doubt of the model: it has to be looked at before the next write
-	settled      int        // the newest doubt that a read began after
-	looked       time.Time  // when the hub was read last, zero: not since the start
-	absent       bool       // the hub did not know the device when it was read last
-	pressing     bool       // a doubt has more behind it than a sweep or a resync
-	deferred     bool       // the pass that read the twin had no token to write it
-	foreign      string     // model that the newest message of another model named
-	unpersisted  *twin.Twin // seen at the hub, not in status yet
-	object       types.UID  // that the following are about: one of those that declare the device
-	unshown      bool       // status does not show a write that the hub took
-	attempts     []*Attempt // writes whose outcome is not settled, oldest first
-	unsaved      *Saved     // what is the object's, where status does not have it
+	raised       int                       // counts doubts of either kind
+	doubted      int                       // the newest doubt of the twin: it has to be read before status is believed
+	modelDoubted int                       // the newest doubt of the model: it has to be looked at before the next write
+	settled      int                       // the newest doubt that a read began after
+	looked       time.Time                 // when the hub was read last, zero: not since the start
+	absent       bool                      // the hub did not know the device when it was read last
+	pressing     bool                      // a doubt has more behind it than a sweep or a resync
+	deferred     bool                      // the pass that read the twin had no token to write it
+	foreign      string                    // model that the newest message of another model named
+	unpersisted  *twin.Twin                // seen at the hub, not in status yet
+	object       types.UID                 // that the following are about: one of those that declare the device
+	unshown      bool                      // status does not show a write that the hub took
+	attempts     []*Attempt                // writes whose outcome is not settled, oldest first
+	unsaved      *Saved                    // what is the object's, where status does not have it
+	corrections  map[twin.Leaf][]time.Time // when leaves were put back, oldest first
 	// withheld are the attempts that this process recorded in status and certainly did not make.
 	withheld map[twin.Leaf]twin.Sent
 

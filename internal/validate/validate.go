@@ -26,15 +26,16 @@ type Finding struct {
 	Warning bool
 }
 
+// String is one line that can be printed as it is.
 func (f Finding) String() string {
 	severity := "error"
 	if f.Warning {
 		severity = "warning"
 	}
 	if f.Object == "" {
-		return fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, severity, f.Message)
+		return Line(fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, severity, f.Message))
 	}
-	return fmt.Sprintf("%s:%d: %s: %s: %s", f.File, f.Line, severity, f.Object, f.Message)
+	return Line(fmt.Sprintf("%s:%d: %s: %s: %s", f.File, f.Line, severity, f.Object, f.Message))
 }
 
 // Result is what was looked at and found.
