@@ -137,20 +137,26 @@ func (d *demo) startOperator(ctx context.Context) error {
 		return d.startRelease(ctx)
 	}
 	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
-	ports, err := freeport.Ports(2)
+	flags, probes, err := d.webhookFlags(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.leadToWebhook(ctx, ports[0]); err != nil {
-		return err
-	}
-	ended, err := d.launchOperator(ctx, d.manager(), "127.0.0.1:"+ports[1], "--webhook-port="+ports[0], "--webhook-host=localhost")
+	ended, err := d.launchOperator(ctx, d.manager(), probes, flags...)
 	if err != nil {
 		return err
 	}
 	d.supervise(d.manager(), ended)
 	d.out.passf("the operator runs, pid %d", d.manager().pid())
 	return nil
+}
+
+// webhookFlags leads the API server to an operator that is about to start, and returns the flags for that, and where it shall answer probes.
+func (d *demo) webhookFlags(ctx context.Context) (flags []string, probes string, err error) {
+	ports, err := freeport.Ports(2)
+	if err != nil {
+		return nil, "", err
+	}
+	return []string{"--webhook-port=" + ports[0], "--webhook-host=localhost"}, "127.0.0.1:" + ports[1], d.leadToWebhook(ctx, ports[0])
 }
 
 // leadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.
