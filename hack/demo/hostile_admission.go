@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -106,7 +106,10 @@ func (h *hostileRun) modelVerdict(ctx context.Context, name string, tries []erro
 		return "", last
 	}
 	message, err := h.notUsable(ctx, name)
-	return fmt.Sprintf("%d of %d refused, then in status: %s", denied, len(tries), excerpt(message)), errors.Join(err, isBound(message))
+	if err == nil {
+		err = isBound(message)
+	}
+	return fmt.Sprintf("%d of %d refused, then in status: %s", denied, len(tries), excerpt(message)), err
 }
 
 // isBound wants a refusal to name a bound and its number.
@@ -251,33 +254,54 @@ func badKeys(ctx context.Context, h *hostileRun) (string, error) {
 	}
 	raw := objectOf(members)
 	errs := together(12, func(i int) error {
-		device := deviceOf(fmt.Sprintf("bad-keys-%d", i))
-		device.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(raw)}
-		return h.attacker.Create(ctx, device, client.DryRunAll)
+		return h.attacker.Create(ctx, deviceWith(fmt.Sprintf("bad-keys-%d", i), raw), client.DryRunAll)
 	})
-	denied, longest := 0, 0
-	for _, err := range errs {
-		if isDenied(err) {
-			denied, longest = denied+1, max(longest, len(err.Error()))
-		}
-	}
+	errs = append(errs, h.attacker.Create(ctx, deviceWith("bad-keys", raw)))
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
-	if denied == 0 || longest > longestDenial {
-		return "", miss{"denials", fmt.Sprintf("some, of %d bytes at most", longestDenial), fmt.Sprintf("%d of %d, up to %d bytes; %.200v", denied, len(errs), longest, slices.Max(texts(errs)))}
+	denied, longest := 0, 0
+	for _, err := range errs {
+		if isDenied(err) {
+			denied++
+		}
+		longest = max(longest, len(fmt.Sprint(err)))
 	}
-	return fmt.Sprintf("%d of %d refused, in %d bytes at most", denied, len(errs), longest), nil
+	if longest > longestDenial {
+		return "", miss{"the longest denial", fmt.Sprintf("at most %d bytes", longestDenial), fmt.Sprintf("%d bytes, %d of %d denied", longest, denied, len(errs))}
+	}
+	answer := fmt.Sprintf("%d of %d refused, in %d bytes at most", denied, len(errs), longest)
+	if last := errs[len(errs)-1]; last != nil {
+		return answer, orDenied(last)
+	}
+	return answer + ", then in status", h.untilNotReady(ctx, "bad-keys")
 }
 
-func texts(errs []error) []string {
-	all := []string{""}
-	for _, err := range errs {
-		if err != nil {
-			all = append(all, err.Error())
-		}
+// orDenied is an error, unless it is that of a webhook.
+func orDenied(err error) error {
+	if isDenied(err) {
+		return nil
 	}
-	return all
+	return err
+}
+
+// untilNotReady waits until status of a PnPDevice says that it is not Ready, in a message of a few sentences.
+func (h *hostileRun) untilNotReady(ctx context.Context, name string) error {
+	var device *v1alpha1.PnPDevice
+	late := func() error { return miss{"status of " + name, "Ready=False", describe(device)} }
+	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
+		if device, err = h.theirDevice(ctx, name); err != nil {
+			return false, err
+		}
+		ready := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionReady)
+		return ready != nil && ready.Status == metav1.ConditionFalse && len(ready.Message) <= longestDenial, nil
+	})
+}
+
+func deviceWith(name, properties string) *v1alpha1.PnPDevice {
+	device := deviceOf(name)
+	device.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(properties)}
+	return device
 }
 
 func forgeStatus(ctx context.Context, h *hostileRun) (string, error) {
