@@ -92,6 +92,13 @@ chaos-commands: DEVICES ?= 200
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
 	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
 
+ATTACKS ?=
+QUICK ?=
+
+.PHONY: hostile
+hostile: bin/pnp-demo ## Attack the operator in 512 MiB of memory while another tenant works; ATTACKS='model|sweep' plays some, QUICK=1 leaves long ones out.
+	@ATTACKS='$(ATTACKS)' QUICK=$(QUICK) bin/pnp-demo hostile
+
 PART ?=
 SIZES ?=
 ROUNDS ?=

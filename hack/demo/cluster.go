@@ -140,23 +140,31 @@ func (d *demo) startOperator(ctx context.Context) error {
 		return d.startRelease(ctx)
 	}
 	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
-	ports, err := freeport.Ports(2)
+	flags, probes, err := d.webhookFlags(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.leadToWebhook(ctx, ports[0]); err != nil {
-		return err
-	}
-	if err := d.certify(ctx, "certificate"); err != nil {
-		return err
-	}
-	ended, err := d.launchOperator(ctx, d.manager(), "127.0.0.1:"+ports[1], "--webhook-port="+ports[0], "--webhook-cert-dir="+d.file(certificateFolder))
+	ended, err := d.launchOperator(ctx, d.manager(), probes, flags...)
 	if err != nil {
 		return err
 	}
 	d.supervise(d.manager(), ended)
 	d.out.passf("the operator runs, pid %d", d.manager().pid())
 	return nil
+}
+
+// webhookFlags leads the API server to an operator that is about to start and gives it a certificate.
+// It returns the flags for that, and where the operator shall answer probes.
+func (d *demo) webhookFlags(ctx context.Context) (flags []string, probes string, err error) {
+	ports, err := freeport.Ports(2)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := d.leadToWebhook(ctx, ports[0]); err != nil {
+		return nil, "", err
+	}
+	flags = []string{"--webhook-port=" + ports[0], "--webhook-cert-dir=" + d.file(certificateFolder)}
+	return flags, "127.0.0.1:" + ports[1], d.certify(ctx, "certificate")
 }
 
 // leadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.

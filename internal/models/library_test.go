@@ -299,6 +299,8 @@ func TestRepositoriesThatMayNotBeAsked(t *testing.T) {
 		"https://models.example": true, "https://models.example:8443/a": true, "https://a.inside.example": true, "https://MODELS.example": true,
 		"http://models.example": false, "https://models.example.attacker.example": false, "https://xmodels.example": false, "https://inside.example": false,
 		"https://user@models.example": false, "https://attacker.example/models.example": false, "https://169.254.169.254": false, "https://": false, "::": false,
+		"https://[::ffff:169.254.169.254]": false, "https://kubernetes.default.svc": false, "https://kubernetes%2edefault%2esvc": false, "https://models.example.": false,
+		"https://attacker.example#models.example": false, "https://attacker.example?.inside.example": false, `https://attacker.example\.inside.example`: false,
 	} {
 		if _, trouble := r.root(url); (trouble == nil) != allowed {
 			t.Errorf("%s: %+v", url, trouble)
