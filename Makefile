@@ -66,15 +66,14 @@ e2e: bin/pnp-demo ## End-to-end tests of a release of the chart with devices on 
 ENGINES ?= flux argocd
 ENGINE_TOOLS := $(if $(filter flux,$(ENGINES)),kustomize-controller source-controller) $(if $(filter argocd,$(ENGINES)),argocd)
 SCENARIOS ?=
-WAITING ?=
 
 .PHONY: engines
 engines: prerequisites ## Build Flux's controllers and Argo CD for e2e-gitops; ENGINES=flux for one of the two.
 	@for tool in $(ENGINE_TOOLS); do hack/tools/build.sh $$tool $(BIN)/gitops-tools; done
 
 .PHONY: e2e-gitops
-e2e-gitops: bin/pnp-demo ## The operator under Flux and Argo CD (which needs redis-server); SCENARIOS='stop|model' plays some, WAITING=1 those that wait as well.
-	@ENGINES='$(ENGINES)' SCENARIOS='$(SCENARIOS)' WAITING=$(WAITING) bin/pnp-demo e2e-gitops
+e2e-gitops: bin/pnp-demo ## The operator under Flux and Argo CD (which needs redis-server); SCENARIOS='stop|model' plays some.
+	@ENGINES='$(ENGINES)' SCENARIOS='$(SCENARIOS)' bin/pnp-demo e2e-gitops
 
 REPLICAS ?= 1
 DURATION ?= 4m

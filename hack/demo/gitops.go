@@ -72,7 +72,7 @@ func e2eGitOps(ctx context.Context, c clone, out *report) error {
 }
 
 func wishOf(env func(string) string) wish {
-	return wish{scenarios: env("SCENARIOS"), engines: env("ENGINES"), waiting: env("WAITING") != ""}
+	return wish{scenarios: env("SCENARIOS"), engines: env("ENGINES")}
 }
 
 func onPath(program string) bool {

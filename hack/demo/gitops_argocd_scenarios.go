@@ -15,34 +15,30 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
-// forFirstRun is said of scenarios that were written and never played: nobody knows whether they
-// are right.
-const forFirstRun = "a first run with Argo CD"
-
 func argoFaultScenarios() []engineScenario {
 	return []engineScenario{
-		{name: "diff", engine: argoCD, waits: forFirstRun, fault: 1, shape: withoutModel, play: seenEdits,
+		{name: "diff", engine: argoCD, fault: 1, shape: withoutModel, play: seenEdits,
 			title: "ServerSideDiff sees a changed, an added and a removed value"},
-		{name: "script", engine: argoCD, waits: forFirstRun, fault: 2, play: healthScript,
+		{name: "script", engine: argoCD, fault: 2, play: healthScript,
 			title: "the health script leaves keys and labels of argocd-cm alone"},
-		{name: "telemetry", engine: argoCD, waits: forFirstRun, fault: 3, play: telemetryWithoutComponent,
+		{name: "telemetry", engine: argoCD, fault: 3, play: telemetryWithoutComponent,
 			title: "telemetry without a component is compared and synced"},
-		{name: "cascade", engine: argoCD, waits: forFirstRun, fault: 7, shape: lineOf(12), play: deleteApplications,
+		{name: "cascade", engine: argoCD, fault: 7, shape: lineOf(12), play: deleteApplications,
 			title: "a site whose Applications are deleted at once is cleared"},
-		{name: "hook", engine: argoCD, waits: forFirstRun, fault: 10, play: hookedCommand,
+		{name: "hook", engine: argoCD, fault: 10, play: hookedCommand,
 			title: "a command that is a hook is made anew at each sync, and runs once"},
 	}
 }
 
 func otherArgoScenarios() []engineScenario {
 	return []engineScenario{
-		{name: "selfheal", engine: argoCD, waits: forFirstRun, play: selfHeal,
+		{name: "selfheal", engine: argoCD, play: selfHeal,
 			title: "self-heal puts a value back and leaves suspend alone"},
-		{name: "health", engine: argoCD, waits: forFirstRun, play: healthStates,
+		{name: "health", engine: argoCD, shape: acknowledged, play: healthStates,
 			title: "Progressing, Degraded, Suspended and Healthy, as the table says"},
-		{name: "waves", engine: argoCD, waits: forFirstRun, play: syncWaves,
+		{name: "waves", engine: argoCD, play: syncWaves,
 			title: "a command of wave 1 is made after the devices are Healthy"},
-		{name: "still", engine: argoCD, waits: forFirstRun, play: stillPasses,
+		{name: "still", engine: argoCD, play: stillPasses,
 			title: "five hard refreshes write nothing and ask the hub nothing"},
 	}
 }
@@ -50,6 +46,11 @@ func otherArgoScenarios() []engineScenario {
 // withoutModel lets the second device have properties that no model knows.
 func withoutModel(s *site) error {
 	return s.replace(s.line(2), "  modelID: dtmi:com:example:Thermostat;1\n", "")
+}
+
+// acknowledged has Ready of the first device wait for its answer, also while it is offline.
+func acknowledged(s *site) error {
+	return s.replace(s.line(1), "  readyWhen: Reachable\n", "")
 }
 
 // seenEdits changes, adds and removes a value, each alone in its commit.

@@ -14,8 +14,6 @@ type engineScenario struct {
 	// fault is the kind of fault that it is about, of the eleven that docs/gitops.md lists; 0 for
 	// none.
 	fault int
-	// waits is what the scenario needs and the operator does not have yet, empty for nothing.
-	waits string
 	// tools are programs that it needs beside the engines.
 	tools []string
 	// shape changes the site before its first commit; nil for the layout as it is.
@@ -42,8 +40,6 @@ type leftOut struct{ what, why string }
 type wish struct {
 	// scenarios is a pattern for names, engines are words as modulesOf has them; empty for all.
 	scenarios, engines string
-	// waiting plays those that wait for something, too.
-	waiting bool
 }
 
 // excludes reports whether an engine was not asked for.
@@ -54,8 +50,7 @@ func (w wish) excludes(engine string) bool {
 // wordFor are the engines in a command line.
 var wordFor = map[string]string{flux: "flux", argoCD: "argocd"}
 
-// pick selects the scenarios that are asked for. Those that wait for something, and those whose
-// programs are missing, are left out.
+// pick selects the scenarios that are asked for. Those whose programs are missing are left out.
 func pick(all []engineScenario, w wish, have func(program string) bool) (selection, error) {
 	focus, err := regexp.Compile(w.scenarios)
 	if err != nil {
@@ -68,8 +63,6 @@ func pick(all []engineScenario, w wish, have func(program string) bool) (selecti
 		case !focus.MatchString(one.name):
 		case w.excludes(one.engine):
 			s.leftOut = append(s.leftOut, leftOut{one.label(), one.engine + " is not among ENGINES"})
-		case one.waits != "" && !w.waiting:
-			s.leftOut = append(s.leftOut, leftOut{one.label(), "waits for " + one.waits})
 		case len(missing) > 0:
 			s.leftOut = append(s.leftOut, leftOut{one.label(), "needs " + missing[0]})
 		default:

@@ -29,8 +29,7 @@ func TestScenariosAreNamedOnceAndPlaySomething(t *testing.T) {
 
 func TestPickLeavesOutWhatIsNotAskedForOrCannotRun(t *testing.T) {
 	all := []engineScenario{
-		{name: "one", engine: flux}, {name: "later", engine: flux, waits: "a ledger"},
-		{name: "tool", engine: flux, tools: []string{"jq"}}, {name: "argo", engine: argoCD},
+		{name: "one", engine: flux}, {name: "tool", engine: flux, tools: []string{"jq"}}, {name: "argo", engine: argoCD},
 	}
 	for name, c := range map[string]struct {
 		wish    wish
@@ -40,13 +39,10 @@ func TestPickLeavesOutWhatIsNotAskedForOrCannotRun(t *testing.T) {
 		fails   bool
 	}{
 		"everything that can run is played": {
-			have: []string{"jq", "redis-server"}, played: []string{"one", "tool", "argo"}, leftOut: map[string]string{"later: ": "waits for a ledger"},
-		},
-		"what waits is played if asked for": {
-			wish: wish{waiting: true}, have: []string{"jq", "redis-server"}, played: []string{"one", "later", "tool", "argo"},
+			have: []string{"jq", "redis-server"}, played: []string{"one", "tool", "argo"},
 		},
 		"a missing program leaves its scenarios out": {
-			played: []string{"one"}, leftOut: map[string]string{"later: ": "waits for a ledger", "tool: ": "needs jq", "argo: ": "needs redis-server"},
+			played: []string{"one"}, leftOut: map[string]string{"tool: ": "needs jq", "argo: ": "needs redis-server"},
 		},
 		"a pattern says which, without a word on the others": {
 			wish: wish{scenarios: "^one$"}, played: []string{"one"},
@@ -57,7 +53,6 @@ func TestPickLeavesOutWhatIsNotAskedForOrCannotRun(t *testing.T) {
 		},
 		"nothing to play is an error":      {wish: wish{scenarios: "none"}, fails: true},
 		"a broken pattern is an error":     {wish: wish{scenarios: "("}, fails: true},
-		"only what waits is an error":      {wish: wish{scenarios: "later"}, fails: true, leftOut: map[string]string{"later: ": "waits for a ledger"}},
 		"only what cannot run is an error": {wish: wish{scenarios: "argo"}, fails: true, leftOut: map[string]string{"argo: ": "needs redis-server"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ Commands:
   e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
   e2e-gitops
          the same with the GitOps engines Flux and Argo CD over the layout of config/recipes/gitops; the engines are built first. $SCENARIOS is a
-         pattern for the names of scenarios, $WAITING=1 plays those that wait for something, too
+         pattern for the names of scenarios
   chaos  have everything go wrong at random for $DURATION, over $DEVICES, and compare what status says with what the hub holds; $SEED says which
          chances. With $REPLICAS of the operator its leader is changed. What happened is in bin/chaos
   chaos-commands
