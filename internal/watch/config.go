@@ -11,10 +11,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
-// prefetch is how many events the client holds per partition. It is the bound on memory: beyond it the hub waits. An
-// event of an IoT hub has at most 256 KB.
-const prefetch = 128
-
 // Config says which stream to read, and how to reach it. Either ConnectionString or Credential is set.
 type Config struct {
 	// ConnectionString of the Event Hub-compatible endpoint, with EntityPath. Never printed.

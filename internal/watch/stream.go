@@ -194,6 +194,9 @@ func hubProperties(ctx context.Context, client *azeventhubs.ConsumerClient) (aze
 	if err != nil {
 		return hub, &failure{managementPhase(err), fmt.Errorf("reading the event hub's properties: %w", err)}
 	}
+	if n := len(hub.PartitionIDs); n > maxPartitions {
+		return hub, &failure{Unavailable, fmt.Errorf("the event hub has %d partitions, expected at most %d", n, maxPartitions)}
+	}
 	return hub, nil
 }
 
@@ -214,9 +217,13 @@ func (s *Stream) ends(ctx context.Context, client *azeventhubs.ConsumerClient, i
 
 func (s *Stream) read(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
 	s.phases.each(ids, Connecting)
+	prefetch, leave := prefetches.take(len(ids))
+	defer leave()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, id := range ids {
-		g.Go(func() error { return (&partition{Stream: s, client: client, id: id, end: ends[id]}).run(ctx) })
+		g.Go(func() error {
+			return (&partition{Stream: s, client: client, id: id, prefetch: prefetch, end: ends[id]}).run(ctx)
+		})
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
 	g.Go(func() error { return s.watchLag(ctx, client, ends) })
