@@ -129,6 +129,9 @@ func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedNa
 
 // refetch has the repository asked anew if someone wants that.
 func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
+	if object.Status.ObservedGeneration != object.Generation {
+		r.Library.Retry(object.UID)
+	}
 	asked := echoable(object.Annotations[v1alpha1.AnnotationReconcileRequestedAt])
 	if asked == object.Status.LastHandledReconcileAt {
 		return

@@ -117,7 +117,10 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	allowance := r.budgetOf(ctx, hub)
 	connected := r.connect(ctx, hub, e, allowance)
-	if !isQuiet(connected) && r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
+	if isQuiet(connected) { // the credential is being proved, which wakes the IoTHub
+		return ctrl.Result{RequeueAfter: jittered(heartbeat)}, nil
+	}
+	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
 	}
 	if err := r.count(ctx, hub); err != nil {
@@ -191,9 +194,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	if transient {
 		return ctrl.Result{}, outcome
 	}
-	if !isQuiet(outcome) {
-		r.retries.over(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
-	}
+	r.retries.over(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
 	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
 }
 

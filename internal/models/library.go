@@ -140,6 +140,9 @@ func (l *Library) Load(ctx context.Context, object *v1alpha1.DeviceModel) (*Mode
 // Refetch has the repository of a DeviceModel asked anew.
 func (l *Library) Refetch(uid types.UID) { l.Repositories.refetch(uid) }
 
+// Retry has the repository of a DeviceModel that was edited asked at once, if it failed before.
+func (l *Library) Retry(uid types.UID) { l.Repositories.retry(uid) }
+
 // Forget drops a DeviceModel that is gone.
 func (l *Library) Forget(uid types.UID) {
 	l.Repositories.forget(uid)

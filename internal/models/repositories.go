@@ -170,6 +170,15 @@ func (r *Repositories) refetch(uid types.UID) {
 	r.join(root, h)
 }
 
+// retry has a repository that failed a DeviceModel asked at once: the DeviceModel was edited.
+func (r *Repositories) retry(uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.models[uid]; h != nil && h.has == nil {
+		h.trouble, h.tried = nil, time.Time{}
+	}
+}
+
 // again drops what a DeviceModel fetched because of a trouble with it. The repository is asked again
 // after a while.
 func (r *Repositories) again(uid types.UID, trouble *Trouble) {

@@ -68,7 +68,7 @@ func isLoopback(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (c Config) client() (*azeventhubs.ConsumerClient, error) {
+func (c Config) client(in *intake) (*azeventhubs.ConsumerClient, error) {
 	config, err := c.tls()
 	if err != nil {
 		return nil, err
@@ -78,8 +78,8 @@ func (c Config) client() (*azeventhubs.ConsumerClient, error) {
 		// One layer retries, and that is Stream.
 		RetryOptions: azeventhubs.RetryOptions{MaxRetries: -1},
 	}
-	if c.WebSocket {
-		options.CustomEndpoint, options.NewWebSocketConn = "", c.dialWebSocket
+	if !c.isPlain || c.WebSocket { // an emulator is on this machine
+		options.CustomEndpoint, options.NewWebSocketConn = "", c.dialer(in)
 	}
 	if c.Credential != nil {
 		return azeventhubs.NewConsumerClient(c.Namespace, c.EventHub, c.ConsumerGroup, c.Credential, options)

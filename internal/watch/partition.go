@@ -16,7 +16,8 @@ type partition struct {
 
 	client   *azeventhubs.ConsumerClient
 	id       string
-	prefetch int                             // events
+	prefetch int // events
+	in       *intake
 	end      azeventhubs.PartitionProperties // as it was when the connection began
 }
 
@@ -82,6 +83,7 @@ func (p *partition) receive(ctx context.Context) error {
 				return errTooOld
 			}
 			p.handle(ctx, e)
+			p.in.handled(len(e.Body))
 		}
 		if !caughtUp && p.behind(p.id, end) == 0 {
 			caughtUp = true
