@@ -207,9 +207,10 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 	case err != nil:
 		return err
 	}
-	if byValue {
-		for _, d := range chunk {
+	for _, d := range chunk {
+		if byValue && s.aside[d.DeviceID] {
 			delete(s.aside, d.DeviceID)
+			s.wake(ctx, d.DeviceID) // its own read failed as well
 		}
 	}
 	hits, err := s.hits(ctx, chunk, rows, byValue)

@@ -319,7 +319,8 @@ func TestASweepGoesOnWithoutWhatCannotBeRead(t *testing.T) {
 func TestWhatWasSetAsideIsTriedAgain(t *testing.T) {
 	h := &sized{bytes: map[string]int{"d00": 1, "d01": 5000}, limit: 1000}
 	var told []Swept
-	s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: &list{declared: adoptedDevices(2)}, Log: logr.Discard(), Swept: func(o Swept) { told = append(told, o) }}
+	l := &list{declared: adoptedDevices(2)}
+	s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard(), Swept: func(o Swept) { told = append(told, o) }}
 	for n, want := range [][]string{{"d01"}, {"d01"}, nil, nil} {
 		if n == 2 {
 			h.bytes["d01"] = 1
@@ -331,6 +332,10 @@ func TestWhatWasSetAsideIsTriedAgain(t *testing.T) {
 		if isNews := n == 0 || n == 2; told[n].IsNews != isNews {
 			t.Errorf("sweep %d is news: %t", n, told[n].IsNews)
 		}
+		if isWoken := slices.Contains(l.woken, "d01"); isWoken != (n < 3) { // to say that it cannot be read, and that it can
+			t.Errorf("sweep %d woke the device: %t", n, isWoken)
+		}
+		l.woken = nil
 	}
 }
 
