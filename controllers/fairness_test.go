@@ -17,7 +17,7 @@ import (
 )
 
 // soonEnough is how long another tenant may wait meanwhile, on a busy machine. It would be several times as long if it came after the others.
-const soonEnough = "8s"
+const soonEnough = "15s"
 
 var _ = Describe("A tenant that does its worst", func() {
 	It("has others wait for nothing, with a hub that does not answer in time", func() {
@@ -114,6 +114,11 @@ var _ = Describe("A device whose twin is too large", func() {
 			Expect(s.sim.Hub().PatchReported("huge", "{"+strings.Join(properties, ",")+"}")).To(Succeed())
 		}
 		manager.stop()
+		hubTimeout = time.Minute // the simulator takes a while to write so much on a busy machine
+		DeferCleanup(func() {
+			hubTimeout = usualHubTimeout
+			restartOperator()
+		})
 		s.foreign("neighbour", `{"targetTemperature": 7}`)
 		manager = startOperator()
 		Eventually(func() map[string]any { return s.desired("neighbour") }, "60s").Should(HaveKeyWithValue(target, 42.0))
