@@ -12,10 +12,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
-// prefetch is how many events the client holds per partition. It is the bound on memory: beyond it the hub waits. An
-// event of an IoT hub has at most 256 KB.
-const prefetch = 128
-
 // Config says which stream to read, and how to reach it. Either ConnectionString or Credential is set.
 type Config struct {
 	// ConnectionString of the Event Hub-compatible endpoint, with EntityPath. Never printed.
@@ -80,6 +76,8 @@ func isLoopback(address string) bool {
 type connection struct {
 	events     *azeventhubs.ConsumerClient
 	properties *azeventhubs.ProducerClient
+	// in and answers are what the two bring.
+	in, answers *intake
 }
 
 // close bounds the farewell: a peer that is gone does not answer it.
@@ -89,16 +87,16 @@ func (c connection) close() {
 }
 
 func (c Config) connection() (connection, error) {
+	made := connection{in: newIntake(), answers: newIntake()}
 	config, err := c.tls()
 	if err != nil {
 		return connection{}, err
 	}
-	events, err := c.consumer(config)
-	if err != nil {
+	if made.events, err = c.consumer(config, made.in); err != nil {
 		return connection{}, err
 	}
-	properties, err := c.producer(config)
-	return connection{events, properties}, err
+	made.properties, err = c.producer(config, made.answers)
+	return made, err
 }
 
 const application = "pnp-operator"
@@ -106,30 +104,31 @@ const application = "pnp-operator"
 // once has the client try once: one layer retries, and that is Stream.
 var once = azeventhubs.RetryOptions{MaxRetries: -1}
 
-func (c Config) consumer(config *tls.Config) (*azeventhubs.ConsumerClient, error) {
+func (c Config) consumer(config *tls.Config, in *intake) (*azeventhubs.ConsumerClient, error) {
 	options := &azeventhubs.ConsumerClientOptions{ApplicationID: application, InstanceID: c.Instance, TLSConfig: config, RetryOptions: once}
-	options.CustomEndpoint, options.NewWebSocketConn = c.way()
+	options.CustomEndpoint, options.NewWebSocketConn = c.way(in)
 	if c.Credential != nil {
 		return azeventhubs.NewConsumerClient(c.Namespace, c.EventHub, c.ConsumerGroup, c.Credential, options)
 	}
 	return azeventhubs.NewConsumerClientFromConnectionString(c.ConnectionString, "", c.ConsumerGroup, options)
 }
 
-func (c Config) producer(config *tls.Config) (*azeventhubs.ProducerClient, error) {
+func (c Config) producer(config *tls.Config, in *intake) (*azeventhubs.ProducerClient, error) {
 	options := &azeventhubs.ProducerClientOptions{ApplicationID: application, TLSConfig: config, RetryOptions: once}
-	options.CustomEndpoint, options.NewWebSocketConn = c.way()
+	options.CustomEndpoint, options.NewWebSocketConn = c.way(in)
 	if c.Credential != nil {
 		return azeventhubs.NewProducerClient(c.Namespace, c.EventHub, c.Credential, options)
 	}
 	return azeventhubs.NewProducerClientFromConnectionString(c.ConnectionString, "", options)
 }
 
-// way is where a client dials, or what it dials with.
-func (c Config) way() (endpoint string, tunnel func(context.Context, azeventhubs.WebSocketConnParams) (net.Conn, error)) {
-	if c.WebSocket {
-		return "", c.dialWebSocket
+// way is where a client dials, or what it dials with. An emulator, which is on this machine, is not
+// counted.
+func (c Config) way(in *intake) (endpoint string, dial func(context.Context, azeventhubs.WebSocketConnParams) (net.Conn, error)) {
+	if c.isPlain && !c.WebSocket {
+		return c.Endpoint, nil
 	}
-	return c.Endpoint, nil
+	return "", c.dialer(in)
 }
 
 func (c Config) tls() (*tls.Config, error) {

@@ -177,7 +177,7 @@ func (s *Stream) connection(ctx context.Context) error {
 		return &failure{Unavailable, err}
 	}
 	defer clients.close()
-	hub, err := hubProperties(ctx, clients.properties)
+	hub, err := hubProperties(ctx, clients)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (s *Stream) connection(ctx context.Context) error {
 		return &failure{Shared, errShared}
 	}
 	asked := time.Now()
-	ends, err := s.ends(ctx, clients.properties, hub.PartitionIDs)
+	ends, err := s.ends(ctx, clients, hub.PartitionIDs)
 	if err != nil {
 		return err
 	}
@@ -218,26 +218,30 @@ func bounded(ctx context.Context, client *azeventhubs.ProducerClient) (context.C
 	return ctx, func() { answered(); cancel() }
 }
 
-func hubProperties(ctx context.Context, client *azeventhubs.ProducerClient) (azeventhubs.EventHubProperties, error) {
-	ctx, cancel := bounded(ctx, client)
+func hubProperties(ctx context.Context, clients connection) (azeventhubs.EventHubProperties, error) {
+	ctx, cancel := bounded(ctx, clients.properties)
 	defer cancel()
-	hub, err := client.GetEventHubProperties(ctx, nil)
+	hub, err := clients.properties.GetEventHubProperties(ctx, nil)
 	if err != nil {
 		return hub, &failure{managementPhase(err), fmt.Errorf("reading the event hub's properties: %w", err)}
+	}
+	if n := len(hub.PartitionIDs); n > maxPartitions {
+		return hub, &failure{Unavailable, fmt.Errorf("the event hub has %d partitions, expected at most %d", n, maxPartitions)}
 	}
 	return hub, nil
 }
 
 // ends are the partitions' properties: where each begins and ends now.
-func (s *Stream) ends(ctx context.Context, client *azeventhubs.ProducerClient, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
+func (s *Stream) ends(ctx context.Context, clients connection, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
 	ends := make(map[string]azeventhubs.PartitionProperties, len(ids))
 	for _, id := range ids {
-		ctx, cancel := bounded(ctx, client)
-		properties, err := client.GetPartitionProperties(ctx, id, nil)
+		ctx, cancel := bounded(ctx, clients.properties)
+		properties, err := clients.properties.GetPartitionProperties(ctx, id, nil)
 		cancel()
 		if err != nil {
 			return nil, &failure{managementPhase(err), fmt.Errorf("reading the properties of partition %s: %w", id, err)}
 		}
+		clients.answers.handled(0)
 		ends[id] = properties
 	}
 	return ends, nil
@@ -245,18 +249,23 @@ func (s *Stream) ends(ctx context.Context, client *azeventhubs.ProducerClient, i
 
 func (s *Stream) read(ctx context.Context, clients connection, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
 	s.phases.each(ids, Connecting)
+	prefetch, leave := prefetches.take(len(ids))
+	defer leave()
+	clients.in.allow(prefetch * len(ids))
 	g, ctx := errgroup.WithContext(ctx)
 	for _, id := range ids {
-		g.Go(func() error { return (&partition{Stream: s, clients: clients, id: id, end: ends[id]}).run(ctx) })
+		g.Go(func() error {
+			return (&partition{Stream: s, clients: clients, id: id, prefetch: prefetch, end: ends[id]}).run(ctx)
+		})
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
-	g.Go(func() error { return s.watchLag(ctx, clients.properties, ends) })
+	g.Go(func() error { return s.watchLag(ctx, clients, ends) })
 	return g.Wait()
 }
 
 // watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
 // are compared: clocks may differ.
-func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ProducerClient, ends map[string]azeventhubs.PartitionProperties) error {
+func (s *Stream) watchLag(ctx context.Context, clients connection, ends map[string]azeventhubs.PartitionProperties) error {
 	s.tellBehind(ends)
 	ids, earlier := slices.Collect(maps.Keys(ends)), map[string]azeventhubs.PartitionProperties{}
 	for pause(ctx, s.Timing.Lag) {
@@ -264,7 +273,7 @@ func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ProducerClien
 			s.phases.lag(id, s.behind(id, end) > 0)
 		}
 		asked := time.Now()
-		now, err := s.ends(ctx, client, ids)
+		now, err := s.ends(ctx, clients, ids)
 		if err != nil {
 			return err
 		}
