@@ -2,9 +2,7 @@ package controllers
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -138,7 +136,7 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 	key := client.ObjectKeyFromObject(hub)
 	gate := &hubs.Gate{
 		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) },
-		Workers: r.Workers, Host: endpointOf(hub), Tenant: hub.Namespace,
+		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
 	}
 	options.Gate = gate
 	c, err := iothub.New(options)
@@ -148,10 +146,4 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 	}
 	r.proofs.begin(&proof{hub: key, fingerprint: fingerprint, client: c, gate: gate})
 	return quietly(0)
-}
-
-// endpointOf names what is dialled for an IoTHub, and who answers there.
-func endpointOf(hub *v1alpha1.IoTHub) string {
-	spec := hub.Spec
-	return fmt.Sprintf("%s %s %x", strings.ToLower(spec.HostName), strings.ToLower(spec.Endpoint), sha256.Sum256([]byte(spec.CABundle)))
 }
