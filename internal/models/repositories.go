@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,10 +23,13 @@ import (
 // Bounds of what is fetched for one model.
 const (
 	maxFile   = 2 << 20
-	maxModel  = maxParsed
+	maxModel  = dtdl.MaxBytes
 	maxFiles  = 200
 	fetchTime = 30 * time.Second
 )
+
+// maxFetched bounds the bytes of what was fetched and is kept, of all models.
+const maxFetched = 16 << 20
 
 // Repositories fetches models from models repositories, each model once.
 type Repositories struct {
@@ -34,7 +37,8 @@ type Repositories struct {
 	allowed []string
 
 	mu      sync.Mutex
-	fetched map[modelKey]*fetched
+	fetched sizedCache[modelKey, *fetched]
+	serials map[modelKey]uint64 // of all, also of those that were dropped
 	count   uint64
 }
 
@@ -58,7 +62,7 @@ type fetched struct {
 // elsewhere. transport nil is Go's default.
 func NewRepositories(allowed []string, transport http.RoundTripper) *Repositories {
 	return &Repositories{
-		allowed: allowed, fetched: map[modelKey]*fetched{},
+		allowed: allowed, fetched: newSizedCache[modelKey, *fetched](maxFetched), serials: map[modelKey]uint64{},
 		client: &http.Client{
 			Transport: transport, Timeout: fetchTime,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errRedirect },
@@ -71,18 +75,31 @@ var (
 	errAbsent   = errors.New("not found")
 )
 
-// have returns what was fetched before.
+// have returns what was fetched before and is still kept, or nil.
 func (r *Repositories) have(key modelKey) *fetched {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.fetched[key]
+	known, _ := r.fetched.get(key)
+	return known
+}
+
+// serialOf says which content was fetched last, 0 if none was.
+func (r *Repositories) serialOf(key modelKey) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.serials[key]
 }
 
 // forget drops what a DeviceModel fetched.
 func (r *Repositories) forget(uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	maps.DeleteFunc(r.fetched, func(key modelKey, _ *fetched) bool { return key.uid == uid })
+	for key := range r.serials {
+		if key.uid == uid {
+			delete(r.serials, key)
+			r.fetched.remove(key)
+		}
+	}
 }
 
 // get fetches a model, unless it was fetched before: <path>.expanded.json, which has all that the model needs, or <path>.json and then, one after the
@@ -107,8 +124,10 @@ func (r *Repositories) get(ctx context.Context, key modelKey) (*fetched, *Troubl
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
-	r.fetched[key] = &fetched{documents, r.count}
-	return r.fetched[key], nil
+	known := &fetched{documents, r.count}
+	r.serials[key] = r.count
+	r.fetched.put(key, known, sizeOf(documents))
+	return known, nil
 }
 
 // root is where a repository begins, if it may be asked at all.
@@ -131,34 +150,33 @@ func (r *Repositories) expanded(ctx context.Context, root *url.URL, modelID stri
 
 func (r *Repositories) oneByOne(ctx context.Context, root *url.URL, modelID string) ([][]byte, error) {
 	var documents [][]byte
-	size := 0
+	size, settled := 0, map[string]bool{}
 	for wanted := []string{modelID}; len(wanted) > 0; {
-		for _, id := range wanted {
-			document, err := r.file(ctx, root, id, ".json")
-			if err != nil {
-				return nil, err
-			}
-			if size += len(document); size > maxModel || len(documents) == maxFiles {
-				return nil, fmt.Errorf("the model has more than %d bytes or %d files", maxModel, maxFiles)
-			}
-			documents = append(documents, document)
+		id := wanted[0]
+		if wanted = wanted[1:]; settled[id] {
+			continue
 		}
-		next := missing(dtdl.Parse(documents...))
-		if len(next) > 0 && next[0] == wanted[0] {
-			return nil, fmt.Errorf("%w: the file of %q does not define it", errAbsent, next[0])
+		document, err := r.file(ctx, root, id, ".json")
+		if err != nil {
+			return nil, err
 		}
-		wanted = next
+		if size += len(document); size > maxModel || len(documents) == maxFiles {
+			return nil, fmt.Errorf("the model has more than %d bytes or %d files", maxModel, maxFiles)
+		}
+		documents = append(documents, document)
+		named, err := namesIn(ctx, [][]byte{document})
+		if err != nil {
+			return nil, err
+		}
+		if !named.broken && !slices.Contains(named.defined, id) {
+			return nil, fmt.Errorf("%w: the file of %q does not define it", errAbsent, id)
+		}
+		for _, id := range append(named.defined, id) {
+			settled[id] = true
+		}
+		wanted = append(wanted, named.missing...)
 	}
 	return documents, nil
-}
-
-// missing are the interfaces that a model needs and does not have.
-func missing(parsed *dtdl.Model) []string {
-	var ids []string
-	for _, m := range parsed.Missing {
-		ids = append(ids, m.DTMI)
-	}
-	return ids
 }
 
 // file reads one of the files of a model. The error says what is wrong without times and ids, as it is put into status.
