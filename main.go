@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -52,6 +52,7 @@ type options struct {
 	webhookPort                  int
 	webhookHost                  string
 	webhookCertDir               string
+	webhookClientCA              string
 	showVersion                  bool
 	zap                          zap.Options
 }
@@ -77,6 +78,8 @@ func parseFlags() options {
 	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
 	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "",
 		"The folder of tls.crt and tls.key for the webhook, from cert-manager for one; the operator makes and renews its own certificate if empty.")
+	flag.StringVar(&o.webhookClientCA, "webhook-client-ca-file", "",
+		"A file of PEM certificates: the webhook talks only to clients with a certificate of one of them, which the API server has to be given; to everybody if empty.")
 	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices, and how many DeviceCommands, are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
@@ -104,6 +107,7 @@ func main() {
 		return
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
+	limitMemory(os.Getenv, debug.SetMemoryLimit)
 	if err := run(o); err != nil {
 		ctrl.Log.Error(err, "Stopped")
 		os.Exit(1)
@@ -127,7 +131,8 @@ func run(o options) error {
 	}
 	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer end(nil)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
+	library.Guarded = true
 	setup := controllers.Options{
 		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
 		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
@@ -209,6 +214,10 @@ func newManager(o options, certDir string, leading *leaseWatch) (manager.Manager
 	if err != nil {
 		return nil, err
 	}
+	server, err := webhooks.NewServer(o.webhookPort, certDir, o.webhookClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("--webhook-client-ca-file: %w", err)
+	}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	election := rest.CopyConfig(config)
 	election.Wrap(leading.wrap)
@@ -216,17 +225,14 @@ func newManager(o options, certDir string, leading *leaseWatch) (manager.Manager
 		Scheme:                        scheme,
 		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 webhooks.NewServer(o.webhookPort, certDir),
+		WebhookServer:                 server,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(lease),
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(), DefaultNamespaces: watched(o),
-			ByObject: map[client.Object]cache.ByObject{&v1alpha1.PnPDevice{}: {Transform: controllers.Slim}},
-		},
+		Cache:                         cache.Options{DefaultTransform: controllers.Slim, DefaultNamespaces: watched(o)},
 	})
 }
 

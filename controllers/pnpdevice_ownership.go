@@ -94,8 +94,11 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 	}
 	memory := r.Hubs.UnsavedAt(is.Hub, is.DeviceID, s.device.UID)
 	declared, err := declaration.Of(&s.device.Spec)
-	if memory == nil || err != nil {
+	if memory == nil {
 		return
+	}
+	if err != nil { // it declares nothing that can be read
+		declared = twin.Declaration{}
 	}
 	c := newScope(s.device, s.now)
 	c.hub, c.memory, c.declared = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: is.Hub}}, memory, declared

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -148,14 +149,16 @@ func serveWith(port string, o webhooks.Options) (context.CancelFunc, <-chan erro
 	Expect(err).NotTo(HaveOccurred())
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
+	server, err := webhooks.NewServer(number, o.CertDir, "")
+	Expect(err).NotTo(HaveOccurred())
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: webhooks.NewServer(number, o.CertDir),
-		Controller: config.Controller{SkipNameValidation: new(true)},
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: server,
+		Controller: config.Controller{SkipNameValidation: new(true)}, Cache: cache.Options{DefaultTransform: controllers.Slim},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
 	Expect(controllers.Index(lifetime, mgr.GetFieldIndexer())).To(Succeed())
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(nil, nil))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
 	Expect(webhooks.Setup(mgr, library, o)).To(Succeed())
 	done := make(chan error, 1)
 	go func() {

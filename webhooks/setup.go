@@ -4,7 +4,10 @@ package webhooks
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
@@ -51,9 +54,31 @@ type Options struct {
 	Rotator string
 }
 
-// NewServer returns the server for a manager's options.
-func NewServer(port int, certDir string) webhook.Server {
-	return webhook.NewServer(webhook.Options{Port: port, CertDir: certDir})
+// NewServer returns the server for a manager's options. With clientCA, a file of PEM certificates, it talks only to those who have a certificate of one of
+// them; otherwise to everybody who reaches the port.
+func NewServer(port int, certDir, clientCA string) (webhook.Server, error) {
+	o := webhook.Options{Port: port, CertDir: certDir}
+	if clientCA != "" {
+		only, err := onlyClientsOf(clientCA)
+		if err != nil {
+			return nil, err
+		}
+		o.TLSOpts = append(o.TLSOpts, only)
+	}
+	return limited(webhook.NewServer(o)), nil
+}
+
+// onlyClientsOf has a server talk only to those with a certificate of the authorities in a file.
+func onlyClientsOf(file string) (func(*tls.Config), error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%q has no PEM certificate", file)
+	}
+	return func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, authorities }, nil
 }
 
 // Setup has certificates made and rotated, unless they are given, and serves once there is one. The operator works meanwhile.

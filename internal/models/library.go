@@ -280,73 +280,85 @@ func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id str
 	if len(found.missing) == 0 {
 		return found, nil
 	}
-	theirs, lacking, err := l.gather(ctx, object, missingOf(found.missing), made, load)
+	g, err := l.gather(ctx, object, missingOf(found.missing), made, load)
 	if err != nil || made.trouble != nil {
 		return found, err
 	}
-	if len(theirs) > 0 {
-		documents := slices.Concat(own, theirs)
-		if len(documents) > maxFiles {
-			made.trouble = invalid(fmt.Sprintf("With what it needs of other DeviceModels it has %d documents, want at most %d", len(documents), maxFiles))
-			return found, nil
-		}
+	if documents := slices.Concat(own, g.documents); len(documents) > maxFiles {
+		made.trouble = invalid(fmt.Sprintf("With what it needs of other DeviceModels it has %d documents, want at most %d", len(documents), maxFiles))
+		return found, nil
+	} else if len(g.documents) > 0 {
 		if made.key, found, err = l.parse(ctx, id, len(own), documents); err != nil {
 			return nil, err
 		}
 	}
-	if found.trouble != nil && found.trouble.Reason == v1alpha1.ReasonMissingInterfaces && lacking != nil {
-		made.trouble = lacking
+	if found.trouble != nil && found.trouble.Reason == v1alpha1.ReasonMissingInterfaces && g.lacking != nil {
+		made.trouble = g.lacking
 	}
 	return found, nil
 }
 
-// gather collects the documents of other DeviceModels that are needed, each of which is read once, until nothing more is found or it is too much. lacking
-// is the trouble of one of them.
-func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, wanted []string, made *compiled, load bool) (
-	documents [][]byte, lacking *Trouble, err error,
-) {
-	settled := map[string]bool{}
-	used := map[types.UID]bool{object.UID: true}
-	for len(wanted) > 0 {
+// gathering collects the documents of other DeviceModels that a model needs, each of which is read once, until nothing more is found or it is too much.
+type gathering struct {
+	*Library
+	namespace string
+	load      bool
+	made      *compiled
+
+	settled   map[string]bool // interfaces that were looked for, or came along
+	used      map[types.UID]bool
+	documents [][]byte
+	lacking   *Trouble // of one of those that are needed
+}
+
+func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, wanted []string, made *compiled, load bool) (*gathering, error) {
+	g := &gathering{Library: l, namespace: object.Namespace, load: load, made: made, settled: map[string]bool{}, used: map[types.UID]bool{object.UID: true}}
+	for len(wanted) > 0 && sizeOf(g.documents) <= dtdl.MaxBytes {
 		id := wanted[0]
-		if wanted = wanted[1:]; settled[id] {
+		if wanted = wanted[1:]; g.settled[id] {
 			continue
 		}
-		settled[id] = true
+		g.settled[id] = true
 		if len(made.from) > maxNeeded {
 			made.trouble = invalid(fmt.Sprintf("It needs more than %d interfaces of other DeviceModels, want at most that", maxNeeded))
-			return nil, nil, nil
+			break
 		}
-		one, other, trouble, err := l.find(ctx, object.Namespace, id, load)
+		more, err := g.take(ctx, id)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		made.from = append(made.from, one)
-		var theirs [][]byte
-		if other != nil && trouble == nil && !used[one.uid] {
-			used[one.uid] = true
-			theirs, trouble, err = l.documentsOf(ctx, other, load)
-		}
-		if trouble != nil {
-			lacking = trouble
-		}
-		if err != nil || sizeOf(documents)+sizeOf(theirs) > dtdl.MaxBytes {
-			return append(documents, theirs...), lacking, err // which is too much, and is not parsed
-		}
-		if len(theirs) == 0 {
-			continue
-		}
-		documents = append(documents, theirs...)
-		named, err := namesIn(ctx, theirs)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, id := range named.defined {
-			settled[id] = true
-		}
-		wanted = append(wanted, named.missing...)
+		wanted = append(wanted, more...)
 	}
-	return documents, lacking, nil
+	return g, nil
+}
+
+// take adds the documents that bring an interface along, and lists what they need in turn.
+func (g *gathering) take(ctx context.Context, id string) (wanted []string, err error) {
+	one, other, trouble, err := g.find(ctx, g.namespace, id, g.load)
+	if err != nil {
+		return nil, err
+	}
+	g.made.from = append(g.made.from, one)
+	var theirs [][]byte
+	if other != nil && trouble == nil && !g.used[one.uid] {
+		g.used[one.uid] = true
+		theirs, trouble, err = g.documentsOf(ctx, other, g.load)
+	}
+	if trouble != nil {
+		g.lacking = trouble
+	}
+	if err != nil || len(theirs) == 0 {
+		return nil, err
+	}
+	g.documents = append(g.documents, theirs...)
+	if sizeOf(g.documents) > dtdl.MaxBytes {
+		return nil, nil // which is too much, and is not parsed
+	}
+	named, err := namesIn(ctx, theirs)
+	for _, id := range named.defined {
+		g.settled[id] = true
+	}
+	return named.missing, err
 }
 
 // documentsOf are those of another DeviceModel.
@@ -496,8 +508,8 @@ func named(id string) []string {
 	return []string{id}
 }
 
-// annotationAbridged marks a DeviceModel in memory whose dtdl only lists the interfaces.
-const annotationAbridged = "iot.pnp-operator.io/abridged"
+// AnnotationAbridged marks an object in memory that lacks a part which is large: of a DeviceModel, all of dtdl but the names of its interfaces.
+const AnnotationAbridged = "iot.pnp-operator.io/abridged"
 
 // maxKept is how many bytes of JSON a DeviceModel may have that is kept in memory as it is. The largest of 186 published models has 9 KB.
 const maxKept = 16 << 10
@@ -516,11 +528,11 @@ func Abridge(object *v1alpha1.DeviceModel) {
 		return // texts can be encoded
 	}
 	object.Spec.DTDL = &apiextensionsv1.JSON{Raw: raw}
-	metav1.SetMetaDataAnnotation(&object.ObjectMeta, annotationAbridged, "true")
+	metav1.SetMetaDataAnnotation(&object.ObjectMeta, AnnotationAbridged, "true")
 }
 
 func isAbridged(object *v1alpha1.DeviceModel) bool {
-	return object.Annotations[annotationAbridged] != ""
+	return object.Annotations[AnnotationAbridged] != ""
 }
 
 // digest identifies interfaces whatever order and layout they came in.
