@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -53,6 +53,7 @@ type options struct {
 	qps                          float64
 	webhookPort                  int
 	webhookCertDir               string
+	webhookClientCA              string
 	showVersion                  bool
 	zap                          zap.Options
 }
@@ -76,6 +77,8 @@ func parseFlags() options {
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
 	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "/certificates/webhook", "The folder of tls.crt and tls.key for the webhook, which serves once they are there.")
+	flag.StringVar(&o.webhookClientCA, "webhook-client-ca-file", "",
+		"A file of PEM certificates: the webhook talks only to clients with a certificate of one of them, which the API server has to be given; to everybody if empty.")
 	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices of one hub, and how many DeviceCommands, are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
@@ -108,6 +111,7 @@ func main() {
 		return
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap), zap.WriteTo(cleanLog{os.Stderr}), zap.RawZapOpts(uberzap.WrapCore(cutTexts))))
+	limitMemory(os.Getenv, debug.SetMemoryLimit)
 	if err := run(o); err != nil {
 		ctrl.Log.Error(err, "Stopped")
 		os.Exit(1)
@@ -116,7 +120,10 @@ func main() {
 
 func run(o options) error {
 	leading := &leaseWatch{}
-	serving := webhooks.NewServer(o.webhookPort, o.webhookCertDir)
+	serving, err := webhooks.NewServer(o.webhookPort, o.webhookCertDir, o.webhookClientCA)
+	if err != nil {
+		return fmt.Errorf("--webhook-client-ca-file: %w", err)
+	}
 	mgr, err := newManager(o, serving, leading)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
@@ -127,7 +134,8 @@ func run(o options) error {
 	}
 	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer end(nil)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
+	library.Guarded = true
 	setup := controllers.Options{
 		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
 		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
@@ -214,10 +222,7 @@ func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager
 		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(lease),
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(), DefaultNamespaces: watched(o),
-			ByObject: map[client.Object]cache.ByObject{&v1alpha1.PnPDevice{}: {Transform: controllers.Slim}},
-		},
+		Cache:                         cache.Options{DefaultTransform: controllers.Slim, DefaultNamespaces: watched(o)},
 	})
 }
 

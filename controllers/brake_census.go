@@ -30,11 +30,11 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 	c := census{waiting: map[types.UID]removing{}}
 	for _, device := range devices {
 		declared, err := declaration.Of(&device.Spec)
-		if err != nil {
-			continue
-		}
 		owned, waiting := ownedBy(device, declared, hub)
 		c.owned += owned
+		if err != nil && device.DeletionTimestamp == nil {
+			continue // nothing of it is removed
+		}
 		if len(waiting.leaves) > 0 {
 			c.waiting[device.UID] = waiting
 		}

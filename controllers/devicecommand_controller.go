@@ -74,6 +74,11 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	}
 	if command.Finished() {
 		r.Flights.clear(req.NamespacedName)
+		if command.Annotations[models.AnnotationAbridged] != "" {
+			if err := r.Flights.Reader.Get(ctx, req.NamespacedName, command); err != nil {
+				return ctrl.Result{}, client.IgnoreNotFound(err)
+			}
+		}
 		if err := r.account(ctx, command); err != nil {
 			return ctrl.Result{}, err
 		}

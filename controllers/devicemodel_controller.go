@@ -33,6 +33,8 @@ const (
 	countAfter = 5 * time.Second
 	// fetchRetry is how often a repository that failed is asked again.
 	fetchRetry = time.Minute
+	// parseSoon is how soon a large model is parsed once that is on record: the cache has to show the record.
+	parseSoon = 200 * time.Millisecond
 )
 
 // DeviceModelReconciler compiles models and says in status what became of them.
@@ -50,9 +52,10 @@ type DeviceModelReconciler struct {
 
 // finding is what compiling a DeviceModel came to.
 type finding struct {
-	uid     types.UID
-	model   *models.Model
-	verdict verdict
+	uid        types.UID
+	generation int64
+	content    string
+	verdict    verdict
 }
 
 // SetupWithManager registers the controller.
@@ -136,7 +139,7 @@ func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
 	if !isOpenRequest(asked, object.Status.LastHandledReconcileAt) {
 		return
 	}
-	object.Status.LastHandledReconcileAt = asked
+	object.Status.LastHandledReconcileAt, object.Status.Parsing = asked, ""
 	r.Library.Refetch(object.UID)
 }
 
@@ -145,7 +148,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	status := &object.Status
 	status.ModelID = models.ModelIDOf(object)
 	status.Properties, status.Commands, status.Components, status.Digest = 0, 0, 0, ""
-	found.uid = object.UID
+	found.uid, found.generation = object.UID, object.Generation
 	if status.ModelID != "" {
 		same, err := r.Library.Shelf.ByModelID(ctx, object.Namespace, status.ModelID)
 		if err != nil {
@@ -163,14 +166,17 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	}
 	if trouble != nil {
 		found.verdict = verdict{stalled: trouble.Final, reason: trouble.Reason, message: trouble.Message}
-		if !trouble.Final {
+		switch {
+		case trouble.Soon:
+			after = parseSoon
+		case !trouble.Final:
 			after = fetchRetry
 		}
 		return found, after, nil
 	}
 	status.Digest = model.Digest
 	describeModel(status, model.Device)
-	found.model = model
+	found.content = model.Content
 	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonModelUsable, message: "Devices and commands of the model are checked against it"}
 	return found, 0, nil
 }

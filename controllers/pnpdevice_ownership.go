@@ -104,8 +104,11 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 	}
 	memory, isThere := r.Hubs.UnsavedAt(is.Hub, is.DeviceID, s.device.UID)
 	declared, err := declaration.Of(&s.device.Spec)
-	if memory == nil || err != nil {
+	if memory == nil {
 		return
+	}
+	if err != nil { // it declares nothing that can be read
+		declared = twin.Declaration{}
 	}
 	c := newScope(s.device, s.now)
 	c.destination, c.memory, c.declared = is.Hub, memory, declared

@@ -205,11 +205,12 @@ func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Controller: config.Controller{SkipNameValidation: &unnamed},
-		Cache:      cache.Options{ByObject: map[client.Object]cache.ByObject{&v1alpha1.PnPDevice{}: {Transform: controllers.Slim}}},
+		Cache:      cache.Options{DefaultTransform: controllers.Slim},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
+	library.Guarded = true
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,
 		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},

@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -197,15 +198,17 @@ func serveWith(port, dir string) (context.CancelFunc, <-chan error, healthz.Chec
 	Expect(err).NotTo(HaveOccurred())
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
-	serving, options := webhooks.NewServer(number, dir), webhooks.Options{CertDir: dir}
+	serving, err := webhooks.NewServer(number, dir, "")
+	Expect(err).NotTo(HaveOccurred())
+	options := webhooks.Options{CertDir: dir}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: serving,
-		Controller: config.Controller{SkipNameValidation: new(true)},
+		Controller: config.Controller{SkipNameValidation: new(true)}, Cache: cache.Options{DefaultTransform: controllers.Slim},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
 	Expect(controllers.Index(lifetime, mgr.GetFieldIndexer())).To(Succeed())
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(nil, nil))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
 	Expect(webhooks.Setup(mgr, library, options)).To(Succeed())
 	done := make(chan error, 1)
 	go func() {

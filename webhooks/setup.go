@@ -5,8 +5,10 @@ package webhooks
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -40,9 +42,31 @@ type Options struct {
 	CertDir string
 }
 
-// NewServer returns the server for a manager's options.
-func NewServer(port int, certDir string) webhook.Server {
-	return webhook.NewServer(webhook.Options{Port: port, CertDir: certDir})
+// NewServer returns the server for a manager's options. With clientCA, a file of PEM certificates, it talks only to those who have a certificate of one of
+// them; otherwise to everybody who reaches the port.
+func NewServer(port int, certDir, clientCA string) (webhook.Server, error) {
+	o := webhook.Options{Port: port, CertDir: certDir}
+	if clientCA != "" {
+		only, err := onlyClientsOf(clientCA)
+		if err != nil {
+			return nil, err
+		}
+		o.TLSOpts = append(o.TLSOpts, only)
+	}
+	return limited(webhook.NewServer(o)), nil
+}
+
+// onlyClientsOf has a server talk only to those with a certificate of the authorities in a file.
+func onlyClientsOf(file string) (func(*tls.Config), error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%q has no PEM certificate", file)
+	}
+	return func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, authorities }, nil
 }
 
 // Setup serves once there is a certificate. The operator works meanwhile.

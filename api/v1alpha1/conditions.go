@@ -231,6 +231,8 @@ const (
 	ReasonModelNotFound = "ModelNotFound"
 	// ReasonDigestMismatch surfaces when the repository gives another model than the one that was pinned.
 	ReasonDigestMismatch = "DigestMismatch"
+	// ReasonSetAside surfaces when the operator ended while it parsed the model.
+	ReasonSetAside = "SetAside"
 	// ReasonConforms surfaces when a declaration is as its DeviceModel has it.
 	ReasonConforms = "Conforms"
 	// ReasonModelViolation surfaces when a declaration or a command is not as its DeviceModel has it.
@@ -242,6 +244,9 @@ const (
 // AnnotationAttempt on a DeviceCommand is the request ID of the attempt that was begun last. It is the claim of the one who may send it, written
 // before anything is sent: leave it alone.
 const AnnotationAttempt = "iot.pnp-operator.io/attempt"
+
+// Annotations are those that the operator reads.
+var Annotations = []string{AnnotationAttempt, AnnotationReconcileRequestedAt, AnnotationResendRequestedAt, AnnotationConfirmRemovals}
 
 // Annotations that people and tools set.
 const (

@@ -2,6 +2,8 @@
 package declaration
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -14,8 +16,46 @@ import (
 // maxShown is what an error quotes of a value, in bytes.
 const maxShown = 200
 
-// Of decodes what a spec declares. It fails if properties are not an object, which the CRD's schema forbids.
+const (
+	// MaxPayload is how many bytes of JSON the hub takes as the payload of a command ("Understand and invoke direct methods from IoT Hub").
+	MaxPayload = 128 << 10
+	// MaxDeclared is how many bytes of JSON a spec may declare. The hub takes 32 KB of desired properties, by a count that leaves little out; what is
+	// larger is not decoded, which takes up to forty times as much memory.
+	MaxDeclared = 128 << 10
+)
+
+// Size is how many bytes of JSON a spec declares.
+func Size(spec *v1alpha1.PnPDeviceSpec) (size int) {
+	count := func(name string, properties *apiextensionsv1.JSON) {
+		size += len(name)
+		if properties != nil {
+			size += len(properties.Raw)
+		}
+	}
+	count("", spec.Properties)
+	for _, c := range spec.Components {
+		count(c.Name, c.Properties)
+	}
+	return size
+}
+
+// Abridge takes a declaration that Of refuses for its size out of a spec, to be kept in memory. Of refuses what it leaves for the same reason.
+func Abridge(spec *v1alpha1.PnPDeviceSpec) {
+	if size := Size(spec); size > MaxDeclared {
+		text, _ := json.Marshal(tooLarge(size)) // a string
+		spec.Properties, spec.Components = &apiextensionsv1.JSON{Raw: text}, nil
+	}
+}
+
+func tooLarge(size int) string {
+	return fmt.Sprintf("properties and components have %d bytes of JSON, want at most %d", size, MaxDeclared)
+}
+
+// Of decodes what a spec declares. It fails if that is more than MaxDeclared, or if properties are not an object, which the CRD's schema forbids.
 func Of(spec *v1alpha1.PnPDeviceSpec) (twin.Declaration, error) {
+	if size := Size(spec); size > MaxDeclared {
+		return nil, errors.New(tooLarge(size))
+	}
 	declared := twin.Declaration{}
 	if err := declare(declared, "", spec.Properties); err != nil {
 		return nil, err
@@ -34,6 +74,9 @@ func declare(into twin.Declaration, component string, properties *apiextensionsv
 		return nil
 	}
 	fields, ok := v.(map[string]any)
+	if text, isText := v.(string); isText && component == "" { // by Abridge: the CRD takes objects only
+		return errors.New(text)
+	}
 	if !ok {
 		return fmt.Errorf("properties of component %q: got %s, expected an object", component, storable.Shown(v, maxShown))
 	}
@@ -67,7 +110,7 @@ func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	return twin.DigitalTwin
 }
 
-// Check decodes what a spec declares and lists what the rules of every twin forbid in it, one sentence each. hub is the IoTHub of the device, nil if
+// Check decodes what a spec declares and lists what the rules of every twin forbid in it, one sentence each, as many as Violations keeps. hub is the IoTHub of the device, nil if
 // that is not known: what either API takes is let through then.
 func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.Declaration, violations []string) {
 	declared, err := Of(spec)
@@ -81,8 +124,9 @@ func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.De
 	if hub != nil || spec.TwinAPI != "" {
 		dialect = Dialect(spec, hub)
 	}
+	var found Violations
 	for _, v := range twin.Validate(declared, dialect) {
-		violations = append(violations, v.String())
+		found.Add(v.String)
 	}
-	return declared, violations
+	return declared, found.Texts()
 }

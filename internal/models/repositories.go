@@ -26,7 +26,7 @@ import (
 const (
 	// Of one model.
 	maxFile  = 2 << 20
-	maxModel = maxParsed
+	maxModel = dtdl.MaxBytes
 	maxFiles = 200
 	// fetchTime is for all files of a model together.
 	fetchTime = 30 * time.Second
@@ -50,7 +50,6 @@ type Repositories struct {
 	client  *http.Client
 	allowed []string
 	pool    *places.Pool
-	parsing sync.Mutex // one at a time takes the memory for it
 
 	mu      sync.Mutex
 	models  map[types.UID]*holding
@@ -144,6 +143,14 @@ func (r *Repositories) have(key modelKey) *fetched {
 		return h.has
 	}
 	return nil
+}
+
+// serialOf says which content was fetched last, 0 if none was.
+func (r *Repositories) serialOf(key modelKey) uint64 {
+	if known := r.have(key); known != nil {
+		return known.serial
+	}
+	return 0
 }
 
 // forget drops what a DeviceModel fetched.
@@ -378,41 +385,33 @@ func (r *Repositories) expanded(ctx context.Context, root *url.URL, modelID stri
 
 func (r *Repositories) oneByOne(ctx context.Context, root *url.URL, modelID string) ([][]byte, error) {
 	var documents [][]byte
-	size := 0
+	size, settled := 0, map[string]bool{}
 	for wanted := []string{modelID}; len(wanted) > 0; {
-		for _, id := range wanted {
-			document, err := r.file(ctx, root, id, ".json")
-			if err != nil {
-				return nil, err
-			}
-			if size += len(document); size > maxModel || len(documents) == maxFiles {
-				return nil, fmt.Errorf("the model has more than %d bytes or %d files", maxModel, maxFiles)
-			}
-			documents = append(documents, document)
+		id := wanted[0]
+		if wanted = wanted[1:]; settled[id] {
+			continue
 		}
-		next := r.missing(documents)
-		if len(next) > 0 && next[0] == wanted[0] {
-			return nil, fmt.Errorf("%w: the file of %q does not define it", errAbsent, next[0])
+		document, err := r.file(ctx, root, id, ".json")
+		if err != nil {
+			return nil, err
 		}
-		wanted = next
+		if size += len(document); size > maxModel || len(documents) == maxFiles {
+			return nil, fmt.Errorf("the model has more than %d bytes or %d files", maxModel, maxFiles)
+		}
+		documents = append(documents, document)
+		named, err := namesIn(ctx, [][]byte{document})
+		if err != nil {
+			return nil, err
+		}
+		if !named.broken && !slices.Contains(named.defined, id) {
+			return nil, fmt.Errorf("%w: the file of %q does not define it", errAbsent, id)
+		}
+		for _, id := range append(named.defined, id) {
+			settled[id] = true
+		}
+		wanted = append(wanted, named.missing...)
 	}
 	return documents, nil
-}
-
-// missing are the interfaces that documents need and do not have.
-func (r *Repositories) missing(documents [][]byte) []string {
-	r.parsing.Lock()
-	defer r.parsing.Unlock()
-	return missing(dtdl.Parse(documents...))
-}
-
-// missing are the interfaces that a model needs and does not have.
-func missing(parsed *dtdl.Model) []string {
-	var ids []string
-	for _, m := range parsed.Missing {
-		ids = append(ids, m.DTMI)
-	}
-	return ids
 }
 
 // file reads one of the files of a model. The error says what is wrong without times and ids, as it is put into status.

@@ -156,7 +156,10 @@ func (c *checker) checkAll(ctx context.Context) {
 
 // checkModel also fetches: what an interface needs has to be there.
 func (c *checker) checkModel(ctx context.Context, m of[*v1alpha1.DeviceModel]) {
-	violations, _ := c.library.CheckModel(m.object)
+	violations, _, err := c.library.CheckModel(ctx, m.object)
+	if err != nil {
+		violations = append(violations, err.Error())
+	}
 	if len(violations) == 0 {
 		_, trouble, err := c.library.Load(ctx, m.object)
 		switch {

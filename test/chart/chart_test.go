@@ -108,7 +108,7 @@ func TestSnapshots(t *testing.T) {
 			"--set=image.digest=sha256:" + strings.Repeat("a", 64), "--set=networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,rbac.clusterWideSecrets=true,priorityClassName=system-cluster-critical",
 			"--set=serviceAccount.annotations.note=x", `--set-string=podLabels.azure\.workload\.identity/use=true`, "--set=extraArgs={--max-concurrent-reconciles=4}",
 			"--set=log.level=debug", "--set=imagePullSecrets[0].name=registry", "--set=metrics.readers[0].namespace=monitoring,metrics.readers[0].name=prometheus",
-			"--set=protection.enabled=true,deletionPolicy.allowClear=false",
+			"--set=protection.enabled=true,deletionPolicy.allowClear=false", "--set=webhook.clientCASecret=api-server-clients",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
