@@ -174,7 +174,7 @@ func (h *hostileRun) withstand(ctx context.Context, a attack) error {
 	return errors.Join(err, h.recover(ctx))
 }
 
-// recover removes what an attack left, and has an operator that runs.
+// recover removes what an attack left, and has an operator that runs: if there is none, it is started once what killed it is gone.
 func (h *hostileRun) recover(ctx context.Context) error {
 	h.impostor.reset()
 	if err := errors.Join(h.theirs.hub.ClearFaults(ctx), h.theirs.hub.ReleasePartitions(ctx)); err != nil {

@@ -234,11 +234,15 @@ func objectOf(members []member) string {
 
 // theirValue waits until the attacker's hub holds a value.
 func (h *hostileRun) theirValue(ctx context.Context, want any, device, name string) error {
+	return h.theirValueWithin(ctx, withinPromise, want, device, name)
+}
+
+func (h *hostileRun) theirValueWithin(ctx context.Context, within time.Duration, want any, device, name string) error {
 	var got any
 	late := func() error {
-		return miss{name + " of " + device + " at its hub", fmt.Sprint(want) + " within " + withinPromise.String(), fmt.Sprint(got)}
+		return miss{name + " of " + device + " at its hub", fmt.Sprint(want) + " within " + within.String(), fmt.Sprint(got)}
 	}
-	return pollEvery(ctx, 100*time.Millisecond, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
+	return pollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (_ bool, err error) {
 		got, _, err = h.theirs.desired(ctx, device, name)
 		return got == want, err
 	})
@@ -266,22 +270,20 @@ func kinds() []client.ObjectList {
 	return []client.ObjectList{&v1alpha1.PnPDeviceList{}, &v1alpha1.DeviceCommandList{}, &v1alpha1.DeviceModelList{}, &v1alpha1.IoTHubList{}}
 }
 
-// removeTenant deletes all objects of the attacker, whatever holds them.
+// removeTenant deletes all objects of the attacker, whatever holds them. A request that fails is made again: the attack may still keep the API server busy.
 func (h *hostileRun) removeTenant(ctx context.Context) error {
-	late := func() error { return miss{"objects of the attacker", "none within a minute", "some"} }
-	if err := h.attacker.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(attackerNamespace)); err != nil {
-		return err
+	const within = 3 * time.Minute
+	left, last := 0, error(nil)
+	late := func() error {
+		return errors.Join(miss{"objects of the attacker", "none within " + within.String(), fmt.Sprint(left)}, last)
 	}
-	return pollEvery(ctx, 100*time.Millisecond, time.Minute, late, func(ctx context.Context) (bool, error) {
-		left := 0
+	return pollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+		left, last = 0, h.attacker.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(attackerNamespace))
 		for _, list := range kinds() {
 			n, err := h.removeKind(ctx, list)
-			if err != nil {
-				return false, err
-			}
-			left += n
+			left, last = left+n, errors.Join(last, err)
 		}
-		return left == 0, nil
+		return left == 0 && last == nil, nil
 	})
 }
 
@@ -296,15 +298,13 @@ func (h *hostileRun) removeKind(ctx context.Context, list client.ObjectList) (in
 		return 0, err
 	}
 	without := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
-	for _, item := range items {
-		object := item.(client.Object)
+	errs := together(len(items), func(i int) error {
+		object := items[i].(client.Object)
 		err := h.client.Patch(ctx, object, without)
 		if err == nil {
 			err = h.client.Delete(ctx, object)
 		}
-		if client.IgnoreNotFound(err) != nil {
-			return 0, err
-		}
-	}
-	return len(items), nil
+		return client.IgnoreNotFound(err)
+	})
+	return len(items), errors.Join(errs...)
 }
