@@ -61,9 +61,9 @@ func (w *rewinds) take(o client.Object) bool {
 	return was
 }
 
-// putBack passes updates to an older copy. Where a restore gave the copy a newer resourceVersion, the
-// versions of the twin in status tell; what the operator itself wrote passes as well if a device was
-// created anew, and costs a pass without a call.
+// putBack passes updates to an older copy. Where a restore gave the copy a newer resourceVersion,
+// the versions of the twin in status tell; what the operator itself wrote passes as well if a
+// device was created anew, and costs a pass without a call.
 func putBack() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
@@ -89,8 +89,8 @@ func statusWentBack(before, after client.Object) bool {
 		is.Status.Twin.Version < was.Status.Twin.Version || is.Status.Twin.DesiredVersion < was.Status.Twin.DesiredVersion)
 }
 
-// isUsed reports whether an object that has just appeared was worked on before: no status comes with
-// what a user creates.
+// isUsed reports whether an object that has just appeared was worked on before: no status comes
+// with what a user creates.
 func isUsed(o client.Object) bool {
 	switch o := o.(type) {
 	case *v1alpha1.PnPDevice:

@@ -102,7 +102,8 @@ func TestAnObjectThatComesBackWithItsStatusIsAnOlderCopy(t *testing.T) {
 	}
 }
 
-// What was written last is newer than anything that the cache will show, if etcd was put back to before it.
+// What was written last is newer than anything that the cache will show, if etcd was put back to
+// before it.
 func TestAWriteOfALostHistoryIsForgotten(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "a", errors.New("it changed"))
 	for name, c := range map[string]struct {

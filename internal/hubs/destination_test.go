@@ -42,8 +42,8 @@ func TestWhatWasLearnedElsewhereIsNotHandedOver(t *testing.T) {
 	}
 }
 
-// The endpoint of a hub may change, and its certificates do: what an object owns is not forgotten for that, and not
-// believed either before the twin was read.
+// The endpoint of a hub may change, and its certificates do: what an object owns is not forgotten
+// for that, and not believed either before the twin was read.
 func TestASessionAtAnotherDestinationDoubtsWhatTheOneBeforeItKnew(t *testing.T) {
 	for name, c := range map[string]struct {
 		next            string
