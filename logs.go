@@ -28,7 +28,9 @@ type cutCore struct{ zapcore.Core }
 
 func cutTexts(core zapcore.Core) zapcore.Core { return cutCore{core} }
 
-func (c cutCore) With(fields []zapcore.Field) zapcore.Core { return cutCore{c.Core.With(cutFields(fields))} }
+func (c cutCore) With(fields []zapcore.Field) zapcore.Core {
+	return cutCore{c.Core.With(cutFields(fields))}
+}
 
 func (c cutCore) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if c.Enabled(e.Level) {

@@ -99,9 +99,7 @@ func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 // observe settles what is known of the twin: what memory holds and status does not, what status holds, or one read.
 func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 	s.recall(isOfHost(s.device, s.hub.Spec.HostName))
-	if r.rewinds.take(s.device) || s.isAdopted && s.memory.IsBehind(s.device.UID, shownIn(&s.device.Status)) {
-		s.memory.Unheard()
-	}
+	r.doubtOlderCopy(s)
 	s.memory.BeginPass()
 	r.listen(s)
 	if s.device.Spec.Suspend {
@@ -122,6 +120,13 @@ func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 		s.adopt(belief(&s.device.Status))
 	}
 	return nil
+}
+
+// doubtOlderCopy has the twin read if the object, or its status, went back behind what is known.
+func (r *PnPDeviceReconciler) doubtOlderCopy(s *scope) {
+	if r.rewinds.take(s.device) || s.isAdopted && s.memory.IsBehind(s.device.UID, shownIn(&s.device.Status)) {
+		s.memory.Unheard()
+	}
 }
 
 // listen says which telemetry the object wants to see, and drops what it showed of telemetry that it no longer wants.

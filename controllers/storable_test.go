@@ -251,7 +251,7 @@ func declarationOf(t *twin.Twin) string {
 func twinBody() *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		section := func(name string, size int) map[string]any {
-			return map[string]any(rapid.Custom(func(t *rapid.T) map[string]any {
+			return rapid.Custom(func(t *rapid.T) map[string]any {
 				fields := map[string]any{"$version": 3, "$metadata": map[string]any{"$lastUpdated": "2026-11-29T00:00:00Z", "$lastUpdatedVersion": 2}}
 				for range rapid.IntRange(0, size).Draw(t, "fields") {
 					key := strings.TrimFunc(rapid.StringMatching(`[a-z]{1,3}[ -~]{0,2}`).Draw(t, "key"), func(r rune) bool { return strings.ContainsRune(" .$#", r) })
@@ -271,7 +271,7 @@ func twinBody() *rapid.Generator[[]byte] {
 					fields[strings.Repeat("n", 1024)], fields[strings.Repeat("ü", 600)], fields["a\u202eb"] = 1, 2, 3
 				}
 				return fields
-			}).Draw(t, name))
+			}).Draw(t, name)
 		}
 		raw, err := json.Marshal(map[string]any{
 			"deviceId": "d", "etag": "AAAAAAAAAAM=", "deviceEtag": "x", "version": 7, "connectionState": "Connected",

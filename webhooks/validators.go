@@ -104,7 +104,7 @@ type modelValidator struct{ models *models.Library }
 func (v modelValidator) ValidateCreate(ctx context.Context, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
 	violations, warnings, err := v.models.CheckModel(ctx, model)
 	if err != nil {
-		return admission.Warnings{"not checked at admission, since other models are being parsed; the operator checks it and says so in status"}, nil
+		return admission.Warnings{"not checked at admission, since other models are being parsed; the operator checks it and says so in status"}, nil //nolint:nilerr // the reconciler checks it
 	}
 	if len(violations) > 0 {
 		return nil, denied(violations...)

@@ -37,7 +37,7 @@ func (b *bench) fairness(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("starting a hub of another tenant: %w", err)
 	}
-	defer sim.Close()
+	defer func() { _ = sim.Close() }()
 	if err := b.admitTenant(ctx, sim); err != nil {
 		return err
 	}

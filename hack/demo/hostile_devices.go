@@ -89,7 +89,7 @@ const etcdTakes = 1536 << 10
 
 // control is text as long as the hub allows, of characters that JSON writes in six bytes each.
 func control(n int) []member {
-	value, _ := json.Marshal(strings.Repeat("\x01", 4096)) // a string has a JSON form
+	value, _ := json.Marshal(strings.Repeat("\x01", 4096)) //nolint:errchkjson // a string has a JSON form
 	members := make([]member, n)
 	for i := range members {
 		members[i] = member{fmt.Sprintf("p%02d", i), string(value)}
@@ -142,14 +142,14 @@ func (h *hostileRun) labelAndDelete(ctx context.Context, name string) error {
 
 // brim has the object grow until there is no room left for a timestamp of deletion.
 func brim(ctx context.Context, h *hostileRun) (string, error) {
-	clear := func(spec *v1alpha1.PnPDeviceSpec) {
+	cleared := func(spec *v1alpha1.PnPDeviceSpec) {
 		mirrorAll(spec)
 		spec.DeletionPolicy = v1alpha1.DeletionClear
 	}
 	if err := h.addTheirHub(ctx, h.withEvents); err != nil {
 		return "", err
 	}
-	if err := h.declareTheirs(ctx, clear, "brim"); err != nil {
+	if err := h.declareTheirs(ctx, cleared, "brim"); err != nil {
 		return "", err
 	}
 	if err := h.reports(ctx, "brim", control(63), 9); err != nil {

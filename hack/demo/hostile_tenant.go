@@ -225,7 +225,7 @@ func objectOf(members []member) string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		name, _ := json.Marshal(m.name) // a string has a JSON form
+		name, _ := json.Marshal(m.name) //nolint:errchkjson // a string has a JSON form
 		b.Write(name)
 		b.WriteString(":" + m.value)
 	}

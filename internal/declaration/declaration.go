@@ -42,7 +42,7 @@ func Size(spec *v1alpha1.PnPDeviceSpec) (size int) {
 // Abridge takes a declaration that Of refuses for its size out of a spec, to be kept in memory. Of refuses what it leaves for the same reason.
 func Abridge(spec *v1alpha1.PnPDeviceSpec) {
 	if size := Size(spec); size > MaxDeclared {
-		text, _ := json.Marshal(tooLarge(size)) // a string
+		text, _ := json.Marshal(tooLarge(size)) //nolint:errchkjson // a string has a JSON form
 		spec.Properties, spec.Components = &apiextensionsv1.JSON{Raw: text}, nil
 	}
 }

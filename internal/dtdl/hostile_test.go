@@ -149,7 +149,6 @@ func TestHostileDocuments(t *testing.T) {
 					t.Errorf("a message of %d bytes: %.200s", len(e.Message), e.Message)
 				}
 			}
-			m = nil
 			runtime.GC()
 			runtime.ReadMemStats(&end)
 			allocated, held, size := after.TotalAlloc-before.TotalAlloc, int64(end.HeapAlloc)-int64(before.HeapAlloc), 0

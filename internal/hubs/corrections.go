@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -14,7 +15,7 @@ func (d *Device) Corrected(leaf twin.Leaf, before []time.Time, at time.Time) {
 	if d.corrections == nil {
 		d.corrections = map[twin.Leaf][]time.Time{}
 	}
-	d.corrections[leaf] = append(before[:len(before):len(before)], at)
+	d.corrections[leaf] = append(slices.Clip(before), at)
 }
 
 // Corrections are the times since one at which a leaf was put back, oldest first. Older ones are forgotten.

@@ -207,11 +207,8 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 	case err != nil:
 		return err
 	}
-	for _, d := range chunk {
-		if byValue && s.aside[d.DeviceID] {
-			delete(s.aside, d.DeviceID)
-			s.wake(ctx, d.DeviceID) // its own read failed as well
-		}
+	if byValue {
+		s.takeBack(ctx, chunk)
 	}
 	hits, err := s.hits(ctx, chunk, rows, byValue)
 	if err == nil && len(hits) > 0 && s.Session.Reading() {
@@ -226,6 +223,16 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 		s.wake(ctx, d.DeviceID)
 	}
 	return err
+}
+
+// takeBack has devices read that were set aside and can be read again: their own reads failed as well.
+func (s *Sweep) takeBack(ctx context.Context, chunk []Declared) {
+	for _, d := range chunk {
+		if s.aside[d.DeviceID] {
+			delete(s.aside, d.DeviceID)
+			s.wake(ctx, d.DeviceID)
+		}
+	}
 }
 
 // wake has a device read. It stands in the checkpoint until then.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -294,9 +295,7 @@ func TestASweepGoesOnWithoutWhatCannotBeRead(t *testing.T) {
 			for _, d := range l.declared {
 				h.bytes[d.DeviceID] = 1
 			}
-			for id, n := range c.large {
-				h.bytes[id] = n
-			}
+			maps.Copy(h.bytes, c.large)
 			s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard()}
 			err := s.once(t.Context())
 			if err != nil {

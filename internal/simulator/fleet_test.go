@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,7 +119,7 @@ func TestJobsOverREST(t *testing.T) {
 	more := page.header.Get("x-ms-continuation")
 	var rest []struct{ JobID, DeviceID, Status string }
 	c.do("POST", "/devices/query", `{"query":"select * from devices.jobs where devices.jobs.status = 'completed'"}`, "x-ms-continuation", more).want(200).decode(&rest)
-	if got := append(rows, rest...); len(got) != 2 || got[0].JobID != "one" || got[1].JobID != "two" || got[1].DeviceID != "dev1" {
+	if got := slices.Concat(rows, rest); len(got) != 2 || got[0].JobID != "one" || got[1].JobID != "two" || got[1].DeviceID != "dev1" {
 		t.Errorf("rows %v", got)
 	}
 	c.do("POST", "/jobs/v2/one/cancel", "").wantError(405, "OperationNotAllowedInCurrentState", "The job with id 'one' is completed and cannot be cancelled.")

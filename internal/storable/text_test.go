@@ -1,6 +1,7 @@
 package storable
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -61,7 +62,7 @@ func TestEscapedJSONMeansTheSame(t *testing.T) {
 		if err := json.Unmarshal(escaped, &back); err != nil || back != text {
 			t.Fatalf("%v: got %q, want %q", err, back, text)
 		}
-		if i := strings.IndexFunc(string(escaped), func(r rune) bool { return r != ' ' && (unicode.IsSpace(r) || !unicode.IsPrint(r)) }); i >= 0 {
+		if i := bytes.IndexFunc(escaped, func(r rune) bool { return r != ' ' && (unicode.IsSpace(r) || !unicode.IsPrint(r)) }); i >= 0 {
 			t.Fatalf("%q is left in %s", escaped[i:], escaped)
 		}
 	})

@@ -99,7 +99,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 }
 
 func checkRegular(mode fs.FileMode) error {
-	is := ""
+	var is string
 	switch {
 	case mode.IsRegular():
 		return nil

@@ -16,7 +16,7 @@ type partition struct {
 
 	clients  connection
 	id       string
-	prefetch int // events
+	prefetch int                             // events
 	end      azeventhubs.PartitionProperties // as it was when the connection began
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,8 +136,8 @@ func parseSetting(m jsontree.Member) (setting, error) {
 		s.path = strings.Split(rest[1:], ".")
 	}
 	value := m.Value
-	for i := len(s.path) - 1; i >= 0; i-- {
-		value = jsontree.Object{{Name: s.path[i], Value: value}}
+	for _, name := range slices.Backward(s.path) {
+		value = jsontree.Object{{Name: name, Value: value}}
 	}
 	s.patch, ok = value.(jsontree.Object)
 	if !ok {

@@ -198,14 +198,14 @@ func (h *Hub) update(id string, change func(*Twin, time.Time) (*Twin, Change, er
 func (h *Hub) create(id string, build func(time.Time) *Twin) *Twin {
 	for {
 		d := h.deviceOrNew(id)
-		if t, stale := h.createIn(d, id, build); !stale {
+		if t, stale := h.createIn(d, build); !stale {
 			return t
 		}
 	}
 }
 
 // createIn reports stale if d has been dropped from its shard: look it up again.
-func (h *Hub) createIn(d *device, id string, build func(time.Time) *Twin) (t *Twin, stale bool) {
+func (h *Hub) createIn(d *device, build func(time.Time) *Twin) (t *Twin, stale bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dropped || d.state.Load() != nil {
