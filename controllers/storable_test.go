@@ -155,7 +155,7 @@ var _ = Describe("A status that the API server stores", func() {
 	It("refuses a declaration that a status has no room for", func() {
 		s := newSite()
 		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
-		s.create("d", withProperties(fmt.Sprintf(`{"a": "%s"}`, strings.Repeat(`\u0001`, 60_000))), withSpec(func(spec *v1alpha1.PnPDeviceSpec) {
+		s.create("d", withProperties(fmt.Sprintf(`{"a": "%s"}`, strings.Repeat("<", 60_000))), withSpec(func(spec *v1alpha1.PnPDeviceSpec) {
 			spec.TwinAPI, spec.DeletionPolicy = v1alpha1.TwinAPIDeviceTwin, v1alpha1.DeletionClear
 		}))
 		s.eventually("d", And(beStalled(v1alpha1.ReasonInvalidDeclaration), haveMessage("has room for 262144")))
