@@ -21,9 +21,10 @@ const (
 	componentBytes = 56
 	// formBytes is more than twin.Omitted takes.
 	formBytes = 96
-	// maxShownEntries and maxNameBytes are limits of the schema, which counts runes.
-	maxShownEntries = 4096
-	maxNameBytes    = 1024
+	// maxShownEntries that are no facts: each report of a device costs the API server a look at all of them.
+	maxShownEntries = 1024
+	// maxNameBytes is the limit of the schema, which counts runes.
+	maxNameBytes = 1024
 )
 
 // room is what is left of a status while it is filled.
@@ -77,6 +78,7 @@ func (r *room) admits(leaf twin.Leaf, p *v1alpha1.PropertyStatus) bool {
 		}
 	}
 	left := *r
+	left.entries--
 	left.takeLeaf(leaf, shownBytes+storable.Size(p.Reported.Raw))
 	if left.bytes < 0 || left.entries < 0 {
 		return false
@@ -87,7 +89,6 @@ func (r *room) admits(leaf twin.Leaf, p *v1alpha1.PropertyStatus) bool {
 
 // takeLeaf takes the room of an entry.
 func (r *room) takeLeaf(leaf twin.Leaf, size int) {
-	r.entries--
 	r.bytes -= size + storable.TextSize(leaf.Name)
 	if leaf.Component != "" && !r.components[leaf.Component] {
 		r.bytes -= componentBytes + storable.TextSize(leaf.Component)

@@ -145,6 +145,7 @@ var _ = Describe("A status that the API server stores", func() {
 		s.virtual("d", simulator.Thermostat, simulator.Reject(400, terrible))
 		s.create("d", withProperties(`{"targetTemperature": 42}`))
 		s.eventually("d", beStalled(v1alpha1.ReasonRejected))
+		Eventually(func() []string { return s.eventNotes("d", v1alpha1.ReasonRejected) }).ShouldNot(BeEmpty())
 		d := s.get("d")
 		for _, text := range []string{property(d, "", "targetTemperature").AckDescription, conditionOf(d, v1alpha1.ConditionReady).Message, s.eventNotes("d", v1alpha1.ReasonRejected)[0]} {
 			Expect(storable.IsClean(text)).To(BeTrue(), "%q", text)
@@ -175,7 +176,7 @@ var _ = Describe("A status that the API server refuses", func() {
 		DeferCleanup(func() { refuser.of("") })
 		s.report("d", `{"x": "refuse me 0"}`)
 		s.eventually("d", And(beStalled(v1alpha1.ReasonStatusRefused), haveMessage("larger than etcd takes")))
-		Expect(s.eventNotes("d", v1alpha1.ReasonStatusRefused)).NotTo(BeEmpty())
+		Eventually(func() []string { return s.eventNotes("d", v1alpha1.ReasonStatusRefused) }).ShouldNot(BeEmpty())
 		for i := range 100 {
 			s.report("d", `{"x": "refuse me %d"}`, i)
 		}
