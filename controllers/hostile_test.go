@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	gomegatypes "github.com/onsi/gomega/types"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -210,25 +208,34 @@ var _ = Describe("A hostile device", func() {
 	}
 
 	It("that reports JSON of the odd kind is shown, and goes on taking what is declared", func() {
-		s := noisy()
-		s.sim.Calls().Reset()
-		for name, value := range map[string]string{
+		s := newEventSite()
+		s.trusted()
+		odd := map[string]string{
 			"tiny": `1e-400`, "negative": `-0.0`, "long": `0.1234567890123456789012345678901234567890`, "exact": `4503599627370495`, "twice": `{"a":1,"a":2}`,
-			"half": `"\ud800"`, "nul": `"a\u0000b"`, "deep": `{"a":{"b":{"c":{"d":{"e":{"f":{"g":1}}}}}}}`, "list": `[[[[[1]]]]]`, "empty": `""`, "name with \u2028": `1`,
-		} {
-			if err := s.sim.Hub().PatchReported("d", fmt.Sprintf(`{"odd":{%q:%s}}`, strings.ReplaceAll(name, " ", "-"), value)); err != nil {
-				AddReportEntry(name, fmt.Sprintf("not taken by the hub: %v", err))
-			}
+			"half": `"\ud800"`, "nul": `"a\u0000b"`, "deep": `{"a":{"b":{"c":{"d":{"e":{"f":{"g":1}}}}}}}`, "list": `[[[[[1]]]]]`, "empty": `""`,
 		}
-		s.edit("d", withProperties(`{"targetTemperature": 21, "fanSpeed": 3}`))
-		s.eventually("d", haveCurrentStatus())
-		s.eventuallyDesired("d", `{"targetTemperature": 21, "fanSpeed": 3}`)
-		Expect(s.writes("d")).To(BeNumerically("<=", 2), s.history("d"))
-		Expect(s.reads("d")).To(BeNumerically("<=", 1), s.history("d"))
+		for name := range odd {
+			s.virtual(name, simulator.Thermostat, simulator.Acknowledge())
+			s.create(name, withProperties(`{"targetTemperature": 20}`), withSpec(func(spec *v1alpha1.PnPDeviceSpec) {
+				spec.Reported, spec.TwinAPI = v1alpha1.ReportedAll, v1alpha1.TwinAPIDeviceTwin // digital twins do not take all of it
+			}))
+		}
+		for name, value := range odd {
+			s.eventually(name, beReady())
+			s.report(name, `{"odd":%s}`, value)
+			s.eventually(name, WithTransform(func(d *v1alpha1.PnPDevice) bool { return property(d, "", "odd").Reported != nil }, BeTrue()))
+		}
+		s.sim.Calls().Reset()
+		for name := range odd {
+			s.edit(name, withProperties(`{"targetTemperature": 21, "fanSpeed": 3}`))
+		}
+		for name, value := range odd {
+			Eventually(func() map[string]any { return s.desired(name) }).Should(Equal(map[string]any{"targetTemperature": 21.0, "fanSpeed": 3.0}), func() string {
+				return fmt.Sprintf("after %s: %+v\n%s", value, s.get(name).Status, s.history(name))
+			})
+			s.eventually(name, beReady())
+			Expect(s.writes(name)).To(BeNumerically("<=", 2), s.history(name))
+			Expect(s.reads(name)).To(BeNumerically("<=", 1), s.history(name))
+		}
 	})
 })
-
-// haveCurrentStatus matches an object whose status is about its spec.
-func haveCurrentStatus() gomegatypes.GomegaMatcher {
-	return WithTransform(func(d *v1alpha1.PnPDevice) bool { return d.Status.ObservedGeneration == d.Generation }, BeTrue())
-}

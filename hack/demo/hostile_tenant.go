@@ -101,6 +101,7 @@ func (h *hostileRun) hubOf(name string) (*v1alpha1.IoTHub, error) {
 	ca, err := os.ReadFile(h.theirs.file(hubCAFile))
 	return &v1alpha1.IoTHub{ObjectMeta: inTheirs(name), Spec: v1alpha1.IoTHubSpec{
 		HostName: h.theirs.hubEnv["HUB_HOST_NAME"], Endpoint: h.theirs.hubEnv["HUB_ENDPOINT"], CABundle: string(ca),
+		TwinAPI:        v1alpha1.TwinAPIDeviceTwin, // a hub refuses digital-twin patches while the device reports what digital twins cannot hold
 		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: theirHub, Key: secretKey}},
 		RequestBudget: v1alpha1.RequestBudget{
 			TwinReadsPerSecond: 10_000, TwinWritesPerSecond: 10_000, QueriesPerMinute: 100_000, CommandsPerSecond: 10_000, DailyMessages: 1_000_000_000,

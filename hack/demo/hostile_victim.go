@@ -45,7 +45,7 @@ func (h *hostileRun) beginVictim(ctx context.Context) (err error) {
 	}
 	var took []time.Duration
 	for range 9 {
-		one, err := h.edit(ctx, tolerable)
+		one, err := h.edit(ctx, time.Minute)
 		if err != nil {
 			return err
 		}
