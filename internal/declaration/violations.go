@@ -29,14 +29,12 @@ func (v *Violations) Add(text func() string) {
 	v.texts = append(v.texts, cut(text()))
 }
 
-// Texts lists the violations, sorted, and last how many more there are.
+// Texts lists the violations in their order, and last how many more there are.
 func (v *Violations) Texts() []string {
-	texts := slices.Clone(v.texts)
-	slices.Sort(texts)
-	if v.more > 0 {
-		texts = append(texts, fmt.Sprintf("and %d more", v.more))
+	if v.more == 0 {
+		return v.texts
 	}
-	return texts
+	return append(slices.Clip(v.texts), fmt.Sprintf("and %d more", v.more))
 }
 
 // cut shortens a text at a rune's boundary.
