@@ -329,10 +329,6 @@ func TestUnusableSuccessesAreTransient(t *testing.T) {
 		"another digital twin": {[]string{OpGetDigitalTwin}, answer(200, strings.Replace(digitalTwinBody, "dev1", "dev2", 1))},
 		"an object for a page": {[]string{OpQuery}, answer(200, "{}")},
 		"half a page":          {[]string{OpQuery}, answer(200, `[{"deviceId":"a"},{"devi`)},
-		"a byte more than 8 MiB": {
-			[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery, OpInvokeCommand, OpInvokeMethod},
-			answer(200, `["`+strings.Repeat("x", maxResponseBody-3)+`"]`),
-		},
 	}
 	for name, tc := range tests {
 		for _, op := range tc.ops {
