@@ -11,10 +11,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
-// prefetch is how many events the client holds per partition. It is the bound on memory: beyond it the hub waits. An
-// event of an IoT hub has at most 256 KB.
-const prefetch = 128
-
 // Config says which stream to read, and how to reach it. Either ConnectionString or Credential is set.
 type Config struct {
 	// ConnectionString of the Event Hub-compatible endpoint, with EntityPath. Never printed.
@@ -72,7 +68,7 @@ func isLoopback(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (c Config) client() (*azeventhubs.ConsumerClient, error) {
+func (c Config) client(in *intake) (*azeventhubs.ConsumerClient, error) {
 	config, err := c.tls()
 	if err != nil {
 		return nil, err
@@ -82,8 +78,8 @@ func (c Config) client() (*azeventhubs.ConsumerClient, error) {
 		// One layer retries, and that is Stream.
 		RetryOptions: azeventhubs.RetryOptions{MaxRetries: -1},
 	}
-	if c.WebSocket {
-		options.CustomEndpoint, options.NewWebSocketConn = "", c.dialWebSocket
+	if !c.isPlain || c.WebSocket { // an emulator is on this machine
+		options.CustomEndpoint, options.NewWebSocketConn = "", c.dialer(in)
 	}
 	if c.Credential != nil {
 		return azeventhubs.NewConsumerClient(c.Namespace, c.EventHub, c.ConsumerGroup, c.Credential, options)

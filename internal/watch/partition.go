@@ -14,9 +14,11 @@ import (
 type partition struct {
 	*Stream
 
-	client *azeventhubs.ConsumerClient
-	id     string
-	end    azeventhubs.PartitionProperties // as it was when the connection began
+	client   *azeventhubs.ConsumerClient
+	id       string
+	prefetch int // events
+	in       *intake
+	end      azeventhubs.PartitionProperties // as it was when the connection began
 }
 
 // run reads. A refusal that another try on the same connection may mend is waited out; the other partitions go on.
@@ -61,7 +63,7 @@ func (p *partition) lookAtEnd(ctx context.Context) error {
 func (p *partition) receive(ctx context.Context) error {
 	at, _ := p.places.get(p.id)
 	client, err := p.client.NewPartitionClient(p.id, &azeventhubs.PartitionClientOptions{
-		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: prefetch,
+		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: int32(p.prefetch), //nolint:gosec // at most maxPrefetch
 	})
 	if err != nil {
 		return err
@@ -81,6 +83,7 @@ func (p *partition) receive(ctx context.Context) error {
 				return errTooOld
 			}
 			p.handle(ctx, e)
+			p.in.handled(len(e.Body))
 		}
 		if !caughtUp && p.behind(p.id, end) == 0 {
 			caughtUp = true

@@ -149,7 +149,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // connection reads until something breaks.
 func (s *Stream) connection(ctx context.Context) error {
-	client, err := s.Config.client()
+	in := newIntake()
+	client, err := s.Config.client(in)
 	if err != nil {
 		return &failure{Unavailable, err}
 	}
@@ -171,7 +172,7 @@ func (s *Stream) connection(ctx context.Context) error {
 	}
 	s.catchUp.forget()
 	s.catchUp.begin(asked, ends, s.handled)
-	return s.read(ctx, client, hub.PartitionIDs, ends)
+	return s.read(ctx, client, in, hub.PartitionIDs, ends)
 }
 
 type closer interface {
@@ -194,6 +195,9 @@ func hubProperties(ctx context.Context, client *azeventhubs.ConsumerClient) (aze
 	if err != nil {
 		return hub, &failure{managementPhase(err), fmt.Errorf("reading the event hub's properties: %w", err)}
 	}
+	if n := len(hub.PartitionIDs); n > maxPartitions {
+		return hub, &failure{Unavailable, fmt.Errorf("the event hub has %d partitions, expected at most %d", n, maxPartitions)}
+	}
 	return hub, nil
 }
 
@@ -212,20 +216,25 @@ func (s *Stream) ends(ctx context.Context, client *azeventhubs.ConsumerClient, i
 	return ends, nil
 }
 
-func (s *Stream) read(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
+func (s *Stream) read(ctx context.Context, client *azeventhubs.ConsumerClient, in *intake, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
 	s.phases.each(ids, Connecting)
+	prefetch, leave := prefetches.take(len(ids))
+	defer leave()
+	in.allow(prefetch * len(ids))
 	g, ctx := errgroup.WithContext(ctx)
 	for _, id := range ids {
-		g.Go(func() error { return (&partition{Stream: s, client: client, id: id, end: ends[id]}).run(ctx) })
+		g.Go(func() error {
+			return (&partition{Stream: s, client: client, in: in, id: id, prefetch: prefetch, end: ends[id]}).run(ctx)
+		})
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
-	g.Go(func() error { return s.watchLag(ctx, client, ends) })
+	g.Go(func() error { return s.watchLag(ctx, client, in, ends) })
 	return g.Wait()
 }
 
 // watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
 // are compared: clocks may differ.
-func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClient, ends map[string]azeventhubs.PartitionProperties) error {
+func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClient, in *intake, ends map[string]azeventhubs.PartitionProperties) error {
 	s.tellBehind(ends)
 	ids, earlier := slices.Collect(maps.Keys(ends)), map[string]azeventhubs.PartitionProperties{}
 	for pause(ctx, s.Timing.Lag) {
@@ -238,6 +247,9 @@ func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClien
 			return err
 		}
 		earlier = now
+		for range now {
+			in.handled(0)
+		}
 		s.catchUp.begin(asked, now, s.handled)
 		s.tellBehind(now)
 	}
