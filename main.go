@@ -65,9 +65,9 @@ func parseFlags() options {
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas act.")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "The namespace of the lease, that of the pod if empty.")
 	flag.StringVar(&o.allowedHubSuffixes, "allowed-hub-suffixes", ".azure-devices.net,.azure-devices.us,.azure-devices.cn",
-		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one.")
+		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one; at port 443 unless it is named, as in host:8443 or host:*.")
 	flag.StringVar(&o.allowedEventHubSuffixes, "allowed-event-hub-suffixes", ".servicebus.windows.net,.servicebus.usgovcloudapi.net,.servicebus.chinacloudapi.cn",
-		"Event hubs that may be sent a token, in the same form.")
+		"Event hubs that may be sent a token, in the same form; at port 5671, too.")
 	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
 	flag.StringVar(&o.entraAuthority, "entra-authority", "", "The https://host of Microsoft Entra ID that workload identities get tokens from, whatever the hub; that of the hub's cloud if empty.")
 	flag.StringVar(&o.entraCAFile, "entra-ca-file", "", "A file of PEM certificates that the authority's is checked against instead of the system's.")
@@ -77,7 +77,7 @@ func parseFlags() options {
 	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
 	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "",
 		"The folder of tls.crt and tls.key for the webhook, from cert-manager for one; the operator makes and renews its own certificate if empty.")
-	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices, and how many DeviceCommands, are worked on at a time.")
+	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices of one hub, and how many DeviceCommands, are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
 	o.zap.BindFlags(flag.CommandLine)

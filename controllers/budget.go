@@ -58,6 +58,7 @@ var troubles = map[budget.Trouble]verdict{
 
 const (
 	dailyMessagesText = "spec.requestBudget.dailyMessages of the IoTHub are used: requests wait until 00:00 UTC, or until it is raised"
+	slowText          = "The hub answers slowly: as many requests wait for it as may at a time, and this one comes after them"
 	quotaText         = "The hub's own messages of the day are used up (403002): requests wait until 00:00 UTC. After adding units to the hub, change spec.requestBudget of the IoTHub to have it tried again"
 )
 
@@ -76,6 +77,8 @@ func waitVerdict(w budget.Wait) verdict {
 		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyMessagesText}
 	case budget.WhyHubQuota:
 		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+	case budget.WhySlow:
+		return verdict{reason: v1alpha1.ReasonHubSlow, message: slowText}
 	case budget.WhyRate:
 	}
 	return verdict{reason: v1alpha1.ReasonWaitingForBudget, message: "Waiting for its turn: spec.requestBudget of the IoTHub has no " + w.Class.Plural() + " left for now"}

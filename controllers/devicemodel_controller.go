@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
@@ -41,6 +42,8 @@ type DeviceModelReconciler struct {
 	Library  *models.Library
 	Wakes    *Wakes
 
+	fetched chan event.GenericEvent // more is known of what a DeviceModel asked a repository for
+
 	mu   sync.Mutex
 	told map[types.NamespacedName]finding // what those who are checked were woken for last
 }
@@ -53,12 +56,17 @@ type finding struct {
 }
 
 // SetupWithManager registers the controller.
-func (r *DeviceModelReconciler) SetupWithManager(mgr ctrl.Manager) error {
+func (r *DeviceModelReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	r.fetched = make(chan event.GenericEvent)
+	r.Library.Repositories.Wake = func(key types.NamespacedName) {
+		send(ctx, r.fetched, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(key)}})
+	}
 	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceModel{}, edited).
 		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PnPDevice{}, r.counts()).
+		WatchesRawSource(source.Channel(r.fetched, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)
 }
@@ -121,6 +129,9 @@ func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedNa
 
 // refetch has the repository asked anew if someone wants that.
 func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
+	if object.Status.ObservedGeneration != object.Generation {
+		r.Library.Retry(object.UID)
+	}
 	asked := echoable(object.Annotations[v1alpha1.AnnotationReconcileRequestedAt])
 	if asked == object.Status.LastHandledReconcileAt {
 		return
@@ -146,7 +157,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 			return found, 0, nil
 		}
 	}
-	model, trouble, err := r.Library.Load(ctx, object)
+	model, trouble, err := r.Library.Load(models.AskedBy(ctx, client.ObjectKeyFromObject(object)), object)
 	if err != nil {
 		return finding{}, 0, err
 	}

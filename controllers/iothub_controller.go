@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -60,6 +61,8 @@ type IoTHubReconciler struct {
 	AllowedHostSuffixes []string
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
+	// Workers that wait for hubs are shared by their endpoints.
+	Workers *places.Pool
 	// ClearWithin is how long a session is kept for clearing, 0 means DefaultClearWithin.
 	ClearWithin time.Duration
 	// Fence is asked just before a write or a command goes out; its error keeps it back.
@@ -70,6 +73,8 @@ type IoTHubReconciler struct {
 	watches    *secretWatches
 	identity   *identity
 	identities *workloadIdentities
+	proofs     *proofs
+	retries    *lasting
 	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
 	lifetime context.Context
 }
@@ -77,6 +82,8 @@ type IoTHubReconciler struct {
 // SetupWithManager registers the controller.
 func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	r.lifetime = ctx
+	r.retries = newLasting()
+	r.proofs = newProofs(ctx, func(hub types.NamespacedName) { r.Wakes.hub(ctx, hub) })
 	r.ClearWithin = cmp.Or(r.ClearWithin, DefaultClearWithin)
 	watches, err := newSecretWatches(ctx, mgr, r.Wakes)
 	if err != nil {
@@ -86,7 +93,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
 		Complete(r)
 }
 
@@ -110,6 +117,9 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	allowance := r.budgetOf(ctx, hub)
 	connected := r.connect(ctx, hub, e, allowance)
+	if isQuiet(connected) { // the credential is being proved, which wakes the IoTHub
+		return ctrl.Result{RequeueAfter: jittered(heartbeat)}, nil
+	}
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
 	}
@@ -124,6 +134,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		allowance = session.Budget // with the others of its host, now that it is trusted
 	}
 	describeBudget(hub, allowance)
+	describeSweeps(hub, r.Hubs.Get(req.NamespacedName))
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
@@ -136,6 +147,8 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) (ctrl.Result, error) {
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)
+	r.proofs.forget(hub)
+	r.retries.over(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
 	dropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
@@ -181,6 +194,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	if transient {
 		return ctrl.Result{}, outcome
 	}
+	r.retries.over(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
 	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
 }
 
@@ -220,6 +234,7 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 func (r *IoTHubReconciler) end(ctx context.Context, hub *v1alpha1.IoTHub, why error) error {
 	key := client.ObjectKeyFromObject(hub)
 	r.Hubs.Budgets.Distrust(key.String())
+	r.proofs.forget(key)
 	r.retire(ctx, key, why)
 	return why
 }

@@ -39,7 +39,9 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		}
 		return err
 	}
-	if s := r.Hubs.Get(client.ObjectKeyFromObject(hub)); s != nil && s.Fingerprint == fingerprint {
+	key := client.ObjectKeyFromObject(hub)
+	if s := r.Hubs.Get(key); s != nil && s.Fingerprint == fingerprint {
+		r.proofs.forget(key) // of settings that were taken back
 		if !s.Refused() {
 			return r.standing(ctx, hub)
 		}
@@ -49,24 +51,23 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	if e.goesOn {
 		return nil
 	}
-	key := client.ObjectKeyFromObject(hub)
-	gate := &hubs.Gate{Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) }}
-	options.Gate = gate
-	c, err := iothub.New(options)
-	if err != nil {
-		r.drop(hub)
-		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
+	proof, pending := r.proofs.take(key, fingerprint)
+	switch {
+	case pending:
+		return quietly(0)
+	case proof == nil:
+		return r.begin(hub, options, fingerprint, b)
 	}
-	if err := r.probe(ctx, hub, c); err != nil {
-		c.Close()
+	if err := r.proved(ctx, hub, proof.err); err != nil {
+		proof.client.Close()
 		if haltForBudget(err) == nil { // a wait for a token says nothing about the session there is
 			return r.end(ctx, hub, err)
 		}
 		return err
 	}
-	gate.Budget = r.Hubs.Budgets.Trust(hub.Spec.HostName, key.String())
-	s := hubs.NewSession(c, hub.Spec.HostName, fingerprint)
-	s.Budget = gate.Budget
+	proof.gate.Budget = r.Hubs.Budgets.Trust(hub.Spec.HostName, key.String())
+	s := hubs.NewSession(proof.client, hub.Spec.HostName, fingerprint)
+	s.Budget = proof.gate.Budget
 	r.install(ctx, hub, s, e)
 	return nil
 }
@@ -79,6 +80,12 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
+		Swept: func(outcome hubs.Swept) {
+			countSweep(outcome)
+			if outcome.IsNews {
+				r.Wakes.hub(r.lifetime, key)
+			}
+		},
 	}
 	r.Hubs.Put(r.lifetime, key, s, func(ctx context.Context) {
 		var all sync.WaitGroup
@@ -97,10 +104,8 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	r.Wakes.membersOf(ctx, key)
 }
 
-// probe proves that the credential works, with the cheapest call that needs ServiceConnect and no device.
-func (r *IoTHubReconciler) probe(ctx context.Context, hub *v1alpha1.IoTHub, c *iothub.Client) error {
-	ctx = budget.With(ctx, budget.Caller{Key: client.ObjectKeyFromObject(hub).String() + " probe", Priority: budget.PriorityEdit})
-	_, err := c.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+// proved is what the outcome of the call that proves the credential means.
+func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, err error) error {
 	if h := r.identityProblem(ctx, hub, err); h != nil {
 		return h
 	}

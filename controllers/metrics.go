@@ -45,6 +45,12 @@ var (
 	telemetryMessages = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_telemetry_messages_total", Help: "Telemetry messages by hub and component; components beyond the first hundred of a hub count as other.",
 	}, []string{"namespace", "hub", "component"})
+	sweeps = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pnp_hub_sweeps_total", Help: "Sweeps by result: Complete, Incomplete if devices were set aside whose twins cannot be read by query, Failed.",
+	}, []string{"result"})
+	devicesSetAside = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "pnp_hub_sweep_devices_set_aside_total", Help: "Devices that sweeps could not read, counted by each sweep.",
+	})
 	deviceTelemetry = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "pnp_device_telemetry", Help: "Last value of the telemetry that spec.telemetry of a PnPDevice names.",
 	}, []string{"namespace", "name", "component", "field"})
@@ -120,8 +126,21 @@ func interestOf(device *v1alpha1.PnPDevice) hubs.Interest {
 	return i
 }
 
+// countSweep counts what became of a sweep.
+func countSweep(outcome hubs.Swept) {
+	result := "Complete"
+	switch {
+	case outcome.Err != nil:
+		result = "Failed"
+	case len(outcome.Coverage.Aside) > 0:
+		result = "Incomplete"
+	}
+	sweeps.WithLabelValues(result).Inc()
+	devicesSetAside.Add(float64(len(outcome.Coverage.Aside)))
+}
+
 func init() {
-	metrics.Registry.MustRegister(hubRequests, convergence, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry)
+	metrics.Registry.MustRegister(hubRequests, convergence, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry, sweeps, devicesSetAside)
 	// A counter that begins at one has no increase: the first Unknown has to be seen as well.
 	for _, outcome := range outcomes {
 		commandOutcomes.WithLabelValues(string(outcome))

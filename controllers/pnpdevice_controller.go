@@ -19,6 +19,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/places"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
@@ -35,7 +36,9 @@ type PnPDeviceReconciler struct {
 	Wakes    *Wakes
 	Brake    *Brake
 	Models   *models.Library
-	// Concurrency is the number of workers.
+	// Workers are shared between hubs while they wait for them, see workersOf; nil: a hub may have all.
+	Workers *places.Pool
+	// Concurrency is how many may wait for one hub.
 	Concurrency int
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
@@ -44,6 +47,7 @@ type PnPDeviceReconciler struct {
 	clearing    *clearing
 	origins     origins
 	stopwatches stopwatches
+	retries     *lasting
 }
 
 // SetupWithManager registers the controller.
@@ -51,6 +55,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
 		r.Grace = DefaultGrace
 	}
+	r.retries = newLasting()
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
@@ -59,24 +64,31 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
 		WatchesRawSource(source.Channel(r.Wakes.members, r.enqueueMembers())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workersOf(r.Concurrency), RateLimiter: r.retries}).
 		Complete(r)
 }
 
+// workersOf is how many workers there have to be for so many to wait for one hub: it gets half of
+// them, see places.Pool.
+func workersOf(concurrency int) int { return 2 * concurrency }
+
 // Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
 // are resolveHub, compete, check, observe, checkModel, conform and converge; the first that halts ends the pass with its verdict.
-func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+	s := &scope{}
+	defer func() { r.ended(req, s, err) }()
 	before, err := r.latest.get(ctx, r.Client, req.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !before.DeletionTimestamp.IsZero() {
-		return r.delete(ctx, before.DeepCopy())
+		*s = *newScope(before.DeepCopy(), time.Now())
+		return r.delete(ctx, before, s)
 	}
 	if before, err = r.keepFinalizer(ctx, before); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := newScope(before.DeepCopy(), time.Now())
+	*s = *newScope(before.DeepCopy(), time.Now())
 	s.origin = r.origins.of(before)
 	return r.finish(ctx, before, s, r.pass(ctx, s))
 }
@@ -129,6 +141,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 		return ctrl.Result{}, outcome
 	}
 	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
+		s.inLine = full.Why == budget.WhySlow
 		return r.await(ctx, before, s, full.Wait)
 	}
 	h, transient := r.classify(s, outcome)

@@ -294,7 +294,7 @@ func inTheWay(changes []twin.Change) []twin.Change {
 // twin is nil, to be read.
 func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twin.Change) (t *twin.Twin, whole bool, err error) {
 	id := s.device.DeviceID()
-	ctx = s.asking(ctx)
+	ctx = r.asking(ctx, s)
 	if s.dialect() == twin.DeviceTwin {
 		body, err := twin.RenderDeviceTwin(changes, s.twin)
 		if err != nil {

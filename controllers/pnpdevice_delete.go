@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,12 +23,11 @@ func (e *notClearedError) Error() string { return "not cleared: " + e.why }
 // delete clears what the object owns if its policy says so, and lets it go. The IoTHub, the Secret
 // or the right to read it, where a user took that away, is done without for a few minutes. Then the
 // object goes all the same; only a hub that is failing for now is waited for.
-func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDevice) (ctrl.Result, error) {
+func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (ctrl.Result, error) {
+	device := s.device
 	if !controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) {
 		return ctrl.Result{}, nil
 	}
-	before := device.DeepCopy()
-	s := newScope(device, time.Now())
 	outcome := r.clear(ctx, s)
 	if left, ok := errors.AsType[*notClearedError](outcome); ok {
 		log.FromContext(ctx).Info("Deleting without clearing the twin", "deviceID", device.DeviceID(), "reason", left.why)

@@ -193,7 +193,7 @@ func breadth(scope v1alpha1.ReportedScope) int {
 // read asks the hub.
 func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
-	t, err := s.session.GetTwin(s.asking(ctx), s.device.DeviceID())
+	t, err := s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID())
 	if err != nil {
 		s.doubt()
 		if s.wasRead = iothub.IsNotFound(err); s.wasRead {

@@ -62,6 +62,8 @@ type scope struct {
 	wrote bool
 	// waiting is true if the pass ended for want of a token: what memory holds is for the next one.
 	waiting bool
+	// inLine is true if the pass ended because as many workers wait for its hub as may: it is called.
+	inLine bool
 	// rerendered is true once a patch was rendered anew because the hub found it invalid.
 	rerendered bool
 	// clearsPlainly has a deletion go through the device twin, where the digital twin cannot be patched.

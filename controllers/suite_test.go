@@ -50,6 +50,11 @@ var paused atomic.Bool
 // grace is short here: how long the hub may fail before status says so.
 const grace = time.Second
 
+// hubTimeout is short here, too.
+var hubTimeout = usualHubTimeout
+
+const usualHubTimeout = 2 * time.Second
+
 // clearWithin is short here, too: specs end with hubs that are gone and objects that clear.
 const clearWithin = 5 * time.Second
 
@@ -207,7 +212,7 @@ func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,
 		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
-		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, ClearWithin: clearWithin, HubTimeout: 2 * time.Second,
+		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, ClearWithin: clearWithin, HubTimeout: hubTimeout,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 		Fence: func() error {
 			if paused.Load() {

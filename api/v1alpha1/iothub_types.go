@@ -334,7 +334,7 @@ type IoTHubStatus struct {
 	// +optional
 	Removals *HubRemovals `json:"removals,omitempty"`
 
-	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, RemovalsHalted or Throttled where they apply.
+	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, RemovalsHalted, Throttled or SweepsIncomplete where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -44,6 +44,8 @@ type Session struct {
 	relied  atomic.Bool                 // somebody was told that events are trusted
 	stream  atomic.Pointer[streamState] // nil: none is read
 	heard   atomic.Pointer[time.Time]   // up to when the stream's events were handled
+	// coverage of its sweeps, nil until the first one is over.
+	coverage atomic.Pointer[Coverage]
 }
 
 // memory of the devices of one hub. Sessions that follow each other share it: a rotated key changes nothing about devices.

@@ -138,7 +138,10 @@ func (l *Library) Load(ctx context.Context, object *v1alpha1.DeviceModel) (*Mode
 }
 
 // Refetch has the repository of a DeviceModel asked anew.
-func (l *Library) Refetch(uid types.UID) { l.Repositories.forget(uid) }
+func (l *Library) Refetch(uid types.UID) { l.Repositories.refetch(uid) }
+
+// Retry has the repository of a DeviceModel that was edited asked at once, if it failed before.
+func (l *Library) Retry(uid types.UID) { l.Repositories.retry(uid) }
 
 // Forget drops a DeviceModel that is gone.
 func (l *Library) Forget(uid types.UID) {
@@ -221,8 +224,8 @@ func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id str
 	made := &compiled{from: []ingredient{self}}
 	sum := digest(own)
 	if pin := pinOf(object); pin != "" && pin != sum {
-		l.Repositories.forget(object.UID) // to be asked again
 		made.trouble = &Trouble{Reason: v1alpha1.ReasonDigestMismatch, Message: fmt.Sprintf("The repository gives a model of digest %s, want %s", sum, pin)}
+		l.Repositories.again(object.UID, made.trouble)
 		return made, nil
 	}
 	parsed, documents, lacking, err := l.gather(ctx, object, own, made, fetch)

@@ -294,9 +294,9 @@ func TestRepositories(t *testing.T) {
 }
 
 func TestRepositoriesThatMayNotBeAsked(t *testing.T) {
-	r := NewRepositories([]string{"models.example", ".inside.example"}, nil)
+	r := NewRepositories([]string{"models.example", ".inside.example", "other.example:8443"}, nil)
 	for url, allowed := range map[string]bool{
-		"https://models.example": true, "https://models.example:8443/a": true, "https://a.inside.example": true, "https://MODELS.example": true,
+		"https://models.example": true, "https://models.example:8443/a": false, "https://models.example:443/a": true, "https://other.example:8443/a": true, "https://a.inside.example": true, "https://MODELS.example": true,
 		"http://models.example": false, "https://models.example.attacker.example": false, "https://xmodels.example": false, "https://inside.example": false,
 		"https://user@models.example": false, "https://attacker.example/models.example": false, "https://169.254.169.254": false, "https://": false, "::": false,
 	} {
