@@ -11,7 +11,6 @@ type HubReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[ -~]+$`
 	Name string `json:"name"`
 }
 
@@ -186,10 +185,9 @@ type PnPDeviceSpec struct {
 
 // TwinReference identifies the twin that the status is about.
 type TwinReference struct {
-	// hub that the twin was read at: its host name, and beyond an @ the endpoint and a digest of the
-	// caBundle, if the IoTHub has any.
+	// hub host name.
 	// +optional
-	// +kubebuilder:validation:MaxLength=420
+	// +kubebuilder:validation:MaxLength=253
 	Hub string `json:"hub,omitempty"`
 	// deviceID at the hub.
 	// +optional
@@ -244,12 +242,11 @@ type PropertyStatus struct {
 	// +optional
 	Sent *SentValue `json:"sent,omitempty"`
 
-	// desired value: what the hub holds. Absent if the hub holds none. {"$json": text} is a value that cannot be stored or shown
-	// as it is, as JSON text; {"$omitted": reason, "$digest": text} one that there is no room for.
+	// desired value: what the hub holds. Absent if the hub holds none.
 	// +optional
 	Desired *apiextensionsv1.JSON `json:"desired,omitempty"`
 
-	// reported value, without the acknowledgement around it, in the forms of desired.
+	// reported value, without the acknowledgement around it.
 	// +optional
 	Reported *apiextensionsv1.JSON `json:"reported,omitempty"`
 
@@ -273,7 +270,7 @@ type PropertyStatus struct {
 	// +optional
 	AckCode int64 `json:"ackCode,omitempty"`
 
-	// ackDescription is the device's own text on one line, cut at 512 bytes.
+	// ackDescription is the device's own text, cut at 512 characters.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	AckDescription string `json:"ackDescription,omitempty"`
@@ -291,7 +288,7 @@ type PropertyStatus struct {
 
 // SentValue is a value that a write carries, or may have carried.
 type SentValue struct {
-	// value that is sent, in the forms of desired.
+	// value that is sent.
 	// +required
 	Value apiextensionsv1.JSON `json:"value"`
 	// version is the $version of the desired section that the write makes if the hub takes it. Only a value of exactly this
@@ -402,12 +399,6 @@ type PnPDeviceStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=4096
 	Components []ComponentStatus `json:"components,omitempty"`
-
-	// notShown is the number of reported properties that reported: All asks for and that are not in this status: there is no
-	// room for them, or their names cannot be shown.
-	// +optional
-	// +kubebuilder:validation:Minimum=0
-	NotShown int32 `json:"notShown,omitempty"`
 
 	// conditions: Ready, Synced, Acknowledged, and Reconciling or Stalled where they apply.
 	// +optional

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,11 +19,7 @@ import (
 
 // process is a program that runs on its own, known by its pid file in dir whoever started it. Replicas of a program have a suffix each.
 // Its log is in dir, too, unless log names another file.
-type process struct {
-	name, dir, replica, log string
-	under                   []string // the words of a command that becomes the program, which it is given with its arguments
-	env                     []string // KEY=VALUE beside ours
-}
+type process struct{ name, dir, replica, log string }
 
 func (p process) pidFile() string { return filepath.Join(p.dir, p.name+p.replica+".pid") }
 
@@ -43,10 +38,8 @@ func (p process) start(program string, args ...string) (<-chan error, error) {
 		return nil, fmt.Errorf("making the log of %s: %w", p.name, err)
 	}
 	defer func() { _ = log.Close() }()
-	words := slices.Concat(p.under, []string{program}, args)
-	cmd := exec.Command(words[0], words[1:]...)
+	cmd := exec.Command(program, args...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -1,28 +1,21 @@
 package budget
 
 import (
-	"maps"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Hosts holds the budgets by hub: by what accepted a credential, of which a host name alone may be
-// too little. Several owners may share one; where they state different limits, the lower of each
-// holds. An owner takes part once the hub has accepted its credential, and until it refuses it:
-// whoever only names somebody else's hub must not slow it down. Until then its calls have a budget
-// of their own. The zero value is ready to use and safe for concurrent use.
-//
-// What changes the limits in force changes how long others wait, too: State, Trust, Distrust and
-// Leave return the owners of whom that is so, in order. They are to ask again.
+// Hosts holds the budgets by host name of the hub. Several owners may share one; where they state different limits, the lower of each holds. An owner takes
+// part once the hub has accepted its credential, and until it refuses it: whoever only names somebody else's hub must not slow it down. Until then its calls
+// have a budget of their own. The zero value is ready to use and safe for concurrent use.
 type Hosts struct {
 	mu     sync.Mutex
-	hubs   map[string]*shared
+	hosts  map[string]*host
 	guests map[string]*Budget // by owner
 }
 
-// shared is the budget of one hub.
-type shared struct {
+type host struct {
 	budget *Budget
 	stated map[string]statement // by owner
 }
@@ -32,117 +25,100 @@ type statement struct {
 	trusted bool
 }
 
-// State has an owner state limits for a hub, and returns the budget for its calls.
-func (h *Hosts) State(hub, owner string, l Limits) (b *Budget, affected []string) {
+// State has an owner state limits for a host, and returns the budget for its calls. It reports whether limits in force changed.
+func (h *Hosts) State(name, owner string, l Limits) (b *Budget, changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if known := h.hubs[hub]; known != nil && known.stated[owner].trusted {
-		delete(h.guests, owner) // of another hub that it was about to be of
+	if known := h.hosts[strings.ToLower(name)]; known != nil && known.stated[owner].trusted {
 		known.stated[owner] = statement{l, true}
 		return known.budget, known.apply()
 	}
 	if h.guests == nil {
 		h.guests = map[string]*Budget{}
 	}
-	guest := h.guests[owner]
-	if guest == nil {
-		h.guests[owner] = New(time.Now, l)
-		return h.guests[owner], nil
+	if guest := h.guests[owner]; guest != nil {
+		return guest, guest.Set(l)
 	}
-	if guest.Set(l) {
-		return guest, []string{owner}
-	}
-	return guest, nil
+	h.guests[owner] = New(time.Now, l)
+	return h.guests[owner], false
 }
 
-// Trust has an owner whose credential the hub has just accepted take part in its budget, which it
-// returns, and in no other one. What the owner has asked so far counts.
-func (h *Hosts) Trust(hub, owner string) (b *Budget, affected []string) {
+// Trust has an owner whose credential the hub has just accepted take part in the budget of the host, which it returns. What the owner has asked so far counts.
+func (h *Hosts) Trust(name, owner string) *Budget {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	guest, known := h.guests[owner], h.hubs[hub]
+	name = strings.ToLower(name)
+	guest, known := h.guests[owner], h.hosts[name]
 	delete(h.guests, owner)
-	affected = h.leave(owner, hub)
 	switch {
 	case guest == nil: // it takes part already
-		return known.budget, affected
+		return known.budget
 	case known == nil:
-		known = &shared{budget: guest, stated: map[string]statement{}}
-		if h.hubs == nil {
-			h.hubs = map[string]*shared{}
+		known = &host{budget: guest, stated: map[string]statement{}}
+		if h.hosts == nil {
+			h.hosts = map[string]*host{}
 		}
-		h.hubs[hub] = known
+		h.hosts[name] = known
 	default:
 		known.budget.absorb(guest)
 	}
 	known.stated[owner] = statement{guest.limits, true}
-	return known.budget, append(affected, known.apply()...)
+	known.apply()
+	return known.budget
 }
 
-// Distrust has an owner whose credential the hub refused take part no more, until it is trusted
-// again. The budget stays.
-func (h *Hosts) Distrust(owner string) (affected []string) {
+// Distrust has an owner whose credential the hub refused take part no more, until it is trusted again. The budget stays.
+func (h *Hosts) Distrust(owner string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, one := range h.hubs {
+	for _, one := range h.hosts {
 		if s, ok := one.stated[owner]; ok {
 			one.stated[owner] = statement{s.limits, false}
-			affected = append(affected, one.apply()...)
+			one.apply()
 		}
 	}
-	return affected
 }
 
-// Leave forgets an owner. The budget goes with the last one of its hub.
-func (h *Hosts) Leave(owner string) (affected []string) {
+// Leave forgets an owner. The budget goes with the last one of its host.
+func (h *Hosts) Leave(owner string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.guests, owner)
-	return h.leave(owner, "")
-}
-
-// leave has an owner take part in no budget but one.
-func (h *Hosts) leave(owner, except string) (affected []string) {
-	for hub, one := range h.hubs {
-		if _, ok := one.stated[owner]; !ok || hub == except {
+	for name, one := range h.hosts {
+		if _, ok := one.stated[owner]; !ok {
 			continue
 		}
 		if delete(one.stated, owner); len(one.stated) == 0 {
-			delete(h.hubs, hub)
+			delete(h.hosts, name)
 			continue
 		}
-		affected = append(affected, one.apply()...)
+		one.apply()
 	}
-	return affected
 }
 
-// All returns the budgets by hub.
+// All returns the budgets by host.
 func (h *Hosts) All() map[string]*Budget {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := make(map[string]*Budget, len(h.hubs))
-	for hub, one := range h.hubs {
-		all[hub] = one.budget
+	all := make(map[string]*Budget, len(h.hosts))
+	for name, one := range h.hosts {
+		all[name] = one.budget
 	}
 	return all
 }
 
-// apply puts the lowest of what the trusted owners state in force; without one, what was in force
-// stays. It returns all owners if these are other limits than before.
-func (s *shared) apply() (affected []string) {
+// apply puts the lowest of what the trusted owners state in force; without one, what was in force stays.
+func (h *host) apply() (changed bool) {
 	var lowest *Limits
-	for _, one := range s.stated {
+	for _, s := range h.stated {
 		switch {
-		case !one.trusted:
+		case !s.trusted:
 		case lowest == nil:
-			lowest = &one.limits
+			lowest = &s.limits
 		default:
-			lower := lowest.lower(one.limits)
+			lower := lowest.lower(s.limits)
 			lowest = &lower
 		}
 	}
-	if lowest == nil || !s.budget.Set(*lowest) {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(s.stated))
+	return lowest != nil && h.budget.Set(*lowest)
 }

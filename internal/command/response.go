@@ -2,41 +2,53 @@ package command
 
 import (
 	"encoding/json"
-
-	"github.com/pnp-operator/pnp-operator/internal/storable"
+	"strings"
+	"unicode/utf8"
 )
 
 // MaxResponse is how much of a response status holds, in bytes of JSON.
 const MaxResponse = 16 << 10
 
-// Response makes of what a device answered something that status can hold: JSON as it is, and anything else as a string of
-// its text, cleaned and cut as needed. Anything else is also a number beyond a double, text that a terminal acts on, what is
-// nested deeper than storable.MaxDepth, and more than MaxResponse. nil is no response.
+// Response makes of what a device answered something that status can hold: JSON as it is, and anything else, a number beyond a double, or more than
+// MaxResponse, as a string of its text, cut as needed. nil is no response.
 func Response(payload []byte) (value json.RawMessage, truncated bool) {
-	switch {
-	case len(payload) == 0:
+	if len(payload) == 0 {
 		return nil, false
-	case len(payload) <= MaxResponse && storable.IsReadable(payload):
-		return payload, false
-	case json.Valid(payload):
-		payload = storable.Escape(payload)
 	}
-	return cutString(storable.Clean(string(payload)))
+	if len(payload) <= MaxResponse && isStorable(payload) {
+		return payload, false
+	}
+	return cutString(strings.ToValidUTF8(string(payload), "\uFFFD"))
+}
+
+// isStorable reports whether the API server takes a payload as it is. JSON's grammar allows numbers that no double holds; they are refused.
+func isStorable(payload []byte) bool {
+	var value any
+	return utf8.Valid(payload) && json.Unmarshal(payload, &value) == nil
 }
 
 // cutString encodes as much of a text as fits.
 func cutString(text string) (value json.RawMessage, truncated bool) {
-	whole := text
-	for limit := MaxResponse; ; {
-		text = storable.Cut(text, limit)
+	if len(text) > MaxResponse {
+		text, truncated = runes(text, MaxResponse), true
+	}
+	for {
 		encoded, err := json.Marshal(text)
 		if err != nil {
 			return nil, true // strings always encode
 		}
 		if len(encoded) <= MaxResponse {
-			return encoded, text != whole
+			return encoded, truncated
 		}
 		// Escapes take more room than what they stand for.
-		limit = len(text)*MaxResponse/len(encoded) - 1
+		text, truncated = runes(text, len(text)*MaxResponse/len(encoded)-1), true
 	}
+}
+
+// runes cuts a text to at most n bytes between two runes.
+func runes(text string, n int) string {
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:max(n, 0)]
 }

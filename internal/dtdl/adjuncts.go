@@ -50,19 +50,15 @@ func (e *element) has(name string) bool {
 
 // sibling finds what stands in the same list under a name.
 func sibling(el *element, name string) *element {
-	parent := el.parent
-	if parent.named != nil {
-		return parent.named[name]
+	if el.parent.inherited != nil {
+		return el.parent.inherited.names[name]
 	}
-	siblings := parent.linked(el.via.name)
-	if parent.inherited != nil {
-		siblings = parent.inherited.contents
+	for _, other := range el.parent.linked(el.via.name) {
+		if other.text("name") == name {
+			return other
+		}
 	}
-	parent.named = make(map[string]*element, len(siblings))
-	for _, other := range slices.Backward(siblings) {
-		parent.named[other.text("name")] = other // of several the first
-	}
-	return parent.named[name]
+	return nil
 }
 
 // overridden is a property of a sibling that an element overrides.

@@ -155,8 +155,7 @@ var localFailures = []local{
 	{CodeDNS, Transient, isType[*net.DNSError]},
 	{CodeTLS, Transient, isTLS},
 	{CodeTimeout, Transient, isTimeout},
-	{CodeTooLarge, Transient, func(err error) bool { return errors.Is(err, errBodyTooLarge) }},
-	{CodeNoRoom, Transient, func(err error) bool { return errors.Is(err, errNoRoom) }},
+	{CodeInvalidResponse, Transient, func(err error) bool { return errors.Is(err, errBodyTooLarge) }},
 }
 
 // localFailure is transient and without a code for an unknown error.

@@ -53,11 +53,8 @@ func version(fields map[string]any, key string) (int64, error) {
 		return 0, nil
 	}
 	v, ok := integer(fields[key])
-	switch {
-	case !ok:
+	if !ok {
 		return 0, fmt.Errorf("%q is not an integer", cut(key))
-	case v < 0:
-		return 0, fmt.Errorf("%q is %d, want 0 or more", cut(key), v)
 	}
 	return v, nil
 }
@@ -76,10 +73,10 @@ func integer(v any) (int64, bool) {
 func instant(v any) time.Time {
 	s, _ := v.(string)
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if t = t.UTC(); err != nil || !isWritable(t) {
+	if err != nil {
 		return time.Time{}
 	}
-	return t
+	return t.UTC()
 }
 
 func (t *Twin) setDesired(leaf Leaf, d *Desired) {

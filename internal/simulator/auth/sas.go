@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// Scheme is what shared access signatures begin with.
-const Scheme = "SharedAccessSignature "
+const scheme = "SharedAccessSignature "
 
 // Token is a parsed shared access signature.
 type Token struct {
@@ -29,7 +28,7 @@ type Token struct {
 
 // Parse reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]"; the fields may come in any order.
 func Parse(s string) (Token, error) {
-	rest, ok := strings.CutPrefix(s, Scheme)
+	rest, ok := strings.CutPrefix(s, scheme)
 	if !ok {
 		return Token{}, errors.New("not a SharedAccessSignature")
 	}
@@ -113,7 +112,7 @@ func Sign(resource, policy, key string, expiry time.Time) (string, error) {
 	}
 	sr, se := url.QueryEscape(resource), strconv.FormatInt(expiry.Unix(), 10)
 	sig := url.QueryEscape(base64.StdEncoding.EncodeToString(sign(raw, sr, se)))
-	token := Scheme + "sr=" + sr + "&sig=" + sig + "&se=" + se
+	token := scheme + "sr=" + sr + "&sig=" + sig + "&se=" + se
 	if policy != "" {
 		token += "&skn=" + url.QueryEscape(policy)
 	}

@@ -92,5 +92,3 @@ func sortedJSON(v any) string {
 	}
 	return string(data)
 }
-
-type jsonObject = jsontree.Object

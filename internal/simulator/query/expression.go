@@ -301,21 +301,13 @@ func (p *parser) array() expression {
 	return a
 }
 
-// function: IS_DEFINED is the only documented one for twins; the Azure CLI finds the children of an edge device by ARRAY_CONTAINS.
+// function: IS_DEFINED is the only one for twins.
 func (p *parser) function() expression {
-	t := p.next()
-	p.expect("(")
-	var e expression
-	switch strings.ToUpper(t.text) {
-	case "IS_DEFINED":
-		e = isDefined{p.attribute()}
-	case "ARRAY_CONTAINS":
-		list := p.attribute()
-		p.expect(",")
-		e = binary{"IN", p.expression(), list}
-	default:
+	if t := p.next(); !strings.EqualFold(t.text, "IS_DEFINED") {
 		p.failf("no function %s", t)
 	}
+	p.expect("(")
+	e := isDefined{p.attribute()}
 	p.expect(")")
 	return e
 }
