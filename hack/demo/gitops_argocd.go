@@ -120,7 +120,8 @@ func ofKind(manifests, kind string) string {
 // launchArgoCD starts Redis, and the one program of Argo CD by two of its names. at are the
 // addresses of Redis, repo-server, its metrics, and those of the application-controller.
 func (g *gitops) launchArgoCD(at []string) error {
-	env := []string{"ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false", "PATH=" + g.path("bin/tools") + ":" + os.Getenv("PATH")} // it runs kustomize
+	// The repo-server runs kustomize.
+	env := []string{"ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false", finding(g.path("bin/tools"))}
 	for name, folder := range map[string]string{
 		"ARGOCD_TLS_DATA_PATH": "tls", "ARGOCD_SSH_DATA_PATH": "ssh", "ARGOCD_GNUPGHOME": "gpg", "ARGOCD_PLUGINSOCKFILEPATH": "plugin",
 		"TMPDIR": "tmp", "HOME": "home",

@@ -53,6 +53,9 @@ func (c clone) moduleFolder(ctx context.Context, tool, module string) (string, e
 	return dir, nil
 }
 
+// finding is the variable of an environment by which a program finds those of a folder first.
+func finding(folder string) string { return "PATH=" + folder + ":" + os.Getenv("PATH") }
+
 // engine is a program of an engine. It ends with us.
 type engine struct {
 	name, log string
