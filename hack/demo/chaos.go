@@ -46,7 +46,8 @@ type storm struct {
 	passing   []passing           // faults of all devices
 	abandoned abandoned
 	acted     map[string]uint64 // the newest change of the journal when the last action of a plot began, by device
-	replacing sync.RWMutex      // held by a plot that replaces a device, and shared by what acts beside plots
+	// replacing is held by a plot that replaces a device, and shared by what acts beside plots.
+	replacing sync.RWMutex
 
 	commands  int
 	confirmed int   // halted removals that were let go on

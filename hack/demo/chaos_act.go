@@ -273,7 +273,8 @@ func (k *storm) recreate(ctx context.Context, a chaos.Action) error {
 	return nil
 }
 
-// replace has a new device under the id of another one. Actions beside its plot find one of the two.
+// replace makes a new device under the id of another one. Actions beside its plot find one of the
+// two.
 func (k *storm) replace(ctx context.Context, device string) error {
 	k.replacing.Lock()
 	defer k.replacing.Unlock()
