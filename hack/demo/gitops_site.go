@@ -488,8 +488,7 @@ func (s *site) readDocs(page, section string, n int) (string, error) {
 func (s *site) bash(ctx context.Context, script string) error {
 	cmd := newCommand(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = s.root
-	kubectl := s.kubectl.command(ctx)
-	cmd.Env = append(kubectl.Env, finding(filepath.Dir(s.kubectl.program)))
+	cmd.Env = slices.Concat(s.kubectl.command(ctx).Env, []string{finding(filepath.Dir(s.kubectl.program))})
 	out, err := cmd.CombinedOutput()
 	if err := because(ctx, err); err != nil {
 		return fmt.Errorf("running\n%s\n%w: %s", script, err, out)
