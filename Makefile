@@ -91,6 +91,13 @@ chaos-commands: DEVICES ?= 200
 chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
 	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
 
+ATTACKS ?=
+QUICK ?=
+
+.PHONY: hostile
+hostile: bin/pnp-demo ## Attack the operator in 512 MiB of memory while another tenant works; ATTACKS='model|sweep' plays some, QUICK=1 leaves long ones out.
+	@ATTACKS='$(ATTACKS)' QUICK=$(QUICK) bin/pnp-demo hostile
+
 PART ?=
 SIZES ?=
 ROUNDS ?=
@@ -130,7 +137,7 @@ fuzz: prerequisites ## Run every fuzz target for FUZZTIME (default 20s).
 	@hack/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance
-conformance: prerequisites ## Run the live tests of Microsoft's Event Hubs client against the simulator (needs port 443 of 127.0.0.2).
+conformance: prerequisites ## Hold the simulator against Microsoft's clients: Python's and the Azure CLI's words, Go's live tests (needs port 443 of 127.0.0.2).
 	@hack/conformance.sh
 
 ##@ Check

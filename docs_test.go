@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,6 +34,82 @@ func TestSecurityPageNamesTestsThatExist(t *testing.T) {
 			t.Errorf("%s has no %q (%v)", link[2], link[1], err)
 		}
 	}
+}
+
+// The memory budget is worth something if each bound is gone beyond by a test or an attack, and if all of them together are below the limit.
+func TestMemoryBudgetAddsUp(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## Memory\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\| (.+?) \|.*\| (\d+) MiB \|(.*)\|$`).FindAllStringSubmatch(section, -1)
+	if len(rows) < 10 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	attacks, sum := attacksOfHarness(t), 0
+	for _, row := range rows {
+		mebibytes, err := strconv.Atoi(row[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row[1] == "sum" {
+			if mebibytes != sum || mebibytes >= limitOfDeployment(t) {
+				t.Errorf("the sum is said to be %d MiB, the rows have %d, the Deployment %d", mebibytes, sum, limitOfDeployment(t))
+			}
+			return
+		}
+		sum += mebibytes
+		named := regexp.MustCompile("`([a-z-]+)`").FindAllStringSubmatch(row[3], -1)
+		for _, attack := range named {
+			if !attacks[attack[1]] {
+				t.Errorf("%s: make hostile has no attack %q", row[1], attack[1])
+			}
+		}
+		if len(named) == 0 && !strings.Contains(row[3], "_test.go)") {
+			t.Errorf("%s: no test and no attack", row[1])
+		}
+	}
+	t.Error("no sum")
+}
+
+// attacksOfHarness are the names of those that make hostile knows.
+func attacksOfHarness(t *testing.T) map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("hack", "demo", "hostile_*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\{name: "([^"]+)"`).FindAllStringSubmatch(string(source), -1) {
+			names[name[1]] = true
+		}
+	}
+	return names
+}
+
+// limitOfDeployment is in MiB.
+func limitOfDeployment(t *testing.T) int {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("config", "manager", "manager.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := regexp.MustCompile(`(?s)limits:\s+memory: (\d+)Mi\b`).FindSubmatch(raw)
+	if limit == nil {
+		t.Fatal("no limit of memory")
+	}
+	n, err := strconv.Atoi(string(limit[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // What is copied from a page has to be taken: all YAML parses, and objects of the operator's kinds have no field that is unknown.

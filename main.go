@@ -8,19 +8,21 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
+	uberzap "go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
@@ -50,8 +52,8 @@ type options struct {
 	concurrency                  int
 	qps                          float64
 	webhookPort                  int
-	webhookHost                  string
 	webhookCertDir               string
+	webhookClientCA              string
 	showVersion                  bool
 	zap                          zap.Options
 }
@@ -65,19 +67,19 @@ func parseFlags() options {
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several replicas act.")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "The namespace of the lease, that of the pod if empty.")
 	flag.StringVar(&o.allowedHubSuffixes, "allowed-hub-suffixes", ".azure-devices.net,.azure-devices.us,.azure-devices.cn",
-		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one.")
+		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one; at port 443 unless it is named, as in host:8443 or host:*.")
 	flag.StringVar(&o.allowedEventHubSuffixes, "allowed-event-hub-suffixes", ".servicebus.windows.net,.servicebus.usgovcloudapi.net,.servicebus.chinacloudapi.cn",
-		"Event hubs that may be sent a token, in the same form.")
+		"Event hubs that may be sent a token, in the same form; at port 5671, too.")
 	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
 	flag.StringVar(&o.entraAuthority, "entra-authority", "", "The https://host of Microsoft Entra ID that workload identities get tokens from, whatever the hub; that of the hub's cloud if empty.")
 	flag.StringVar(&o.entraCAFile, "entra-ca-file", "", "A file of PEM certificates that the authority's is checked against instead of the system's.")
 	flag.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Namespaces to watch, separated by commas; all if empty.")
 	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
-	flag.StringVar(&o.webhookHost, "webhook-host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
-	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "",
-		"The folder of tls.crt and tls.key for the webhook, from cert-manager for one; the operator makes and renews its own certificate if empty.")
-	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices, and how many DeviceCommands, are worked on at a time.")
+	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "/certificates/webhook", "The folder of tls.crt and tls.key for the webhook, which serves once they are there.")
+	flag.StringVar(&o.webhookClientCA, "webhook-client-ca-file", "",
+		"A file of PEM certificates: the webhook talks only to clients with a certificate of one of them, which the API server has to be given; to everybody if empty.")
+	flag.IntVar(&o.concurrency, "max-concurrent-reconciles", 16, "How many PnPDevices of one hub, and how many DeviceCommands, are worked on at a time.")
 	flag.Float64Var(&o.qps, "kube-api-qps", 200, "Requests per second to the API server.")
 	flag.BoolVar(&o.showVersion, "version", false, "Print the version and exit.")
 	o.zap.BindFlags(flag.CommandLine)
@@ -95,15 +97,21 @@ func ownNamespace() string {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "validate" {
-		os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "validate":
+			os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
+		case "certificate":
+			os.Exit(certificateCommand(os.Args[2:], os.Stderr))
+		}
 	}
 	o := parseFlags()
 	if o.showVersion {
 		fmt.Println(version)
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap)))
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap), zap.WriteTo(cleanLog{os.Stderr}), zap.RawZapOpts(uberzap.WrapCore(cutTexts))))
+	limitMemory(os.Getenv, debug.SetMemoryLimit)
 	if err := run(o); err != nil {
 		ctrl.Log.Error(err, "Stopped")
 		os.Exit(1)
@@ -111,13 +119,12 @@ func main() {
 }
 
 func run(o options) error {
-	certDir, remove, err := certDirOf(o)
-	if err != nil {
-		return fmt.Errorf("making a folder for the webhook's certificate: %w", err)
-	}
-	defer remove()
 	leading := &leaseWatch{}
-	mgr, err := newManager(o, certDir, leading)
+	serving, err := webhooks.NewServer(o.webhookPort, o.webhookCertDir, o.webhookClientCA)
+	if err != nil {
+		return fmt.Errorf("--webhook-client-ca-file: %w", err)
+	}
+	mgr, err := newManager(o, serving, leading)
 	if err != nil {
 		return fmt.Errorf("setting up the manager: %w", err)
 	}
@@ -127,7 +134,8 @@ func run(o options) error {
 	}
 	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer end(nil)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
+	library.Guarded = true
 	setup := controllers.Options{
 		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
 		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
@@ -143,8 +151,8 @@ func run(o options) error {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
 	if o.webhookPort != 0 {
-		err := webhooks.Setup(mgr, library, webhooks.Options{Namespace: o.namespace, Host: o.webhookHost, CertDir: certDir, Given: o.webhookCertDir != ""})
-		if err != nil {
+		of := webhooks.Options{CertDir: o.webhookCertDir}
+		if err := errors.Join(webhooks.Setup(mgr, library, of), mgr.AddReadyzCheck("webhook", webhooks.Ready(serving, of))); err != nil {
 			return fmt.Errorf("setting up the webhook: %w", err)
 		}
 	}
@@ -180,15 +188,6 @@ func (o options) authority() (controllers.Authority, error) {
 	return a, nil
 }
 
-// certDirOf is where the webhook's certificate is: where someone puts it, or a folder that is made, as a pod's file system may be read-only, and removed.
-func certDirOf(o options) (dir string, remove func(), err error) {
-	if o.webhookPort == 0 || o.webhookCertDir != "" {
-		return o.webhookCertDir, func() {}, nil
-	}
-	dir, err = os.MkdirTemp("", "pnp-operator-webhook-")
-	return dir, func() { _ = os.RemoveAll(dir) }, err
-}
-
 // cachesFilled is ready once the operator knows the objects of the cluster: a rollout that goes on before that has nobody who could take over.
 func cachesFilled(objects cache.Cache) healthz.Checker {
 	return func(r *http.Request) error {
@@ -201,7 +200,7 @@ func cachesFilled(objects cache.Cache) healthz.Checker {
 	}
 }
 
-func newManager(o options, certDir string, leading *leaseWatch) (manager.Manager, error) {
+func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
@@ -216,17 +215,14 @@ func newManager(o options, certDir string, leading *leaseWatch) (manager.Manager
 		Scheme:                        scheme,
 		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
 		HealthProbeBindAddress:        o.probeAddress,
-		WebhookServer:                 webhooks.NewServer(o.webhookPort, certDir),
+		WebhookServer:                 serving,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(lease),
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(), DefaultNamespaces: watched(o),
-			ByObject: map[client.Object]cache.ByObject{&v1alpha1.PnPDevice{}: {Transform: controllers.Slim}},
-		},
+		Cache:                         cache.Options{DefaultTransform: controllers.Slim, DefaultNamespaces: watched(o)},
 	})
 }
 

@@ -1,17 +1,30 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
+	uberzap "go.uber.org/zap"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 func TestWatchedNamespaces(t *testing.T) {
@@ -21,6 +34,25 @@ func TestWatchedNamespaces(t *testing.T) {
 		if got := watched(options{watchNamespaces: text}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
+	}
+}
+
+// TestLogLinesAreCleanAndCut feeds what devices, tenants and hubs may have logged.
+func TestLogLinesAreCleanAndCut(t *testing.T) {
+	const terrible = "a\x1b[2J\x07\u009b32m\u202e\r\n{\"level\":\"info\"}\x00\x9b\xff\u2028b"
+	for name, text := range map[string]string{"control and format characters": terrible, "100 KB": strings.Repeat("x", 100_000)} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			log := zap.New(zap.WriteTo(cleanLog{&out}), zap.RawZapOpts(uberzap.WrapCore(cutTexts))).WithValues("with", text)
+			log.Error(errors.New(text), "Test", "text", text, "texts", []string{terrible})
+			line := strings.TrimSuffix(out.String(), "\n")
+			if !json.Valid([]byte(line)) || !storable.IsClean(strings.ReplaceAll(line, "  ", " ")) {
+				t.Errorf("%.500q", line)
+			}
+			if len(line) > 4*maxLogged {
+				t.Errorf("a line of %d bytes", len(line))
+			}
+		})
 	}
 }
 
@@ -74,6 +106,47 @@ func TestValidateCommand(t *testing.T) {
 		var out bytes.Buffer
 		if status := validateCommand(test.args, &out, &out); status != test.status || !strings.Contains(out.String(), test.says) {
 			t.Errorf("%s: status %d, want %d; it says %s", name, status, test.status, out.String())
+		}
+	}
+}
+
+// busy is set in a process of its own that checks what takes it longer than anybody waits.
+const busy = "PNP_TEST_BUSY"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(busy); file != "" {
+		fmt.Println("begun")
+		os.Exit(validateCommand(slices.Repeat([]string{"-f", file}, 20), io.Discard, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func TestASignalEndsValidate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lists.yaml")
+	if err := os.WriteFile(file, []byte("a: ["+strings.Repeat("[],", 1_000_000)+"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), busy+"="+file)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was ended
+		if is := cmd.ProcessState.Sys().(syscall.WaitStatus); !is.Signaled() || is.Signal() != signal {
+			t.Errorf("%s: it ended with %v, want it ended by the signal", signal, cmd.ProcessState)
 		}
 	}
 }

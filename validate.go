@@ -6,9 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/validate"
@@ -18,6 +16,7 @@ const validateUsage = `Usage: pnp-operator validate -f PATH [-f PATH ...]
 
 Checks IoTHubs, PnPDevices, DeviceCommands and DeviceModels in files and folders without a cluster: by the schemas and rules of
 their CustomResourceDefinitions, the rules of device twins, and the DeviceModels among them. Other kinds are passed over.
+Files have to be regular ones, of at most 64 MiB in all, and each of their documents at most 3 MiB.
 Exit status: 0 if nothing would be refused, 1 if something would, 2 if the manifests cannot be read.
 
 `
@@ -45,11 +44,10 @@ func validateCommand(args []string, stdout, stderr io.Writer) int {
 		flags.Usage()
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	result, err := validate.Files(ctx, files, models.NewRepositories(splitList(*repositories), nil))
+	// A signal ends the process whatever it is at: there is nothing to clean up.
+	result, err := validate.Files(context.Background(), files, models.NewRepositories(splitList(*repositories), nil))
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "validate: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "validate: %s\n", validate.Line(err.Error()))
 		return 2
 	}
 	return tell(result, stdout)

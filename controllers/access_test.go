@@ -153,6 +153,26 @@ var _ = Describe("Rights on Secrets and tokens", func() {
 		Expect(mayMakeToken(operatorNamespace, "pnp-operator")).To(BeFalse())
 	})
 
+	It("are none in its own namespace, nor does any other lead to those of whoever makes the webhook's certificate", func() {
+		for _, verb := range []string{"get", "list", "watch", "create", "update", "patch", "delete"} {
+			for _, what := range []authorizationv1.ResourceAttributes{
+				{Namespace: operatorNamespace, Resource: "secrets"},
+				{Namespace: operatorNamespace, Resource: "secrets", Name: "pnp-operator-webhook-cert"},
+				{Namespace: operatorNamespace, Resource: "serviceaccounts", Subresource: "token", Name: "pnp-operator-certificate"},
+				{Namespace: operatorNamespace, Resource: "pods"},
+				{Namespace: operatorNamespace, Resource: "pods", Subresource: "exec"},
+				{Namespace: operatorNamespace, Group: "apps", Resource: "deployments"},
+				{Namespace: operatorNamespace, Group: rbacv1.GroupName, Resource: "rolebindings"},
+				{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations", Name: "pnp-operator"},
+				{Group: "admissionregistration.k8s.io", Resource: "validatingwebhookconfigurations"},
+				{Group: "admissionregistration.k8s.io", Resource: "mutatingwebhookconfigurations"},
+			} {
+				what.Verb = verb
+				Expect(operatorMay(what)).To(BeFalse(), "%v", what)
+			}
+		}
+	})
+
 	It("of config/tenant/workload-identity are for one ServiceAccount", func() {
 		namespace := newForeignNamespace()
 		role, binding := &rbacv1.Role{}, &rbacv1.RoleBinding{}

@@ -30,11 +30,11 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 	c := census{waiting: map[types.UID]removing{}}
 	for _, device := range devices {
 		declared, err := declaration.Of(&device.Spec)
-		if err != nil {
-			continue
-		}
 		owned, waiting := ownedBy(device, declared, hub)
 		c.owned += owned
+		if err != nil && device.DeletionTimestamp == nil {
+			continue // nothing of it is removed
+		}
 		if len(waiting.leaves) > 0 {
 			c.waiting[device.UID] = waiting
 		}
@@ -48,7 +48,7 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 // ownedBy counts what an object owns at a hub, and lists what of it is to be removed.
 func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing) {
 	waiting = removing{object: device.UID, member: memberOf(device.UID, device.Generation), shown: showsHalt(device)}
-	if !adopted(device, hub.Spec.HostName) {
+	if !isOfHost(device, hub.Spec.HostName) {
 		return 0, waiting
 	}
 	removes, clears := canRemove(device, hub), device.DeletionTimestamp != nil

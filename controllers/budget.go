@@ -6,21 +6,41 @@ import (
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 )
 
-// budgetOf is the budget for the calls of an IoTHub, with what it states: that of the hub's host, once the hub has accepted the credential. Those who wait are
-// woken if that changes the limits in force.
+// budgetOf is the budget for the calls of an IoTHub, with what it states: that of the hub, once the
+// hub has accepted the credential. Whoever waits for a number of it is woken if that changes the
+// limits in force.
 func (r *IoTHubReconciler) budgetOf(ctx context.Context, hub *v1alpha1.IoTHub) *budget.Budget {
-	key := client.ObjectKeyFromObject(hub)
-	b, changed := r.Hubs.Budgets.State(hub.Spec.HostName, key.String(), limitsOf(hub))
-	if changed {
-		r.Wakes.membersOf(ctx, key)
-	}
+	b, affected := r.Hubs.Budgets.State(destinationOf(hub), client.ObjectKeyFromObject(hub).String(), limitsOf(hub))
+	r.limitsChanged(ctx, affected)
 	return b
+}
+
+// limitsChanged wakes whoever may wait for a number of a budget, by the IoTHubs that take part in
+// it: the number may have been another one's.
+func (r *IoTHubReconciler) limitsChanged(ctx context.Context, affected []string) {
+	for _, owner := range affected {
+		namespace, name, _ := strings.Cut(owner, string(types.Separator))
+		r.Wakes.membersOf(ctx, types.NamespacedName{Namespace: namespace, Name: name})
+	}
+}
+
+// quotaEnded wakes whoever waits for messages of the hub once it has some again: no number was
+// changed for that.
+func (r *IoTHubReconciler) quotaEnded(ctx context.Context, before, hub *v1alpha1.IoTHub) {
+	usedUp := func(of *v1alpha1.IoTHub) bool {
+		c := apimeta.FindStatusCondition(of.Status.Conditions, v1alpha1.ConditionThrottled)
+		return c != nil && c.Reason == v1alpha1.ReasonQuotaExceeded
+	}
+	if usedUp(before) && !usedUp(hub) {
+		r.Wakes.membersOf(ctx, client.ObjectKeyFromObject(hub))
+	}
 }
 
 // limitsOf are those of spec.requestBudget. A CRD of an earlier version has none.
@@ -58,6 +78,7 @@ var troubles = map[budget.Trouble]verdict{
 
 const (
 	dailyMessagesText = "spec.requestBudget.dailyMessages of the IoTHub are used: requests wait until 00:00 UTC, or until it is raised"
+	slowText          = "The hub answers slowly: as many requests wait for it as may at a time, and this one comes after them"
 	quotaText         = "The hub's own messages of the day are used up (403002): requests wait until 00:00 UTC. After adding units to the hub, change spec.requestBudget of the IoTHub to have it tried again"
 )
 
@@ -76,6 +97,8 @@ func waitVerdict(w budget.Wait) verdict {
 		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyMessagesText}
 	case budget.WhyHubQuota:
 		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+	case budget.WhySlow:
+		return verdict{reason: v1alpha1.ReasonHubSlow, message: slowText}
 	case budget.WhyRate:
 	}
 	return verdict{reason: v1alpha1.ReasonWaitingForBudget, message: "Waiting for its turn: spec.requestBudget of the IoTHub has no " + w.Class.Plural() + " left for now"}

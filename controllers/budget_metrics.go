@@ -7,21 +7,22 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
 var (
 	budgetRate = prometheus.NewDesc("pnp_hub_budget_requests_per_second",
-		"Requests that the budget of a hub allows a second now, by class: less than its limit after the hub refused some.", []string{"host", "class"}, nil)
+		"Requests that the budget of a hub allows a second now, by class: less than its limit after the hub refused some.", []string{"host", "via", "class"}, nil)
 	budgetTaken = prometheus.NewDesc("pnp_hub_budget_taken_total",
-		"Requests that took a token of the budget.", []string{"host", "class", "priority"}, nil)
+		"Requests that took a token of the budget.", []string{"host", "via", "class", "priority"}, nil)
 	budgetWaits = prometheus.NewDesc("pnp_hub_budget_waits_total",
-		"Requests that found no token in the budget and were told to come back; one may be told several times.", []string{"host", "class", "priority"}, nil)
+		"Requests that found no token in the budget and were told to come back; one may be told several times.", []string{"host", "via", "class", "priority"}, nil)
 	budgetWaiting = prometheus.NewDesc("pnp_hub_budget_waiting",
-		"Requests that wait for a token of the budget now.", []string{"host", "class", "priority"}, nil)
+		"Requests that wait for a token of the budget now.", []string{"host", "via", "class", "priority"}, nil)
 	budgetThrottled = prometheus.NewDesc("pnp_hub_budget_throttled_total",
-		"Requests that the hub refused to have fewer of them (429, 503005).", []string{"host", "class"}, nil)
+		"Requests that the hub refused to have fewer of them (429, 503005).", []string{"host", "via", "class"}, nil)
 	budgetMessages = prometheus.NewDesc("pnp_hub_budget_daily_messages",
-		"Messages of the hub that requests and answers used up since 00:00 UTC, or since the start of the operator.", []string{"host"}, nil)
+		"Messages of the hub that requests and answers used up since 00:00 UTC, or since the start of the operator.", []string{"host", "via"}, nil)
 )
 
 // budgets tells of the budgets there are when Prometheus asks: one that is gone has no series.
@@ -47,23 +48,23 @@ func (b *budgets) Collect(to chan<- prometheus.Metric) {
 	if hosts == nil {
 		return
 	}
-	for host, one := range hosts.All() {
-		stats := one.Stats()
-		to <- prometheus.MustNewConstMetric(budgetMessages, prometheus.GaugeValue, float64(stats.DailyMessages), host)
+	for hub, one := range hosts.All() {
+		stats, host, via := one.Stats(), iothub.HostOf(hub), iothub.ViaOf(hub)
+		to <- prometheus.MustNewConstMetric(budgetMessages, prometheus.GaugeValue, float64(stats.DailyMessages), host, via)
 		for _, c := range stats.Classes {
-			collectClass(to, host, c)
+			collectClass(to, host, via, c)
 		}
 	}
 }
 
-func collectClass(to chan<- prometheus.Metric, host string, c budget.ClassStats) {
+func collectClass(to chan<- prometheus.Metric, host, via string, c budget.ClassStats) {
 	class := c.Class.String()
-	to <- prometheus.MustNewConstMetric(budgetRate, prometheus.GaugeValue, c.PerSecond, host, class)
-	to <- prometheus.MustNewConstMetric(budgetThrottled, prometheus.CounterValue, float64(c.Throttled), host, class)
+	to <- prometheus.MustNewConstMetric(budgetRate, prometheus.GaugeValue, c.PerSecond, host, via, class)
+	to <- prometheus.MustNewConstMetric(budgetThrottled, prometheus.CounterValue, float64(c.Throttled), host, via, class)
 	for p := range c.Taken {
 		priority := budget.Priority(p).String()
-		to <- prometheus.MustNewConstMetric(budgetTaken, prometheus.CounterValue, float64(c.Taken[p]+c.GivenBack[p]), host, class, priority)
-		to <- prometheus.MustNewConstMetric(budgetWaits, prometheus.CounterValue, float64(c.Waits[p]), host, class, priority)
-		to <- prometheus.MustNewConstMetric(budgetWaiting, prometheus.GaugeValue, float64(c.Waiting[p]), host, class, priority)
+		to <- prometheus.MustNewConstMetric(budgetTaken, prometheus.CounterValue, float64(c.Taken[p]+c.GivenBack[p]), host, via, class, priority)
+		to <- prometheus.MustNewConstMetric(budgetWaits, prometheus.CounterValue, float64(c.Waits[p]), host, via, class, priority)
+		to <- prometheus.MustNewConstMetric(budgetWaiting, prometheus.GaugeValue, float64(c.Waiting[p]), host, via, class, priority)
 	}
 }

@@ -102,28 +102,38 @@ func (s *checkpointStore) Save(ctx context.Context, c *watch.Checkpoint) error {
 
 // sweep deletes the checkpoints of IoTHubs that are gone. One whose IoTHub cannot be looked up is kept.
 func (c *checkpoints) sweep(ctx context.Context) error {
-	var list corev1.ConfigMapList
+	list := metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMapList"))
 	if err := c.reader.List(ctx, &list, client.InNamespace(c.namespace), client.HasLabels{checkpointLabel}); err != nil {
 		return fmt.Errorf("listing checkpoints: %w", err)
 	}
 	for i := range list.Items {
-		m := &list.Items[i]
-		if !c.isOrphan(ctx, m) {
+		is := &list.Items[i].ObjectMeta
+		if !c.isOrphan(ctx, is) {
 			continue
 		}
-		if err := c.Delete(ctx, m, client.Preconditions{UID: &m.UID}); client.IgnoreNotFound(err) != nil {
+		m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: is.Namespace, Name: is.Name}}
+		if err := c.Delete(ctx, m, client.Preconditions{UID: &is.UID}); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("deleting checkpoint %q: %w", m.Name, err)
 		}
 	}
 	return nil
 }
 
-func (c *checkpoints) isOrphan(ctx context.Context, m *corev1.ConfigMap) bool {
+// isOrphan asks the API server only for an IoTHub that the cache does not have: it may lag behind
+// another leader. The checkpoints of all others cost nothing, however many there are.
+func (c *checkpoints) isOrphan(ctx context.Context, m *metav1.ObjectMeta) bool {
 	namespace, name, ok := strings.Cut(m.Annotations[checkpointAnnotation], string(types.Separator))
 	if !ok {
 		return false
 	}
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	return isGone(ctx, c.Client, key, m.Name) && isGone(ctx, c.reader, key, m.Name)
+}
+
+// isGone reports whether the IoTHub of a checkpoint is known to be gone, or to be another one.
+func isGone(ctx context.Context, from client.Reader, key types.NamespacedName, checkpoint string) bool {
 	var hub v1alpha1.IoTHub
-	err := c.reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &hub)
-	return apierrors.IsNotFound(err) || err == nil && checkpointName(hub.UID) != m.Name
+	err := from.Get(ctx, key, &hub)
+	return apierrors.IsNotFound(err) || err == nil && checkpointName(hub.UID) != checkpoint
 }

@@ -81,6 +81,17 @@ func (c *clearing) isSettled(device *v1alpha1.PnPDevice) bool {
 	return is
 }
 
+// isBackAgain is a predicate that lets everything pass: an object that was put back to a copy from
+// before its deletion has something to clear again.
+func (c *clearing) isBackAgain() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		if device, ok := e.ObjectNew.(*v1alpha1.PnPDevice); ok && device.DeletionTimestamp.IsZero() && !e.ObjectOld.GetDeletionTimestamp().IsZero() {
+			c.forget(device)
+		}
+		return true
+	}}
+}
+
 func (c *clearing) forget(device *v1alpha1.PnPDevice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,7 +9,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
+
+// maxMessage of a condition in bytes.
+const maxMessage = 1024
 
 // conditioned is an object of this API.
 type conditioned interface {
@@ -50,7 +53,7 @@ func setCondition(o conditioned, kind string, on bool, reason, message string) {
 
 func setConditionStatus(o conditioned, kind string, status metav1.ConditionStatus, reason, message string) {
 	apimeta.SetStatusCondition(o.GetConditions(), metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: cut(message, 1024), ObservedGeneration: o.GetGeneration(),
+		Type: kind, Status: status, Reason: reason, Message: storable.Text(message, maxMessage), ObservedGeneration: o.GetGeneration(),
 	})
 }
 
@@ -74,16 +77,6 @@ func accessOf(hub *v1alpha1.IoTHub) metav1.Condition {
 	return readyOf(hub)
 }
 
-// cut shortens a text to at most limit runes, at a rune boundary, and drops what is not UTF-8.
-func cut(s string, limit int) string {
-	s = strings.ToValidUTF8(s, "�")
-	runes := []rune(s)
-	if len(runes) <= limit {
-		return s
-	}
-	return string(runes[:limit-1]) + "…"
-}
-
 // persistStatus writes the status of an object, and tells what is news, if it says something new. It carries the resourceVersion that it was computed from.
 // after differs from before in nothing else.
 func persistStatus(ctx context.Context, c client.Client, to events.EventRecorder, kind string, before, after conditioned) error {
@@ -92,7 +85,11 @@ func persistStatus(ctx context.Context, c client.Client, to events.EventRecorder
 	}
 	statusPatches.WithLabelValues(kind).Inc()
 	changed := after.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy of an object
-	if err := c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	err := c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	switch {
+	case isRefusal(err):
+		return persistRefusal(ctx, c, to, kind, before, err)
+	case err != nil:
 		return client.IgnoreNotFound(err)
 	}
 	announce(to, before, after)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
@@ -180,8 +181,8 @@ func (s *commandScope) show(e *ledger.Entry) error {
 	status.ReleasedRequestID = ""
 	status.Outcome, status.StatusCode, status.ResponseTruncated = o.Outcome, o.Code, o.Truncated
 	status.CompletionTime = &metav1.Time{Time: o.At}
-	if len(o.Response) > 0 {
-		status.Response = &apiextensionsv1.JSON{Raw: o.Response}
+	if raw, cut := command.Response(o.Response); raw != nil { // it may be of an operator that knew other limits
+		status.Response, status.ResponseTruncated = &apiextensionsv1.JSON{Raw: raw}, o.Truncated || cut
 	}
 	v := recordedVerdict(o)
 	if s.isRepeated = e.UID != string(s.command.UID); s.isRepeated {
@@ -271,7 +272,7 @@ func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error
 	}
 	s.sent = true
 	r.Flights.start(&flight{
-		command: s.command, device: s.device.DeepCopy(), session: s.session, deviceID: s.device.DeviceID(), hostName: s.hub.Spec.HostName,
+		command: s.command, device: s.device.DeepCopy(), session: s.session, deviceID: s.device.DeviceID(), destination: s.session.Destination,
 		key: key, invocation: s.invocation, requestID: r.Flights.nextID(key), route: s.route(), longest: s.longest(),
 		claims: true, over: s.entry, proof: s.proof, giveBack: giveBack,
 	})

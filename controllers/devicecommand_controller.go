@@ -39,8 +39,9 @@ type DeviceCommandReconciler struct {
 
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DeviceCommand{}).
+		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen())).
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
@@ -73,6 +74,11 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	}
 	if command.Finished() {
 		r.Flights.clear(req.NamespacedName)
+		if command.Annotations[models.AnnotationAbridged] != "" {
+			if err := r.Flights.Reader.Get(ctx, req.NamespacedName, command); err != nil {
+				return ctrl.Result{}, client.IgnoreNotFound(err)
+			}
+		}
 		if err := r.account(ctx, command); err != nil {
 			return ctrl.Result{}, err
 		}

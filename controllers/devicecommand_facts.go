@@ -61,7 +61,7 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 	if access := accessOf(hub); access.Status != metav1.ConditionTrue {
 		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, access.Message), ": "), 0)
 	}
-	if s.session == nil || s.session.HostName != hub.Spec.HostName {
+	if s.session == nil || s.session.HostName() != hub.Spec.HostName {
 		return quietly(safetyNet)
 	}
 	return nil
@@ -70,14 +70,14 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 // holdsDevice waits until the object has its device: no other object has it, and its twin was read
 // at this hub.
 func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandScope) error {
-	winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName)
+	winner, err := winnerOf(ctx, r, s.device, s.session.Destination)
 	if err != nil {
 		return err
 	}
 	if winner.UID != s.device.UID {
 		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), retryTerminal)
 	}
-	if adopted(s.device, s.hub.Spec.HostName) {
+	if adopted(s.device, s.session.Destination) {
 		return nil
 	}
 	text := fmt.Sprintf("PnPDevice %q has not been read at IoTHub %q yet", s.device.Name, s.hub.Name)

@@ -41,16 +41,16 @@ const (
 
 // flight is one attempt: one call of the hub, and its record.
 type flight struct {
-	key       types.NamespacedName
-	command   *v1alpha1.DeviceCommand // as it was after the claim
-	device    *v1alpha1.PnPDevice
-	session   *hubs.Session
-	hostName  string
-	deviceID  string
-	requestID string
-	route     v1alpha1.CommandRoute
-	claimed   time.Time // monotonic; when the claim began
-	at        time.Time // the same, for status
+	key         types.NamespacedName
+	command     *v1alpha1.DeviceCommand // as it was after the claim
+	device      *v1alpha1.PnPDevice
+	session     *hubs.Session
+	destination string
+	deviceID    string
+	requestID   string
+	route       v1alpha1.CommandRoute
+	claimed     time.Time // monotonic; when the claim began
+	at          time.Time // the same, for status
 
 	// The following are for the claim. claims is false if there is one already.
 	claims     bool
@@ -360,7 +360,7 @@ func (one *flight) call(ctx context.Context, c *v1alpha1.DeviceCommand) result {
 	if command.Judge(a) == command.Undelivered {
 		a.Stirred = one.stirred(ctx)
 	}
-	return result{meaning: command.Judge(a), attempt: a, answer: answer, at: time.Now(), hostName: one.hostName, window: window}
+	return result{meaning: command.Judge(a), attempt: a, answer: answer, at: time.Now(), destination: one.destination, window: window}
 }
 
 // stirred listens for a while whether the device that is said to be offline was there.
@@ -440,7 +440,13 @@ func persistCommand(
 	ctx context.Context, c client.Client, to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool,
 ) error {
 	statusPatches.WithLabelValues("DeviceCommand").Inc()
-	if err := c.Status().Patch(ctx, after, wholeStatus{before}); err != nil {
+	err := c.Status().Patch(ctx, after, wholeStatus{before})
+	if isRefusal(err) {
+		announceRefusal(to, before, err)
+		withoutAnswer(after)
+		err = c.Status().Patch(ctx, after, wholeStatus{before})
+	}
+	if err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	announce(to, before, after)

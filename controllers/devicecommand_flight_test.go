@@ -90,7 +90,7 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 	ledger := NewLedger(t.Context(), c, c, "operator", logr.Discard())
 	a.Flights = NewFlights(t.Context(), c, c, events.NewFakeRecorder(100), ledger, logr.Discard())
 	a.flight = &flight{
-		key: client.ObjectKeyFromObject(claimed), hostName: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
+		key: client.ObjectKeyFromObject(claimed), destination: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
 		deviceID: "d", requestID: "r1", claimed: time.Now(), invocation: invocationOf(claimed),
 	}
 	a.flight.session.Calls().Begin("d", a.flight.key, func() {})

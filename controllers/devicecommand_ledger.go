@@ -60,8 +60,9 @@ type Ledger struct {
 	process  string
 	lifetime context.Context
 
-	mu     sync.Mutex
-	shards map[shardName]*shard
+	mu       sync.Mutex
+	shards   map[shardName]*shard
+	verified time.Time // when Verify began last
 }
 
 // NewLedger returns one that has read nothing. After ctx ends, what cannot be written is given up.
@@ -135,6 +136,28 @@ func (l *Ledger) Flush(ctx context.Context) {
 		if err := s.flush(ctx); err != nil {
 			l.Log.Error(err, "Could not write the record of commands", "configMap", s.name.String())
 		}
+	}
+}
+
+// verifyEvery is how often what is in memory is compared with the API server at most: ten thousand
+// objects that were put back tell of one restore.
+const verifyEvery = 10 * time.Second
+
+// Verify has all that is in memory compared with what the API server has: that may have been put
+// back to an older copy. It does not wait.
+func (l *Ledger) Verify() {
+	l.mu.Lock()
+	now := time.Now()
+	isDue := now.Sub(l.verified) >= verifyEvery
+	if isDue {
+		l.verified = now
+	}
+	l.mu.Unlock()
+	if !isDue {
+		return
+	}
+	for _, s := range l.all() {
+		s.verify()
 	}
 }
 

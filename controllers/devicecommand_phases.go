@@ -12,13 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
 const (
-	// maxPayload is what the hub takes ("Understand and invoke direct methods from IoT Hub").
-	maxPayload = 128 << 10
 	// retryMargin is how long after both time-outs an attempt of unknown outcome is left alone before another one: the hub's own delay, a lease's length, in
 	// case a paused replica still holds it, and the part of a second that startTime lacks.
 	retryMargin = (60 + 15 + 1) * time.Second
@@ -76,9 +75,9 @@ func (r *DeviceCommandReconciler) expire(_ context.Context, s *commandScope) err
 	if !s.now.Before(s.command.Spec.NotAfter.Time) {
 		return s.finish(v1alpha1.CommandExpired, v1alpha1.ReasonExpired, "notAfter passed before the command was sent")
 	}
-	if size := len(payloadOf(s.command)); size > maxPayload {
+	if size := len(payloadOf(s.command)); size > declaration.MaxPayload {
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonInvalidCommand,
-			fmt.Sprintf("spec.payload has %d bytes, expected at most %d", size, maxPayload))
+			fmt.Sprintf("spec.payload has %d bytes, expected at most %d", size, declaration.MaxPayload))
 	}
 	return nil
 }

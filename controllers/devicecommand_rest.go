@@ -123,8 +123,8 @@ func (f *Flights) hearers(key types.NamespacedName, requestID string, calls *hub
 }
 
 // Recall has the commands at an IoTHub listened for of which it is on record that their devices
-// were offline at a host. It is called before the first event is handled.
-func (f *Flights) Recall(ctx context.Context, hub types.NamespacedName, hostName string, calls *hubs.Calls) error {
+// were offline at a destination. It is called before the first event is handled.
+func (f *Flights) Recall(ctx context.Context, hub types.NamespacedName, destination string, calls *hubs.Calls) error {
 	var list v1alpha1.DeviceCommandList
 	if err := f.Client.List(ctx, &list, client.InNamespace(hub.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing commands: %w", err)
@@ -132,7 +132,7 @@ func (f *Flights) Recall(ctx context.Context, hub types.NamespacedName, hostName
 	for i := range list.Items {
 		one := &list.Items[i]
 		offline := one.Status.DeviceOffline
-		if one.Finished() || offline == nil || offline.Hub != hostName || claimOf(one) != "" {
+		if one.Finished() || offline == nil || offline.Hub != destination || claimOf(one) != "" {
 			continue
 		}
 		device := &v1alpha1.PnPDevice{}
@@ -234,8 +234,8 @@ func (f *Flights) clear(key types.NamespacedName) {
 }
 
 // offlinePeriod puts on record when a device was waited for in vain.
-func offlinePeriod(hostName string, w hubs.Window) *v1alpha1.OfflinePeriod {
-	p := &v1alpha1.OfflinePeriod{Hub: hostName}
+func offlinePeriod(destination string, w hubs.Window) *v1alpha1.OfflinePeriod {
+	p := &v1alpha1.OfflinePeriod{Hub: destination}
 	if !w.Until.IsZero() {
 		// Whole microseconds are stored. None of the time may be lost.
 		p.From = &metav1.MicroTime{Time: w.From.Truncate(time.Microsecond)}

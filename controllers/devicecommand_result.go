@@ -19,9 +19,9 @@ type result struct {
 	attempt command.Attempt
 	answer  iothub.CommandAnswer
 	at      time.Time
-	// hostName of the hub that was asked, and when that was by its clock.
-	hostName string
-	window   hubs.Window
+	// destination that was asked, and when that was by its clock.
+	destination string
+	window      hubs.Window
 }
 
 // answered reports whether the attempt ends the command for certain.
@@ -85,7 +85,7 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: "The hub refused the command: " + why})
 	case command.Undelivered:
 		release(status, status.RequestID)
-		status.DeviceOffline = offlinePeriod(r.hostName, r.window)
+		status.DeviceOffline = offlinePeriod(r.destination, r.window)
 		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "The device is offline; the command was not delivered and is sent when the device is back"}
 	case command.Postponed:
 		release(status, status.RequestID)

@@ -24,7 +24,8 @@ type shard struct {
 
 	mu      sync.Mutex
 	loaded  bool
-	entries ledger.Entries // as they are on record
+	entries ledger.Entries // as they are on record, or were if it is to be read again
+	behind  bool           // the ConfigMap lacks some of them
 	version string         // of the ConfigMap, empty if there is none
 	damaged error
 	again   time.Time // when a damaged one is read again
@@ -246,7 +247,7 @@ func (s *shard) write(ctx context.Context, queue, late []*change) (results []err
 	began := time.Now()
 	next := maps.Clone(entries)
 	next.Forget(began)
-	changed := false
+	changed := s.isBehind()
 	for _, c := range append(append([]*change{}, late...), queue...) {
 		result := c.on(next)
 		changed = changed || result == nil && c.apply != nil
@@ -266,8 +267,26 @@ func (s *shard) write(ctx context.Context, queue, late []*change) (results []err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.entries, s.version, s.next = next, version, began.Add(pace(next))
+	s.entries, s.version, s.next, s.behind = next, version, began.Add(pace(next)), false
 	return results, nil
+}
+
+func (s *shard) isBehind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.behind
+}
+
+// verify reads the ConfigMap again, and writes what it lacks.
+func (s *shard) verify() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries == nil {
+		return
+	}
+	s.loaded = false
+	s.late, s.due = append(s.late, &change{}), time.Now()
+	s.begin()
 }
 
 // on applies a change whose author still waits for it.
@@ -281,7 +300,8 @@ func (c *change) on(entries ledger.Entries) error {
 	return c.apply(entries)
 }
 
-// known is what is on record, read if it is not known.
+// known is what is on record, read if it is not known. What was on record before and is not there any
+// more counts all the same: etcd was put back to an older copy, and a run stays a run.
 func (s *shard) known(ctx context.Context) (ledger.Entries, string, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
@@ -297,6 +317,12 @@ func (s *shard) known(ctx context.Context) (ledger.Entries, string, error) {
 	}
 	if err != nil {
 		return nil, "", err
+	}
+	if entries.Recover(s.entries, time.Now()) {
+		s.ledger.Log.Info("The record of commands was put back to an older copy, and is written anew", "configMap", s.name.String())
+		s.behind = true
+		s.late, s.due = append(s.late, &change{}), time.Now()
+		s.begin()
 	}
 	s.loaded, s.entries, s.version = true, entries, version
 	return entries, version, nil

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
@@ -32,6 +33,8 @@ const (
 	countAfter = 5 * time.Second
 	// fetchRetry is how often a repository that failed is asked again.
 	fetchRetry = time.Minute
+	// parseSoon is how soon a large model is parsed once that is on record: the cache has to show the record.
+	parseSoon = 200 * time.Millisecond
 )
 
 // DeviceModelReconciler compiles models and says in status what became of them.
@@ -41,24 +44,32 @@ type DeviceModelReconciler struct {
 	Library  *models.Library
 	Wakes    *Wakes
 
+	fetched chan event.GenericEvent // more is known of what a DeviceModel asked a repository for
+
 	mu   sync.Mutex
 	told map[types.NamespacedName]finding // what those who are checked were woken for last
 }
 
 // finding is what compiling a DeviceModel came to.
 type finding struct {
-	uid     types.UID
-	model   *models.Model
-	verdict verdict
+	uid        types.UID
+	generation int64
+	content    string
+	verdict    verdict
 }
 
 // SetupWithManager registers the controller.
-func (r *DeviceModelReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+func (r *DeviceModelReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	r.fetched = make(chan event.GenericEvent)
+	r.Library.Repositories.Wake = func(key types.NamespacedName) {
+		send(ctx, r.fetched, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(key)}})
+	}
+	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack()))
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceModel{}, edited).
 		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PnPDevice{}, r.counts()).
+		WatchesRawSource(source.Channel(r.fetched, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)
 }
@@ -121,11 +132,14 @@ func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedNa
 
 // refetch has the repository asked anew if someone wants that.
 func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
+	if object.Status.ObservedGeneration != object.Generation {
+		r.Library.Retry(object.UID)
+	}
 	asked := echoable(object.Annotations[v1alpha1.AnnotationReconcileRequestedAt])
 	if !isOpenRequest(asked, object.Status.LastHandledReconcileAt) {
 		return
 	}
-	object.Status.LastHandledReconcileAt = asked
+	object.Status.LastHandledReconcileAt, object.Status.Parsing = asked, ""
 	r.Library.Refetch(object.UID)
 }
 
@@ -134,7 +148,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	status := &object.Status
 	status.ModelID = models.ModelIDOf(object)
 	status.Properties, status.Commands, status.Components, status.Digest = 0, 0, 0, ""
-	found.uid = object.UID
+	found.uid, found.generation = object.UID, object.Generation
 	if status.ModelID != "" {
 		same, err := r.Library.Shelf.ByModelID(ctx, object.Namespace, status.ModelID)
 		if err != nil {
@@ -146,20 +160,23 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 			return found, 0, nil
 		}
 	}
-	model, trouble, err := r.Library.Load(ctx, object)
+	model, trouble, err := r.Library.Load(models.AskedBy(ctx, client.ObjectKeyFromObject(object)), object)
 	if err != nil {
 		return finding{}, 0, err
 	}
 	if trouble != nil {
 		found.verdict = verdict{stalled: trouble.Final, reason: trouble.Reason, message: trouble.Message}
-		if !trouble.Final {
+		switch {
+		case trouble.Soon:
+			after = parseSoon
+		case !trouble.Final:
 			after = fetchRetry
 		}
 		return found, after, nil
 	}
 	status.Digest = model.Digest
 	describeModel(status, model.Device)
-	found.model = model
+	found.content = model.Content
 	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonModelUsable, message: "Devices and commands of the model are checked against it"}
 	return found, 0, nil
 }

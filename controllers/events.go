@@ -1,20 +1,37 @@
 package controllers
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 const (
+	// maxNote is what the API server takes of an Event's text, in bytes.
+	maxNote = 1024
+	// maxFieldPath is what an Event has of the name of a leaf, in bytes.
+	maxFieldPath = 512
+
 	actionReconcile = "Reconcile"
 	actionWrite     = "Write"
 	actionDelete    = "Delete"
 	actionRun       = "Run"
 )
+
+// cleanRecorder has Events say what a terminal can show, within what the API server takes.
+type cleanRecorder struct{ events.EventRecorder }
+
+// Eventf cleans and cuts the text.
+func (r cleanRecorder) Eventf(regarding, related runtime.Object, kind, reason, action, note string, args ...any) {
+	r.EventRecorder.Eventf(regarding, related, kind, reason, action, "%s", storable.Text(fmt.Sprintf(note, args...), maxNote))
+}
 
 // announce emits an Event where Ready or its reason changed in a way that a user wants to hear of.
 func announce(to events.EventRecorder, before, after conditioned) {
@@ -60,7 +77,7 @@ func announceRelease(to events.EventRecorder, device *v1alpha1.PnPDevice, leaf t
 func fieldOf(device *v1alpha1.PnPDevice, leaf twin.Leaf) *corev1.ObjectReference {
 	return &corev1.ObjectReference{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: "PnPDevice", Namespace: device.Namespace, Name: device.Name, UID: device.UID,
-		FieldPath: leaf.String(),
+		FieldPath: storable.Text(leaf.String(), maxFieldPath),
 	}
 }
 
@@ -102,4 +119,7 @@ func shown(d *twin.Desired) string {
 	return shownValue(d.Value)
 }
 
-func shownValue(v any) string { return cut(string(twin.EncodeValue(v)), 200) }
+// maxShown is what a message quotes of a value, in bytes.
+const maxShown = 200
+
+func shownValue(v any) string { return storable.Shown(v, maxShown) }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/webhooks"
 )
 
 // grant is a role that the operator is given beside those of config/rbac/role.yaml, with the work that it is for.
@@ -41,6 +43,34 @@ var grants = []grant{
 		s.eventuallyHub(beReady())
 	}},
 	{"cluster-wide-secrets/role.yaml", "converges a device of any namespace", false, convergesIn},
+	{"webhook/certificate_role.yaml", "makes the webhook's certificate, in a process of its own", true, func(string) { makesCertificate() }},
+}
+
+// makesCertificate has the certificate made and told, then its Secret made again.
+func makesCertificate() {
+	Expect(client.IgnoreNotFound(admin.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: certificateKey.Namespace, Name: certificateKey.Name}}))).To(Succeed())
+	port, err := freePort()
+	Expect(err).NotTo(HaveOccurred())
+	configure(port)
+	keep()
+	told := func() (bundles [][]byte) {
+		is := &admissionv1.ValidatingWebhookConfiguration{}
+		Expect(admin.Get(ctx, client.ObjectKey{Name: webhooks.Configuration}, is)).To(Succeed())
+		for _, one := range is.Webhooks {
+			bundles = append(bundles, one.ClientConfig.CABundle)
+		}
+		return bundles
+	}
+	Eventually(told).Should(HaveEach(Not(BeEmpty())))
+	secret := &corev1.Secret{}
+	Expect(admin.Get(ctx, certificateKey, secret)).To(Succeed())
+	first := secret.Data[corev1.TLSCertKey]
+	secret.Data[corev1.TLSCertKey] = nil
+	Expect(admin.Update(ctx, secret)).To(Succeed())
+	Eventually(func(g Gomega) {
+		g.Expect(admin.Get(ctx, certificateKey, secret)).To(Succeed())
+		g.Expect(secret.Data[corev1.TLSCertKey]).NotTo(Or(BeEmpty(), Equal(first)))
+	}).Should(Succeed())
 }
 
 func convergesIn(namespace string) {
@@ -213,8 +243,8 @@ func TestEveryRoleOfTheOperatorHasWork(t *testing.T) {
 			t.Errorf("%s: no rule of it is dropped", binding.RoleRef.Name)
 		}
 	}
-	if bindings != len(grants)+2 {
-		t.Errorf("%d bindings in config, want %d", bindings, len(grants)+2)
+	if want := len(grants) + 3; bindings != want { // the role itself and the certificate's have two each
+		t.Errorf("%d bindings in config, want %d", bindings, want)
 	}
 }
 

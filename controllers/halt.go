@@ -56,6 +56,14 @@ func lacking(reason, message string, after time.Duration) *halt {
 // quietly halts without a word in status.
 func quietly(after time.Duration) *halt { return &halt{quiet: true, after: after} }
 
+const tooLargeText = "The twin of the device has more than the operator reads, 8 MiB or 400,000 values: reduce what the device reports"
+
+// isQuiet reports whether an outcome leaves status as it is.
+func isQuiet(outcome error) bool {
+	h, ok := errors.AsType[*halt](outcome)
+	return ok && h.quiet
+}
+
 // haltOf turns the failure of a hub call into a halt where it is the user's to mend; nil means transient.
 func haltOf(err error) *halt {
 	if h, ok := errors.AsType[*halt](err); ok {
@@ -66,6 +74,8 @@ func haltOf(err error) *halt {
 		return stalled(v1alpha1.ReasonDeviceNotFound, "The hub does not know the device: create its identity at the hub", retryAbsent)
 	case iothub.IsUnauthorized(err):
 		return waiting(v1alpha1.ReasonHubNotReady, "The hub refused the credential of the IoTHub", retryTerminal)
+	case iothub.IsTooLarge(err):
+		return stalled(v1alpha1.ReasonTwinTooLarge, tooLargeText, retryTerminal)
 	case iothub.ClassOf(err) == iothub.Terminal:
 		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
 	}
@@ -94,6 +104,7 @@ var failures = map[string]string{
 	iothub.CodeConnection:      "no connection, or it broke before the whole answer was there",
 	iothub.CodeTimeout:         "no whole answer in time",
 	iothub.CodeInvalidResponse: "an answer that is cut, or not what was asked for",
+	iothub.CodeNoRoom:          "a large answer, for which there was no memory",
 	iothub.CodeRedirect:        "it redirects, which is not followed",
 }
 

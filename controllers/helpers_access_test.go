@@ -182,8 +182,13 @@ func mayMakeToken(namespace, account string) bool {
 
 func operatorMay(what authorizationv1.ResourceAttributes) bool {
 	GinkgoHelper()
+	return userMay(operatorUser, what)
+}
+
+func userMay(user string, what authorizationv1.ResourceAttributes) bool {
+	GinkgoHelper()
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User: operatorUser, Groups: []string{"system:authenticated"},
+		User: user, Groups: []string{"system:authenticated"},
 		ResourceAttributes: &what,
 	}}
 	Expect(admin.Create(ctx, review)).To(Succeed())

@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -60,6 +61,8 @@ type IoTHubReconciler struct {
 	AllowedHostSuffixes []string
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
+	// Workers that wait for hubs are shared by their endpoints.
+	Workers *places.Pool
 	// ClearWithin is how long a session is kept for clearing, 0 means DefaultClearWithin.
 	ClearWithin time.Duration
 	// Fence is asked just before a write or a command goes out; its error keeps it back.
@@ -70,6 +73,8 @@ type IoTHubReconciler struct {
 	watches    *secretWatches
 	identity   *identity
 	identities *workloadIdentities
+	proofs     *proofs
+	retries    *lasting
 	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
 	lifetime context.Context
 }
@@ -77,16 +82,20 @@ type IoTHubReconciler struct {
 // SetupWithManager registers the controller.
 func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	r.lifetime = ctx
+	r.retries = newLasting()
+	r.proofs = newProofs(ctx, func(hub types.NamespacedName) { r.Wakes.hub(ctx, hub) })
 	r.ClearWithin = cmp.Or(r.ClearWithin, DefaultClearWithin)
 	watches, err := newSecretWatches(ctx, mgr, r.Wakes)
 	if err != nil {
 		return fmt.Errorf("making a client for watches of Secrets: %w", err)
 	}
 	r.watches = watches
+	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack())
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.seen(), changed)).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
 		Complete(r)
 }
 
@@ -103,13 +112,16 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	before := hub.DeepCopy()
 	r.clearing.isBack(hub)
 	r.watches.follow(req.NamespacedName, secretsOf(hub))
-	r.renewIdentity(hub)
+	r.renewIdentity(ctx, hub)
 	e, err := r.eventsOf(ctx, hub)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	allowance := r.budgetOf(ctx, hub)
 	connected := r.connect(ctx, hub, e, allowance)
+	if isQuiet(connected) { // the credential is being proved, which wakes the IoTHub
+		return ctrl.Result{RequeueAfter: jittered(heartbeat)}, nil
+	}
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
 	}
@@ -121,9 +133,12 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	r.describeEvents(hub, e)
 	if session := r.Hubs.Get(req.NamespacedName); session != nil {
-		allowance = session.Budget // with the others of its host, now that it is trusted
+		allowance = session.Budget // with the others of its hub, now that it is trusted
+		hub.Status.Destination = session.Destination
 	}
 	describeBudget(hub, allowance)
+	r.quotaEnded(ctx, before, hub)
+	describeSweeps(hub, r.Hubs.Get(req.NamespacedName))
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
@@ -136,6 +151,8 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) (ctrl.Result, error) {
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)
+	r.proofs.forget(hub)
+	r.retries.over(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
 	dropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
@@ -148,7 +165,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	}
 	if s, _ := r.Hubs.ForClearing(hub); s == nil {
 		r.clearing.forgetHub(hub)
-		r.Hubs.Budgets.Leave(hub.String())
+		r.limitsChanged(ctx, r.Hubs.Budgets.Leave(hub.String()))
 		r.Brake.Forget(hub)
 		r.wakeDeleted(ctx, hub)
 	}
@@ -181,6 +198,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	if transient {
 		return ctrl.Result{}, outcome
 	}
+	r.retries.over(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
 	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
 }
 
@@ -219,14 +237,15 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 // end ends the session for a reason, which it returns.
 func (r *IoTHubReconciler) end(ctx context.Context, hub *v1alpha1.IoTHub, why error) error {
 	key := client.ObjectKeyFromObject(hub)
-	r.Hubs.Budgets.Distrust(key.String())
+	r.limitsChanged(ctx, r.Hubs.Budgets.Distrust(key.String()))
+	r.proofs.forget(key)
 	r.retire(ctx, key, why)
 	return why
 }
 
 // drop ends the session: what it believed about the credential no longer holds. Until the hub accepts it again, what the IoTHub states does not count for others.
-func (r *IoTHubReconciler) drop(hub *v1alpha1.IoTHub) {
+func (r *IoTHubReconciler) drop(ctx context.Context, hub *v1alpha1.IoTHub) {
 	key := client.ObjectKeyFromObject(hub)
 	r.Hubs.Drop(key)
-	r.Hubs.Budgets.Distrust(key.String())
+	r.limitsChanged(ctx, r.Hubs.Budgets.Distrust(key.String()))
 }

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,16 +103,19 @@ func (r *IoTHubReconciler) eventSource(ctx context.Context, hub *v1alpha1.IoTHub
 	return config, nil
 }
 
+// amqpPort is where event hubs answer, beside that of WebSockets, which is that of HTTPS. A namespace
+// without a port is dialled there.
+const amqpPort = "5671"
+
 // checkEventHost guards the token as the hub client guards its own: the namespace and what is dialled have to be allowed.
 func (r *IoTHubReconciler) checkEventHost(namespace, endpoint string) error {
-	host := namespace
-	if h, _, err := net.SplitHostPort(namespace); err == nil {
-		host = h
+	host, _, err := net.SplitHostPort(namespace)
+	dialled := cmp.Or(endpoint, namespace)
+	if err != nil {
+		host = namespace
+		dialled = cmp.Or(endpoint, net.JoinHostPort(namespace, amqpPort))
 	}
-	if endpoint != "" {
-		endpoint = "https://" + endpoint
-	}
-	err := iothub.CheckHost(host, endpoint, r.AllowedEventHubSuffixes)
+	err = iothub.CheckHost(host, "https://"+dialled, r.AllowedEventHubSuffixes, amqpPort)
 	if refused, ok := errors.AsType[*iothub.HostNotAllowedError](err); ok {
 		refused.Flag = "--allowed-event-hub-suffixes"
 	}

@@ -39,34 +39,36 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		}
 		return err
 	}
-	if s := r.Hubs.Get(client.ObjectKeyFromObject(hub)); s != nil && s.Fingerprint == fingerprint {
+	key := client.ObjectKeyFromObject(hub)
+	if s := r.Hubs.Get(key); s != nil && s.Fingerprint == fingerprint {
+		r.proofs.forget(key) // of settings that were taken back
 		if !s.Refused() {
 			return r.standing(ctx, hub)
 		}
-		r.drop(hub)
+		r.drop(ctx, hub)
 		return r.refused(ctx, hub)
 	}
 	if e.goesOn {
 		return nil
 	}
-	key := client.ObjectKeyFromObject(hub)
-	gate := &hubs.Gate{Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) }}
-	options.Gate = gate
-	c, err := iothub.New(options)
-	if err != nil {
-		r.drop(hub)
-		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
+	proof, pending := r.proofs.take(key, fingerprint)
+	switch {
+	case pending:
+		return quietly(0)
+	case proof == nil:
+		return r.begin(ctx, hub, options, fingerprint, b)
 	}
-	if err := r.probe(ctx, hub, c); err != nil {
-		c.Close()
+	if err := r.proved(ctx, hub, proof.err); err != nil {
+		proof.client.Close()
 		if haltForBudget(err) == nil { // a wait for a token says nothing about the session there is
 			return r.end(ctx, hub, err)
 		}
 		return err
 	}
-	gate.Budget = r.Hubs.Budgets.Trust(hub.Spec.HostName, key.String())
-	s := hubs.NewSession(c, hub.Spec.HostName, fingerprint)
-	s.Budget = gate.Budget
+	s := hubs.NewSession(proof.client, destinationOf(hub), fingerprint)
+	allowance, affected := r.Hubs.Budgets.Trust(s.Destination, key.String())
+	proof.gate.Budget, s.Budget = allowance, allowance
+	r.limitsChanged(ctx, affected)
 	r.install(ctx, hub, s, e)
 	return nil
 }
@@ -75,18 +77,26 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session, e eventStream) {
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
-	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, hostName: hub.Spec.HostName, flights: r.Flights}
+	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights}
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
+		Swept: func(outcome hubs.Swept) {
+			countSweep(outcome)
+			if outcome.IsNews {
+				r.Wakes.hub(r.lifetime, key)
+			}
+		},
 	}
 	r.Hubs.Put(r.lifetime, key, s, func(ctx context.Context) {
 		var all sync.WaitGroup
 		defer all.Wait()
 		if e.wanted != nil && e.problem == nil {
 			meter := newMeter(key)
-			claim := func() bool { return r.Hubs.ClaimStream(key, s, streamKey(e.config)) }
-			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
+			group := streamKey(e.config)
+			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
+			free := func() bool { return r.Hubs.StreamIsFree(key, group) }
+			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &hubs.Feed{
 				Session: s, Listeners: list, Meter: meter, Log: logger.WithName("events"), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 			}
@@ -97,10 +107,8 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	r.Wakes.membersOf(ctx, key)
 }
 
-// probe proves that the credential works, with the cheapest call that needs ServiceConnect and no device.
-func (r *IoTHubReconciler) probe(ctx context.Context, hub *v1alpha1.IoTHub, c *iothub.Client) error {
-	ctx = budget.With(ctx, budget.Caller{Key: client.ObjectKeyFromObject(hub).String() + " probe", Priority: budget.PriorityEdit})
-	_, err := c.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+// proved is what the outcome of the call that proves the credential means.
+func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, err error) error {
 	if h := r.identityProblem(ctx, hub, err); h != nil {
 		return h
 	}
@@ -172,6 +180,11 @@ func (r *IoTHubReconciler) authenticate(ctx context.Context, hub *v1alpha1.IoTHu
 			"%s is for host %q; spec.hostName is %q", keyName(ref), o.ConnectionString.HostName, hub.Spec.HostName), 0)
 	}
 	return secret, nil
+}
+
+// destinationOf is what an IoTHub has its credential sent to.
+func destinationOf(hub *v1alpha1.IoTHub) string {
+	return iothub.Destination(hub.Spec.HostName, hub.Spec.Endpoint, []byte(hub.Spec.CABundle))
 }
 
 // settingsOf is the part of a session's fingerprint that needs no Secret.

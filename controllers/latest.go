@@ -19,6 +19,8 @@ import (
 type latest struct {
 	mu      sync.Mutex
 	objects map[types.NamespacedName]*v1alpha1.PnPDevice
+	// doubted were refused once as the base of another write.
+	doubted map[*v1alpha1.PnPDevice]struct{}
 }
 
 // get returns the newer of what was written last and what the cache holds. It is not to be changed. The cache is asked second: once it has caught up, what was
@@ -59,13 +61,15 @@ func (l *latest) remember(written *v1alpha1.PnPDevice) {
 	if l.objects == nil {
 		l.objects = map[types.NamespacedName]*v1alpha1.PnPDevice{}
 	}
-	l.objects[client.ObjectKeyFromObject(written)] = written
+	key := client.ObjectKeyFromObject(written)
+	delete(l.doubted, l.objects[key])
+	l.objects[key] = written
 }
 
 // seen is a predicate that lets everything pass: it drops what the informer has caught up with.
 func (l *latest) seen() predicate.Predicate {
 	return predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool { l.drop(e.ObjectNew, false); return true },
+		UpdateFunc: func(e event.UpdateEvent) bool { l.drop(e.ObjectNew, wentBack(e.ObjectOld, e.ObjectNew)); return true },
 		DeleteFunc: func(e event.DeleteEvent) bool { l.drop(e.Object, true); return true },
 	}
 }
@@ -76,8 +80,30 @@ func (l *latest) drop(o client.Object, gone bool) {
 	defer l.mu.Unlock()
 	key := client.ObjectKeyFromObject(o)
 	if written, ok := l.objects[key]; ok && (gone || !isNewer(written, o)) {
-		delete(l.objects, key)
+		l.forget(key, written)
 	}
+}
+
+// refused takes note that the API server took no write that is based on what was written last. If
+// that goes on although the cache has had time to catch up, the cache never will: etcd was put back
+// to before that write.
+func (l *latest) refused(base *v1alpha1.PnPDevice, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := client.ObjectKeyFromObject(base)
+	if !apierrors.IsConflict(err) || l.objects[key] != base {
+		return
+	}
+	if _, again := l.doubted[base]; again {
+		l.forget(key, base)
+		return
+	}
+	put(&l.doubted, base, struct{}{})
+}
+
+func (l *latest) forget(key types.NamespacedName, written *v1alpha1.PnPDevice) {
+	delete(l.objects, key)
+	delete(l.doubted, written)
 }
 
 // isNewer reports whether a was written after b. Versions that do not compare are treated as older.

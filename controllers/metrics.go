@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -45,6 +45,12 @@ var (
 	telemetryMessages = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_telemetry_messages_total", Help: "Telemetry messages by hub and component; components beyond the first hundred of a hub count as other.",
 	}, []string{"namespace", "hub", "component"})
+	sweeps = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pnp_hub_sweeps_total", Help: "Sweeps by result: Complete, Incomplete if devices were set aside whose twins cannot be read by query, Failed.",
+	}, []string{"result"})
+	devicesSetAside = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "pnp_hub_sweep_devices_set_aside_total", Help: "Devices that sweeps could not read, counted by each sweep.",
+	})
 	deviceTelemetry = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "pnp_device_telemetry", Help: "Last value of the telemetry that spec.telemetry of a PnPDevice names.",
 	}, []string{"namespace", "name", "component", "field"})
@@ -59,7 +65,11 @@ type meter struct {
 	components *sync.Map // those that have a series of their own
 }
 
-const maxComponents = 100
+const (
+	maxComponents = 100
+	// maxLabel of what a device or a tenant names, in bytes.
+	maxLabel = 256
+)
 
 func newMeter(hub types.NamespacedName) meter { return meter{hub: hub, components: &sync.Map{}} }
 
@@ -73,11 +83,12 @@ func (m meter) Poison() { m.Event("Poison") }
 
 // Lag shows how far a partition is behind.
 func (m meter) Lag(partition string, events int64) {
-	streamLag.WithLabelValues(m.hub.Namespace, m.hub.Name, partition).Set(float64(events))
+	streamLag.WithLabelValues(m.hub.Namespace, m.hub.Name, storable.Text(partition, maxLabel)).Set(float64(events))
 }
 
 // Telemetry counts a message. Devices choose the names of components: they must not fill the memory.
 func (m meter) Telemetry(component string) {
+	component = storable.Text(component, maxLabel)
 	if _, known := m.components.Load(component); !known {
 		n := 0
 		m.components.Range(func(any, any) bool { n++; return n < maxComponents })
@@ -87,12 +98,12 @@ func (m meter) Telemetry(component string) {
 			m.components.Store(component, nil)
 		}
 	}
-	telemetryMessages.WithLabelValues(m.hub.Namespace, m.hub.Name, strings.ToValidUTF8(component, "�")).Inc()
+	telemetryMessages.WithLabelValues(m.hub.Namespace, m.hub.Name, component).Inc()
 }
 
 // Measured shows a number that an object asked for.
 func (m meter) Measured(x hubs.Measurement) {
-	deviceTelemetry.WithLabelValues(x.Object.Namespace, x.Object.Name, x.Component, x.Field).Set(x.Value)
+	deviceTelemetry.WithLabelValues(x.Object.Namespace, x.Object.Name, storable.Text(x.Component, maxLabel), storable.Text(x.Field, maxLabel)).Set(x.Value)
 }
 
 // dropTelemetry removes the series of an object.
@@ -120,8 +131,21 @@ func interestOf(device *v1alpha1.PnPDevice) hubs.Interest {
 	return i
 }
 
+// countSweep counts what became of a sweep.
+func countSweep(outcome hubs.Swept) {
+	result := "Complete"
+	switch {
+	case outcome.Err != nil:
+		result = "Failed"
+	case len(outcome.Coverage.Aside) > 0:
+		result = "Incomplete"
+	}
+	sweeps.WithLabelValues(result).Inc()
+	devicesSetAside.Add(float64(len(outcome.Coverage.Aside)))
+}
+
 func init() {
-	metrics.Registry.MustRegister(hubRequests, convergence, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry)
+	metrics.Registry.MustRegister(hubRequests, convergence, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry, sweeps, devicesSetAside)
 	// A counter that begins at one has no increase: the first Unknown has to be seen as well.
 	for _, outcome := range outcomes {
 		commandOutcomes.WithLabelValues(string(outcome))

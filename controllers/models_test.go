@@ -2,6 +2,7 @@ package controllers_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -261,5 +262,34 @@ var _ = Describe("A DeviceModel", func() {
 			fetched(s, func(m *v1alpha1.DeviceModel) { m.Spec.Repository.URL = "https://169.254.169.254/metadata" })
 			s.eventuallyModel("thermostat", SatisfyAll(haveReady(metav1.ConditionFalse, v1alpha1.ReasonRepositoryNotAllowed), haveMessage("169.254.169.254", "127.0.0.1")))
 		})
+	})
+
+	It("that is large is parsed once that is on record, and is set aside where the operator ended meanwhile", func() {
+		s := newSite()
+		s.createModel("thermostat", func(m *v1alpha1.DeviceModel) {
+			contents := make([]string, 2500)
+			for i := range contents {
+				contents[i] = fmt.Sprintf(`{"@type":"Command","name":"command%d"}`, i)
+			}
+			m.Spec.DTDL.Raw = json.RawMessage(`{"@context":"dtmi:dtdl:context;3","@id":"dtmi:com:example:Large;1","@type":"Interface","contents":[` + strings.Join(contents, ",") + `]}`)
+		})
+		s.eventuallyModel("thermostat", usable)
+		large := s.getModel(Default, "thermostat").Status
+		Expect(large.Parsing).To(BeEmpty())
+		Expect(large.Parsed).To(HaveLen(64))
+		Expect(large.Commands).To(BeEquivalentTo(2500))
+
+		manager.stop()
+		m := s.getModel(Default, "thermostat")
+		m.Status.Parsing, m.Status.Parsed = large.Parsed, ""
+		Expect(admin.Status().Update(ctx, m)).To(Succeed())
+		manager = startOperator()
+		s.eventuallyModel("thermostat", SatisfyAll(haveReady(metav1.ConditionFalse, v1alpha1.ReasonSetAside), haveMessage("Edit the model")))
+		Expect(s.getModel(Default, "thermostat").Status.Parsing).To(Equal(large.Parsed))
+
+		s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
+			metav1.SetMetaDataAnnotation(&m.ObjectMeta, v1alpha1.AnnotationReconcileRequestedAt, "now")
+		})
+		s.eventuallyModel("thermostat", usable)
 	})
 })

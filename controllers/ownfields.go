@@ -96,7 +96,7 @@ func (r *DeviceCommandReconciler) keepSeal(ctx context.Context, c *v1alpha1.Devi
 	case sealed == "" && id != "":
 		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, v1alpha1.AnnotationAttempt, id)
 		patch = client.MergeFromWithOptions(c, client.MergeFromWithOptimisticLock{})
-	case sealed != "" && len(c.ManagedFields) > 0 && !ownsField(c.ManagedFields, attemptField):
+	case isForeignAttempt(c):
 		patch = applied("DeviceCommand", c, map[string]any{"annotations": map[string]string{v1alpha1.AnnotationAttempt: sealed}})
 		options = append(options, client.ForceOwnership)
 	default:
@@ -107,6 +107,11 @@ func (r *DeviceCommandReconciler) keepSeal(ctx context.Context, c *v1alpha1.Devi
 	}
 	*c = *changed
 	return nil
+}
+
+// isForeignAttempt reports whether the annotation of the attempt is a field of others only. For objects of the cache see isForeignFinalizer.
+func isForeignAttempt(c *v1alpha1.DeviceCommand) bool {
+	return c.Annotations[v1alpha1.AnnotationAttempt] != "" && len(c.ManagedFields) > 0 && !ownsField(c.ManagedFields, attemptField)
 }
 
 // ignoreOvertaken: an object that changed meanwhile is looked at again because of that.

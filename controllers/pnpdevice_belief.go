@@ -10,13 +10,28 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // Status is the durable cache: this file turns it into what package twin works on.
 
-func jsonOf(v any) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: twin.EncodeValue(v)} }
+// jsonOf is a value in the form that status has it in, nil for none. factOf is the inverse: nothing reads a value of status
+// in any other way.
+func jsonOf(v any) *apiextensionsv1.JSON {
+	if raw := storable.Encode(v); raw != nil {
+		return &apiextensionsv1.JSON{Raw: raw}
+	}
+	return nil
+}
+
+func factOf(j *apiextensionsv1.JSON) any {
+	if j == nil {
+		return nil
+	}
+	return storable.Decode(j.Raw)
+}
 
 // entries are the properties of a status by leaf.
 type entries map[twin.Leaf]v1alpha1.PropertyStatus
@@ -47,11 +62,13 @@ func propertiesOf(status *v1alpha1.PnPDeviceStatus) iter.Seq2[twin.Leaf, *v1alph
 	}
 }
 
+func (e entries) sorted() []twin.Leaf { return slices.SortedFunc(maps.Keys(e), twin.CompareLeaves) }
+
 // writeTo lays the entries out in status, sorted.
 func (e entries) writeTo(status *v1alpha1.PnPDeviceStatus, exists map[string]bool) {
 	status.Properties = nil
 	var components []v1alpha1.ComponentStatus
-	for _, leaf := range slices.SortedFunc(maps.Keys(e), twin.CompareLeaves) {
+	for _, leaf := range e.sorted() {
 		if leaf.Component == "" {
 			status.Properties = append(status.Properties, e[leaf])
 			continue
@@ -71,7 +88,7 @@ func (e entries) ownership() twin.Ownership {
 	for leaf, p := range e {
 		switch {
 		case isHeld(&p):
-			o.Held[leaf] = twin.Owned{Value: declaration.Value(p.Desired), Version: heldVersion(&p), SetVersion: p.DesiredVersion}
+			o.Held[leaf] = twin.Owned{Value: factOf(p.Desired), Version: heldVersion(&p), SetVersion: p.DesiredVersion}
 		case isLost(&p):
 			o.Lost[leaf] = nil
 		}
@@ -110,9 +127,9 @@ func sentOf(status *v1alpha1.PnPDeviceStatus) map[twin.Leaf]twin.Sent {
 		var sent twin.Sent
 		switch {
 		case p.Sent != nil:
-			sent = twin.Sent{Value: declaration.Value(&p.Sent.Value), Version: p.Sent.Version}
+			sent = twin.Sent{Value: factOf(&p.Sent.Value), Version: p.Sent.Version}
 		case isLegacyClaim(p) && status.Twin != nil:
-			sent = twin.Sent{Value: declaration.Value(p.Desired), Version: status.Twin.DesiredVersion + 1}
+			sent = twin.Sent{Value: factOf(p.Desired), Version: status.Twin.DesiredVersion + 1}
 		default:
 			continue
 		}
@@ -158,6 +175,14 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 	return t
 }
 
+// shownIn is which state of the twin a status is about.
+func shownIn(status *v1alpha1.PnPDeviceStatus) hubs.Shown {
+	if status.Twin == nil {
+		return hubs.Shown{}
+	}
+	return hubs.Shown{Hub: status.Twin.Hub, Version: status.Twin.Version, DesiredVersion: status.Twin.DesiredVersion}
+}
+
 func timeOf(t *metav1.Time) time.Time {
 	if t == nil {
 		return time.Time{}
@@ -169,18 +194,24 @@ func believedDesired(p *v1alpha1.PropertyStatus) *twin.Desired {
 	if p.Desired == nil || p.DesiredVersion == 0 || p.State == stateOf(twin.StateReported) {
 		return nil
 	}
-	return &twin.Desired{Value: declaration.Value(p.Desired), Version: heldVersion(p)}
+	return &twin.Desired{Value: factOf(p.Desired), Version: heldVersion(p)}
 }
 
-// believedReported rebuilds what the device said. Where values are not mirrored (reported: None) the state itself tells
-// whether the value was the desired one.
+// believedReported rebuilds what the device said. Where values are not mirrored (reported: None), or omitted, the state itself
+// tells whether the value was the desired one.
 func believedReported(p *v1alpha1.PropertyStatus) *twin.Reported {
 	if p.Reported == nil && p.AckCode == 0 {
 		return nil
 	}
-	r := &twin.Reported{Value: declaration.Value(p.Reported)}
-	if p.Reported == nil && p.State == stateOf(twin.StateAcknowledged) {
-		r.Value = declaration.Value(p.Desired)
+	r := &twin.Reported{Value: factOf(p.Reported)}
+	if p.State == stateOf(twin.StateAcknowledged) {
+		switch omitted, isOmitted := r.Value.(twin.Omitted); {
+		case p.Reported == nil:
+			r.Value = factOf(p.Desired)
+		case isOmitted:
+			omitted.Matched = factOf(p.Desired)
+			r.Value = omitted
+		}
 	}
 	if p.AckCode != 0 {
 		r.Ack = &twin.Ack{Version: p.AckVersion, Code: p.AckCode, Description: p.AckDescription}

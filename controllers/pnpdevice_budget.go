@@ -11,8 +11,25 @@ import (
 )
 
 // asking is the context of a hub call: it says with which priority the call takes its token, and for whom.
-func (s *scope) asking(ctx context.Context) context.Context {
-	return budget.With(ctx, budget.Caller{Key: client.ObjectKeyFromObject(s.device).String(), Priority: s.priority()})
+func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) context.Context {
+	key := client.ObjectKeyFromObject(s.device)
+	return budget.With(ctx, budget.Caller{
+		Key: key.String(), Priority: s.priority(), Called: func() { r.Wakes.device(ctx, wake{key: key}) }, // its turn has come: before all others
+	})
+}
+
+// ended gives back the place of a pass among the workers that wait for its hub, or what was kept for
+// it and not used. A pass that ended for want of a place goes on waiting for it.
+func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
+	if s.inLine {
+		return
+	}
+	if r.Workers != nil {
+		r.Workers.Leave(req.String())
+	}
+	if err == nil {
+		r.retries.over(req)
+	}
 }
 
 func (s *scope) priority() budget.Priority {

@@ -17,8 +17,10 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/places"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
@@ -35,15 +37,20 @@ type PnPDeviceReconciler struct {
 	Wakes    *Wakes
 	Brake    *Brake
 	Models   *models.Library
-	// Concurrency is the number of workers.
+	// Workers are shared between hubs while they wait for them, see workersOf; nil: a hub may have all.
+	Workers *places.Pool
+	// Concurrency is how many may wait for one hub.
 	Concurrency int
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 
 	latest      *latest // shared with the sweeps
 	clearing    *clearing
+	rewinds     rewinds
 	origins     origins
+	refusals    refusals
 	stopwatches stopwatches
+	retries     *lasting
 }
 
 // SetupWithManager registers the controller.
@@ -51,32 +58,41 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
 		r.Grace = DefaultGrace
 	}
-	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves())
+	r.retries = newLasting()
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), putBack())
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
+		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
+		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.rivalsAt), builder.WithPredicates(standingChanged())).
 		Watches(&v1alpha1.PnPDevice{}, enqueueEdited()).
 		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
 		WatchesRawSource(source.Channel(r.Wakes.members, r.enqueueMembers())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workersOf(r.Concurrency), RateLimiter: r.retries}).
 		Complete(r)
 }
 
+// workersOf is how many workers there have to be for so many to wait for one hub: it gets half of
+// them, see places.Pool.
+func workersOf(concurrency int) int { return 2 * concurrency }
+
 // Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
 // are resolveHub, compete, check, observe, checkModel, conform and converge; the first that halts ends the pass with its verdict.
-func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+	s := &scope{}
+	defer func() { r.ended(req, s, err) }()
 	before, err := r.latest.get(ctx, r.Client, req.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !before.DeletionTimestamp.IsZero() {
-		return r.delete(ctx, before.DeepCopy())
+		*s = *newScope(before.DeepCopy(), time.Now())
+		return r.delete(ctx, before, s)
 	}
 	if before, err = r.keepFinalizer(ctx, before); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	s := newScope(before.DeepCopy(), time.Now())
+	*s = *newScope(before.DeepCopy(), time.Now())
 	s.origin = r.origins.of(before)
 	return r.finish(ctx, before, s, r.pass(ctx, s))
 }
@@ -94,10 +110,11 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 
 // keepFinalizer has the finalizer exactly while the deletion policy needs it, as one of the
 // operator's own fields, and returns the object as it is then. A suspended object that owns nothing
-// gets none.
+// gets none, and neither does one that is too large to be written at all.
 func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
 	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
-	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || !device.Spec.Suspend || entriesOf(&device.Status).ownsAnything())
+	mayWrite := !device.Spec.Suspend && declaration.Bytes(&device.Spec) <= declaration.MaxBytes
+	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || mayWrite || entriesOf(&device.Status).ownsAnything())
 	switch {
 	case has && wants && isForeignFinalizer(device):
 		return r.ownFinalizer(ctx, device)
@@ -129,6 +146,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 		return ctrl.Result{}, outcome
 	}
 	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
+		s.inLine = full.Why == budget.WhySlow
 		return r.await(ctx, before, s, full.Wait)
 	}
 	h, transient := r.classify(s, outcome)
@@ -145,7 +163,13 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	if quiet := s.quietFor(before); quiet > 0 {
 		return ctrl.Result{RequeueAfter: sooner(next, quiet)}, nil
 	}
-	if err := r.persist(ctx, before, s); err != nil {
+	if wait := r.refusals.left(s.device, time.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	err := r.persist(ctx, before, s)
+	if refused, ok := errors.AsType[*refusedError](err); ok {
+		return ctrl.Result{RequeueAfter: refused.wait}, nil
+	} else if err != nil {
 		return ctrl.Result{}, err
 	}
 	r.stopwatches.settled(s.device, time.Now())
@@ -201,22 +225,35 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 	return &halt{unchanged: true}
 }
 
-// persist writes status if it says something new. It carries the resourceVersion that it was computed from: a paused
-// ex-leader must not overwrite what its successor learned. A stop does not keep what was done from being recorded.
+// persist writes status if it says something new. A stop does not keep what was done from being recorded. Of a status that
+// the API server refuses less is written; the error is a *refusedError then.
 func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) error {
 	ctx, cancel := forRecord(ctx)
 	defer cancel()
 	if !isSame(&before.Status, &s.device.Status) {
-		statusPatches.WithLabelValues("PnPDevice").Inc()
-		changed := s.device.DeepCopy()
-		if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		if err := r.patchStatus(ctx, before, s.device); isRefusal(err) {
+			return r.persistLess(ctx, before, s.device, err)
+		} else if err != nil {
 			return client.IgnoreNotFound(err)
 		}
-		r.latest.put(ctx, r, changed)
-		announce(r.Recorder, before, s.device)
 		s.quieten(before)
 	}
+	r.refusals.settle(before)
 	s.stored()
+	return nil
+}
+
+// patchStatus writes the status of an object. It carries the resourceVersion that it was computed from: a paused ex-leader
+// must not overwrite what its successor learned.
+func (r *PnPDeviceReconciler) patchStatus(ctx context.Context, before, device *v1alpha1.PnPDevice) error {
+	statusPatches.WithLabelValues("PnPDevice").Inc()
+	changed := device.DeepCopy()
+	if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		r.latest.refused(before, err)
+		return err
+	}
+	r.latest.put(ctx, r, changed)
+	announce(r.Recorder, before, device)
 	return nil
 }
 
@@ -228,6 +265,7 @@ func (s *scope) stored() {
 	if s.memory == nil {
 		return
 	}
+	s.memory.Shows(s.device.UID, shownIn(&s.device.Status))
 	s.memory.Withhold(s.withheld())
 	if saved := s.memory.Unsaved(); s.twin != nil && saved != nil && saved.IsOther { // status is about this twin now
 		s.memory.Save(&hubs.Saved{Ownership: saved.Ownership, Of: saved.Of})

@@ -129,7 +129,20 @@ func (s *scope) contested(changes []twin.Change) []twin.Change {
 }
 
 func (s *scope) isFight(c twin.Change) bool {
-	return c.Cause == twin.Drifted && len(recentCorrections(s.entries[c.Leaf], s.now)) >= fightCorrections
+	return c.Cause == twin.Drifted && len(s.correctionsOf(c.Leaf)) >= fightCorrections
+}
+
+// correctionsOf are the times within an hour at which a leaf was put back, oldest first: what status says, or what memory
+// knows, if that is more. Status may lack corrections as long as the API server refuses it, or does not answer.
+func (s *scope) correctionsOf(leaf twin.Leaf) []time.Time {
+	recorded := recentCorrections(s.entries[leaf], s.now)
+	if s.memory == nil {
+		return recorded
+	}
+	if known := s.memory.Corrections(leaf, s.now.Add(-fightWindow)); len(known) > len(recorded) {
+		return known
+	}
+	return recorded
 }
 
 func recentCorrections(p v1alpha1.PropertyStatus, now time.Time) []time.Time {
@@ -302,7 +315,7 @@ func inTheWay(changes []twin.Change) []twin.Change {
 // twin is nil, to be read.
 func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twin.Change) (t *twin.Twin, whole bool, err error) {
 	id := s.device.DeviceID()
-	ctx = s.asking(ctx)
+	ctx = r.asking(ctx, s)
 	if s.dialect() == twin.DeviceTwin {
 		body, err := twin.RenderDeviceTwin(changes, s.twin)
 		if err != nil {
@@ -365,7 +378,9 @@ func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []
 			continue
 		}
 		s.written[c.Leaf] = true
-		s.corrected[c.Leaf] = c.Cause == twin.Drifted
+		if s.corrected[c.Leaf] = c.Cause == twin.Drifted; s.corrected[c.Leaf] {
+			s.memory.Corrected(c.Leaf, s.correctionsOf(c.Leaf), s.now.Truncate(time.Second))
+		}
 	}
 	s.resent, s.wrote = true, true
 	r.tell(ctx, s, changes)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,12 +23,11 @@ func (e *notClearedError) Error() string { return "not cleared: " + e.why }
 // delete clears what the object owns if its policy says so, and lets it go. The IoTHub, the Secret
 // or the right to read it, where a user took that away, is done without for a few minutes. Then the
 // object goes all the same; only a hub that is failing for now is waited for.
-func (r *PnPDeviceReconciler) delete(ctx context.Context, device *v1alpha1.PnPDevice) (ctrl.Result, error) {
+func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (ctrl.Result, error) {
+	device := s.device
 	if !controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) {
 		return ctrl.Result{}, nil
 	}
-	before := device.DeepCopy()
-	s := newScope(device, time.Now())
 	outcome := r.clear(ctx, s)
 	if left, ok := errors.AsType[*notClearedError](outcome); ok {
 		log.FromContext(ctx).Info("Deleting without clearing the twin", "deviceID", device.DeviceID(), "reason", left.why)
@@ -62,10 +60,10 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if err := r.hubForClearing(ctx, s); err != nil {
 		return err
 	}
-	if !adopted(s.device, s.hub.Spec.HostName) {
+	if !isOfHost(s.device, s.hub.Spec.HostName) {
 		return nil
 	}
-	if winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName); err != nil || winner.UID != s.device.UID {
+	if winner, err := winnerOf(ctx, r, s.device, s.destination); err != nil || winner.UID != s.device.UID {
 		return err
 	}
 	return r.removeOwned(ctx, s)
@@ -116,7 +114,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	} else if err != nil {
 		return err
 	}
-	if session != nil && hub != nil && session.HostName != hub.Spec.HostName { // of an IoTHub before this one
+	if session != nil && hub != nil && session.HostName() != hub.Spec.HostName { // of an IoTHub before this one
 		session = nil
 	}
 	switch {
@@ -131,6 +129,6 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
 		return quietly(cacheLag)
 	}
-	s.hub, s.session, s.memory = hub, session, session.Device(s.device.DeviceID())
+	s.hub, s.session, s.destination, s.memory = hub, session, session.Destination, session.Device(s.device.DeviceID())
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -101,13 +102,17 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 	if s.twin != nil || is == nil || is.Etag == "" {
 		return
 	}
-	memory := r.Hubs.UnsavedAt(is.Hub, is.DeviceID, s.device.UID)
+	memory, isThere := r.Hubs.UnsavedAt(is.Hub, is.DeviceID, s.device.UID)
 	declared, err := declaration.Of(&s.device.Spec)
-	if memory == nil || err != nil {
+	if memory == nil {
 		return
 	}
+	if err != nil { // it declares nothing that can be read
+		declared = twin.Declaration{}
+	}
 	c := newScope(s.device, s.now)
-	c.hub, c.memory, c.declared = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: is.Hub}}, memory, declared
+	c.destination, c.memory, c.declared = is.Hub, memory, declared
+	c.hub = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: iothub.HostOf(is.Hub)}}
 	c.recall(true)
 	t := memory.Unpersisted()
 	if t == nil {
@@ -116,7 +121,7 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 	c.adopt(t)
 	c.recordAttempts()
 	c.describe()
-	s.device.Status.Twin.Unconfirmed = is.Unconfirmed || len(memory.Attempts()) > 0
+	s.device.Status.Twin.Unconfirmed = is.Unconfirmed || !isThere || len(memory.Attempts()) > 0
 	s.carried = c
 }
 

@@ -49,9 +49,10 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	}
 	s.hub = hub
 	s.session = r.Hubs.Get(client.ObjectKeyFromObject(hub))
-	if s.session == nil || s.session.HostName != hub.Spec.HostName { // another IoTHub had this name
+	if s.session == nil || s.session.HostName() != hub.Spec.HostName { // another IoTHub had this name
 		return unreached(hub)
 	}
+	s.destination = s.session.Destination
 	r.Hubs.HandOver(s.session, s.device.DeviceID(), s.device.UID)
 	s.memory = s.session.Device(s.device.DeviceID())
 	return nil
@@ -69,7 +70,7 @@ func unreached(hub *v1alpha1.IoTHub) error {
 
 // compete lets one PnPDevice of a device go on, cluster-wide.
 func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
-	winner, err := winnerOf(ctx, r, s.device, s.hub.Spec.HostName)
+	winner, err := winnerOf(ctx, r, s.device, s.destination)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,8 @@ func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 
 // observe settles what is known of the twin: what memory holds and status does not, what status holds, or one read.
 func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
-	s.recall(adopted(s.device, s.hub.Spec.HostName))
+	s.recall(isOfHost(s.device, s.hub.Spec.HostName))
+	r.doubtOlderCopy(s)
 	s.memory.BeginPass()
 	r.listen(s)
 	if s.device.Spec.Suspend {
@@ -120,6 +122,13 @@ func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 	return nil
 }
 
+// doubtOlderCopy has the twin read if the object, or its status, went back behind what is known.
+func (r *PnPDeviceReconciler) doubtOlderCopy(s *scope) {
+	if r.rewinds.take(s.device) || s.isAdopted && s.memory.IsBehind(s.device.UID, shownIn(&s.device.Status)) {
+		s.memory.Unheard()
+	}
+}
+
 // listen says which telemetry the object wants to see, and drops what it showed of telemetry that it no longer wants.
 func (r *PnPDeviceReconciler) listen(s *scope) {
 	wanted := interestOf(s.device)
@@ -130,7 +139,7 @@ func (r *PnPDeviceReconciler) listen(s *scope) {
 
 // rest is the whole of a suspended pass: the hub is neither read nor written. What events tell costs it nothing.
 func (s *scope) rest() error {
-	if s.isAdopted {
+	if adopted(s.device, s.destination) {
 		s.adopt(belief(&s.device.Status))
 		if t := s.memory.Unpersisted(); t != nil {
 			s.adopt(t)
@@ -147,7 +156,7 @@ func (s *scope) mustAsk() bool {
 	due := s.memory.FollowUpDue(s.now) && !s.session.EventsTrusted()
 	_, retry := s.conflictRetry()
 	return s.memory.Doubtful() || due || retry ||
-		s.isAdopted && (s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
+		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
 }
 
 // isOfOtherModel reports whether the device was last seen with another model than the declared one: only the hub can say that
@@ -193,7 +202,7 @@ func breadth(scope v1alpha1.ReportedScope) int {
 // read asks the hub.
 func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
-	t, err := s.session.GetTwin(s.asking(ctx), s.device.DeviceID())
+	t, err := s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID())
 	if err != nil {
 		s.doubt()
 		if s.wasRead = iothub.IsNotFound(err); s.wasRead {

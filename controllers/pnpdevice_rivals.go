@@ -16,20 +16,21 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// winnerOf is the PnPDevice that may act on a device of a hub host. The incumbent that status
+// winnerOf is the PnPDevice that may act on a device at a destination. The incumbent that status
 // records wins over age, since a restore from backup resets creation times, and only objects whose
-// IoTHub has authenticated compete, so that a tenant without a credential cannot block another.
-func winnerOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice, hostName string) (*v1alpha1.PnPDevice, error) {
+// IoTHub has authenticated at this very destination compete, so that a tenant without a credential
+// cannot block another: neither with a wrong one, nor with a hub of its own under the same name.
+func winnerOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice, destination string) (*v1alpha1.PnPDevice, error) {
 	rivals, err := declarationsOf(ctx, c, device.DeviceID())
 	if err != nil {
 		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
 	}
 	best := device
 	for _, rival := range rivals {
-		if rival.UID == device.UID || !outranks(rival, best, hostName) {
+		if rival.UID == device.UID || !outranks(rival, best, destination) {
 			continue
 		}
-		competes, err := competes(ctx, c, rival, hostName)
+		competes, err := competes(ctx, c, rival, destination)
 		if err != nil {
 			return nil, err
 		}
@@ -40,16 +41,26 @@ func winnerOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice, 
 	return best, nil
 }
 
-func competes(ctx context.Context, c client.Reader, rival *v1alpha1.PnPDevice, hostName string) (bool, error) {
+func competes(ctx context.Context, c client.Reader, rival *v1alpha1.PnPDevice, destination string) (bool, error) {
 	var hub v1alpha1.IoTHub
 	if err := c.Get(ctx, hubKey(rival), &hub); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	return hub.Spec.HostName == hostName && accessOf(&hub).Status == metav1.ConditionTrue, nil
+	return acceptedAt(&hub) == destination, nil
 }
 
-func outranks(a, b *v1alpha1.PnPDevice, hostName string) bool {
-	incumbentA, incumbentB := adopted(a, hostName), adopted(b, hostName)
+// acceptedAt is the destination that has accepted the credential of an IoTHub, empty if none has or
+// does any more. The spec may name another one by now. A CRD of an earlier version keeps no record of
+// it.
+func acceptedAt(hub *v1alpha1.IoTHub) string {
+	if accessOf(hub).Status != metav1.ConditionTrue {
+		return ""
+	}
+	return cmp.Or(hub.Status.Destination, destinationOf(hub))
+}
+
+func outranks(a, b *v1alpha1.PnPDevice, destination string) bool {
+	incumbentA, incumbentB := adopted(a, destination), adopted(b, destination)
 	if incumbentA != incumbentB {
 		return incumbentA
 	}
@@ -77,6 +88,31 @@ func (r *PnPDeviceReconciler) siblings(ctx context.Context, o client.Object) []r
 		}
 	}
 	return requests
+}
+
+// rivalsAt are the other declarations of the devices of an IoTHub.
+func (r *PnPDeviceReconciler) rivalsAt(ctx context.Context, hub client.Object) []reconcile.Request {
+	devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
+	if err != nil {
+		return nil // the cache has the index
+	}
+	var requests []reconcile.Request
+	for _, device := range devices {
+		requests = append(requests, r.siblings(ctx, device)...)
+	}
+	return requests
+}
+
+// standingChanged passes what can change whether the devices of an IoTHub compete: others wait for
+// them, or need not wait any more.
+func standingChanged() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return acceptedAt(e.ObjectOld.(*v1alpha1.IoTHub)) != acceptedAt(e.ObjectNew.(*v1alpha1.IoTHub))
+		},
+	}
 }
 
 // rivalryChanged passes what can change who wins: an object that goes, moves to another hub, or becomes or ceases to be
@@ -129,6 +165,7 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 			session.Forget(device.DeviceID())
 		}
 		r.clearing.forget(device)
+		r.refusals.settle(device)
 		if r.wasLast(device) { // somebody may wait to delete the IoTHub
 			r.Wakes.hub(context.Background(), hubKey(device))
 		}

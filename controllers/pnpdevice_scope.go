@@ -6,7 +6,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -27,7 +29,9 @@ type scope struct {
 	// hubGone is true if hub is what the IoTHub was when it went.
 	hubGone bool
 	session *hubs.Session
-	memory  *hubs.Device
+	// destination that the twin is at: the session's, or what status says of a twin that is carried.
+	destination string
+	memory      *hubs.Device
 
 	declared twin.Declaration
 	entries  entries // what status said of each property at the beginning, less what no longer counts
@@ -54,7 +58,7 @@ type scope struct {
 	// claiming is true if this pass only records in status what the next one sends; claimed are the leaves that it adds there.
 	claiming bool
 	claimed  []twin.Leaf
-	// isAdopted is true if status is about this device at this hub; isInherited once it turned out to be about another twin.
+	// isAdopted is true if status is about this device at this host; isInherited once it turned out to be about another twin.
 	isAdopted, isInherited bool
 	// isUnconfirmed is true once a call failed in a way that leaves open what the hub holds.
 	isUnconfirmed bool
@@ -62,6 +66,8 @@ type scope struct {
 	wrote bool
 	// waiting is true if the pass ended for want of a token: what memory holds is for the next one.
 	waiting bool
+	// inLine is true if the pass ended because as many workers wait for its hub as may: it is called.
+	inLine bool
 	// rerendered is true once a patch was rendered anew because the hub found it invalid.
 	rerendered bool
 	// clearsPlainly has a deletion go through the device twin, where the digital twin cannot be patched.
@@ -98,10 +104,16 @@ func (s *scope) dialect() twin.Dialect {
 
 func (s *scope) observes() bool { return s.device.Spec.Management == v1alpha1.ManagementObserve }
 
-// adopted reports whether status is about this device at this hub.
-func adopted(device *v1alpha1.PnPDevice, hostName string) bool {
+// adopted reports whether status is about this device at this destination.
+func adopted(device *v1alpha1.PnPDevice, destination string) bool {
+	return isOfHost(device, iothub.HostOf(destination)) && device.Status.Twin.Hub == destination
+}
+
+// isOfHost reports whether status is about this device at a host, by whatever endpoint it was
+// reached. What it records as the object's is that, unless a read of the twin speaks against it.
+func isOfHost(device *v1alpha1.PnPDevice, hostName string) bool {
 	t := device.Status.Twin
-	return t != nil && t.Etag != "" && t.Hub == hostName && t.DeviceID == device.DeviceID()
+	return t != nil && t.Etag != "" && iothub.HostOf(t.Hub) == hostName && t.DeviceID == device.DeviceID()
 }
 
 // readRequested reports whether someone asked for a fresh read that has not been made.
@@ -121,5 +133,8 @@ func isOpenRequest(asked, handled string) bool { return asked != "" && asked != 
 // annotation is a request in the object's metadata, as far as status can echo it.
 func (s *scope) annotation(key string) string { return echoable(s.device.Annotations[key]) }
 
-// echoable is as much of an annotation as status has room for.
-func echoable(value string) string { return cut(value, 256) }
+// maxEcho is what status has of an annotation, in bytes.
+const maxEcho = 256
+
+// echoable is as much of an annotation as status has room for, on one line.
+func echoable(value string) string { return storable.Text(value, maxEcho) }

@@ -1,8 +1,10 @@
 package controllers
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,14 +15,13 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-const (
-	ackDescriptionRunes = 512
-	// maxMirrored bounds the properties in status. A twin section of 32 KB holds fewer than that.
-	maxMirrored = 4096
-)
+// maxAckDescription in bytes.
+const maxAckDescription = 512
 
 // summarise computes the whole status from what the pass found and returns when the next pass is due, 0 if only when
 // woken. It is the only writer of status.
@@ -74,8 +75,8 @@ func (s *scope) describe() {
 func (s *scope) identify() {
 	st := &s.device.Status
 	id := s.device.DeviceID()
-	host := ""
-	if s.hub != nil {
+	host := s.destination
+	if host == "" && s.hub != nil {
 		host = s.hub.Spec.HostName
 	}
 	if t := s.twin; t != nil {
@@ -114,7 +115,7 @@ func instantOf(text string) time.Time {
 // status is about another hub than the declaration.
 func (s *scope) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
 	is := s.device.Status.Twin
-	isElsewhere := s.twin == nil && is.Etag != "" && (s.hub == nil || is.Hub != s.hub.Spec.HostName)
+	isElsewhere := s.twin == nil && is.Etag != "" && (s.hub == nil || iothub.HostOf(is.Hub) != s.hub.Spec.HostName)
 	wasUnconfirmed := previous.Twin != nil && previous.Twin.Unconfirmed && !s.wasRead && !s.wrote
 	return s.isUnconfirmed || isElsewhere || wasUnconfirmed
 }
@@ -168,15 +169,32 @@ func (s *scope) describeProperties() {
 			all[leaf] = s.departingEntry(leaf)
 		}
 	}
+	room := all.fit()
+	if s.device.Spec.Reported != v1alpha1.ReportedAll || !s.twin.Partial { // a partial twin has no more than status shows
+		s.device.Status.NotShown = 0
+	}
 	if s.device.Spec.Reported == v1alpha1.ReportedAll {
-		for leaf, p := range s.twin.Properties {
-			if _, done := all[leaf]; !done && p.Reported != nil && len(all) < maxMirrored {
-				all[leaf] = s.reportedEntry(leaf, p.Reported)
-			}
-		}
+		s.describeReported(all, &room)
 	}
 	all.writeTo(&s.device.Status, s.twin.Components)
 	s.device.Status.Mirrored = s.mirrored()
+}
+
+// describeReported adds what the device reports beside the declaration, as far as there is room, in the order of leaves: the
+// same twin always gives the same status.
+func (s *scope) describeReported(all entries, room *room) {
+	for _, leaf := range slices.SortedFunc(maps.Keys(s.twin.Properties), twin.CompareLeaves) {
+		reported := s.twin.Properties[leaf].Reported
+		if _, done := all[leaf]; done || reported == nil || reported.Value == nil {
+			continue
+		}
+		entry := s.reportedEntry(leaf, reported)
+		if !room.admits(leaf, &entry) {
+			s.device.Status.NotShown++
+			continue
+		}
+		all[leaf] = entry
+	}
 }
 
 // mirrored is what status shows now of what the device reports. A partial twin has no more than status had.
@@ -234,8 +252,7 @@ func (s *scope) recordedSent(leaf twin.Leaf) *v1alpha1.SentValue {
 	if _, read := s.reading(); !isNext && (read || s.isWithheld(leaf)) {
 		return nil
 	}
-	value := jsonOf(sent.Value)
-	return &v1alpha1.SentValue{Value: *value, Version: sent.Version}
+	return &v1alpha1.SentValue{Value: *jsonOf(sent.Value), Version: sent.Version}
 }
 
 func (s *scope) reportedEntry(leaf twin.Leaf, r *twin.Reported) v1alpha1.PropertyStatus {
@@ -280,7 +297,7 @@ func (s *scope) setVersion(leaf twin.Leaf, held twin.Desired) int64 {
 	if owned, ok := s.owned.Held[leaf]; ok {
 		return owned.SetVersion
 	}
-	if previous := s.entries[leaf]; s.entries.isKnown(leaf) && twin.Equal(declaration.Value(previous.Desired), held.Value) {
+	if previous := s.entries[leaf]; s.entries.isKnown(leaf) && twin.Equal(factOf(previous.Desired), held.Value) {
 		return previous.DesiredVersion
 	}
 	return held.Version
@@ -295,25 +312,36 @@ func (s *scope) mirror(e *v1alpha1.PropertyStatus, previous v1alpha1.PropertySta
 		e.Reported = sameJSON(previous.Reported, r.Value)
 	}
 	if r.Ack != nil {
-		e.AckVersion, e.AckCode, e.AckDescription = r.Ack.Version, r.Ack.Code, cut(r.Ack.Description, ackDescriptionRunes)
+		e.AckVersion, e.AckCode, e.AckDescription = r.Ack.Version, r.Ack.Code, storable.Text(r.Ack.Description, maxAckDescription)
 	}
 }
 
-// sameJSON keeps the stored form of a value that did not change: the API server writes 42.0 as 42.
+// sameJSON keeps the stored form of a value that did not change, unless a status may not have it: the API server writes 42.0
+// as 42.
 func sameJSON(previous *apiextensionsv1.JSON, v any) *apiextensionsv1.JSON {
-	if previous != nil && twin.Equal(declaration.Value(previous), v) {
+	is := jsonOf(v)
+	if previous == nil || is == nil {
+		return is
+	}
+	isSameForm := storable.IsForm(previous.Raw) == storable.IsForm(is.Raw)
+	if isSameForm && (bytes.Equal(previous.Raw, is.Raw) || twin.Equal(factOf(previous), v)) {
 		return previous
 	}
-	return jsonOf(v)
+	return is
 }
 
-// corrections keeps the last times at which the leaf was put back.
+// corrections keeps the last times at which the leaf was put back: those of status, or of memory, which knows more of them
+// where a status write was refused.
 func (s *scope) corrections(leaf twin.Leaf, previous v1alpha1.PropertyStatus) []metav1.Time {
-	if !s.corrected[leaf] {
+	times := s.correctionsOf(leaf)
+	if len(times) <= len(recentCorrections(previous, s.now)) && !s.corrected[leaf] {
 		return previous.CorrectedAt
 	}
-	times := append(slices.Clone(previous.CorrectedAt), metav1.NewTime(s.now.Truncate(time.Second)))
-	return times[max(0, len(times)-fightCorrections):]
+	recorded := make([]metav1.Time, 0, fightCorrections)
+	for _, at := range times[max(0, len(times)-fightCorrections):] {
+		recorded = append(recorded, metav1.NewTime(at))
+	}
+	return recorded
 }
 
 // transition keeps the time of the last change of state. A write begins anew: the device owes another answer.

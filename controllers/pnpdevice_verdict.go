@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -97,7 +96,7 @@ func (s *scope) conflictVerdict() verdict {
 func (s *scope) driftedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
 	held := "nothing"
 	if p.Desired != nil {
-		held = shownValue(declaration.Value(p.Desired))
+		held = shownValue(factOf(p.Desired))
 	}
 	return fmt.Sprintf("%s: declared %s, the hub holds %s", leaf, shownValue(s.declared[leaf]), held)
 }
@@ -109,7 +108,7 @@ func rejectedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
 func (s *scope) adjustedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
 	got := "another value"
 	if p.Reported != nil {
-		got = shownValue(declaration.Value(p.Reported))
+		got = shownValue(factOf(p.Reported))
 	}
 	return fmt.Sprintf("The device took %s for %s instead of %s", got, leaf, shownValue(s.declared[leaf]))
 }

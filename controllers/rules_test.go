@@ -11,7 +11,6 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
-	"github.com/pnp-operator/pnp-operator/webhooks"
 )
 
 // work is what the operator has its rights for: each rule is needed by one of these.
@@ -65,19 +63,6 @@ var work = []struct {
 			g.Expect(model).To(beReady())
 		}).Should(Succeed())
 	}},
-	{"makes the webhook's certificate, and its authority known", func() {
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: webhooks.CertificateSecret}}
-		Expect(client.IgnoreNotFound(admin.Delete(ctx, secret))).To(Succeed())
-		stop := serveAnyhow()
-		defer stop()
-		Eventually(func(g Gomega) {
-			is := &admissionv1.ValidatingWebhookConfiguration{}
-			g.Expect(admin.Get(ctx, client.ObjectKey{Name: webhooks.Configuration}, is)).To(Succeed())
-			for _, one := range is.Webhooks {
-				g.Expect(one.ClientConfig.CABundle).NotTo(BeEmpty())
-			}
-		}).Should(Succeed())
-	}},
 	{"tells Prometheus how it is doing", func() {
 		address, token := serveMetrics(), scraper()
 		Eventually(func() int { return scraped(address, token) }).Should(Equal(http.StatusOK))
@@ -113,6 +98,7 @@ type rule struct {
 	index int
 	text  string
 	is    rbacv1.PolicyRule
+	user  string // who has it
 }
 
 // allRules are those of the roles of config/rbac/role.yaml. Others have work of their own, see grants.
@@ -139,9 +125,13 @@ func rulesIn(documents string) []rule {
 		if role.Kind == "ClusterRole" {
 			object = &rbacv1.ClusterRole{ObjectMeta: role.ObjectMeta}
 		}
+		user := operatorUser
+		if role.Name == "pnp-operator-certificate" {
+			user = keeperUser
+		}
 		for i, r := range role.Rules {
 			text := fmt.Sprintf("%s %s %s %s", role.Kind, strings.Join(r.Verbs, ","), strings.Join(r.Resources, ","), strings.Join(r.ResourceNames, ","))
-			all = append(all, rule{object, i, strings.TrimSpace(text), r})
+			all = append(all, rule{object, i, strings.TrimSpace(text), r, user})
 		}
 	}
 	return all
@@ -184,7 +174,7 @@ func (r rule) allows() bool {
 	if len(what.ResourceNames) > 0 {
 		ask.Name = what.ResourceNames[0]
 	}
-	return operatorMay(ask)
+	return userMay(r.user, ask)
 }
 
 // Some of these wait for what does not come: a few rules always, all of them with PNP_RBAC_DROP=1 (make soak-rbac).

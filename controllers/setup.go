@@ -12,6 +12,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -27,7 +28,7 @@ type Options struct {
 	StreamTiming watch.Timing
 	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
 	EchoWithin time.Duration
-	// Concurrency is the number of PnPDevices, and of DeviceCommands, worked on at a time.
+	// Concurrency is the number of PnPDevices of one hub, and of DeviceCommands, worked on at a time.
 	Concurrency int
 	// HubTimeout bounds one call to a hub, 0 means the hub client's default.
 	HubTimeout time.Duration
@@ -57,15 +58,16 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	sessions, wakes, brake, written, deletions := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}, &clearing{}
+	workers := places.New(workersOf(o.Concurrency), time.Now)
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	hubBudgets.from(&sessions.Budgets)
-	recorder := mgr.GetEventRecorder("pnp-operator")
+	recorder := cleanRecorder{mgr.GetEventRecorder("pnp-operator")}
 	log := mgr.GetLogger().WithName("commands")
 	record := NewLedger(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
-		Hubs: sessions, Wakes: wakes, Brake: brake, Flights: flights, latest: written, clearing: deletions, ClearWithin: o.ClearWithin,
+		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, Flights: flights, latest: written, clearing: deletions, ClearWithin: o.ClearWithin,
 		AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
 		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout / 2},
@@ -77,8 +79,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	device := &PnPDeviceReconciler{
 		Client: mgr.GetClient(), Recorder: recorder,
-		Hubs: sessions, Wakes: wakes, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
+		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
+	device.rewinds.found = record.Verify
 	if err := device.SetupWithManager(mgr); err != nil {
 		return err
 	}
@@ -86,7 +89,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
 	}
 	model := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
-	if err := errors.Join(command.SetupWithManager(mgr), model.SetupWithManager(mgr), mgr.Add(manager.RunnableFunc(flights.Drain)), mgr.Add(record)); err != nil {
+	if err := errors.Join(command.SetupWithManager(mgr), model.SetupWithManager(ctx, mgr), mgr.Add(manager.RunnableFunc(flights.Drain)), mgr.Add(record)); err != nil {
 		return err
 	}
 	return mgr.Add(manager.RunnableFunc(func(stopping context.Context) error {

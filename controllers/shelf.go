@@ -11,7 +11,18 @@ import (
 )
 
 // Shelf finds DeviceModels in the cache, by the indexes that Index registers.
-type Shelf struct{ client.Reader }
+type Shelf struct {
+	client.Reader
+	// API is asked for the content of large DeviceModels, which the cache does not hold.
+	API client.Reader
+}
+
+// Whole reads a DeviceModel from the API server.
+func (s Shelf) Whole(ctx context.Context, object *v1alpha1.DeviceModel) (*v1alpha1.DeviceModel, error) {
+	whole := &v1alpha1.DeviceModel{}
+	err := s.API.Get(ctx, client.ObjectKeyFromObject(object), whole)
+	return whole, err
+}
 
 // ByModelID finds those for devices of a model, the oldest first.
 func (s Shelf) ByModelID(ctx context.Context, namespace, modelID string) ([]*v1alpha1.DeviceModel, error) {

@@ -54,7 +54,7 @@ func startReplica() (o *operator, watched func() []string) {
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(nil, nil))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models: library, AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 1, Namespace: operatorNamespace,
 	})).To(Succeed())

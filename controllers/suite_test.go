@@ -50,6 +50,11 @@ var paused atomic.Bool
 // grace is short here: how long the hub may fail before status says so.
 const grace = time.Second
 
+// hubTimeout is short here, too.
+var hubTimeout = usualHubTimeout
+
+const usualHubTimeout = 2 * time.Second
+
 // clearWithin is short here, too: specs end with hubs that are gone and objects that clear.
 const clearWithin = 5 * time.Second
 
@@ -193,21 +198,23 @@ func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	cfg.QPS, cfg.Burst = 500, 1000
 	cfg.Wrap(requests.wrap)
 	cfg.Wrap(meddler.wrap)
+	cfg.Wrap(refuser.wrap)
 	cfg.Wrap(writesOfCommands.wrap)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
 	unnamed := true
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Controller: config.Controller{SkipNameValidation: &unnamed},
-		Cache:      cache.Options{ByObject: map[client.Object]cache.ByObject{&v1alpha1.PnPDevice{}: {Transform: controllers.Slim}}},
+		Cache:      cache.Options{DefaultTransform: controllers.Slim},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
+	library.Guarded = true
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,
 		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
-		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, ClearWithin: clearWithin, HubTimeout: 2 * time.Second,
+		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, ClearWithin: clearWithin, HubTimeout: hubTimeout,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 		Fence: func() error {
 			if paused.Load() {

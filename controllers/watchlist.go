@@ -16,12 +16,13 @@ import (
 
 // watchlist is what the sweep of one IoTHub compares the hub with, and who hears of its events: the PnPDevices in the cache.
 type watchlist struct {
-	reader   client.Reader
-	latest   *latest
-	wakes    *Wakes
-	hub      types.NamespacedName
-	hostName string
-	flights  *Flights
+	reader client.Reader
+	latest *latest
+	wakes  *Wakes
+	hub    types.NamespacedName
+	// destination of the session.
+	destination string
+	flights     *Flights
 }
 
 // Declared lists the devices of the hub.
@@ -36,7 +37,7 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 			continue
 		}
 		declared = append(declared, hubs.Declared{
-			DeviceID: d.DeviceID(), Adopted: adopted(d, w.hostName), ETag: etagOf(d), ConnectionState: d.Status.ConnectionState,
+			DeviceID: d.DeviceID(), Adopted: adopted(d, w.destination), ETag: etagOf(d), ConnectionState: d.Status.ConnectionState,
 			Suspended: d.Spec.Suspend,
 		})
 	}
@@ -45,7 +46,7 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 
 // wins reports whether the object may act on its device. The cache answers.
 func (w *watchlist) wins(ctx context.Context, d *v1alpha1.PnPDevice) bool {
-	winner, err := winnerOf(ctx, w.reader, d, w.hostName)
+	winner, err := winnerOf(ctx, w.reader, d, w.destination)
 	return err == nil && winner.UID == d.UID
 }
 
@@ -98,7 +99,7 @@ func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Durati
 // Recall has the hub's events listened to for commands that rest. Those that cannot be found rest
 // longer.
 func (w *watchlist) Recall(ctx context.Context, calls *hubs.Calls) {
-	if err := w.flights.Recall(ctx, w.hub, w.hostName, calls); err != nil {
+	if err := w.flights.Recall(ctx, w.hub, w.destination, calls); err != nil {
 		log.FromContext(ctx).Error(err, "Commands for offline devices wait for their timers")
 	}
 }
@@ -117,10 +118,10 @@ func (w *watchlist) Believes(ctx context.Context, deviceID string) (func() hubs.
 
 func (w *watchlist) believed(ctx context.Context, key types.NamespacedName) hubs.Belief {
 	d, err := w.latest.get(ctx, w.reader, key)
-	if err != nil || !adopted(d, w.hostName) {
+	if err != nil || !adopted(d, w.destination) {
 		return hubs.Belief{}
 	}
-	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll}
+	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
 }
 
 func (w *watchlist) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {

@@ -16,18 +16,23 @@ import (
 	. "github.com/onsi/gomega"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/internal/certificate"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 	"github.com/pnp-operator/pnp-operator/webhooks"
@@ -100,10 +105,73 @@ func configure(port string) {
 	DeferCleanup(func() { Expect(client.IgnoreNotFound(admin.Delete(ctx, is))).To(Succeed()) })
 }
 
+// keeperUser is whom the certificate is made by: the ServiceAccount of config/webhook.
+const keeperUser = "system:serviceaccount:pnp-system:pnp-operator-certificate"
+
+// keep makes and renews the webhook's certificate with the rights of that ServiceAccount, once they are given.
+func keep() {
+	GinkgoHelper()
+	cfg := rest.CopyConfig(environment.Config)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: keeperUser, Groups: []string{"system:authenticated"}}
+	c, err := client.New(cfg, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	keeper := &certificate.Keeper{
+		Client: c, Secret: certificateKey, Configuration: webhooks.Configuration, Host: "localhost", Pause: 200 * time.Millisecond, Log: ctrl.Log,
+	}
+	untilCleanup(keeper.Run)
+}
+
+var certificateKey = client.ObjectKey{Namespace: operatorNamespace, Name: webhooks.CertificateSecret}
+
+// mount has a folder hold what the certificate's Secret holds, as a kubelet does.
+func mount() (dir string) {
+	GinkgoHelper()
+	dir = GinkgoT().TempDir()
+	untilCleanup(func(ctx context.Context) {
+		wait.UntilWithContext(ctx, func(ctx context.Context) {
+			secret := &corev1.Secret{}
+			if err := admin.Get(ctx, certificateKey, secret); err == nil {
+				write(dir, secret.Data)
+			}
+		}, 100*time.Millisecond)
+	})
+	return dir
+}
+
+// write writes certificate and key in one step each.
+func write(dir string, data map[string][]byte) {
+	for _, name := range []string{corev1.TLSPrivateKeyKey, corev1.TLSCertKey} {
+		if err := os.WriteFile(filepath.Join(dir, "."+name), data[name], 0o600); err == nil {
+			_ = os.Rename(filepath.Join(dir, "."+name), filepath.Join(dir, name)) // the next time
+		}
+	}
+}
+
+// untilCleanup runs something until the spec, or the container of BeforeAll, ends.
+func untilCleanup(run func(context.Context)) {
+	lifetime, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); run(lifetime) }()
+	DeferCleanup(func() { cancel(); <-done })
+}
+
+// giveKeeper gives the rights of config/webhook to whoever makes the certificate.
+func giveKeeper() []rule {
+	GinkgoHelper()
+	raw, err := os.ReadFile(filepath.Join("..", "config", "webhook", "certificate_role.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	return give(string(raw), operatorNamespace)
+}
+
 // serve runs the webhook as the operator's ServiceAccount.
 func serve() (stop func()) {
 	GinkgoHelper()
-	cancel, done := startServing()
+	port, err := freePort()
+	Expect(err).NotTo(HaveOccurred())
+	configure(port)
+	giveKeeper()
+	keep()
+	cancel, done, _ := serveWith(port, mount())
 	ended := make(chan error, 1)
 	var stopping atomic.Bool
 	go func() {
@@ -123,47 +191,32 @@ func serve() (stop func()) {
 	return stop
 }
 
-// serveAnyhow is serve, however it ends, which is waited for at the end of the spec.
-func serveAnyhow() (stop func()) {
-	GinkgoHelper()
-	cancel, done := startServing()
-	DeferCleanup(func() {
-		cancel()
-		Eventually(done, 2*time.Minute).Should(Receive())
-	})
-	return cancel
-}
-
-func startServing() (context.CancelFunc, <-chan error) {
-	GinkgoHelper()
-	port, err := freePort()
-	Expect(err).NotTo(HaveOccurred())
-	configure(port)
-	return serveWith(port, webhooks.Options{Namespace: operatorNamespace, Host: "localhost", CertDir: GinkgoT().TempDir(), Rotator: "cert-rotator-" + port})
-}
-
-func serveWith(port string, o webhooks.Options) (context.CancelFunc, <-chan error) {
+// serveWith runs the webhook with the certificate that is, or will be, in a folder.
+func serveWith(port, dir string) (context.CancelFunc, <-chan error, healthz.Checker) {
 	GinkgoHelper()
 	number, err := strconv.Atoi(port)
 	Expect(err).NotTo(HaveOccurred())
 	cfg := rest.CopyConfig(environment.Config)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
+	serving, err := webhooks.NewServer(number, dir, "")
+	Expect(err).NotTo(HaveOccurred())
+	options := webhooks.Options{CertDir: dir}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: webhooks.NewServer(number, o.CertDir),
-		Controller: config.Controller{SkipNameValidation: new(true)},
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: serving,
+		Controller: config.Controller{SkipNameValidation: new(true)}, Cache: cache.Options{DefaultTransform: controllers.Slim},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
 	Expect(controllers.Index(lifetime, mgr.GetFieldIndexer())).To(Succeed())
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient()}, models.NewRepositories(nil, nil))
-	Expect(webhooks.Setup(mgr, library, o)).To(Succeed())
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
+	Expect(webhooks.Setup(mgr, library, options)).To(Succeed())
 	done := make(chan error, 1)
 	go func() {
 		err := mgr.Start(lifetime)
 		GinkgoWriter.Println("The webhook's manager ended:", err)
 		done <- err
 	}()
-	return cancel, done
+	return cancel, done, webhooks.Ready(serving, options)
 }
 
 // giveCertificate puts a certificate into a folder, as a mounted Secret does, and returns it.
@@ -187,6 +240,16 @@ func servedCertificate(address string) ([]byte, error) {
 	}
 	defer func() { _ = conn.Close() }()
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw, nil
+}
+
+// asOperator is a client with the operator's own token.
+func asOperator() client.Client {
+	GinkgoHelper()
+	cfg := rest.CopyConfig(environment.Config)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
+	c, err := client.New(cfg, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	return c
 }
 
 // try is kubectl apply --dry-run=server of something new.
@@ -267,25 +330,66 @@ var _ = Describe("The webhook", Ordered, Serial, func() {
 
 	It("has a new certificate when its Secret is deleted", func() {
 		g := newGate()
-		bundle := func() string {
-			is := &admissionv1.ValidatingWebhookConfiguration{}
-			Expect(admin.Get(ctx, client.ObjectKey{Name: webhooks.Configuration}, is)).To(Succeed())
-			return string(is.Webhooks[0].ClientConfig.CABundle)
+		served := func() []byte {
+			secret := &corev1.Secret{}
+			Expect(client.IgnoreNotFound(admin.Get(ctx, certificateKey, secret))).To(Succeed())
+			return secret.Data[corev1.TLSCertKey]
 		}
-		before := bundle()
-		Expect(before).To(ContainSubstring("BEGIN CERTIFICATE"))
+		before := served()
+		Expect(before).NotTo(BeEmpty())
 		Expect(admin.Delete(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: webhooks.CertificateSecret}})).To(Succeed())
-		Eventually(bundle).Should(SatisfyAll(ContainSubstring("BEGIN CERTIFICATE"), Not(Equal(before))))
+		Eventually(served).ShouldNot(Or(BeEmpty(), Equal(before)))
 		g.eventuallyAnswers()
 	})
 
-	It("serves with a certificate that it is given, and makes none", func() {
+	It("has a certificate whose key nobody but the pods can read, and an authority whose key nobody has", func() {
+		secret := &corev1.Secret{}
+		Expect(admin.Get(ctx, certificateKey, secret)).To(Succeed())
+		Expect(secret.Data).To(SatisfyAll(HaveLen(3), HaveKey(corev1.TLSCertKey), HaveKey(corev1.TLSPrivateKeyKey), HaveKey("ca.crt")))
+		Expect(string(secret.Data["ca.crt"])).NotTo(ContainSubstring("KEY"))
+		as := asOperator()
+		Expect(as.Get(ctx, certificateKey, &corev1.Secret{})).To(MatchError(apierrors.IsForbidden, "IsForbidden"))
+		Expect(as.List(ctx, &corev1.SecretList{}, client.InNamespace(operatorNamespace))).To(MatchError(apierrors.IsForbidden, "IsForbidden"))
+		is := &admissionv1.ValidatingWebhookConfiguration{}
+		Expect(admin.Get(ctx, client.ObjectKey{Name: webhooks.Configuration}, is)).To(Succeed())
+		url := "https://localhost:1/"
+		is.Webhooks = append(is.Webhooks, admissionv1.ValidatingWebhook{
+			Name: "spy.example.com", ClientConfig: admissionv1.WebhookClientConfig{URL: &url}, AdmissionReviewVersions: []string{"v1"},
+			SideEffects: new(admissionv1.SideEffectClassNone),
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{"*"}, Rule: admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"secrets"}},
+			}},
+		})
+		Expect(as.Update(ctx, is)).To(MatchError(apierrors.IsForbidden, "IsForbidden"))
+		Expect(as.Patch(ctx, is, client.RawPatch(types.JSONPatchType, []byte(`[{"op":"remove","path":"/webhooks"}]`)))).To(MatchError(apierrors.IsForbidden, "IsForbidden"))
+		is.ResourceVersion, is.UID, is.Name = "", "", "another"
+		Expect(as.Create(ctx, is)).To(MatchError(apierrors.IsForbidden, "IsForbidden"))
+	})
+
+	It("is ready once its certificate is there, and says what it waits for", func() {
 		dir := GinkgoT().TempDir()
-		given := giveCertificate(dir)
 		port, err := freePort()
 		Expect(err).NotTo(HaveOccurred())
-		cancel, done := serveWith(port, webhooks.Options{Namespace: "of-nobody", CertDir: dir, Given: true})
-		Eventually(func() ([]byte, error) { return servedCertificate("localhost:" + port) }).Should(Equal(given))
+		cancel, done, ready := serveWith(port, dir)
+		Consistently(func() error { return ready(nil) }, time.Second).Should(MatchError(And(ContainSubstring(dir), ContainSubstring("tls.crt"))))
+		given := giveCertificate(dir)
+		Eventually(func() error { return ready(nil) }).Should(Succeed())
+		served := func() ([]byte, error) { return servedCertificate("localhost:" + port) }
+		Expect(served()).To(Equal(given))
+		By("serving with the next one, and going on when it is taken away")
+		given = giveCertificate(dir)
+		Eventually(served).Should(Equal(given))
+		Expect(os.Remove(filepath.Join(dir, corev1.TLSCertKey))).To(Succeed())
+		Consistently(func() error { return ready(nil) }, time.Second).Should(Succeed())
+		Expect(served()).To(Equal(given))
+		cancel()
+		Eventually(done, time.Minute).Should(Receive(BeNil()))
+	})
+
+	It("that waits for its certificate can be stopped", func() {
+		port, err := freePort()
+		Expect(err).NotTo(HaveOccurred())
+		cancel, done, _ := serveWith(port, GinkgoT().TempDir())
 		cancel()
 		Eventually(done, time.Minute).Should(Receive(BeNil()))
 	})

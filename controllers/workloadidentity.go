@@ -148,12 +148,12 @@ func (w *workloadIdentities) hasAll(hub *v1alpha1.IoTHub) {
 }
 
 // renewIdentity ends a session whose token the hub refused although it may just have been too old: the next one proves itself with a new token.
-func (r *IoTHubReconciler) renewIdentity(hub *v1alpha1.IoTHub) {
+func (r *IoTHubReconciler) renewIdentity(ctx context.Context, hub *v1alpha1.IoTHub) {
 	s := r.Hubs.Get(client.ObjectKeyFromObject(hub))
 	if hub.Spec.Authentication.WorkloadIdentity == nil {
 		r.identities.forget(client.ObjectKeyFromObject(hub))
 	} else if s != nil && s.Refused() && r.identities.replace(hub, time.Now()) {
-		r.drop(hub)
+		r.drop(ctx, hub)
 	}
 }
 
@@ -173,7 +173,7 @@ func (r *IoTHubReconciler) standing(ctx context.Context, hub *v1alpha1.IoTHub) e
 		_, _ = has.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{has.scope}}) // tries again in the background
 		return &halt{after: h.after, verdict: verdict{ready: true, reason: h.reason, message: "Goes on with the token that it has, until that expires. " + h.message}}
 	}
-	r.drop(hub)
+	r.drop(ctx, hub)
 	return h
 }
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests that Microsoft ships with azeventhubs, the live ones too, against the simulator's event hub.
+# Holds the simulator against clients of Microsoft's. Says to it what the Python clients and the Azure CLI say, runs those of Debian
+# (python3-azure, python3-uamqp) where they are installed, and runs the tests that Microsoft ships with azeventhubs, the live ones too.
+# PNP_REQUIRE_PYTHON=1 makes a missing client a failure. With the argument "python" the last part is left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 module=github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2
@@ -8,24 +10,77 @@ least=27 # live tests that have to run
 # Left out: those that want Blob Storage, and one that wants Azure's management API.
 without='TestProcessor_|Detaches'
 
+least_python=15 # checks that have to pass
+least_clients=6  # of Debian's clients, where there are any
+
 unset AZURE_RECORD_MODE # the SDK's fake credential is meant
 
 fail() { echo "conformance: $*" >&2; exit 1; }
 
-[[ $(go list -m -f '{{.Version}}' "$module") == "$version" ]] || fail "go.mod no longer names $module $version: look what its new live tests want, then change this script"
-go mod download "$module"
-
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/pnp-conformance.XXXXXX")
-server=
+server= simulator=
 clean() {
-	if [[ -n $server ]]; then
-		kill "$server" 2>/dev/null || true
-		wait "$server" 2>/dev/null || true
-	fi
+	for process in $server $simulator; do
+		kill "$process" 2>/dev/null || true
+		wait "$process" 2>/dev/null || true
+	done
 	rm -rf "$scratch"
 }
 trap clean EXIT
 trap 'exit 1' INT TERM
+
+# checks LEAST COMMAND…: runs checks, which print a line each, and counts those that pass.
+checks() {
+	local least=$1 log=$scratch/checks status=0
+	shift
+	"$@" >"$log" 2>&1 || status=$?
+	grep -E '^(PASS|FAIL|SKIP) ' "$log" || true
+	if [[ $status -ne 0 ]]; then
+		cat "$log" >&2
+		fail "$* failed"
+	fi
+	[[ $(grep -c '^PASS ' "$log") -ge $least ]] || fail "fewer than $least checks passed"
+}
+
+# debians_python: the interpreter that Debian's packages are for, if it has a client.
+debians_python() {
+	[[ -x /usr/bin/python3 ]] && /usr/bin/python3 -c 'import azure.eventhub, uamqp' 2>/dev/null && echo /usr/bin/python3
+}
+
+python_part() {
+	command -v python3 >/dev/null || {
+		[[ ${PNP_REQUIRE_PYTHON:-} != 1 ]] || fail "there is no python3"
+		echo "conformance: there is no python3, so nothing is known of Python's clients"
+		return
+	}
+	go build -o "$scratch/iothub-simulator" ./cmd/iothub-simulator
+	# An address of its own: also that is what is checked.
+	"$scratch/iothub-simulator" --listen 127.0.0.9:0 --events-listen 127.0.0.9:0 --mqtt-listen 127.0.0.9:0 \
+		--ca-file "$scratch/hub-ca.pem" --env-file "$scratch/hub.env" >"$scratch/simulator.log" 2>&1 &
+	simulator=$!
+	for _ in $(seq 300); do
+		[[ -f $scratch/hub.env ]] && break
+		kill -0 "$simulator" 2>/dev/null || { cat "$scratch/simulator.log" >&2; fail "the simulator did not start"; }
+		sleep 0.1
+	done
+	echo "conformance: what Python's clients and the Azure CLI say"
+	checks "$least_python" python3 -B test/conformance/python/checks.py "$scratch/hub.env"
+	local clients
+	if clients=$(debians_python); then
+		echo "conformance: Debian's azure-eventhub and uamqp"
+		checks "$least_clients" "$clients" -B test/conformance/python/real.py "$scratch/hub.env" require
+	elif [[ ${PNP_REQUIRE_PYTHON:-} == 1 ]]; then
+		fail "Debian's python3-azure and python3-uamqp are not installed"
+	else
+		echo "conformance: Debian's python3-azure and python3-uamqp are not installed: their clients are not run"
+	fi
+}
+
+python_part
+[[ ${1:-} != python ]] || exit 0
+
+[[ $(go list -m -f '{{.Version}}' "$module") == "$version" ]] || fail "go.mod no longer names $module $version: look what its new live tests want, then change this script"
+go mod download "$module"
 
 cp -r "$(go list -m -f '{{.Dir}}' "$module")" "$scratch/azeventhubs"
 chmod -R u+w "$scratch/azeventhubs"

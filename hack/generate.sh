@@ -10,7 +10,7 @@ bin/tools/controller-gen crd:ignoreUnexportedFields=true paths=./api/... output:
 # apart. nullable: without it the API server drops a null in silence, and the operator would take
 # the key for one that was removed.
 sed -E -i '/x-kubernetes-map-type: atomic/{n;s/^( *)x-kubernetes-preserve-unknown-fields: true$/\1additionalProperties:\n\1  nullable: true\n\1  x-kubernetes-preserve-unknown-fields: true/}' config/crd/bases/*.yaml
-bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... paths=./webhooks/... paths=./internal/diagnostics/... output:rbac:dir=config/rbac
+bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... paths=./internal/diagnostics/... output:rbac:dir=config/rbac
 bin/tools/controller-gen webhook paths=./webhooks/... output:webhook:dir=config/webhook
 # The chart has the same files.
 rm -rf charts/pnp-operator/files

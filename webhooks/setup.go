@@ -4,13 +4,18 @@ package webhooks
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
-	"github.com/open-policy-agent/cert-controller/pkg/rotator"
-	"k8s.io/apimachinery/pkg/types"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -18,12 +23,12 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 )
 
-// retryEvery is the pause between tries to make the certificate's Secret: without it nothing is checked at admission, and all else works.
-const retryEvery = 10 * time.Second
+// lookEvery is the pause between two looks for the certificate.
+const lookEvery = time.Second
 
 // Names of what is in config/webhook.
 const (
-	// Configuration is the ValidatingWebhookConfiguration that the CA certificate is put into.
+	// Configuration is the ValidatingWebhookConfiguration that the authority's certificate is put into.
 	Configuration = "pnp-operator"
 	// CertificateSecret is in the operator's namespace; all replicas serve with what it holds.
 	CertificateSecret = "pnp-operator-webhook-cert" //nolint:gosec // a name
@@ -31,87 +36,81 @@ const (
 	Service = "pnp-operator-webhook"
 )
 
-// Rotating a Secret needs to read and write it, and the CA certificate goes into the configuration. Lists cannot be narrowed by name.
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,verbs=get;list;watch
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=pnp-operator,verbs=update
-// +kubebuilder:rbac:groups="",namespace=pnp-system,resources=secrets,verbs=create;get;list;watch
-// +kubebuilder:rbac:groups="",namespace=pnp-system,resources=secrets,resourceNames=pnp-operator-webhook-cert,verbs=update
-
 // Options of the webhooks.
 type Options struct {
-	// Namespace of the operator, where the certificate's Secret is.
-	Namespace string
-	// Host that the API server calls, which the certificate is for. Empty: the Service.
-	Host string
-	// CertDir is where this process keeps the certificate that it serves with.
+	// CertDir is where tls.crt and tls.key are, or will be: the operator serves with what others put there, and has no right to make it itself.
 	CertDir string
-	// Given is true if someone else puts the certificate into CertDir and its authority into the configuration, as cert-manager does.
-	Given bool
-	// Rotator names the controller that renews the certificate, which has to be unique in a process. Empty: cert-rotator.
-	Rotator string
 }
 
-// NewServer returns the server for a manager's options.
-func NewServer(port int, certDir string) webhook.Server {
-	return webhook.NewServer(webhook.Options{Port: port, CertDir: certDir})
+// NewServer returns the server for a manager's options. With clientCA, a file of PEM certificates, it talks only to those who have a certificate of one of
+// them; otherwise to everybody who reaches the port.
+func NewServer(port int, certDir, clientCA string) (webhook.Server, error) {
+	o := webhook.Options{Port: port, CertDir: certDir}
+	if clientCA != "" {
+		only, err := onlyClientsOf(clientCA)
+		if err != nil {
+			return nil, err
+		}
+		o.TLSOpts = append(o.TLSOpts, only)
+	}
+	return limited(webhook.NewServer(o)), nil
 }
 
-// Setup has certificates made and rotated, unless they are given, and serves once there is one. The operator works meanwhile.
-func Setup(mgr manager.Manager, library *models.Library, o Options) error {
-	if o.Given {
-		return register(mgr, library)
-	}
-	if o.Host == "" {
-		o.Host = fmt.Sprintf("%s.%s.svc", Service, o.Namespace)
-	}
-	key := types.NamespacedName{Namespace: o.Namespace, Name: CertificateSecret}
-	files, err := newCertFiles(mgr, key, o.CertDir)
+// onlyClientsOf has a server talk only to those with a certificate of the authorities in a file.
+func onlyClientsOf(file string) (func(*tls.Config), error) {
+	pem, err := os.ReadFile(file)
 	if err != nil {
+		return nil, err
+	}
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%q has no PEM certificate", file)
+	}
+	return func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, authorities }, nil
+}
+
+// Setup serves once there is a certificate. The operator works meanwhile.
+func Setup(mgr manager.Manager, library *models.Library, o Options) error {
+	return mgr.Add(&server{dir: o.CertDir, serve: func() error { return register(mgr, library) }})
+}
+
+// Ready is a check that fails until the server answers, and says so if it waits for a certificate.
+func Ready(serving webhook.Server, o Options) healthz.Checker {
+	started := serving.StartedChecker()
+	return func(r *http.Request) error {
+		err := started(r)
+		if err == nil {
+			return nil
+		}
+		if missing := pairIn(o.CertDir); missing != nil {
+			return fmt.Errorf("waiting for the webhook's certificate in %q: %w", o.CertDir, missing)
+		}
 		return err
 	}
-	rotate := func() error {
-		return rotator.AddRotator(mgr, &rotator.CertRotator{
-			SecretKey: key, CertDir: o.CertDir, CAName: "pnp-operator-ca", CAOrganization: "pnp-operator", DNSName: o.Host, ControllerName: o.Rotator,
-			IsReady:  make(chan struct{}), // not waited for: it is found out by two loops whose pauses double, and comes up to half a minute late
-			Webhooks: []rotator.WebhookInfo{{Name: Configuration, Type: rotator.Validating}},
-		})
-	}
-	serve := func() error { return register(mgr, library) }
-	return mgr.Add(&sequence{files: files, rotate: rotate, serve: serve})
 }
 
-// sequence starts the parts one after the other, in every replica.
-type sequence struct {
-	files  *certFiles
-	rotate func() error
-	serve  func() error
+// pairIn reports whether a folder has a certificate and its key.
+func pairIn(dir string) error {
+	_, err := tls.LoadX509KeyPair(filepath.Join(dir, corev1.TLSCertKey), filepath.Join(dir, corev1.TLSPrivateKeyKey))
+	return err
+}
+
+// server begins to serve once its folder has a certificate.
+type server struct {
+	dir   string
+	serve func() error
 }
 
 // NeedLeaderElection is false: every replica serves.
-func (*sequence) NeedLeaderElection() bool { return false }
+func (*server) NeedLeaderElection() bool { return false }
 
-// Start makes the Secret, since the rotator does not, and ends with the manager.
-func (s *sequence) Start(ctx context.Context) error {
-	_ = wait.PollUntilContextCancel( // it fails if the operator stops
-		ctx, retryEvery, true, func(ctx context.Context) (bool, error) {
-			err := s.files.make(ctx)
-			if err != nil {
-				logOf(ctx).Error(err, "Could not make the Secret of the webhook's certificate, trying again")
-			}
-			return err == nil, nil
-		})
-	select {
-	case <-ctx.Done():
-		return nil
-	default:
+// Start ends with the manager.
+func (s *server) Start(ctx context.Context) error {
+	if err := pairIn(s.dir); err != nil {
+		logOf(ctx).Info("Waiting for the webhook's certificate", "folder", s.dir, "reason", err.Error())
 	}
-	if err := s.rotate(); err != nil {
-		return fmt.Errorf("rotating the webhook's certificate: %w", err)
-	}
-	select {
-	case <-s.files.written:
-	case <-ctx.Done():
-		return nil
+	if err := wait.PollUntilContextCancel(ctx, lookEvery, true, func(context.Context) (bool, error) { return pairIn(s.dir) == nil, nil }); err != nil {
+		return nil //nolint:nilerr // the operator stops
 	}
 	if err := s.serve(); err != nil {
 		return fmt.Errorf("serving the webhook: %w", err)

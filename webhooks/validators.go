@@ -2,9 +2,7 @@ package webhooks
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -16,6 +14,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 // +kubebuilder:webhookconfiguration:mutating=false,name=pnp-operator
@@ -24,7 +23,7 @@ import (
 // +kubebuilder:webhook:path=/validate-iot-pnp-operator-io-v1alpha1-devicemodel,mutating=false,failurePolicy=ignore,matchPolicy=Equivalent,sideEffects=None,timeoutSeconds=3,groups=iot.pnp-operator.io,resources=devicemodels,verbs=create;update,versions=v1alpha1,name=devicemodels.iot.pnp-operator.io,admissionReviewVersions=v1,serviceName=pnp-operator-webhook,serviceNamespace=pnp-system
 
 const (
-	// The API server cuts a warning at 256 characters, and drops all of them beyond 4096.
+	// The API server cuts a warning at 256 bytes, and drops all of them beyond 4096.
 	maxWarning  = 256
 	maxWarnings = 12
 )
@@ -43,7 +42,7 @@ func (v deviceValidator) ValidateCreate(ctx context.Context, device *v1alpha1.Pn
 	}
 	leaves, violations := declaration.Check(&device.Spec, hub)
 	if len(violations) > 0 {
-		return nil, errors.New(strings.Join(violations, "; "))
+		return nil, denied(violations...)
 	}
 	verdict, err := v.models.CheckDevice(ctx, device.Namespace, device.ModelID(), leaves)
 	return conclude(ctx, verdict, err)
@@ -102,10 +101,13 @@ func (commandValidator) ValidateDelete(context.Context, *v1alpha1.DeviceCommand)
 type modelValidator struct{ models *models.Library }
 
 // ValidateCreate refuses a model that breaks DTDL. What it needs of other DeviceModels may come later.
-func (v modelValidator) ValidateCreate(_ context.Context, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
-	violations, warnings := v.models.CheckModel(model)
+func (v modelValidator) ValidateCreate(ctx context.Context, model *v1alpha1.DeviceModel) (admission.Warnings, error) {
+	violations, warnings, err := v.models.CheckModel(ctx, model)
+	if err != nil {
+		return admission.Warnings{"not checked at admission, since other models are being parsed; the operator checks it and says so in status"}, nil //nolint:nilerr // the reconciler checks it
+	}
 	if len(violations) > 0 {
-		return nil, errors.New(strings.Join(violations, "; "))
+		return nil, denied(violations...)
 	}
 	return warningsOf(warnings), nil
 }
@@ -143,17 +145,14 @@ func conclude(ctx context.Context, verdict models.Verdict, err error) (admission
 // folder against the cluster before it applies any, so that a model and what needs it never get in
 // together.
 func refusal(verdict models.Verdict) error {
-	return fmt.Errorf("%s (DeviceModel %q as the cluster has it; if the same commit changes it, have it applied first: keep models in a folder of their own, or change the model one commit earlier)",
-		verdict.Text(), verdict.Model)
+	return denied(fmt.Sprintf("%s (DeviceModel %q as the cluster has it; if the same commit changes it, have it applied first: keep models in a folder of their own, or change the model one commit earlier)",
+		verdict.Text(), verdict.Model))
 }
 
 func warningsOf(texts []string) admission.Warnings {
 	var warnings admission.Warnings
 	for _, text := range texts[:min(len(texts), maxWarnings)] {
-		if runes := []rune(text); len(runes) > maxWarning {
-			text = string(runes[:maxWarning-1]) + "…"
-		}
-		warnings = append(warnings, text)
+		warnings = append(warnings, storable.Text(text, maxWarning))
 	}
 	return warnings
 }

@@ -19,6 +19,8 @@ const (
 	ConditionRemovalsHalted = "RemovalsHalted"
 	// ConditionThrottled is true on an IoTHub while work waits because the hub refuses requests, or messages of the day are used up. It is absent otherwise.
 	ConditionThrottled = "Throttled"
+	// ConditionSweepsIncomplete is true on an IoTHub while sweeps do not look after all its devices. It is absent otherwise.
+	ConditionSweepsIncomplete = "SweepsIncomplete"
 	// ConditionConformsToModel is true on a PnPDevice if a DeviceModel of its namespace allows what it declares. It is absent where there is none.
 	ConditionConformsToModel = "ConformsToModel"
 	// ConditionEventStreamReady is true on an IoTHub if the hub's events are read. It is absent without spec.events.
@@ -62,6 +64,14 @@ const (
 	ReasonFollowUpsStopped = "FollowUpsStopped"
 	// ReasonDailyMessagesUsed surfaces when all of them are used; on a PnPDevice and a DeviceCommand if it waits for that.
 	ReasonDailyMessagesUsed = "DailyMessagesUsed"
+)
+
+// Reasons of the condition SweepsIncomplete.
+const (
+	// ReasonDevicesUnreadable surfaces when the twins of some devices cannot be read by query.
+	ReasonDevicesUnreadable = "DevicesUnreadable"
+	// ReasonSweepsFailing surfaces when two sweeps in a row were ended by an error.
+	ReasonSweepsFailing = "SweepsFailing"
 )
 
 // Reasons of an IoTHub.
@@ -151,10 +161,16 @@ const (
 	ReasonNotConformant = "TwinNotConformant"
 	// ReasonWaitingForBudget surfaces when something that has to be done waits for spec.requestBudget of the IoTHub.
 	ReasonWaitingForBudget = "WaitingForBudget"
+	// ReasonTwinTooLarge surfaces when the device's twin has more than the operator reads: what it reports has to be reduced.
+	ReasonTwinTooLarge = "TwinTooLarge"
+	// ReasonHubSlow surfaces when the hub takes so long that something that has to be done waits for other requests to it.
+	ReasonHubSlow = "HubSlow"
 	// ReasonThrottled surfaces when the hub refuses requests because of its throttles.
 	ReasonThrottled = "Throttled"
 	// ReasonNotCleared surfaces as an Event when deletionPolicy Clear could not be carried out.
 	ReasonNotCleared = "NotCleared"
+	// ReasonStatusRefused surfaces when the API server refuses the status of the object, which then shows less.
+	ReasonStatusRefused = "StatusRefused"
 )
 
 // Reasons of a DeviceCommand, beside those of a PnPDevice that it shares.
@@ -215,6 +231,8 @@ const (
 	ReasonModelNotFound = "ModelNotFound"
 	// ReasonDigestMismatch surfaces when the repository gives another model than the one that was pinned.
 	ReasonDigestMismatch = "DigestMismatch"
+	// ReasonSetAside surfaces when the operator ended while it parsed the model.
+	ReasonSetAside = "SetAside"
 	// ReasonConforms surfaces when a declaration is as its DeviceModel has it.
 	ReasonConforms = "Conforms"
 	// ReasonModelViolation surfaces when a declaration or a command is not as its DeviceModel has it.
@@ -226,6 +244,9 @@ const (
 // AnnotationAttempt on a DeviceCommand is the request ID of the attempt that was begun last. It is the claim of the one who may send it, written
 // before anything is sent: leave it alone.
 const AnnotationAttempt = "iot.pnp-operator.io/attempt"
+
+// Annotations are those that the operator reads.
+var Annotations = []string{AnnotationAttempt, AnnotationReconcileRequestedAt, AnnotationResendRequestedAt, AnnotationConfirmRemovals}
 
 // Annotations that people and tools set.
 const (

@@ -11,6 +11,7 @@ type DeviceReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[ -~]+$`
 	Name string `json:"name"`
 }
 
@@ -115,9 +116,10 @@ type DeviceCommandSpec struct {
 
 // OfflinePeriod is when a hub waited for a device that it took for offline.
 type OfflinePeriod struct {
-	// hub is the host that said so.
+	// hub that said so: its host name, and beyond an @ the endpoint and a digest of the caBundle, if
+	// the IoTHub has any.
 	// +optional
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=420
 	Hub string `json:"hub,omitempty"`
 
 	// from is when the wait began, by the hub's clock; unset if the hub did not say.

@@ -80,6 +80,17 @@ type DeviceModelStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	Digest string `json:"digest,omitempty"`
 
+	// parsing is the content, by its digest, of a model of more than 64 KB that is about to be parsed. If the operator ends meanwhile, the next one
+	// leaves the model alone.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Parsing string `json:"parsing,omitempty"`
+
+	// parsed is the content, by its digest, of a model of more than 64 KB that was parsed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Parsed string `json:"parsed,omitempty"`
+
 	// properties of the model, those of its components among them.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

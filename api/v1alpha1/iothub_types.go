@@ -211,6 +211,7 @@ type IoTHubSpec struct {
 	Authentication HubAuthentication `json:"authentication"`
 
 	// endpoint to dial instead of https://hostName, for a private link or a simulator.
+	// IoTHubs that differ in it, or in caBundle, count as IoTHubs of different hubs.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https://[^/@?#\s]+$`
@@ -238,7 +239,7 @@ type IoTHubSpec struct {
 	// +kubebuilder:validation:Maximum=86400
 	SweepIntervalSeconds int32 `json:"sweepIntervalSeconds,omitempty"`
 
-	// requestBudget bounds what the operator asks of the hub. Of several IoTHubs of one host, the lowest of each number holds.
+	// requestBudget bounds what the operator asks of the hub. Of several IoTHubs of one hub, the lowest of each number holds.
 	// +optional
 	// +default={}
 	// +kubebuilder:default={}
@@ -321,6 +322,13 @@ type IoTHubStatus struct {
 	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// destination that accepted the credential last: the hub's host name, and beyond an @ the endpoint
+	// and a digest of the caBundle, if there are any. IoTHubs with the same destination share a
+	// request budget, and their PnPDevices compete for devices.
+	// +optional
+	// +kubebuilder:validation:MaxLength=420
+	Destination string `json:"destination,omitempty"`
+
 	// devices counts the PnPDevices of this hub, about once a minute.
 	// +optional
 	Devices *IoTHubDevices `json:"devices,omitempty"`
@@ -334,7 +342,7 @@ type IoTHubStatus struct {
 	// +optional
 	Removals *HubRemovals `json:"removals,omitempty"`
 
-	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, RemovalsHalted or Throttled where they apply.
+	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, RemovalsHalted, Throttled or SweepsIncomplete where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

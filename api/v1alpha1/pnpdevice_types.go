@@ -11,6 +11,7 @@ type HubReference struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[ -~]+$`
 	Name string `json:"name"`
 }
 
@@ -185,9 +186,10 @@ type PnPDeviceSpec struct {
 
 // TwinReference identifies the twin that the status is about.
 type TwinReference struct {
-	// hub host name.
+	// hub that the twin was read at: its host name, and beyond an @ the endpoint and a digest of the
+	// caBundle, if the IoTHub has any.
 	// +optional
-	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:MaxLength=420
 	Hub string `json:"hub,omitempty"`
 	// deviceID at the hub.
 	// +optional
@@ -242,11 +244,12 @@ type PropertyStatus struct {
 	// +optional
 	Sent *SentValue `json:"sent,omitempty"`
 
-	// desired value: what the hub holds. Absent if the hub holds none.
+	// desired value: what the hub holds. Absent if the hub holds none. {"$json": text} is a value that cannot be stored or shown
+	// as it is, as JSON text; {"$omitted": reason, "$digest": text} one that there is no room for.
 	// +optional
 	Desired *apiextensionsv1.JSON `json:"desired,omitempty"`
 
-	// reported value, without the acknowledgement around it.
+	// reported value, without the acknowledgement around it, in the forms of desired.
 	// +optional
 	Reported *apiextensionsv1.JSON `json:"reported,omitempty"`
 
@@ -270,7 +273,7 @@ type PropertyStatus struct {
 	// +optional
 	AckCode int64 `json:"ackCode,omitempty"`
 
-	// ackDescription is the device's own text, cut at 512 characters.
+	// ackDescription is the device's own text on one line, cut at 512 bytes.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	AckDescription string `json:"ackDescription,omitempty"`
@@ -288,7 +291,7 @@ type PropertyStatus struct {
 
 // SentValue is a value that a write carries, or may have carried.
 type SentValue struct {
-	// value that is sent.
+	// value that is sent, in the forms of desired.
 	// +required
 	Value apiextensionsv1.JSON `json:"value"`
 	// version is the $version of the desired section that the write makes if the hub takes it. Only a value of exactly this
@@ -399,6 +402,12 @@ type PnPDeviceStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=4096
 	Components []ComponentStatus `json:"components,omitempty"`
+
+	// notShown is the number of reported properties that reported: All asks for and that are not in this status: there is no
+	// room for them, or their names cannot be shown.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	NotShown int32 `json:"notShown,omitempty"`
 
 	// conditions: Ready, Synced, Acknowledged, and Reconciling or Stalled where they apply.
 	// +optional

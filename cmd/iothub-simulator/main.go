@@ -34,8 +34,8 @@ func main() {
 	}
 }
 
-const help = `iothub-simulator runs an Azure IoT Hub on this machine: the REST API for the registry, device twins, digital
-twins, queries, direct methods and commands over TLS, the Event Hubs-compatible endpoint over AMQP, MQTT for devices, virtual
+const help = `iothub-simulator runs an Azure IoT Hub on this machine: the REST API for the registry, modules, device twins, digital
+twins, queries, direct methods, commands, configurations and jobs over TLS, the Event Hubs-compatible endpoint over AMQP, MQTT for devices, virtual
 IoT Plug and Play devices, injected faults and a call log.
 
 Clients connect to the printed endpoints and sign tokens for the hub's host name. With --env-file, what they need is written

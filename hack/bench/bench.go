@@ -99,6 +99,7 @@ var parts = []struct{ name, about string }{
 	{"reports", "30 devices that report three times a second"},
 	{"throttled", "edits while the hub refuses calls"},
 	{"telemetry", "twin events beside a flood of telemetry"},
+	{"fairness", "edits while another tenant's hubs are slow or dead"},
 }
 
 // PartNames are the parts that can be asked for.
@@ -131,7 +132,7 @@ func (b *bench) steps() []step {
 	}
 	return append(steps,
 		step{"throttled", b.throttled}, step{"change", with(fewest, b.change)}, step{"chain", with(fewest, b.chain)},
-		step{"telemetry", b.telemetry}, step{"reports", b.reports})
+		step{"fairness", b.fairness}, step{"telemetry", b.telemetry}, step{"reports", b.reports})
 }
 
 func (o Options) wants(name string) bool { return len(o.Parts) == 0 || slices.Contains(o.Parts, name) }

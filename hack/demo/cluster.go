@@ -32,7 +32,7 @@ func (d *demo) install(ctx context.Context) error {
 	return d.installManifests(ctx)
 }
 
-// installManifests applies config/default without its Deployment: there is no kubelet here that could run it. The webhook follows with the operator.
+// installManifests applies config/default without its Deployments: there is no kubelet here that could run them. The webhook follows with the operator.
 func (d *demo) installManifests(ctx context.Context) error {
 	overlay := kustomization{
 		Resources: []string{d.path("config/default")},
@@ -64,7 +64,7 @@ func (d *demo) identify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.writeOperatorKubeconfig(ctx, strings.TrimSpace(token)); err != nil {
+	if err := d.writeKubeconfig(ctx, operatorKubeconfig, strings.TrimSpace(token)); err != nil {
 		return err
 	}
 	operator := d.kubectl
@@ -80,6 +80,9 @@ func (d *demo) identify(ctx context.Context) error {
 		{[]string{"create", "secrets", "--all-namespaces"}, "no"},
 		{[]string{"get", "secrets", "--all-namespaces"}, "no"},
 		{[]string{"list", "secrets", "--all-namespaces"}, "no"},
+		{[]string{"get", "secrets", "-n", operatorNamespace}, "no"},
+		{[]string{"update", "validatingwebhookconfigurations/pnp-operator"}, "no"},
+		{[]string{"patch", "validatingwebhookconfigurations/pnp-operator"}, "no"},
 		{[]string{"create", "serviceaccounts/token", "--all-namespaces"}, "no"},
 		{[]string{"delete", "pnpdevices.iot.pnp-operator.io", "--all-namespaces"}, "no"},
 	} {
@@ -95,8 +98,8 @@ func (d *demo) identify(ctx context.Context) error {
 	return nil
 }
 
-// writeOperatorKubeconfig writes the administrator's kubeconfig with a token for its certificate.
-func (d *demo) writeOperatorKubeconfig(ctx context.Context, token string) error {
+// writeKubeconfig writes the administrator's kubeconfig with a token for its certificate.
+func (d *demo) writeKubeconfig(ctx context.Context, name, token string) error {
 	out, err := d.kubectl.output(ctx, "", "config", "view", "--raw", "--flatten", "--minify", "-o", "json")
 	if err != nil {
 		return err
@@ -105,8 +108,8 @@ func (d *demo) writeOperatorKubeconfig(ctx context.Context, token string) error 
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(d.file(operatorKubeconfig), data, 0o600); err != nil {
-		return fmt.Errorf("writing the operator's kubeconfig: %w", err)
+	if err := os.WriteFile(d.file(name), data, 0o600); err != nil {
+		return fmt.Errorf("writing %q: %w", name, err)
 	}
 	return nil
 }
@@ -137,20 +140,31 @@ func (d *demo) startOperator(ctx context.Context) error {
 		return d.startRelease(ctx)
 	}
 	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
-	ports, err := freeport.Ports(2)
+	flags, probes, err := d.webhookFlags(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.leadToWebhook(ctx, ports[0]); err != nil {
-		return err
-	}
-	ended, err := d.launchOperator(ctx, d.manager(), "127.0.0.1:"+ports[1], "--webhook-port="+ports[0], "--webhook-host=localhost")
+	ended, err := d.launchOperator(ctx, d.manager(), probes, flags...)
 	if err != nil {
 		return err
 	}
 	d.supervise(d.manager(), ended)
 	d.out.passf("the operator runs, pid %d", d.manager().pid())
 	return nil
+}
+
+// webhookFlags leads the API server to an operator that is about to start and gives it a certificate.
+// It returns the flags for that, and where the operator shall answer probes.
+func (d *demo) webhookFlags(ctx context.Context) (flags []string, probes string, err error) {
+	ports, err := freeport.Ports(2)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := d.leadToWebhook(ctx, ports[0]); err != nil {
+		return nil, "", err
+	}
+	flags = []string{"--webhook-port=" + ports[0], "--webhook-cert-dir=" + d.file(certificateFolder)}
+	return flags, "127.0.0.1:" + ports[1], d.certify(ctx, "certificate")
 }
 
 // leadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.
@@ -161,7 +175,7 @@ func (d *demo) leadToWebhook(ctx context.Context, port string) error {
 	}
 	overlay := kustomization{
 		Resources: []string{d.path("config/webhook")},
-		Patches:   []patch{without("v1", "Service"), {Target: target{Kind: "ValidatingWebhookConfiguration"}, Patch: steps}},
+		Patches:   []patch{without("v1", "Service"), without("apps/v1", "Deployment"), {Target: target{Kind: "ValidatingWebhookConfiguration"}, Patch: steps}},
 	}
 	if err := overlay.writeTo(d.file("webhook")); err != nil {
 		return err

@@ -96,7 +96,7 @@ func (d *demo) tearDown(ctx context.Context) error {
 		d.stopped(context.Canceled) // so that nobody wonders about the ends below
 	}
 	var errs []error
-	for _, p := range append([]process{d.manager(), d.simulator()}, d.replicas...) {
+	for _, p := range append([]process{d.manager(), d.keeper(), d.simulator()}, d.replicas...) {
 		ran, err := p.stop(10 * time.Second)
 		errs = append(errs, err)
 		if ran {

@@ -138,6 +138,9 @@ func (g *gitops) startOperator(ctx context.Context) error {
 	if err := g.leadToWebhook(ctx, ports[0]); err != nil {
 		return err
 	}
+	if err := g.certify(ctx, "certificate"); err != nil {
+		return err
+	}
 	g.operator = restartable{demo: g.demo, webhook: ports[0], probes: "127.0.0.1:" + ports[1]}
 	if err := g.operator.start(ctx); err != nil {
 		return err
@@ -196,7 +199,7 @@ type restartable struct {
 // start starts the operator, whose end then ends the tests unless it is meant.
 func (r *restartable) start(ctx context.Context) error {
 	ended, err := r.demo.launchOperator(ctx, r.demo.manager(), r.probes,
-		"--webhook-port="+r.webhook, "--webhook-host=localhost")
+		"--webhook-port="+r.webhook, "--webhook-cert-dir="+r.demo.file(certificateFolder))
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,9 @@ Commands:
          run many DeviceCommands while the operator is killed again and again and answers are lost, and count what the devices ran;
          $COMMANDS, $DEVICES and $SEED say how many, and which chances. With $REPLICAS of the operator its leader is changed; $CHANGES
          is how often at least
+  hostile
+         attack the operator, in the memory that its Deployment gives it, as a tenant, a device, a hub and a stranger would, while another tenant
+         works: a line an attack with the most memory and the longest edit. $ATTACKS is a pattern for names of attacks, $QUICK leaves long ones out
   bench  measure the operator against a bare loop and write the ratios to bin/bench; needs node and npm; $PART names parts to
          measure alone, $SIZES the numbers of devices, $ROUNDS the repetitions, $QUICK makes it short
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
@@ -76,7 +79,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, clone, *report) error{
-		"run": run, "e2e": e2e, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "bench": measure, "up": up, "down": down,
+		"run": run, "e2e": e2e, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "hostile": hostile, "bench": measure, "up": up, "down": down,
 	}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
@@ -92,7 +95,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "e2e", "e2e-gitops", "chaos", "chaos-commands", "bench":
+	case "e2e", "e2e-gitops", "chaos", "chaos-commands", "hostile", "bench":
 		return command
 	}
 	return "demo"

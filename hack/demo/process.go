@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +20,11 @@ import (
 
 // process is a program that runs on its own, known by its pid file in dir whoever started it. Replicas of a program have a suffix each.
 // Its log is in dir, too, unless log names another file.
-type process struct{ name, dir, replica, log string }
+type process struct {
+	name, dir, replica, log string
+	under                   []string // the words of a command that becomes the program, which it is given with its arguments
+	env                     []string // KEY=VALUE beside ours
+}
 
 func (p process) pidFile() string { return filepath.Join(p.dir, p.name+p.replica+".pid") }
 
@@ -38,8 +43,10 @@ func (p process) start(program string, args ...string) (<-chan error, error) {
 		return nil, fmt.Errorf("making the log of %s: %w", p.name, err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(program, args...)
+	words := slices.Concat(p.under, []string{program}, args)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = p.dir
+	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -58,7 +58,7 @@ func (d *demo) writeValues() (webhook string, err error) {
 		"metrics":                 map[string]any{"port": number(ports[1]), "readers": []any{map[string]any{"namespace": monitoring, "name": scraper}}},
 		"extraArgs": []string{
 			"--kubeconfig=" + d.file(operatorKubeconfig), "--health-probe-bind-address=" + d.probes, "--metrics-bind-address=" + d.metrics,
-			"--webhook-host=localhost", "--leader-election-namespace=" + operatorNamespace,
+			"--webhook-cert-dir=" + d.file(certificateFolder), "--leader-election-namespace=" + operatorNamespace,
 		},
 	})
 	if err != nil {
@@ -79,17 +79,18 @@ func (d *demo) helm(ctx context.Context, args ...string) error {
 	return watched(ctx, d.out, cmd, commandLine(append([]string{"helm"}, args...)...))
 }
 
-// startRelease runs what the release's Deployment would: its arguments, as its ServiceAccount.
+// startRelease runs what the release's Deployments would: their arguments, as their ServiceAccounts.
 func (d *demo) startRelease(ctx context.Context) error {
-	var deployment appsv1.Deployment
-	if err := d.kubectl.get(ctx, &deployment, "deployment", "pnp-operator", "-n", operatorNamespace); err != nil {
+	args, err := d.argsOf(ctx, certificateAccount)
+	if err != nil {
 		return err
 	}
-	pod := deployment.Spec.Template.Spec
-	if len(pod.Containers) != 1 || pod.ServiceAccountName != operatorAccount {
-		return miss{"the Deployment", "one container, as ServiceAccount " + operatorAccount, fmt.Sprintf("%d, as %q", len(pod.Containers), pod.ServiceAccountName)}
+	if err := d.certify(ctx, args...); err != nil {
+		return err
 	}
-	args := pod.Containers[0].Args
+	if args, err = d.argsOf(ctx, operatorAccount); err != nil {
+		return err
+	}
 	d.out.sayf("$ manager %s    log: %s", commandLine(args...), d.manager().logFile())
 	ended, err := d.launch(ctx, d.manager(), d.probes, args)
 	if err != nil {
@@ -98,4 +99,17 @@ func (d *demo) startRelease(ctx context.Context) error {
 	d.supervise(d.manager(), ended)
 	d.out.passf("the operator runs with the arguments of the release's Deployment, pid %d", d.manager().pid())
 	return nil
+}
+
+// argsOf are the arguments of a Deployment that has the name of its ServiceAccount.
+func (d *demo) argsOf(ctx context.Context, account string) ([]string, error) {
+	var deployment appsv1.Deployment
+	if err := d.kubectl.get(ctx, &deployment, "deployment", account, "-n", operatorNamespace); err != nil {
+		return nil, err
+	}
+	pod := deployment.Spec.Template.Spec
+	if len(pod.Containers) != 1 || pod.ServiceAccountName != account {
+		return nil, miss{"Deployment " + account, "one container, as that ServiceAccount", fmt.Sprintf("%d, as %q", len(pod.Containers), pod.ServiceAccountName)}
+	}
+	return pod.Containers[0].Args, nil
 }

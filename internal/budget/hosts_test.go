@@ -1,20 +1,24 @@
 package budget
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // join has an owner state limits and prove its credential.
-func join(h *Hosts, name, owner string, l Limits) *Budget {
-	h.State(name, owner, l)
-	return h.Trust(name, owner)
+func join(h *Hosts, hub, owner string, l Limits) *Budget {
+	h.State(hub, owner, l)
+	b, _ := h.Trust(hub, owner)
+	return b
 }
 
-func TestIoTHubsOfOneHostShareABudget(t *testing.T) {
+func TestIoTHubsOfOneHubShareABudget(t *testing.T) {
 	var h Hosts
-	first := join(&h, "Factory.azure-devices.net", "a/hub", lasting)
+	first := join(&h, "factory.azure-devices.net", "a/hub", lasting)
 	second := join(&h, "factory.azure-devices.net", "b/hub", lasting)
 	other := join(&h, "plant.azure-devices.net", "a/plant", lasting)
 	if first != second || first == other {
-		t.Error("the budget does not belong to the host, in lower case")
+		t.Error("the budget does not belong to the hub")
 	}
 	if n := len(h.All()); n != 2 {
 		t.Errorf("%d budgets for 2 hosts", n)
@@ -39,12 +43,12 @@ func TestTheLowestOfEachNumberHolds(t *testing.T) {
 	if want := (Limits{10, 20, 30, 5, 500}); shared.limits != want {
 		t.Errorf("the limits are %v, expected %v", shared.limits, want)
 	}
-	if _, changed := h.State("hub", "b", b); changed {
+	if _, affected := h.State("hub", "b", b); affected != nil {
 		t.Error("stated again, the limits changed")
 	}
 	b.DailyMessages = 400
-	if same, changed := h.State("hub", "b", b); !changed || same != shared || shared.limits.DailyMessages != 400 {
-		t.Errorf("another number (changed: %v) is not in force: %v", changed, shared.limits)
+	if same, affected := h.State("hub", "b", b); affected == nil || same != shared || shared.limits.DailyMessages != 400 {
+		t.Errorf("another number (affected: %v) is not in force: %v", affected, shared.limits)
 	}
 	h.Leave("a")
 	if shared.limits != b {
@@ -64,7 +68,7 @@ func TestWhoeverOnlyNamesAHubDoesNotSlowItDown(t *testing.T) {
 	if trouble, _ := shared.Trouble(); trouble != NoTrouble {
 		t.Error("a stranger stopped the calls of others")
 	}
-	if h.Trust("hub", "stranger") != shared || shared.limits != tiny {
+	if b, _ := h.Trust("hub", "stranger"); b != shared || shared.limits != tiny {
 		t.Errorf("with a credential that the hub accepts it does not take part: %v", shared.limits)
 	}
 	h.Distrust("stranger")
@@ -83,9 +87,70 @@ func TestWhatWasUsedOutlivesARefusedCredential(t *testing.T) {
 	h.Distrust("owner")
 	guest, _ := h.State("hub", "owner", lasting)
 	guest.Take(Request{Class: Query, Priority: PriorityEdit, Key: "probe", Size: 1, Messages: 1})
-	after := h.Trust("hub", "owner")
+	after, _ := h.Trust("hub", "owner")
 	if stats := after.Stats(); after != before || stats.DailyMessages != 101 || stats.Classes[Query].Taken[PriorityEdit] != 1 {
 		t.Errorf("the same budget: %v, with %d messages and %v queries", after == before, stats.DailyMessages, stats.Classes[Query].Taken)
+	}
+}
+
+// Whoever waits for a number of the budget cannot know who states it.
+func TestEveryOwnerHearsOfOtherLimits(t *testing.T) {
+	tiny := lasting
+	tiny.DailyMessages = 10
+	both := []string{"a", "b"}
+	for name, c := range map[string]struct {
+		act  func(*Hosts) []string
+		want []string
+	}{
+		"the low number is raised": {func(h *Hosts) []string { _, who := h.State("hub", "b", lasting); return who }, both},
+		"it is lowered":            {func(h *Hosts) []string { _, who := h.State("hub", "b", Limits{1, 1, 1, 1, 1}); return who }, both},
+		"a higher number changes": {func(h *Hosts) []string {
+			more := lasting
+			more.DailyMessages++
+			_, who := h.State("hub", "a", more)
+			return who
+		}, nil},
+		"whoever stated it leaves":      {func(h *Hosts) []string { return h.Leave("b") }, []string{"a"}},
+		"its credential is refused":     {func(h *Hosts) []string { return h.Distrust("b") }, both},
+		"it is accepted at another hub": {func(h *Hosts) []string { h.State("other", "b", tiny); _, who := h.Trust("other", "b"); return who }, []string{"a"}},
+		"a third one with lower numbers comes": {func(h *Hosts) []string {
+			h.State("hub", "c", Limits{1, 1, 1, 1, 1})
+			_, who := h.Trust("hub", "c")
+			return who
+		}, []string{"a", "b", "c"}},
+		"a third one only names the hub":                           {func(h *Hosts) []string { _, who := h.State("hub", "c", Limits{1, 1, 1, 1, 1}); return who }, nil},
+		"a third one whose credential was not yet accepted leaves": {func(h *Hosts) []string { h.State("hub", "c", tiny); return h.Leave("c") }, nil},
+		"whoever states no lowest number leaves":                   {func(h *Hosts) []string { return h.Leave("a") }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h Hosts
+			join(&h, "hub", "a", lasting)
+			join(&h, "hub", "b", tiny)
+			if got := c.act(&h); !slices.Equal(got, c.want) {
+				t.Errorf("%v hear of it, expected %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAnOwnerTakesPartAtTheHubThatAcceptedItOnly(t *testing.T) {
+	var h Hosts
+	tiny := Limits{1, 1, 1, 1, 10}
+	victim := join(&h, "factory", "owner", lasting)
+	join(&h, "factory", "mover", tiny)
+	if victim.limits != tiny {
+		t.Fatal("it did not take part")
+	}
+	own := join(&h, "factory@mallory", "mover", tiny)
+	if own == victim || victim.limits != lasting {
+		t.Errorf("one budget with the other hub: %t, its limits are %v", own == victim, victim.limits)
+	}
+	h.State("elsewhere", "mover", tiny) // it is not accepted there
+	if back, _ := h.State("factory@mallory", "mover", lasting); back != own {
+		t.Error("it has another budget after it was about to leave")
+	}
+	if again, _ := h.Trust("factory@mallory", "mover"); again != own || own.limits != lasting {
+		t.Errorf("accepted again, it has the same budget %t, with limits %v", again == own, own.limits)
 	}
 }
 

@@ -75,6 +75,8 @@ const (
 	WhyDailyBudget
 	// WhyHubQuota is that the hub said that its messages of the day are used up.
 	WhyHubQuota
+	// WhySlow is that the hub takes so long that its share of the operator's workers is used up.
+	WhySlow
 )
 
 // Wait is what a request is told that is not let through.
@@ -97,6 +99,8 @@ func (e *WaitError) Error() string {
 		return "the daily messages of the request budget are used up until 00:00 UTC"
 	case WhyHubQuota:
 		return "the hub's messages of the day are used up until 00:00 UTC"
+	case WhySlow:
+		return "waiting for other requests of the hub, which answers slowly"
 	case WhyRate:
 	}
 	return fmt.Sprintf("waiting for the request budget: %s are used up for now", e.Class.Plural())
@@ -108,6 +112,9 @@ type Caller struct {
 	Priority Priority
 	// Paid is true if the token of the next call was taken before.
 	Paid bool
+	// Called is called once a worker may wait for the hub on behalf of the key, after it was told that
+	// none may. Nil: no worker waits for the call.
+	Called func()
 }
 
 type callerKey struct{}

@@ -2,53 +2,41 @@ package command
 
 import (
 	"encoding/json"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 // MaxResponse is how much of a response status holds, in bytes of JSON.
 const MaxResponse = 16 << 10
 
-// Response makes of what a device answered something that status can hold: JSON as it is, and anything else, a number beyond a double, or more than
-// MaxResponse, as a string of its text, cut as needed. nil is no response.
+// Response makes of what a device answered something that status can hold: JSON as it is, and anything else as a string of
+// its text, cleaned and cut as needed. Anything else is also a number beyond a double, text that a terminal acts on, what is
+// nested deeper than storable.MaxDepth, and more than MaxResponse. nil is no response.
 func Response(payload []byte) (value json.RawMessage, truncated bool) {
-	if len(payload) == 0 {
+	switch {
+	case len(payload) == 0:
 		return nil, false
-	}
-	if len(payload) <= MaxResponse && isStorable(payload) {
+	case len(payload) <= MaxResponse && storable.IsReadable(payload):
 		return payload, false
+	case json.Valid(payload):
+		payload = storable.Escape(payload)
 	}
-	return cutString(strings.ToValidUTF8(string(payload), "\uFFFD"))
-}
-
-// isStorable reports whether the API server takes a payload as it is. JSON's grammar allows numbers that no double holds; they are refused.
-func isStorable(payload []byte) bool {
-	var value any
-	return utf8.Valid(payload) && json.Unmarshal(payload, &value) == nil
+	return cutString(storable.Clean(string(payload)))
 }
 
 // cutString encodes as much of a text as fits.
 func cutString(text string) (value json.RawMessage, truncated bool) {
-	if len(text) > MaxResponse {
-		text, truncated = runes(text, MaxResponse), true
-	}
-	for {
+	whole := text
+	for limit := MaxResponse; ; {
+		text = storable.Cut(text, limit)
 		encoded, err := json.Marshal(text)
 		if err != nil {
 			return nil, true // strings always encode
 		}
 		if len(encoded) <= MaxResponse {
-			return encoded, truncated
+			return encoded, text != whole
 		}
 		// Escapes take more room than what they stand for.
-		text, truncated = runes(text, len(text)*MaxResponse/len(encoded)-1), true
+		limit = len(text)*MaxResponse/len(encoded) - 1
 	}
-}
-
-// runes cuts a text to at most n bytes between two runes.
-func runes(text string, n int) string {
-	for n > 0 && !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:max(n, 0)]
 }

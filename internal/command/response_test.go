@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 func TestResponse(t *testing.T) {
@@ -23,6 +25,12 @@ func TestResponse(t *testing.T) {
 		"a null within":                      {`{"a":null}`, `{"a":null}`, false},
 		"a number beyond a double":           {`[1e999]`, `"[1e999]"`, false},
 		"a number that is too exact for one": {`0.1234567890123456789012345`, `0.1234567890123456789012345`, false},
+		"escapes":                            {`{"a": "\u001b[2J"}`, `"{\"a\": \"\\u001b[2J\"}"`, false},
+		"text with its direction turned":     {"\"\u202egnp.exe\"", `"\"\\u202egnp.exe\""`, false},
+		"two lines that are not JSON":        {"one\r\n\x1b[2Jtwo", `"one [2Jtwo"`, false},
+		"nested as deep as it may be":        {nested(64), nested(64), false},
+		"nested deeper":                      {nested(65), `"` + nested(65) + `"`, false},
+		"nested 8,000 deep":                  {nested(8000), `"` + nested(8000) + `"`, false},
 		"exactly enough":                     {long[:MaxResponse-1] + `"`, long[:MaxResponse-1] + `"`, false},
 	}
 	for name, test := range tests {
@@ -38,6 +46,8 @@ func TestResponse(t *testing.T) {
 	}
 }
 
+func nested(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
+
 func TestAResponseIsAlwaysJSONThatFits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "unit")
@@ -47,8 +57,8 @@ func TestAResponseIsAlwaysJSONThatFits(t *testing.T) {
 			t.Fatalf("%d bytes, valid %v", len(got), json.Valid(got))
 		}
 		var text string
-		if !truncated && !isStorable(payload) {
-			if err := json.Unmarshal(got, &text); err != nil || text != strings.ToValidUTF8(string(payload), "\uFFFD") {
+		if !truncated && !storable.IsReadable(payload) {
+			if err := json.Unmarshal(got, &text); err != nil || text != storable.Clean(string(payload)) {
 				t.Fatalf("%v: %q", err, text)
 			}
 		}

@@ -2,16 +2,60 @@
 package declaration
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// Of decodes what a spec declares. It fails if properties are not an object, which the CRD's schema forbids.
+// maxShown is what an error quotes of a value, in bytes.
+const maxShown = 200
+
+const (
+	// MaxPayload is how many bytes of JSON the hub takes as the payload of a command ("Understand and invoke direct methods from IoT Hub").
+	MaxPayload = 128 << 10
+	// MaxDeclared is how many bytes of JSON a spec may declare. The hub takes 32 KB of desired properties, by a count that leaves little out; what is
+	// larger is not decoded, which takes up to forty times as much memory.
+	MaxDeclared = 128 << 10
+)
+
+// Size is how many bytes of JSON a spec declares.
+func Size(spec *v1alpha1.PnPDeviceSpec) (size int) {
+	count := func(name string, properties *apiextensionsv1.JSON) {
+		size += len(name)
+		if properties != nil {
+			size += len(properties.Raw)
+		}
+	}
+	count("", spec.Properties)
+	for _, c := range spec.Components {
+		count(c.Name, c.Properties)
+	}
+	return size
+}
+
+// Abridge takes a declaration that Of refuses for its size out of a spec, to be kept in memory. Of refuses what it leaves for the same reason.
+func Abridge(spec *v1alpha1.PnPDeviceSpec) {
+	if size := Size(spec); size > MaxDeclared {
+		text, _ := json.Marshal(tooLarge(size)) //nolint:errchkjson // a string has a JSON form
+		spec.Properties, spec.Components = &apiextensionsv1.JSON{Raw: text}, nil
+	}
+}
+
+func tooLarge(size int) string {
+	return fmt.Sprintf("properties and components have %d bytes of JSON, want at most %d", size, MaxDeclared)
+}
+
+// Of decodes what a spec declares. It fails if that is more than MaxDeclared, or if properties are not an object, which the CRD's schema forbids.
 func Of(spec *v1alpha1.PnPDeviceSpec) (twin.Declaration, error) {
+	if size := Size(spec); size > MaxDeclared {
+		return nil, errors.New(tooLarge(size))
+	}
 	declared := twin.Declaration{}
 	if err := declare(declared, "", spec.Properties); err != nil {
 		return nil, err
@@ -30,8 +74,11 @@ func declare(into twin.Declaration, component string, properties *apiextensionsv
 		return nil
 	}
 	fields, ok := v.(map[string]any)
+	if text, isText := v.(string); isText && component == "" { // by Abridge: the CRD takes objects only
+		return errors.New(text)
+	}
 	if !ok {
-		return fmt.Errorf("properties of component %q: got %s, expected an object", component, twin.EncodeValue(v))
+		return fmt.Errorf("properties of component %q: got %s, expected an object", component, storable.Shown(v, maxShown))
 	}
 	for name, value := range fields {
 		into[twin.Leaf{Component: component, Name: name}] = value
@@ -63,19 +110,23 @@ func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	return twin.DigitalTwin
 }
 
-// Check decodes what a spec declares and lists what the rules of every twin forbid in it, one sentence each. hub is the IoTHub of the device, nil if
+// Check decodes what a spec declares and lists what the rules of every twin forbid in it, one sentence each, as many as Violations keeps. hub is the IoTHub of the device, nil if
 // that is not known: what either API takes is let through then.
 func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.Declaration, violations []string) {
 	declared, err := Of(spec)
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
+	if violations := oversize(spec, declared); len(violations) > 0 { // before anything is looked at that there may be much of
+		return declared, violations
+	}
 	dialect := twin.DeviceTwin
 	if hub != nil || spec.TwinAPI != "" {
 		dialect = Dialect(spec, hub)
 	}
+	var found Violations
 	for _, v := range twin.Validate(declared, dialect) {
-		violations = append(violations, v.String())
+		found.Add(v.String)
 	}
-	return declared, violations
+	return declared, found.Texts()
 }

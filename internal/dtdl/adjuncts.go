@@ -50,15 +50,19 @@ func (e *element) has(name string) bool {
 
 // sibling finds what stands in the same list under a name.
 func sibling(el *element, name string) *element {
-	if el.parent.inherited != nil {
-		return el.parent.inherited.names[name]
+	parent := el.parent
+	if parent.named != nil {
+		return parent.named[name]
 	}
-	for _, other := range el.parent.linked(el.via.name) {
-		if other.text("name") == name {
-			return other
-		}
+	siblings := parent.linked(el.via.name)
+	if parent.inherited != nil {
+		siblings = parent.inherited.contents
 	}
-	return nil
+	parent.named = make(map[string]*element, len(siblings))
+	for _, other := range slices.Backward(siblings) {
+		parent.named[other.text("name")] = other // of several the first
+	}
+	return parent.named[name]
 }
 
 // overridden is a property of a sibling that an element overrides.

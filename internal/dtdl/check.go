@@ -8,6 +8,9 @@ import (
 // check finds what only shows when all is linked.
 func (p *parser) check() {
 	for _, el := range p.all {
+		if p.stopped {
+			return
+		}
 		p.unique(el)
 		p.cotypeSchemas(el)
 		p.annotates(el)
@@ -42,8 +45,12 @@ func (p *parser) unique(el *element) {
 }
 
 func (p *parser) uniqueIn(el *element, property *property, name string) {
+	children := el.linked(property.name)
+	if len(children) < 2 {
+		return
+	}
 	seen := map[string]*element{}
-	for _, child := range el.linked(property.name) {
+	for _, child := range children {
 		value := child.literal(name)
 		if value == nil {
 			continue
@@ -107,15 +114,11 @@ func (p *parser) count(el *element) int {
 // componentFits checks that the interface of a component has no components: DTDL v2 to v4, "Component".
 func (p *parser) componentFits(el *element) {
 	to := el.one("schema")
-	if to == nil || to.inherited == nil {
+	if to == nil || to.inherited == nil || to.inherited.component == nil {
 		return
 	}
-	for _, content := range to.inherited.contents {
-		if content.class == classComponent {
-			p.report(el, el.at.member("schema"), "componentNested", "is %s, which has the component %q; a component's interface can have none", quote(to.id), content.text("name"))
-			return
-		}
-	}
+	p.report(el, el.at.member("schema"), "componentNested", "is %s, which has the component %q; a component's interface can have none",
+		quote(to.dtmi()), to.inherited.component.text("name"))
 }
 
 // propertyFits checks that no property of DTDL v2 has an array in its schema: DTDL v2, "Property".
@@ -216,7 +219,7 @@ func (p *parser) descend(el *element, l *link) int {
 		return p.height(l.to)
 	}
 	if !el.ctx.limits().recursiveSchemas {
-		p.report(el, l.at, "schemaCycle", "is %s, which is made of itself; DTDL v%d has no recursive schemas", quote(l.to.id), el.version)
+		p.report(el, l.at, "schemaCycle", "is %s, which is made of itself; DTDL v%d has no recursive schemas", quote(l.to.dtmi()), el.version)
 	}
 	return 0
 }

@@ -1,12 +1,14 @@
 package dtdl
 
 import (
+	"slices"
 	"strings"
 )
 
 // Lengths of identifiers: wire.md 8.1.
 const (
-	maxInterfaceID = 128
+	// MaxInterfaceID is how many characters the identifier of an interface may have.
+	MaxInterfaceID = 128
 	maxID          = 2048
 )
 
@@ -64,15 +66,27 @@ func reservedID(id string) bool {
 	return strings.HasPrefix(id, "dtmi:dtdl:") || strings.HasPrefix(id, "dtmi:standard:")
 }
 
-// generatedID is the identifier that DTDL gives to an element without @id: "dtmi:com:example:anInterface:_contents:__name;1".
-func generatedID(parent, property, name string) string {
-	path, version, versioned := strings.Cut(parent, ";")
-	path += ":_" + property
-	if name != "" {
-		path += ":__" + name
+// dtmi is the identifier of an element: its @id, or the one that DTDL gives to an element without, such as
+// "dtmi:com:example:anInterface:_contents:__name;1". It is long where elements nest deeply, so it is made when somebody asks.
+func (e *element) dtmi() string {
+	var below []*element
+	for ; e.id == "" && e.parent != nil; e = e.parent {
+		below = append(below, e)
+	}
+	if len(below) == 0 {
+		return e.id
+	}
+	path, version, versioned := strings.Cut(e.id, ";")
+	var b strings.Builder
+	b.WriteString(path)
+	for _, el := range slices.Backward(below) {
+		b.WriteString(":_" + el.via.name)
+		if el.label != "" {
+			b.WriteString(":__" + el.label)
+		}
 	}
 	if versioned {
-		path += ";" + version
+		b.WriteString(";" + version)
 	}
-	return path
+	return b.String()
 }

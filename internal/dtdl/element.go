@@ -3,8 +3,9 @@ package dtdl
 // element is an element of a document, or one that DTDL brings along.
 type element struct {
 	class   class
-	id      string // from @id, or generated
+	id      string // from @id, or one that DTDL brings along; see dtmi
 	given   bool   // its @id is in the document
+	label   string // its name, if that is a part of the DTMI that is generated
 	version int
 	ctx     *context
 	at      *place
@@ -21,6 +22,8 @@ type element struct {
 	// Of interfaces.
 	unsound   bool
 	inherited *inheritance
+	// named are its contents or properties by name, once somebody asked.
+	named map[string]*element
 
 	depth    depth
 	arrays   tristate

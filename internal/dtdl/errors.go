@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
-
-// maxErrors bounds what a hostile document makes us keep.
-const maxErrors = 1000
 
 // Error is a rule of DTDL that a document breaks.
 type Error struct {
@@ -66,26 +64,42 @@ func (p *place) pointer() string {
 	if p.parent == nil {
 		return ""
 	}
-	if p.index >= 0 {
-		return fmt.Sprintf("%s/%d", p.parent.pointer(), p.index)
+	var steps []*place
+	for ; p.parent != nil; p = p.parent {
+		steps = append(steps, p)
 	}
-	return p.parent.pointer() + "/" + pointerEscapes.Replace(cut(p.key))
+	var b strings.Builder
+	for _, step := range slices.Backward(steps) {
+		b.WriteByte('/')
+		if step.index >= 0 {
+			b.WriteString(strconv.Itoa(step.index))
+		} else {
+			b.WriteString(pointerEscapes.Replace(cut(step.key)))
+		}
+	}
+	return b.String()
 }
 
 // report keeps an error and marks the interface that holds it as unsound.
 func (p *parser) report(el *element, at *place, rule, message string, args ...any) {
-	e := Error{Document: at.document, Rule: rule}
-	if el != nil {
-		e.Element = el.id
-		if el.owner != nil {
-			el.owner.unsound = true
-			e.Interface = el.owner.id
-		}
+	if el != nil && el.owner != nil {
+		el.owner.unsound = true
 	}
-	if len(p.errors) == maxErrors {
+	if p.stopped {
 		return
 	}
-	e.Path, e.Message = at.pointer(), fmt.Sprintf(message, args...)
+	if len(p.errors) == maxErrors || p.errorBytes > maxErrorBytes {
+		p.stopped = true
+		return
+	}
+	e := Error{Document: at.document, Rule: rule, Path: at.pointer(), Message: fmt.Sprintf(message, args...)}
+	if el != nil {
+		e.Element = el.dtmi()
+		if el.owner != nil {
+			e.Interface = el.owner.dtmi()
+		}
+	}
+	p.errorBytes += len(e.Interface) + len(e.Element) + len(e.Path) + len(e.Message)
 	p.errors = append(p.errors, e)
 }
 

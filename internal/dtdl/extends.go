@@ -1,6 +1,9 @@
 package dtdl
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // progress is how far a walk over elements that may form a circle has come.
 type progress uint8
@@ -11,24 +14,21 @@ const (
 	done
 )
 
-// maxWork bounds how often contents and ancestors are handed down, all interfaces together.
-const maxWork = 4_000_000
-
 // inheritance is what an interface is made of, with all that it extends.
 type inheritance struct {
 	progress  progress
 	ancestors []*element
 	contents  []*element // its own first
-	names     map[string]*element
-	depth     int // of the longest way up
-	ways      int // up, all of them
+	component *element   // the first of them that is one
+	depth     int        // of the longest way up
+	ways      int        // up, all of them
 }
 
 // inherit works out the contents of every interface.
 func (p *parser) inherit() {
 	work := 0
 	for _, el := range p.all {
-		if el.class == classInterface {
+		if el.class == classInterface && !p.stopped {
 			p.inheritance(el, &work)
 		}
 	}
@@ -40,11 +40,24 @@ func (p *parser) inheritance(el *element, work *int) *inheritance {
 		el.inherited = &inheritance{}
 	}
 	inh := el.inherited
-	if inh.progress != untouched {
+	if inh.progress != untouched || p.stopped {
 		return inh
 	}
 	inh.progress = underWay
 	inh.contents = el.linked("contents")
+	p.ascend(el, work)
+	p.merge(el, work)
+	if at := slices.IndexFunc(inh.contents, func(c *element) bool { return c.class == classComponent }); at >= 0 {
+		inh.component = inh.contents[at]
+	}
+	inh.progress = done
+	p.extendsFits(el)
+	return inh
+}
+
+// ascend collects the ancestors of an interface.
+func (p *parser) ascend(el *element, work *int) {
+	inh := el.inherited
 	seen := map[*element]bool{}
 	for _, l := range el.links {
 		if l.property.name != "extends" || l.to == nil {
@@ -52,57 +65,64 @@ func (p *parser) inheritance(el *element, work *int) *inheritance {
 		}
 		parent := p.inheritance(l.to, work)
 		if parent.progress == underWay {
-			p.report(el, l.at, "extendsCycle", "extends %s, which extends this interface", quote(l.to.id))
+			p.report(el, l.at, "extendsCycle", "extends %s, which extends this interface", quote(l.to.dtmi()))
 			continue
 		}
 		inh.depth = max(inh.depth, parent.depth+1)
 		inh.ways = saturated(inh.ways, parent.ways+1)
-		inh.add(l.to, seen, work)
-		for _, ancestor := range parent.ancestors {
-			inh.add(ancestor, seen, work)
+		for i := -1; i < len(parent.ancestors) && p.inherits(el, work); i++ {
+			ancestor := l.to
+			if i >= 0 {
+				ancestor = parent.ancestors[i]
+			}
+			if !seen[ancestor] {
+				seen[ancestor] = true
+				inh.ancestors = append(inh.ancestors, ancestor)
+			}
 		}
 	}
-	if *work > maxWork {
-		p.report(el, el.at, "tooLarge", "makes the documents inherit more than %d contents in all", maxWork)
-	}
-	p.merge(el, work)
-	inh.progress = done
-	p.extendsFits(el)
-	return inh
 }
 
-func (inh *inheritance) add(ancestor *element, seen map[*element]bool, work *int) {
-	if seen[ancestor] || *work > maxWork {
-		return
+// inherits counts what interfaces inherit. It is false once that is too much.
+func (p *parser) inherits(el *element, work *int) bool {
+	if *work++; *work > maxInherited && !p.stopped {
+		p.stop(el, el.at.member("extends"), "makes the interfaces inherit more than %d contents and interfaces in all, want at most that", maxInherited)
 	}
-	*work++
-	seen[ancestor] = true
-	inh.ancestors = append(inh.ancestors, ancestor)
+	return !p.stopped
 }
 
 // merge adds the contents of the ancestors. The same element may come on several ways, but a name stands for one element.
 func (p *parser) merge(el *element, work *int) {
 	inh := el.inherited
-	names := map[string]*element{}
-	inh.names = names
+	if len(inh.ancestors) == 0 {
+		return
+	}
+	names := make(map[string]*element, len(inh.contents))
 	for _, own := range inh.contents {
 		names[own.text("name")] = own
 	}
 	for _, ancestor := range inh.ancestors {
-		for _, content := range ancestor.linked("contents") {
-			if *work++; *work > maxWork {
+		for _, l := range ancestor.links {
+			if l.property.name != "contents" || l.to == nil {
+				continue
+			}
+			if !p.inherits(el, work) {
 				return
 			}
-			name := content.text("name")
-			other, taken := names[name]
-			switch {
-			case !taken:
-				names[name] = content
-				inh.contents = append(inh.contents, content)
-			case other != content && name != "":
-				p.report(el, el.at, "nameRepeated", "has %q of %s and of %s", name, quote(other.owner.id), quote(ancestor.id))
-			}
+			p.inheritContent(el, ancestor, l.to, names)
 		}
+	}
+}
+
+func (p *parser) inheritContent(el, ancestor, content *element, names map[string]*element) {
+	name := content.text("name")
+	other, taken := names[name]
+	switch {
+	case !taken:
+		names[name] = content
+		el.inherited.contents = append(el.inherited.contents, content)
+	case other != content && name != "":
+		p.report(el, el.at, "nameRepeated", "has %q of %s and of %s", name, quote(other.owner.dtmi()), quote(ancestor.dtmi()))
 	}
 }
 

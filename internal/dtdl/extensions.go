@@ -85,12 +85,15 @@ func unit(q quantity, required bool) property {
 // finish fills in what all co-types of an extension share.
 func (e *extension) finish(id string, versions ...int) *extension {
 	for name, c := range e.cotypes {
-		c.name, c.extension = name, e
+		c.name, c.extension, c.properties = name, e, slices.Clone(c.properties)
 		if c.id == "" {
 			c.id = fmt.Sprintf(id, name)
 		}
 		if c.versions == nil {
 			c.versions = versions
+		}
+		for i := range c.properties {
+			c.properties[i].id = c.propertyID(c.properties[i].name)
 		}
 	}
 	return e
@@ -207,8 +210,8 @@ var cotypesByID = func() map[string]*cotype {
 // find finds the property that a co-type adds, by its term or its DTMI.
 func (c *cotype) find(key string) *property {
 	for i := range c.properties {
-		if name := c.properties[i].name; name == key || strings.HasPrefix(key, "dtmi:") && c.propertyID(name) == key {
-			return &c.properties[i]
+		if p := &c.properties[i]; p.name == key || p.id == key {
+			return p
 		}
 	}
 	return nil

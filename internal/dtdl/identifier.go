@@ -1,23 +1,22 @@
 package dtdl
 
-// identifier reads @id, or generates it: DTDL v2 to v4, "Digital Twin Model Identifier".
-func (p *parser) identifier(n placed, el *element) string {
+// identify reads @id, or what its stand-in is generated from: DTDL v2 to v4, "Digital Twin Model Identifier".
+func (p *parser) identify(n placed, el *element) {
 	value, ok := n.get("@id")
 	if ok {
-		return p.givenID(value, n.at.member("@id"), el)
+		el.id = p.givenID(value, n.at.member("@id"), el)
+		return
 	}
 	if el.parent == nil {
 		p.report(el, n.at, "idMissing", "has no @id, want a DTMI")
-		return ""
+		return
 	}
 	if el.via.named {
 		p.report(el.parent, n.at, "idMissing", "has no @id, which is needed in %q", el.via.name)
 	}
-	name := ""
 	if found, ok := n.get("name"); ok && el.via.plural && found.kind == stringKind {
-		name = cut(found.text)
+		el.label = cut(found.text)
 	}
-	return generatedID(el.parent.id, el.via.name, name)
 }
 
 func (p *parser) givenID(value *node, at *place, el *element) string {
@@ -30,7 +29,7 @@ func (p *parser) givenID(value *node, at *place, el *element) string {
 	named := &element{id: cut(id), owner: el.owner}
 	longest := maxID
 	if el.via.class == classInterface {
-		longest = maxInterfaceID
+		longest = MaxInterfaceID
 	}
 	switch {
 	case len(id) > longest:

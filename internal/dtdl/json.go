@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+
+	"github.com/pnp-operator/pnp-operator/internal/jsonscan"
 )
 
 // maxNesting is how deep JSON may nest: the limit of System.Text.Json, which Microsoft's parser leaves at its default.
@@ -27,10 +30,10 @@ const (
 type node struct {
 	kind    kind
 	truth   bool
+	size    int32  // bytes in the document, of an object
 	text    string // of a string or number
 	members []member
 	items   []node
-	size    int // bytes in the document, of an object
 }
 
 type member struct {
@@ -73,26 +76,33 @@ var (
 
 // parseJSON reads one JSON value.
 func parseJSON(raw []byte) (node, error) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	n, err := readValue(dec, 0)
+	r := reader{dec: json.NewDecoder(bytes.NewReader(raw)), open: make([]member, 0, jsonscan.Values(raw))}
+	r.dec.UseNumber()
+	n, err := r.value(0)
 	if err != nil {
 		return node{}, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+	if _, err := r.dec.Token(); !errors.Is(err, io.EOF) {
 		return node{}, errTrailing
 	}
 	return n, nil
 }
 
-func readValue(dec *json.Decoder, depth int) (node, error) {
-	token, err := dec.Token()
+// reader makes nodes of tokens.
+type reader struct {
+	dec *json.Decoder
+	// open are the parts of the objects and lists whose end is to come: there, nothing has to grow.
+	open []member
+}
+
+func (r *reader) value(depth int) (node, error) {
+	token, err := r.dec.Token()
 	if err != nil {
 		return node{}, err
 	}
 	switch token := token.(type) {
 	case json.Delim:
-		return readNested(dec, token, depth+1)
+		return r.nested(token, depth+1)
 	case string:
 		return node{kind: stringKind, text: token}, nil
 	case json.Number:
@@ -104,36 +114,53 @@ func readValue(dec *json.Decoder, depth int) (node, error) {
 	}
 }
 
-func readNested(dec *json.Decoder, open json.Delim, depth int) (node, error) {
+func (r *reader) nested(open json.Delim, depth int) (node, error) {
 	if depth > maxNesting {
 		return node{}, errTooDeep
 	}
 	n := node{kind: listKind}
-	start := dec.InputOffset() - 1
 	if open == '{' {
 		n.kind = objectKind
 	}
-	for dec.More() {
-		var key json.Token
-		var err error
-		if n.kind == objectKind {
-			if key, err = dec.Token(); err != nil {
-				return node{}, err
-			}
-		}
-		value, err := readValue(dec, depth)
+	start, first := r.dec.InputOffset()-1, len(r.open)
+	for r.dec.More() {
+		part, err := r.part(n.kind, depth)
 		if err != nil {
 			return node{}, err
 		}
-		if name, ok := key.(string); ok {
-			n.members = append(n.members, member{name, value})
-		} else {
-			n.items = append(n.items, value)
-		}
+		r.open = append(r.open, part)
 	}
-	_, err := dec.Token() // the closing delimiter
-	n.size = int(dec.InputOffset() - start)
+	n.take(r.open[first:])
+	r.open = r.open[:first]
+	_, err := r.dec.Token()                     // the closing delimiter
+	n.size = int32(r.dec.InputOffset() - start) //nolint:gosec // at most MaxBytes
 	return n, err
+}
+
+// part reads an item of a list, or a member of an object.
+func (r *reader) part(of kind, depth int) (member, error) {
+	var m member
+	if of == objectKind {
+		key, err := r.dec.Token()
+		if err != nil {
+			return member{}, err
+		}
+		m.key, _ = key.(string)
+	}
+	var err error
+	m.value, err = r.value(depth)
+	return m, err
+}
+
+func (n *node) take(parts []member) {
+	if n.kind == objectKind {
+		n.members = slices.Clone(parts)
+		return
+	}
+	n.items = make([]node, len(parts))
+	for i := range parts {
+		n.items[i] = parts[i].value
+	}
 }
 
 // placed is a value with its place.
@@ -148,9 +175,15 @@ func flatten(n *node, at *place) []placed {
 	if n.kind != listKind {
 		return []placed{{n, at}}
 	}
-	values := make([]placed, 0, len(n.items))
+	return appendFlat(make([]placed, 0, len(n.items)), n, at)
+}
+
+func appendFlat(values []placed, n *node, at *place) []placed {
+	if n.kind != listKind {
+		return append(values, placed{n, at})
+	}
 	for i := range n.items {
-		values = append(values, flatten(&n.items[i], at.item(i))...)
+		values = appendFlat(values, &n.items[i], at.item(i))
 	}
 	return values
 }

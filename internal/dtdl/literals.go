@@ -163,6 +163,9 @@ func (p *parser) languages(n *node, at *place, el *element, property *property) 
 	}
 	seen := map[string]bool{}
 	for _, value := range flatten(n, at) {
+		if p.stopped {
+			return
+		}
 		language, text, ok := p.tagged(value, el)
 		if !ok {
 			continue
@@ -178,6 +181,9 @@ func (p *parser) languages(n *node, at *place, el *element, property *property) 
 func (p *parser) languageMap(n *node, at *place, el *element, longest int) {
 	seen := map[string]bool{}
 	for i := range n.members {
+		if p.stopped {
+			return
+		}
 		language, value := n.members[i].key, &n.members[i].value
 		here := at.member(language)
 		switch {

@@ -140,6 +140,8 @@ type property struct {
 
 	// Of units.
 	family string
+
+	id string // of one that a co-type adds
 }
 
 // describing are the properties that all elements have: DTDL v2 to v4, every table of a metamodel class.

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Model is what documents define together.
+// Model is what documents define together. It is for one goroutine, and holds all that was parsed: keep what Interface gives
+// instead, which any number may read and which holds no more than itself.
 type Model struct {
 	// Errors are all rules that the documents break, by document and place; a thousand at most.
 	Errors []Error
@@ -14,20 +15,34 @@ type Model struct {
 	// for a resolver for them.
 	Missing []Missing
 
-	defined    map[string]bool
-	interfaces map[string]*Interface
+	defined map[string]*element
+	builder builder
 }
 
 // Interface gives an interface that is sound: neither it nor an interface that it is made of has an error or misses something.
 // It is nil if there is none.
-func (m *Model) Interface(dtmi string) *Interface { return m.interfaces[dtmi] }
+func (m *Model) Interface(dtmi string) *Interface {
+	if el := m.defined[dtmi]; el != nil && m.builder.isSound(el) {
+		return m.builder.built(el)
+	}
+	return nil
+}
 
 // Defines says whether the documents have an interface, sound or not.
-func (m *Model) Defines(dtmi string) bool { return m.defined[dtmi] }
+func (m *Model) Defines(dtmi string) bool { return m.defined[dtmi] != nil }
+
+// Defined lists the interfaces that the documents have, sound or not, by DTMI.
+func (m *Model) Defined() []string { return slices.Sorted(maps.Keys(m.defined)) }
 
 // Interfaces lists the sound interfaces by DTMI.
 func (m *Model) Interfaces() []*Interface {
-	return slices.SortedFunc(maps.Values(m.interfaces), func(a, b *Interface) int { return cmp.Compare(a.DTMI, b.DTMI) })
+	var found []*Interface
+	for _, dtmi := range m.Defined() {
+		if i := m.Interface(dtmi); i != nil {
+			found = append(found, i)
+		}
+	}
+	return found
 }
 
 // Interface is what a device, or a component of one, is made of. What it extends is merged into it.
@@ -43,7 +58,14 @@ type Interface struct {
 	Components []*Component
 
 	contents map[string]content
+	size     int
 }
+
+// Size is how many bytes of memory the interface takes, about, with all that it is made of.
+func (i *Interface) Size() int { return i.size }
+
+// partSize is what a content, field or value of an enum takes, about.
+const partSize = 200
 
 // content is what a name of an interface stands for.
 type content struct {
@@ -94,28 +116,26 @@ func (i *Interface) Component(name string) *Component { return i.contents[name].
 // Content says what a name stands for: "Property", "Command", "Component", "Telemetry", "Relationship", or "" if nothing.
 func (i *Interface) Content(name string) string { return string(i.contents[name].class) }
 
-// model turns what is sound into the exported types.
+// model is ready to turn what is sound into the exported types.
 func (p *parser) model() *Model {
-	b := builder{interfaces: map[*element]*Interface{}, schemas: map[*element]*Schema{}, sound: map[*element]bool{}}
-	m := &Model{Errors: p.errors, defined: map[string]bool{}, interfaces: map[string]*Interface{}}
+	m := &Model{Errors: p.errors, defined: map[string]*element{}}
+	m.builder = builder{interfaces: map[*element]*Interface{}, schemas: map[*element]*Schema{}, sound: map[*element]bool{}}
 	m.Missing = slices.SortedFunc(maps.Values(p.missing), func(a, b Missing) int { return cmp.Compare(a.DTMI, b.DTMI) })
 	for _, el := range p.all {
-		if el.class != classInterface {
-			continue
-		}
-		m.defined[el.id] = true
-		if b.isSound(el) {
-			m.interfaces[el.id] = b.built(el)
+		if el.class == classInterface {
+			el.unsound = el.unsound || p.stopped
+			m.defined[el.dtmi()] = el
 		}
 	}
 	return m
 }
 
-// builder makes each interface and schema once.
+// builder makes each interface and schema once, when it is asked for.
 type builder struct {
 	interfaces map[*element]*Interface
 	schemas    map[*element]*Schema
 	sound      map[*element]bool
+	parts      int // contents, fields and values that were made
 }
 
 // isSound says whether all that an interface is made of is right. Whoever is made of itself has an error for that.
@@ -141,14 +161,17 @@ func (b *builder) built(el *element) *Interface {
 	if made := b.interfaces[el]; made != nil {
 		return made
 	}
-	made := &Interface{DTMI: el.id, Version: el.version, contents: map[string]content{}}
+	made := &Interface{DTMI: el.dtmi(), Version: el.version, contents: make(map[string]content, len(el.inherited.contents))}
 	b.interfaces[el] = made
+	before := b.parts
 	for _, ancestor := range el.inherited.ancestors {
-		made.Extends = append(made.Extends, ancestor.id)
+		made.Extends = append(made.Extends, ancestor.dtmi())
 	}
 	for _, from := range el.inherited.contents {
 		made.add(b.content(from), from.text("name"))
 	}
+	b.parts += 1 + len(made.Extends) + len(made.contents)
+	made.size = (b.parts - before) * partSize
 	return made
 }
 
@@ -197,8 +220,9 @@ func (b *builder) schema(el *element) *Schema {
 	if made := b.schemas[el]; made != nil {
 		return made
 	}
-	made := &Schema{Kind: kindOf(el.class), DTMI: el.id}
+	made := &Schema{Kind: kindOf(el.class)}
 	b.schemas[el] = made
+	b.parts++
 	switch el.class {
 	case classArray:
 		made.Element = b.schema(el.one("elementSchema"))
@@ -206,11 +230,13 @@ func (b *builder) schema(el *element) *Schema {
 		made.Element = b.schema(el.one("mapValue").one("schema"))
 	case classEnum:
 		made.enum(el)
+		b.parts += len(made.Values)
 	case classObject:
 		made.Fields = map[string]*Field{}
 		for _, field := range el.linked("fields") {
 			made.Fields[field.text("name")] = &Field{Schema: b.schema(field.one("schema")), Required: field.has("Required")}
 		}
+		b.parts += len(made.Fields)
 	default:
 	}
 	return made

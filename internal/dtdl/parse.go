@@ -12,6 +12,11 @@ type parser struct {
 	elements map[string]*element // by the @id in the documents
 	all      []*element          // in the order of the documents
 	overrode map[overridden]*element
+
+	interfaces int // that are defined
+	errorBytes int // of the errors' texts
+	// stopped is true once a bound was passed: nothing more is read, and nothing is sound.
+	stopped bool
 }
 
 // Parse reads documents that refer to each other. Each is one interface or a list of interfaces, the "expanded" form of a
@@ -20,17 +25,30 @@ type parser struct {
 // To find them, parse the interface of the device, and parse again with what is Missing, until nothing is, or it cannot be had.
 //
 // Parse always returns a model. What is wrong is in its Errors, all of it up to a thousand, and what is named but not in the
-// documents is in Missing. Time and memory are bounded by the size of the documents.
+// documents is in Missing. Documents beyond a bound have an error of the rule "tooLarge", and no interface of them is sound.
 func Parse(documents ...[]byte) *Model {
 	p := &parser{missing: map[string]Missing{}, elements: map[string]*element{}, overrode: map[overridden]*element{}}
-	for i, raw := range documents {
-		p.document(raw, &place{document: i})
+	if err := CheckSize(documents...); err != nil {
+		p.stop(nil, &place{}, "%s", err)
 	}
-	p.resolve()
-	p.inherit()
-	p.check()
+	for i, raw := range documents {
+		if !p.stopped {
+			p.document(raw, &place{document: i})
+		}
+	}
+	for _, phase := range []func(){p.resolve, p.inherit, p.check} {
+		if !p.stopped {
+			phase()
+		}
+	}
 	sortErrors(p.errors)
 	return p.model()
+}
+
+// stop ends the parsing of documents that are beyond a bound.
+func (p *parser) stop(el *element, at *place, message string, args ...any) {
+	p.report(el, at, "tooLarge", message, args...)
+	p.stopped = true
 }
 
 func (p *parser) document(raw []byte, at *place) {
@@ -53,19 +71,23 @@ var topLevel = property{class: classInterface, typed: true, named: true}
 
 // define reads an element, and all that is in it. It is nil if nothing useful can be said about it.
 func (p *parser) define(n placed, parent *element, via *property, outer *context) *element {
+	if p.stopped {
+		return nil
+	}
 	ctx := p.context(n, outer)
 	if ctx == nil {
 		p.fail(parent)
 		return nil
 	}
-	el := &element{version: ctx.version, ctx: ctx, at: n.at, size: n.size, parent: parent, via: via}
+	el := &element{version: ctx.version, ctx: ctx, at: n.at, size: int(n.size), parent: parent, via: via}
 	switch {
 	case via.class == classInterface:
 		el.owner = el
+		p.countInterface(n.at)
 	case parent != nil:
 		el.owner = parent.owner
 	}
-	el.id = p.identifier(n, el)
+	p.identify(n, el)
 	if !p.shaped(n, el) || !p.types(n, el) {
 		p.fail(parent)
 		return nil
@@ -76,6 +98,12 @@ func (p *parser) define(n placed, parent *element, via *property, outer *context
 	p.properties(n, el)
 	p.all = append(p.all, el)
 	return el
+}
+
+func (p *parser) countInterface(at *place) {
+	if p.interfaces++; p.interfaces > MaxInterfaces {
+		p.stop(nil, at, "is one of more than %d interfaces, want at most that", MaxInterfaces)
+	}
 }
 
 // fail marks the interface of an element within which something could not be read.
@@ -96,6 +124,9 @@ func (p *parser) shaped(n placed, el *element) bool {
 	}
 	seen := map[string]bool{}
 	for i := range n.members {
+		if p.stopped {
+			return false
+		}
 		key := n.members[i].key
 		if key == "" {
 			p.report(el, n.at, "propertyUnknown", "has a property with an empty name")

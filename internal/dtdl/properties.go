@@ -7,9 +7,12 @@ import (
 
 // properties reads what an element has, and finds what it lacks.
 func (p *parser) properties(n placed, el *element) {
-	seen := map[*property]bool{}
+	var seen []*property
 	for i := range n.members {
 		m := &n.members[i]
+		if p.stopped {
+			return
+		}
 		if m.key == "" || m.key[0] == '@' {
 			continue
 		}
@@ -18,10 +21,10 @@ func (p *parser) properties(n placed, el *element) {
 		switch {
 		case property == nil:
 			p.unknown(el, at)
-		case seen[property]:
+		case slices.Contains(seen, property):
 			p.report(el, at, "keyRepeated", "has the property %s more than once", quote(m.key))
 		default:
-			seen[property] = true
+			seen = append(seen, property)
 			p.value(&m.value, at, el, property, of)
 		}
 	}
@@ -42,14 +45,14 @@ func (p *parser) find(key string, el *element) (*property, *cotype) {
 }
 
 // lacking reports required properties that are not there.
-func (p *parser) lacking(n placed, el *element, seen map[*property]bool) {
+func (p *parser) lacking(n placed, el *element, seen []*property) {
 	tables := [][]property{classProperties[el.class]}
 	for _, c := range el.cotypes {
 		tables = append(tables, c.properties)
 	}
 	for _, table := range tables {
 		for i := range table {
-			if el.ctx.limits().needed(&table[i]) && !seen[&table[i]] {
+			if el.ctx.limits().needed(&table[i]) && !slices.Contains(seen, &table[i]) {
 				p.report(el, n.at, "propertyMissing", "has no %q, which a %s needs", table[i].name, p.typesOf(el))
 			}
 		}
@@ -113,6 +116,9 @@ func (p *parser) elementsOf(n *node, at *place, el *element, property *property)
 		p.report(el, at, "tooFew", "has %d values, want at least %d", len(values), least)
 	}
 	for _, value := range values {
+		if p.stopped {
+			return
+		}
 		switch value.kind {
 		case stringKind:
 			p.refer(value, el, property)
@@ -124,7 +130,10 @@ func (p *parser) elementsOf(n *node, at *place, el *element, property *property)
 			p.report(el, value.at, "valueInvalid", "is %s, want %s", value.show(), p.asked(el, property))
 		}
 	}
-	if count := distinct(el, property); most > 0 && count > most {
+	if most == 0 {
+		return
+	}
+	if count := distinct(el, property); count > most {
 		p.report(el, at, "tooMany", "has %d values, want at most %d", count, most)
 	}
 }

@@ -9,6 +9,9 @@ import (
 func (p *parser) resolve() {
 	for _, el := range p.all {
 		for _, l := range el.links {
+			if p.stopped {
+				return
+			}
 			if l.id != "" {
 				p.follow(el, l)
 			}
@@ -37,9 +40,14 @@ func (p *parser) follow(el *element, l *link) {
 // need notes that an element cannot do without what is not in the documents.
 func (p *parser) need(id string, el *element, at *place) {
 	el.owner.unsound = true
-	if _, known := p.missing[id]; !known {
-		p.missing[id] = Missing{DTMI: id, Interface: el.owner.id, Document: at.document, Path: at.pointer()}
+	if _, known := p.missing[id]; known {
+		return
 	}
+	if len(p.missing) == maxMissing {
+		p.stop(el, at, "is one of more than %d elements that are named and not defined, want at most that", maxMissing)
+		return
+	}
+	p.missing[id] = Missing{DTMI: id, Interface: el.owner.dtmi(), Document: at.document, Path: at.pointer()}
 }
 
 // fits checks that an element may stand where it is named: DTDL v2 to v4, the tables of the metamodel classes, and "schemas":
@@ -56,7 +64,7 @@ func (p *parser) fits(el *element, l *link) {
 	case !versionFits(to.version, el.version, l.property):
 		p.report(el, l.at, "versionMixed", "names an element of DTDL v%d, which cannot stand in %q of DTDL v%d", to.version, l.property.name, el.version)
 	case to.class != classInterface && to.owner != nil && to.owner != el.owner:
-		p.report(el, l.at, "referenceForeign", "names a %s within the interface %s; it can only be used there", to.class.typeName(to.version), quote(to.owner.id))
+		p.report(el, l.at, "referenceForeign", "names a %s within the interface %s; it can only be used there", to.class.typeName(to.version), quote(to.owner.dtmi()))
 	}
 }
 

@@ -43,14 +43,14 @@ func kindOf(c class) Kind { return Kind(strings.ToLower(string(c[:1])) + string(
 // Schema says which values are allowed.
 type Schema struct {
 	Kind Kind
-	// DTMI is its identifier, which DTDL generates if the document gives none.
-	DTMI string
 	// Element is the schema of an array's elements, or of a map's values.
 	Element *Schema
 	// Fields are those of an object.
 	Fields map[string]*Field
 	// Values are those of an enum, in the order of the document: strings or json.Numbers.
 	Values []any
+
+	allowed map[any]bool // the keys of Values
 }
 
 // Field is a field of an object.
@@ -61,12 +61,25 @@ type Field struct {
 }
 
 func (s *Schema) enum(el *element) {
+	s.allowed = map[any]bool{}
 	for _, child := range el.linked("enumValues") {
 		value := child.literal("enumValue")
+		var allowed any = json.Number(value.text)
 		if value.kind == stringKind {
-			s.Values = append(s.Values, value.text)
-		} else {
-			s.Values = append(s.Values, json.Number(value.text))
+			allowed = value.text
+		}
+		s.Values = append(s.Values, allowed)
+		if key, ok := enumKey(allowed); ok {
+			s.allowed[key] = true
 		}
 	}
+}
+
+// enumKey is equal for equal values of an enum. What is no text and no integer has none.
+func enumKey(value any) (any, bool) {
+	if number, ok := value.(json.Number); ok {
+		return integerOf(number)
+	}
+	text, ok := value.(string)
+	return text, ok
 }

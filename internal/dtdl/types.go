@@ -19,6 +19,9 @@ func (p *parser) types(n placed, el *element) bool {
 			p.report(el, at, "typeInvalid", "is or contains %s, want the names of types", item.show())
 			return false
 		}
+		if p.stopped {
+			return false
+		}
 		c, ok := p.typeName(item.text, el, at)
 		good = good && ok
 		if c != "" && !slices.Contains(classes, c) {

@@ -23,7 +23,7 @@ func (d *Device) Belongs(object types.UID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.object != object {
-		d.object, d.attempts, d.withheld, d.unsaved = object, nil, nil, nil
+		d.object, d.attempts, d.withheld, d.unsaved, d.shown, d.corrections = object, nil, nil, nil, Shown{}, nil
 	}
 }
 

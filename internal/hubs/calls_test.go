@@ -19,21 +19,21 @@ func object(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: "factory", Name: name}
 }
 
-// places is Calls, and who was told of a free place.
-type places struct {
+// callPlaces is Calls, and who was told of a free place.
+type callPlaces struct {
 	Calls
 
 	told []string
 }
 
-func (p *places) begin(deviceID, name string) bool {
+func (p *callPlaces) begin(deviceID, name string) bool {
 	return p.Begin(deviceID, object(name), func() { p.told = append(p.told, name) })
 }
 
 // full is a hub whose last place is taken by device d63.
-func full(t *testing.T) *places {
+func full(t *testing.T) *callPlaces {
 	t.Helper()
-	p := &places{}
+	p := &callPlaces{}
 	for i := range maxCalls {
 		if id := fmt.Sprintf("d%d", i); !p.begin(id, id) {
 			t.Fatalf("no place for command %d", i)
@@ -42,7 +42,7 @@ func full(t *testing.T) *places {
 	return p
 }
 
-func (p *places) wantTold(t *testing.T, names ...string) {
+func (p *callPlaces) wantTold(t *testing.T, names ...string) {
 	t.Helper()
 	if diff := cmp.Diff(names, p.told); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
@@ -65,7 +65,7 @@ func TestAHubHasSoManyPlaces(t *testing.T) {
 }
 
 func TestADeviceHasOnePlace(t *testing.T) {
-	p := &places{}
+	p := &callPlaces{}
 	if !p.begin("d", "a") || p.begin("d", "b") || !p.begin("e", "c") {
 		t.Fatal("a device has one place, and another device its own")
 	}

@@ -35,10 +35,7 @@ type streamState struct {
 func (r *Registry) ClaimStream(hub types.NamespacedName, s *Session, stream StreamKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.sessions[hub] != s {
-		return false
-	}
-	if c, ok := r.streams[stream]; ok && c.hub != hub && r.sessions[c.hub] == c.session && c.session.reads(time.Now()) {
+	if r.sessions[hub] != s || !r.isFree(hub, stream) {
 		return false
 	}
 	maps.DeleteFunc(r.streams, func(_ StreamKey, c claim) bool { return c.hub == hub || r.sessions[c.hub] != c.session })
@@ -47,6 +44,19 @@ func (r *Registry) ClaimStream(hub types.NamespacedName, s *Session, stream Stre
 	}
 	r.streams[stream] = claim{hub, s}
 	return true
+}
+
+// StreamIsFree reports whether an IoTHub would get a consumer group if it proved once more that it
+// may read it.
+func (r *Registry) StreamIsFree(hub types.NamespacedName, stream StreamKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.isFree(hub, stream)
+}
+
+func (r *Registry) isFree(hub types.NamespacedName, stream StreamKey) bool {
+	c, claimed := r.streams[stream]
+	return !claimed || c.hub == hub || r.sessions[c.hub] != c.session || !c.session.reads(time.Now())
 }
 
 // reads reports whether a session that was let read events does so, or will in a moment.

@@ -19,22 +19,25 @@ type Device struct {
 	model      string        // announced when it was last seen
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
-	raised       int        // counts doubts of either kind
-	doubted      int        // the newest doubt of the twin: it has to be read before status is believed
-	modelDoubted int        // the newest doubt of the model: it has to be looked at before the next write
-	settled      int        // the newest doubt that a read began after
-	looked       time.Time  // when the hub was read last, zero: not since the start
-	absent       bool       // the hub did not know the device when it was read last
-	pressing     bool       // a doubt has more behind it than a sweep or a resync
-	deferred     bool       // the pass that read the twin had no token to write it
-	foreign      string     // model that the newest message of another model named
-	unpersisted  *twin.Twin // seen at the hub, not in status yet
-	object       types.UID  // that the following are about: one of those that declare the device
-	unshown      bool       // status does not show a write that the hub took
-	attempts     []*Attempt // writes whose outcome is not settled, oldest first
-	unsaved      *Saved     // what is the object's, where status does not have it
+	raised       int                       // counts doubts of either kind
+	doubted      int                       // the newest doubt of the twin: it has to be read before status is believed
+	modelDoubted int                       // the newest doubt of the model: it has to be looked at before the next write
+	settled      int                       // the newest doubt that a read began after
+	looked       time.Time                 // when the hub was read last, zero: not since the start
+	absent       bool                      // the hub did not know the device when it was read last
+	pressing     bool                      // a doubt has more behind it than a sweep or a resync
+	deferred     bool                      // the pass that read the twin had no token to write it
+	foreign      string                    // model that the newest message of another model named
+	unpersisted  *twin.Twin                // seen at the hub, not in status yet
+	object       types.UID                 // that the following are about: one of those that declare the device
+	unshown      bool                      // status does not show a write that the hub took
+	attempts     []*Attempt                // writes whose outcome is not settled, oldest first
+	unsaved      *Saved                    // what is the object's, where status does not have it
+	corrections  map[twin.Leaf][]time.Time // when leaves were put back, oldest first
 	// withheld are the attempts that this process recorded in status and certainly did not make.
 	withheld map[twin.Leaf]twin.Sent
+
+	shown Shown // what status says of the twin, as it was written or believed last
 
 	pass       *pass  // under way, nil if none
 	held       *Place // first event whose effect is not in status
@@ -206,6 +209,30 @@ func (d *Device) isUnshown() (object types.UID, is bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.object, d.unshown || d.unsaved != nil || len(d.attempts) > 0
+}
+
+// Shown is which state of a twin status is about.
+type Shown struct {
+	// Hub that the twin was read at.
+	Hub                     string
+	Version, DesiredVersion int64
+}
+
+// Shows says what the status of an object is about at the end of a pass.
+func (d *Device) Shows(object types.UID, is Shown) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.object == object {
+		d.shown = is
+	}
+}
+
+// IsBehind reports whether status is about an earlier state of the twin than it was at the end of
+// the last pass: somebody has put it back.
+func (d *Device) IsBehind(object types.UID, is Shown) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.object == object && is.Hub == d.shown.Hub && (is.Version < d.shown.Version || is.DesiredVersion < d.shown.DesiredVersion)
 }
 
 // Row is one device in the answer of a sweep query.

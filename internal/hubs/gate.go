@@ -4,14 +4,20 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/places"
 )
 
 // Gate has every request of a hub client take a token from the hub's budget, on behalf of whom the context names, and tells the budget how the hub answers.
+// Before a worker waits for the hub it takes a place in the hub's share of them, for the rest of the pass.
 type Gate struct {
 	Budget *budget.Budget
+	// Workers that may wait for hubs, nil: any may. Host and Tenant say whose share is taken.
+	Workers      *places.Pool
+	Host, Tenant string
 	// Owner of the client: calls whose context names nobody wait under its name.
 	Owner string
 	// Changed is called when what Budget.Trouble says may have changed.
@@ -36,13 +42,41 @@ var metered = map[string]bool{iothub.OpPatchDigitalTwin: true, iothub.OpInvokeCo
 
 // Enter takes the token. Its error is a *budget.WaitError.
 func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
-	if budget.CallerOf(ctx).Paid {
+	caller := budget.CallerOf(ctx)
+	if caller.Paid {
 		return nil
+	}
+	if err := g.place(caller, op); err != nil {
+		return err
 	}
 	if wait, ok := g.Budget.Take(g.request(ctx, op, bytes)); !ok {
 		return &budget.WaitError{Wait: wait}
 	}
 	return nil
+}
+
+// A pass that waits for a place is called, and so it looks again only to say for how long it has
+// waited, and in case that the call is lost.
+const (
+	firstLook = 30 * time.Second
+	laterLook = 10 * time.Minute
+)
+
+// place takes the place of a caller that is a worker's.
+func (g *Gate) place(caller budget.Caller, op string) error {
+	if g.Workers == nil || caller.Called == nil {
+		return nil
+	}
+	who := places.Who{Host: g.Host, Tenant: g.Tenant, Key: caller.Key, Rank: int(caller.Priority)}
+	waited, ok := g.Workers.Take(who, caller.Called)
+	if ok {
+		return nil
+	}
+	look := laterLook
+	if waited < firstLook {
+		look = firstLook - waited
+	}
+	return &budget.WaitError{Wait: budget.Wait{Class: classes[op], Why: budget.WhySlow, For: look, Lasts: waited}}
 }
 
 // request is that of whom the context names.

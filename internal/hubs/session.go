@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +30,9 @@ type Hub interface {
 // Session is the live connection of one IoTHub object.
 type Session struct {
 	Hub
-	HostName string
+	// Destination is what accepted the credential, see iothub.Destination: only sessions with equal
+	// ones are of the same hub.
+	Destination string
 	// Fingerprint of the credential and connection settings that the session was built from. Never printed.
 	Fingerprint string
 	// Budget of the hub, which the client's Gate draws from; nil: there is no limit.
@@ -44,6 +45,8 @@ type Session struct {
 	relied  atomic.Bool                 // somebody was told that events are trusted
 	stream  atomic.Pointer[streamState] // nil: none is read
 	heard   atomic.Pointer[time.Time]   // up to when the stream's events were handled
+	// coverage of its sweeps, nil until the first one is over.
+	coverage atomic.Pointer[Coverage]
 }
 
 // memory of the devices of one hub. Sessions that follow each other share it: a rotated key changes nothing about devices.
@@ -56,10 +59,13 @@ type memory struct {
 	streaming sync.Mutex
 }
 
-// NewSession wraps an authenticated client.
-func NewSession(hub Hub, hostName, fingerprint string) *Session {
-	return &Session{Hub: hub, HostName: hostName, Fingerprint: fingerprint, memory: &memory{devices: map[string]*Device{}}}
+// NewSession wraps a client whose credential a destination has accepted.
+func NewSession(hub Hub, destination, fingerprint string) *Session {
+	return &Session{Hub: hub, Destination: destination, Fingerprint: fingerprint, memory: &memory{devices: map[string]*Device{}}}
 }
+
+// HostName of the hub.
+func (s *Session) HostName() string { return iothub.HostOf(s.Destination) }
 
 // Device returns what memory holds of a device, an empty record if nothing.
 func (s *Session) Device(id string) *Device {
@@ -99,7 +105,8 @@ func (s *Session) Forget(id string) {
 
 // Registry holds the sessions by IoTHub object. The zero value is ready to use and safe for concurrent use.
 type Registry struct {
-	// Budgets by host. They outlive sessions: those that follow each other, and those of several objects, share one.
+	// Budgets by destination. They outlive sessions: those that follow each other, and those of several
+	// objects, share one.
 	Budgets budget.Hosts
 
 	mu       sync.Mutex
@@ -147,57 +154,57 @@ func (r *Registry) Unshown() []Unshown {
 	return all
 }
 
-// UnsavedAt returns the memory of a device at a host if it alone knows what an object owns there;
-// nil: it does not.
-func (r *Registry) UnsavedAt(hostName, deviceID string, object types.UID) *Device {
-	for _, s := range r.beside(nil, hostName) {
-		if d := s.peek(deviceID); d != nil {
-			if of, is := d.isUnshown(); is && of == object {
-				return d
-			}
+// UnsavedAt returns the memory of a device at a destination, or at another one of its host, if it
+// alone knows what an object owns there; nil: it does not. isThere is false for the latter.
+func (r *Registry) UnsavedAt(destination, deviceID string, object types.UID) (d *Device, isThere bool) {
+	var elsewhere *Device
+	host := iothub.HostOf(destination)
+	for _, s := range r.sessionsThat(func(s *Session) bool { return s.HostName() == host }) {
+		d := s.peek(deviceID)
+		if d == nil {
+			continue
 		}
+		if of, is := d.isUnshown(); !is || of != object {
+			continue
+		}
+		if s.Destination == destination {
+			return d, true
+		}
+		elsewhere = d
 	}
-	return nil
+	return elsewhere, false
 }
 
-// HandOver has the session of an object's IoTHub know what another session of the same host knows
+// HandOver has the session of an object's IoTHub know what another session of the same hub knows
 // of the object: it was declared there before. It costs next to nothing where there is no such
-// session.
+// session. What was learned at another destination says nothing about this one.
 func (r *Registry) HandOver(to *Session, deviceID string, object types.UID) {
-	for _, s := range r.beside(to, to.HostName) {
+	for _, s := range r.sessionsThat(func(s *Session) bool { return s != to && s.Destination == to.Destination }) {
 		if from := s.peek(deviceID); from != nil {
 			to.Device(deviceID).takeOver(from, object)
 		}
 	}
 }
 
-// beside are the sessions of a host but one.
-func (r *Registry) beside(one *Session, hostName string) []*Session {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var others []*Session
-	for _, s := range r.sessions {
-		if s != one && s.HostName == hostName {
-			others = append(others, s)
-		}
-	}
-	for _, k := range r.kept {
-		if k.session != one && k.session.HostName == hostName {
-			others = append(others, k.session)
-		}
-	}
-	return others
-}
-
 // all are the sessions, with those that are kept for clearing.
-func (r *Registry) all() []*Session {
+func (r *Registry) all() []*Session { return r.sessionsThat(func(*Session) bool { return true }) }
+
+// sessionsThat are those of all for which a condition holds.
+func (r *Registry) sessionsThat(holds func(*Session) bool) []*Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	sessions := slices.Collect(maps.Values(r.sessions))
-	for _, k := range r.kept {
-		sessions = append(sessions, k.session)
+	var those []*Session
+	for _, s := range r.sessions {
+		if holds(s) {
+			those = append(those, s)
+		}
 	}
-	return sessions
+	for _, k := range r.kept {
+		if holds(k.session) {
+			those = append(those, k.session)
+		}
+	}
+	return those
 }
 
 // Put installs a session, runs its background work until the session is replaced or dropped, and ends the earlier one.
@@ -209,9 +216,7 @@ func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session
 	if r.sessions == nil {
 		r.sessions = map[types.NamespacedName]*Session{}
 	}
-	if before := cmp.Or(earlier, retired); before != nil && before.HostName == s.HostName {
-		s.memory = before.memory
-	}
+	s.follow(cmp.Or(earlier, retired))
 	r.sessions[hub] = s
 	r.mu.Unlock()
 	if earlier != nil {
@@ -221,6 +226,21 @@ func (r *Registry) Put(ctx context.Context, hub types.NamespacedName, s *Session
 		defer close(s.done)
 		background(ctx)
 	}()
+}
+
+// follow has a session know what the one before it of the same IoTHub knew. At another destination
+// of the host all of that is in doubt: each device is read before anything is believed of it.
+func (s *Session) follow(before *Session) {
+	if before == nil || before.HostName() != s.HostName() {
+		return
+	}
+	s.memory = before.memory
+	if before.Destination == s.Destination {
+		return
+	}
+	for _, d := range s.devices() {
+		d.Doubt()
+	}
 }
 
 // Drain waits until the background work of all sessions has ended, once the context that they live in has: the last

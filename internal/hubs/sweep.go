@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -50,25 +51,80 @@ type Watchlist interface {
 
 // Sweep is the safety net under whatever else tells of changes: it compares all declared devices with the hub by
 // query, cheaply by version, and at the start and once a day by value. It never writes and never decides: a hit is
-// confirmed by the reconciler's own read.
+// confirmed by the reconciler's own read. A device whose twin cannot be read by query is set aside, and
+// asked for alone by every sweep.
 type Sweep struct {
 	Session   *Session
 	Watchlist Watchlist
 	Interval  time.Duration
-	Log       logr.Logger
+	// Swept, if set, is called after each sweep.
+	Swept func(outcome Swept)
+	Log   logr.Logger
 
 	valuesDone time.Time
+	aside      map[string]bool
+	failed     int // in a row
 }
+
+// Swept is what became of a sweep.
+type Swept struct {
+	// Err ended it, nil: it looked at all devices.
+	Err error
+	// Coverage that sweeps have now, and whether that is news.
+	Coverage Coverage
+	IsNews   bool
+}
+
+// Coverage is what sweeps do not look after.
+type Coverage struct {
+	// Aside are the devices whose values cannot be read by query, in order.
+	Aside []string
+	// Failing is true once two sweeps in a row were ended by an error: of no device it is certain.
+	Failing bool
+}
+
+func (c Coverage) equal(o Coverage) bool {
+	return c.Failing == o.Failing && slices.Equal(c.Aside, o.Aside)
+}
+
+// failsAfter is how many sweeps in a row fail before that is told.
+const failsAfter = 2
 
 // Run sweeps until the context ends.
 func (s *Sweep) Run(ctx context.Context) {
 	delay := min(s.Interval, firstSweepDelay)
 	for wait(ctx, jitter(delay)) {
-		if err := s.once(ctx); err != nil && ctx.Err() == nil {
+		err := s.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
 			s.Log.Error(err, "Sweep failed, the next one starts over")
 		}
+		s.tell(err)
 		delay = s.Interval
 	}
+}
+
+// tell says what became of a sweep.
+func (s *Sweep) tell(err error) {
+	s.failed++
+	if err == nil {
+		s.failed = 0
+	}
+	now := Coverage{Aside: slices.Sorted(maps.Keys(s.aside)), Failing: s.failed >= failsAfter}
+	before := s.Session.coverage.Swap(&now)
+	if s.Swept != nil {
+		s.Swept(Swept{Err: err, Coverage: now, IsNews: before == nil || !before.equal(now)})
+	}
+}
+
+// Coverage is what sweeps do not look after, false until the first one is over.
+func (s *Session) Coverage() (Coverage, bool) {
+	if c := s.coverage.Load(); c != nil {
+		return *c, true
+	}
+	return Coverage{}, false
 }
 
 func wait(ctx context.Context, d time.Duration) bool {
@@ -97,8 +153,8 @@ func (s *Sweep) once(ctx context.Context) error {
 	}
 	declared = slices.DeleteFunc(declared, func(d Declared) bool { return d.Suspended })
 	started := time.Now()
-	for _, chunk := range chunks(declared, byValue) {
-		if err := s.compare(ctx, chunk, byValue); err != nil {
+	for _, chunk := range s.questions(declared, byValue) {
+		if err := s.compare(ctx, chunk.devices, chunk.byValue); err != nil {
 			return err
 		}
 	}
@@ -108,10 +164,51 @@ func (s *Sweep) once(ctx context.Context) error {
 	return nil
 }
 
+// question is what one query asks.
+type question struct {
+	devices []Declared
+	byValue bool
+}
+
+// questions are those about all devices, and then those about the values of each that was set aside. Whether those go on
+// to be is open then.
+func (s *Sweep) questions(declared []Declared, byValue bool) (all []question) {
+	before := s.aside
+	s.aside = map[string]bool{}
+	isAside := func(d Declared) bool { return before[d.DeviceID] }
+	together := declared
+	if byValue {
+		together = slices.DeleteFunc(slices.Clone(declared), isAside)
+	}
+	for _, chunk := range chunks(together, byValue) {
+		all = append(all, question{chunk, byValue})
+	}
+	for i, d := range declared {
+		if isAside(d) {
+			s.aside[d.DeviceID] = true
+			all = append(all, question{declared[i : i+1], true})
+		}
+	}
+	return all
+}
+
+// compare looks at some devices. A question that has no answer that can be read is halved, down to the
+// device that is to blame.
 func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) error {
 	rows, err := s.rows(ctx, chunk, byValue)
-	if err != nil {
+	switch {
+	case isUnreadable(err) && len(chunk) == 1:
+		return s.setAside(ctx, chunk[0], err)
+	case isUnreadable(err):
+		if err := s.compare(ctx, chunk[:len(chunk)/2], byValue); err != nil {
+			return err
+		}
+		return s.compare(ctx, chunk[len(chunk)/2:], byValue)
+	case err != nil:
 		return err
+	}
+	if byValue {
+		s.takeBack(ctx, chunk)
 	}
 	hits, err := s.hits(ctx, chunk, rows, byValue)
 	if err == nil && len(hits) > 0 && s.Session.Reading() {
@@ -123,22 +220,61 @@ func (s *Sweep) compare(ctx context.Context, chunk []Declared, byValue bool) err
 		}
 	}
 	for _, d := range hits {
-		s.Session.Device(d.DeviceID).Suspect(Place{}) // stands in the checkpoint until it is read
-		s.Watchlist.Wake(ctx, d.DeviceID)
+		s.wake(ctx, d.DeviceID)
 	}
 	return err
 }
 
-// hits are the devices whose rows show what is not known.
+// takeBack has devices read that were set aside and can be read again: their own reads failed as well.
+func (s *Sweep) takeBack(ctx context.Context, chunk []Declared) {
+	for _, d := range chunk {
+		if s.aside[d.DeviceID] {
+			delete(s.aside, d.DeviceID)
+			s.wake(ctx, d.DeviceID)
+		}
+	}
+}
+
+// wake has a device read. It stands in the checkpoint until then.
+func (s *Sweep) wake(ctx context.Context, deviceID string) {
+	s.Session.Device(deviceID).Suspect(Place{})
+	s.Watchlist.Wake(ctx, deviceID)
+}
+
+// maxAside is how many devices may be set aside: beyond that it is not devices that are to blame.
+const maxAside = 100
+
+var errAside = errors.New("what the hub answers about device after device cannot be read")
+
+// setAside leaves a device to its own read, which says what is wrong with its twin.
+func (s *Sweep) setAside(ctx context.Context, d Declared, why error) error {
+	s.Log.Info("The sweep cannot read a device, setting it aside", "deviceID", d.DeviceID, "error", why.Error())
+	if s.aside[d.DeviceID] = true; len(s.aside) > maxAside {
+		return fmt.Errorf("%w: the last one is %q: %w", errAside, d.DeviceID, why)
+	}
+	s.wake(ctx, d.DeviceID)
+	return nil
+}
+
+// errTooMuch is an answer of several pages that has more bytes than one may have.
+var errTooMuch = errors.New("the rows exceed 8 MiB")
+
+func isUnreadable(err error) bool {
+	return err != nil && (iothub.IsUnreadable(err) || errors.Is(err, errTooMuch))
+}
+
+// hits are the devices whose rows show what is not known. A row that cannot be read is its device's trouble.
 func (s *Sweep) hits(ctx context.Context, chunk []Declared, rows map[string]json.RawMessage, byValue bool) ([]Declared, error) {
 	var hits []Declared
 	for _, d := range chunk {
 		raw, found := rows[d.DeviceID]
 		changed, err := s.changed(ctx, d, raw, found, byValue)
-		if err != nil {
-			return nil, err
-		}
-		if changed {
+		switch {
+		case err != nil:
+			if err := s.setAside(ctx, d, err); err != nil {
+				return nil, err
+			}
+		case changed:
 			hits = append(hits, d)
 		}
 	}
@@ -194,11 +330,21 @@ func aheadOf(row, status string) bool {
 	return ok1 && ok2 && shown > known
 }
 
-// rows asks for one chunk and returns the raw rows by device id. It waits for the hub's budget, at the lowest priority.
+// Bounds of what the rows of one question hold, whatever the hub sends.
+const (
+	maxRowBytes = 8 << 20
+	// emptyPages may come beside those with a row each: the hub's pages can be empty.
+	emptyPages = 8
+)
+
+var errEndless = errors.New("the hub has more pages than rows were asked for")
+
+// rows asks for one chunk and returns the raw rows by device id: those that were asked for. It waits for the hub's budget,
+// at the lowest priority.
 func (s *Sweep) rows(ctx context.Context, chunk []Declared, byValue bool) (map[string]json.RawMessage, error) {
-	rows := make(map[string]json.RawMessage, len(chunk))
-	q := iothub.Query{SQL: sweepSQL(chunk, byValue), MaxItems: maxVersionChunk}
-	for {
+	found := newFound(chunk)
+	q := iothub.Query{SQL: sweepSQL(chunk, byValue), MaxItems: len(chunk)}
+	for range len(chunk) + emptyPages {
 		var page iothub.QueryPage
 		err := patiently(ctx, func() (err error) {
 			page, err = s.Session.Query(ctx, q)
@@ -207,27 +353,44 @@ func (s *Sweep) rows(ctx context.Context, chunk []Declared, byValue bool) (map[s
 		if err != nil {
 			return nil, err
 		}
-		if err := index(page.Items, rows); err != nil {
+		if err := found.add(page.Items); err != nil {
 			return nil, err
 		}
-		if q.Continuation = page.Continuation; q.Continuation == "" {
-			return rows, nil
+		if q.Continuation = page.Continuation; q.Continuation == "" || len(found.rows) == len(chunk) {
+			return found.rows, nil
 		}
 	}
+	return nil, errEndless
 }
 
-func index(items []json.RawMessage, rows map[string]json.RawMessage) error {
+// found is the rows that were asked for.
+type found struct {
+	asked map[string]bool
+	rows  map[string]json.RawMessage
+	bytes int
+}
+
+func newFound(chunk []Declared) *found {
+	f := &found{asked: make(map[string]bool, len(chunk)), rows: make(map[string]json.RawMessage, len(chunk))}
+	for _, d := range chunk {
+		f.asked[d.DeviceID] = true
+	}
+	return f
+}
+
+// add takes the first row of each device. What nobody asked for is dropped.
+func (f *found) add(items []json.RawMessage) error {
 	for _, item := range items {
 		var id struct {
 			DeviceID string `json:"deviceId"`
 		}
-		if err := json.Unmarshal(item, &id); err != nil {
-			return fmt.Errorf("decoding a query row: %w", err)
+		if err := json.Unmarshal(item, &id); err != nil || !f.asked[id.DeviceID] || f.rows[id.DeviceID] != nil {
+			continue
 		}
-		if id.DeviceID == "" {
-			return errors.New("decoding a query row: no deviceId")
+		if f.bytes += len(item); f.bytes > maxRowBytes {
+			return errTooMuch
 		}
-		rows[id.DeviceID] = item
+		f.rows[id.DeviceID] = item
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -229,3 +231,161 @@ type closingHub struct {
 }
 
 func (h closingHub) Close() { *h.ended++ }
+
+// sized is a hub that has rows of some sizes, and refuses answers beyond a limit, as the client does.
+type sized struct {
+	Hub
+	bytes   map[string]int
+	limit   int
+	queries int
+	repeats int // pages beyond the one with the rows
+	broken  map[string]bool
+	padding []json.RawMessage
+}
+
+func (h *sized) Query(_ context.Context, q iothub.Query) (iothub.QueryPage, error) {
+	h.queries++
+	page, sum := iothub.QueryPage{Items: h.padding}, 0
+	for id, n := range h.bytes {
+		if !strings.Contains(q.SQL, quoted(id)) {
+			continue
+		}
+		if sum += n; sum > h.limit {
+			return page, &iothub.Error{Op: iothub.OpQuery, Code: iothub.CodeTooLarge, Class: iothub.Transient}
+		}
+		row := fmt.Sprintf(`{"deviceId":%q,"etag":"AAAAAAAAAAE=","deviceEtag":"a","version":5,"connectionState":"Connected","x":%q,"properties":{"desired":{"$version":1},"reported":{"$version":1}}}`,
+			id, strings.Repeat("x", n))
+		if h.broken[id] {
+			row = fmt.Sprintf(`{"deviceId":%q,"etag":7}`, id)
+		}
+		page.Items = append(page.Items, json.RawMessage(row))
+	}
+	if h.repeats != 0 {
+		h.repeats--
+		page.Items, page.Continuation = nil, "more"
+	}
+	return page, nil
+}
+
+func adoptedDevices(n int) (all []Declared) {
+	for i := range n {
+		all = append(all, Declared{DeviceID: fmt.Sprintf("d%02d", i), Adopted: true, ConnectionState: "Connected"})
+	}
+	return all
+}
+
+func TestASweepGoesOnWithoutWhatCannotBeRead(t *testing.T) {
+	const limit = 1000
+	for name, c := range map[string]struct {
+		large  map[string]int // by device id; the others are small
+		broken string
+		aside  []string
+		most   int // queries
+	}{
+		"all are small":                  {nil, "", nil, 2},
+		"two fit, and not in one answer": {map[string]int{"d00": 900, "d01": 900}, "", nil, 16},
+		"many do not fit in one answer":  {map[string]int{"d00": 300, "d07": 300, "d15": 300, "d23": 300, "d31": 300, "d39": 300}, "", nil, 16},
+		"one never fits":                 {map[string]int{"d17": 1001}, "", []string{"d17"}, 16},
+		"two neighbours never fit":       {map[string]int{"d17": 1001, "d18": 5000}, "", []string{"d17", "d18"}, 20},
+		"the row of one is no twin":      {nil, "d05", []string{"d05"}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &sized{bytes: map[string]int{}, limit: limit, broken: map[string]bool{c.broken: true}}
+			l := &list{declared: adoptedDevices(60), differs: true}
+			for _, d := range l.declared {
+				h.bytes[d.DeviceID] = 1
+			}
+			maps.Copy(h.bytes, c.large)
+			s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard()}
+			err := s.once(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.tell(err)
+			if got, _ := s.Session.Coverage(); !slices.Equal(got.Aside, c.aside) {
+				t.Errorf("set aside: %v, want %v", got.Aside, c.aside)
+			}
+			if len(l.woken) != 60 { // all differ; those that are set aside are read, and say what is wrong
+				t.Errorf("%d of 60 devices were woken", len(l.woken))
+			}
+			if h.queries > c.most {
+				t.Errorf("%d queries, want at most %d", h.queries, c.most)
+			}
+		})
+	}
+}
+
+func TestWhatWasSetAsideIsTriedAgain(t *testing.T) {
+	h := &sized{bytes: map[string]int{"d00": 1, "d01": 5000}, limit: 1000}
+	var told []Swept
+	l := &list{declared: adoptedDevices(2)}
+	s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard(), Swept: func(o Swept) { told = append(told, o) }}
+	for n, want := range [][]string{{"d01"}, {"d01"}, nil, nil} {
+		if n == 2 {
+			h.bytes["d01"] = 1
+		}
+		err := s.once(t.Context())
+		if s.tell(err); err != nil || !slices.Equal(told[n].Coverage.Aside, want) {
+			t.Errorf("sweep %d: set aside %v, want %v, error %v", n, told[n].Coverage.Aside, want, err)
+		}
+		if isNews := n == 0 || n == 2; told[n].IsNews != isNews {
+			t.Errorf("sweep %d is news: %t", n, told[n].IsNews)
+		}
+		if isWoken := slices.Contains(l.woken, "d01"); isWoken != (n < 3) { // to say that it cannot be read, and that it can
+			t.Errorf("sweep %d woke the device: %t", n, isWoken)
+		}
+		l.woken = nil
+	}
+}
+
+func TestTheHubIsToBlameForAnswersThatAreAllUnreadable(t *testing.T) {
+	h := &sized{bytes: map[string]int{}, limit: 0}
+	l := &list{declared: adoptedDevices(300)}
+	for _, d := range l.declared {
+		h.bytes[d.DeviceID] = 1
+	}
+	s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard()}
+	for n := range 2 {
+		err := s.once(t.Context())
+		if s.tell(err); !errors.Is(err, errAside) {
+			t.Errorf("error %v", err)
+		}
+		if got, _ := s.Session.Coverage(); got.Failing != (n == 1) {
+			t.Errorf("after %d sweeps: failing %t", n+1, got.Failing)
+		}
+	}
+	if h.queries > 3*maxAside {
+		t.Errorf("%d queries", h.queries)
+	}
+}
+
+// Rows and pages that nobody asked for are dropped, however many there are.
+func TestASweepHoldsWhatItAskedFor(t *testing.T) {
+	padding := make([]json.RawMessage, 90)
+	for i := range padding {
+		padding[i] = json.RawMessage(fmt.Sprintf(`{"deviceId":"other%d"}`, i))
+	}
+	chunk := adoptedDevices(2)
+	for name, c := range map[string]struct {
+		hub  *sized
+		rows int
+		err  error
+	}{
+		"rows of other devices":             {&sized{bytes: map[string]int{"d00": 1, "d01": 1}, limit: 1000, padding: padding}, 2, nil},
+		"rows that are no objects":          {&sized{bytes: map[string]int{"d00": 1}, limit: 1000, padding: []json.RawMessage{[]byte("7"), []byte("{}"), []byte("null")}}, 1, nil},
+		"a few empty pages":                 {&sized{bytes: map[string]int{"d00": 1, "d01": 1}, limit: 1000, repeats: 5}, 2, nil},
+		"pages without an end":              {&sized{limit: 1000, repeats: -1}, 0, errEndless},
+		"more bytes than there is room for": {&sized{bytes: map[string]int{"d00": maxRowBytes / 2, "d01": maxRowBytes / 2}, limit: 2 * maxRowBytes}, 0, errTooMuch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Sweep{Session: NewSession(c.hub, "h", ""), Watchlist: &list{}, Log: logr.Discard()}
+			rows, err := s.rows(t.Context(), chunk, true)
+			if !errors.Is(err, c.err) || len(rows) != c.rows {
+				t.Errorf("%d rows, error %v", len(rows), err)
+			}
+			if c.hub.queries > len(chunk)+emptyPages {
+				t.Errorf("%d queries", c.hub.queries)
+			}
+		})
+	}
+}

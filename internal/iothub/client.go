@@ -101,6 +101,7 @@ type Client struct {
 	observe   func(op string, statusCode int, code string, d time.Duration)
 	pipeline  runtime.Pipeline
 	transport *transport
+	held      *atomic.Int64 // bytes of answers
 }
 
 // New checks the options and makes a client; nothing is sent. Its errors are *ConfigError and *HostNotAllowedError, both
@@ -113,7 +114,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{hostName: o.HostName, base: o.base(), timeout: o.Timeout, gate: o.Gate, fence: o.Fence, observe: o.Observe, transport: t}
+	c := &Client{held: &atomic.Int64{}, hostName: o.HostName, base: o.base(), timeout: o.Timeout, gate: o.Gate, fence: o.Fence, observe: o.Observe, transport: t}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
@@ -270,6 +271,9 @@ func (c *Client) exchange(ctx context.Context, q call) (size int, failure *Error
 	if q.hurried {
 		bounded = context.WithValue(bounded, impatient{}, true)
 	}
+	ofAnswer := &room{ofHub: c.held}
+	defer ofAnswer.leave()
+	bounded = context.WithValue(bounded, roomKey{}, ofAnswer)
 	bounded = context.WithValue(bounded, fenceKey{}, func() error { return c.fenced(q) })
 	requestID := uuid.NewString()
 	var sent atomic.Bool
@@ -314,7 +318,7 @@ func outcome(q call, requestID string, resp *http.Response, err error) (body []b
 	if resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices {
 		return body, responseError(q, requestID, resp, body)
 	}
-	if err := q.decode(resp.Header, body); err != nil {
+	if err := decodeWithin(body, func() error { return q.decode(resp.Header, body) }); err != nil {
 		return body, unreadable(q, requestID, resp, err)
 	}
 	return body, nil

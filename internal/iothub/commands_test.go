@@ -92,7 +92,7 @@ func TestAnswersOfDevices(t *testing.T) {
 		"a code that is none":               {OpInvokeCommand, answer(200, "{}", code, "ok"), 0, "", CodeInvalidResponse},
 		"a code with a fraction":            {OpInvokeCommand, answer(200, "{}", code, "200.5"), 0, "", CodeInvalidResponse},
 		"a code beyond 32 bits":             {OpInvokeCommand, answer(200, "{}", code, "4294967496"), 0, "", CodeInvalidResponse},
-		"more than 8 MiB":                   {OpInvokeCommand, answer(200, strings.Repeat("x", maxResponseBody+1), code, "200"), 0, "", CodeInvalidResponse},
+		"more than 8 MiB":                   {OpInvokeCommand, answer(200, strings.Repeat("x", maxResponseBody+1), code, "200"), 0, "", CodeTooLarge},
 		"a refusal with a device's code":    {OpInvokeCommand, answer(400, "", code, "200"), 0, "", ""},
 		"by method: a payload":              {OpInvokeMethod, answer(200, `{"status":200,"payload":{"a":1}}`), 200, `{"a":1}`, ""},
 		"by method: no payload":             {OpInvokeMethod, answer(200, `{"status":202}`), 202, "", ""},

@@ -50,8 +50,12 @@ const (
 	CodeTLS = "TLS"
 	// CodeConnection: no connection, or it broke before the whole answer was there.
 	CodeConnection = "Connection"
-	// CodeInvalidResponse: a 2xx answer that is cut, too large, or not what was asked for.
+	// CodeInvalidResponse: a 2xx answer that is cut, or not what was asked for.
 	CodeInvalidResponse = "InvalidResponse"
+	// CodeTooLarge: an answer with more bytes or values than are read.
+	CodeTooLarge = "AnswerTooLarge"
+	// CodeNoRoom: a large answer for which there is no memory for now.
+	CodeNoRoom = "NoRoom"
 	// CodeRedirect: a 3xx answer. Redirects are not followed.
 	CodeRedirect = "Redirect"
 )
@@ -187,6 +191,15 @@ func IsThrottled(err error) bool { return hasTrait(err, throttled) }
 // IsQuotaExceeded reports whether the hub's messages of the day are used up.
 func IsQuotaExceeded(err error) bool { return hasTrait(err, quotaExceeded) }
 
+// IsUnreadable reports whether the hub answered, and what it answered cannot be used: another question may have an answer that can.
+func IsUnreadable(err error) bool {
+	code := CodeOf(err)
+	return code == CodeInvalidResponse || code == CodeTooLarge
+}
+
+// IsTooLarge reports whether the answer has more than is read.
+func IsTooLarge(err error) bool { return CodeOf(err) == CodeTooLarge }
+
 // DidNothing reports whether a failed call of a Client certainly changed nothing: it was not sent, or the hub answered that it
 // refuses it. Of an answer that did not arrive whole, and of any 5xx, nobody knows. An error that is none of this package is
 // the gate's, which let nothing through.
@@ -227,7 +240,11 @@ func responseError(q call, requestID string, resp *http.Response, body []byte) *
 
 // unreadable is a 2xx answer that cannot be used. Of a write, nobody knows whether it was done.
 func unreadable(q call, requestID string, resp *http.Response, err error) *Error {
-	return withAnswer(localError(q, CodeInvalidResponse, Transient, err), requestID, resp)
+	code := CodeInvalidResponse
+	if errors.Is(err, errTooManyValues) {
+		code = CodeTooLarge
+	}
+	return withAnswer(localError(q, code, Transient, err), requestID, resp)
 }
 
 // transportError is an exchange without a whole answer. resp is what there was of it, if anything.

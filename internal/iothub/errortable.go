@@ -155,7 +155,8 @@ var localFailures = []local{
 	{CodeDNS, Transient, isType[*net.DNSError]},
 	{CodeTLS, Transient, isTLS},
 	{CodeTimeout, Transient, isTimeout},
-	{CodeInvalidResponse, Transient, func(err error) bool { return errors.Is(err, errBodyTooLarge) }},
+	{CodeTooLarge, Transient, func(err error) bool { return errors.Is(err, errBodyTooLarge) }},
+	{CodeNoRoom, Transient, func(err error) bool { return errors.Is(err, errNoRoom) }},
 }
 
 // localFailure is transient and without a code for an unknown error.

@@ -27,6 +27,10 @@ func TestCheckHost(t *testing.T) {
 		"an IPv6 address with zone":                {host: "::1%eth0"},
 		"a mapped IPv6 address":                    {host: "::ffff:127.0.0.1"},
 		"an IP address in decimal":                 {host: "2130706433"},
+		"the address of a cloud's metadata":        {host: "169.254.169.254"},
+		"the same, mapped into IPv6":               {host: "::ffff:169.254.169.254"},
+		"the same as one number":                   {host: "0xa9fea9fe"},
+		"the API server":                           {host: "kubernetes.default.svc"},
 		"a trailing dot":                           {host: "factory.azure-devices.net."},
 		"a port":                                   {host: "factory.azure-devices.net:443"},
 		"an empty name":                            {host: ""},
@@ -58,11 +62,28 @@ func TestCheckHost(t *testing.T) {
 		"an endpoint with empty query":             {host: testHost, endpoint: "https://127.0.0.1:8443?"},
 		"an endpoint with fragment":                {host: testHost, endpoint: "https://127.0.0.1:8443#x"},
 		"an endpoint with escaped host":            {host: testHost, endpoint: "https://attacker.example%2f.azure-devices.net"},
+		"an endpoint with escaped dots":            {host: testHost, endpoint: "https://kubernetes%2edefault%2esvc"},
+		"an endpoint within the cluster":           {host: testHost, endpoint: "https://kubernetes.default.svc"},
+		"an endpoint of a cloud's metadata":        {host: testHost, endpoint: "https://169.254.169.254"},
+		"the same, mapped into IPv6, in brackets":  {host: testHost, endpoint: "https://[::ffff:169.254.169.254]"},
 		"an endpoint with backslash":               {host: testHost, endpoint: `https://attacker.example\@127.0.0.1`},
 		"an endpoint with trailing dot":            {host: testHost, endpoint: "https://factory.azure-devices.net."},
+		"the usual port":                           {host: testHost, endpoint: "https://factory.azure-devices.net:443", allowed: true},
+		"another port below a suffix":              {host: testHost, endpoint: "https://factory.azure-devices.net:81"},
+		"a port that the suffix names":             {host: testHost, endpoint: "https://a.proxy.example:8443", allowed: true},
+		"a port that the suffix does not name":     {host: testHost, endpoint: "https://a.proxy.example:8444"},
+		"the usual port where another is named":    {host: testHost, endpoint: "https://a.proxy.example"},
+		"any port of a host":                       {host: testHost, endpoint: "https://any.example:1", allowed: true},
+		"another port of a host":                   {host: testHost, endpoint: "https://one.example:81"},
+		"the usual port of a host":                 {host: testHost, endpoint: "https://one.example", allowed: true},
+		"a port of an IPv6 address":                {host: testHost, endpoint: "https://[2001:db8::1]:8443", allowed: true},
+		"another port of an IPv6 address":          {host: testHost, endpoint: "https://[2001:db8::1]:8444"},
+		"a host whose entry names a port":          {host: "one.proxy.example", allowed: true},
 		"an endpoint that is no URL":               {host: testHost, endpoint: "https://127.0.0.1:hunter2"},
 	}
-	allowed := []string{".azure-devices.net", " localhost ", "127.0.0.1", "::1", ".0.1", ".", ""}
+	allowed := []string{
+		".azure-devices.net", " localhost ", "127.0.0.1", "::1", ".0.1", ".", "", ".Proxy.example:8443", "any.example:*", "one.example", "[2001:db8::1]:8443",
+	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			err := CheckHost(tc.host, tc.endpoint, allowed)

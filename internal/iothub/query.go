@@ -1,9 +1,13 @@
 package iothub
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 )
@@ -37,7 +41,7 @@ func (c *Client) Query(ctx context.Context, q Query) (QueryPage, error) {
 	err = c.do(ctx, call{
 		op: OpQuery, method: http.MethodPost, path: "/devices/query", header: q.header(), body: body,
 		decode: func(header http.Header, body []byte) (err error) {
-			page, err = decodePage(header, body)
+			page, err = decodePage(header, body, cmp.Or(q.MaxItems, maxItems))
 			return err
 		},
 	})
@@ -58,13 +62,31 @@ func (q Query) header() http.Header {
 	return h
 }
 
-func decodePage(header http.Header, body []byte) (QueryPage, error) {
-	page := QueryPage{Continuation: header.Get(headerContinuation)}
-	if err := json.Unmarshal(body, &page.Items); err != nil {
+// maxItems is how many a page of the hub has at most.
+const maxItems = 100
+
+// decodePage takes no more items than were asked for.
+func decodePage(header http.Header, body []byte, most int) (QueryPage, error) {
+	page := QueryPage{Continuation: header.Get(headerContinuation), Items: []json.RawMessage{}}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
+		return QueryPage{}, errors.New("query answer is not an array")
+	}
+	for d.More() {
+		if len(page.Items) == most {
+			return QueryPage{}, fmt.Errorf("query answer has more than %d rows", most)
+		}
+		var item json.RawMessage
+		if err := d.Decode(&item); err != nil {
+			return QueryPage{}, err
+		}
+		page.Items = append(page.Items, item)
+	}
+	if _, err := d.Token(); err != nil {
 		return QueryPage{}, err
 	}
-	if page.Items == nil {
-		return QueryPage{}, errors.New("query answer is null, not an array")
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return QueryPage{}, errors.New("query answer does not end after its array")
 	}
 	return page, nil
 }

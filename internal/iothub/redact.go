@@ -3,14 +3,15 @@ package iothub
 import (
 	"regexp"
 	"strings"
-	"unicode"
+
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 const (
 	redacted = "REDACTED"
-	// maxMessage in runes is what is kept of a text that comes from outside.
+	// maxMessage in bytes is what is kept of a text that comes from outside.
 	maxMessage = 512
-	// maxRaw in bytes is what is looked at of it: enough for maxMessage runes of any width and what cleaning removes.
+	// maxRaw in bytes is what is looked at of it: enough for what cleaning removes.
 	maxRaw = 16 * maxMessage
 )
 
@@ -30,13 +31,9 @@ func redact(s string) string {
 	return bearer.ReplaceAllString(credential.ReplaceAllString(s, "${1}"+redacted), "${1}"+redacted)
 }
 
-// clean makes a text from outside fit for logs and status: valid UTF-8 on one line, without credentials, cut at a rune.
+// clean makes a text from outside fit for logs and status: on one line, without what a terminal acts on, without
+// credentials, cut.
 func clean(s string) string {
 	s = strings.ToValidUTF8(s[:min(len(s), maxRaw)], "")
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	s = redact(s)
-	if runes := []rune(s); len(runes) > maxMessage {
-		return string(runes[:maxMessage])
-	}
-	return s
+	return storable.Cut(redact(storable.Clean(s)), maxMessage)
 }

@@ -171,7 +171,7 @@ func TestClean(t *testing.T) {
 		"a bearer token":            {"Authorization: Bearer eyJ.a-b_c.d", "Authorization: Bearer REDACTED"},
 		"two of a kind":             {"sig=a&sig=b", "sig=REDACTED&sig=REDACTED"},
 		"a word that ends in sig":   {"design=x", "design=x"},
-		"a cut one":                 {strings.Repeat("x", 500) + " sig=abcdefghijklmnop", strings.Repeat("x", 500) + " sig=REDACTE"},
+		"a cut one":                 {strings.Repeat("x", 500) + " sig=abcdefghijklmnop", strings.Repeat("x", 500) + " sig=REDA…"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

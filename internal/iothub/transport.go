@@ -3,7 +3,6 @@ package iothub
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -20,10 +19,7 @@ const (
 	dialKeepAlive      = 30 * time.Second
 	handshakeTimeout   = 10 * time.Second
 	maxResponseHeaders = 64 << 10 // bytes
-	maxResponseBody    = 8 << 20  // bytes; a page of 100 twins of 72 KB each fits
 )
-
-var errBodyTooLarge = errors.New("answer exceeds 8 MiB")
 
 // transport sends each request once. It is HTTP/1.1, as every Microsoft SDK speaks to IoT Hub: over HTTP/2 net/http repeats
 // requests on its own, and one dead connection would stall all calls to the hub.
@@ -69,7 +65,8 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, &roundTripError{err}
 	}
-	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxResponseBody}
+	ofAnswer, _ := req.Context().Value(roomKey{}).(*room)
+	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxResponseBody, room: ofAnswer}
 	cleanHead(resp)
 	return resp, nil
 }
@@ -158,17 +155,3 @@ type emptyBody struct{}
 
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (emptyBody) Close() error             { return nil }
-
-// limitedBody fails, rather than ends, when the answer is larger than it may be.
-type limitedBody struct {
-	io.ReadCloser
-	left int
-}
-
-func (b *limitedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if b.left -= n; b.left < 0 {
-		return 0, errBodyTooLarge
-	}
-	return n, err
-}

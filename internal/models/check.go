@@ -1,7 +1,9 @@
 package models
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,56 +13,79 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// maxViolations is how many of them a person is told at once.
-const maxViolations = 20
-
-// checkDeclaration lists what an interface does not allow in a declaration, one sentence each, sorted.
+// checkDeclaration lists what an interface does not allow in a declaration, one sentence each, sorted by path.
 func checkDeclaration(device *dtdl.Interface, declared twin.Declaration) []string {
-	var found []string
+	leaves := slices.SortedFunc(maps.Keys(declared), func(a, b twin.Leaf) int {
+		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.Name, b.Name))
+	})
+	c := declarationCheck{writable: map[*dtdl.Interface]string{}}
 	unknown := map[string]bool{}
-	for leaf, value := range declared {
+	for _, leaf := range leaves {
+		holder, ok := device, true
 		path := "spec.properties." + leaf.Name
 		if leaf.Component != "" {
+			holder, ok = componentOf(device, leaf.Component)
 			path = fmt.Sprintf("spec.components[%s].properties.%s", leaf.Component, leaf.Name)
 		}
-		holder, problem := part(device, leaf.Component)
-		if problem != "" {
-			unknown[fmt.Sprintf("spec.components[%s] %s", leaf.Component, problem)] = true
-			continue
+		if ok {
+			c.property(holder, leaf.Name, declared[leaf], path)
+		} else if !unknown[leaf.Component] {
+			unknown[leaf.Component] = true
+			c.violations.Add(func() string {
+				return fmt.Sprintf("spec.components[%s] %s", leaf.Component, noComponent(device, leaf.Component))
+			})
 		}
-		found = append(found, checkProperty(holder, leaf.Name, value, path)...)
 	}
-	for problem := range unknown {
-		found = append(found, problem)
-	}
-	slices.Sort(found)
-	return bounded(found)
+	return c.violations.Texts()
 }
 
-func checkProperty(holder *dtdl.Interface, name string, value any, path string) []string {
+// declarationCheck is the state of one checkDeclaration.
+type declarationCheck struct {
+	violations declaration.Violations
+	writable   map[*dtdl.Interface]string // what each takes, as messages offer it
+}
+
+func (c *declarationCheck) property(holder *dtdl.Interface, name string, value any, path string) {
 	property := holder.Property(name)
 	switch {
 	case property == nil:
-		return []string{fmt.Sprintf("%s is %s, want %s", path, otherContent(holder, name), choice("a writable property", writable(holder)))}
+		c.violations.Add(func() string {
+			return fmt.Sprintf("%s is %s, want %s", path, otherContent(holder, name), c.choice(holder))
+		})
 	case !property.Writable:
-		return []string{fmt.Sprintf("%s is a read-only property, want %s", path, choice("a writable property", writable(holder)))}
+		c.violations.Add(func() string { return fmt.Sprintf("%s is a read-only property, want %s", path, c.choice(holder)) })
+	default:
+		addAll(&c.violations, property.Schema.Validate(value, path))
 	}
-	return texts(property.Schema.Validate(value, path))
 }
 
-// part is the interface that has what is declared of a component, or of the device itself.
-func part(device *dtdl.Interface, component string) (holder *dtdl.Interface, problem string) {
-	if component == "" {
-		return device, ""
+func addAll(violations *declaration.Violations, errors []dtdl.ValueError) {
+	for _, e := range errors {
+		violations.Add(e.Error)
 	}
-	if c := device.Component(component); c != nil {
-		return c.Interface, ""
+}
+
+// choice offers the writable properties of an interface.
+func (c *declarationCheck) choice(holder *dtdl.Interface) string {
+	if _, known := c.writable[holder]; !known {
+		c.writable[holder] = choice("a writable property", writable(holder))
 	}
+	return c.writable[holder]
+}
+
+func componentOf(device *dtdl.Interface, name string) (*dtdl.Interface, bool) {
+	if c := device.Component(name); c != nil {
+		return c.Interface, true
+	}
+	return nil, false
+}
+
+func noComponent(device *dtdl.Interface, name string) string {
 	var names []string
 	for _, c := range device.Components {
 		names = append(names, c.Name)
 	}
-	return nil, fmt.Sprintf("is %s, want %s", otherContent(device, component), choice("a component", names))
+	return fmt.Sprintf("is %s, want %s", otherContent(device, name), choice("a component", names))
 }
 
 // otherContent says what a name is, if it is not what was asked for.
@@ -96,9 +121,12 @@ func writable(i *dtdl.Interface) []string {
 
 // checkCommand lists what an interface does not allow in a command.
 func checkCommand(device *dtdl.Interface, spec *v1alpha1.DeviceCommandSpec) []string {
-	holder, problem := part(device, spec.Component)
-	if problem != "" {
-		return []string{"spec.component " + problem}
+	holder := device
+	if spec.Component != "" {
+		var ok bool
+		if holder, ok = componentOf(device, spec.Component); !ok {
+			return []string{"spec.component " + noComponent(device, spec.Component)}
+		}
 	}
 	command := holder.Command(spec.Command)
 	if command == nil {
@@ -108,6 +136,13 @@ func checkCommand(device *dtdl.Interface, spec *v1alpha1.DeviceCommandSpec) []st
 		}
 		return []string{fmt.Sprintf("spec.command %q is %s, want %s", spec.Command, otherContent(holder, spec.Command), choice("a command", names))}
 	}
+	return checkPayload(command, spec)
+}
+
+func checkPayload(command *dtdl.Command, spec *v1alpha1.DeviceCommandSpec) []string {
+	if spec.Payload != nil && len(spec.Payload.Raw) > declaration.MaxPayload {
+		return []string{fmt.Sprintf("spec.payload has %d bytes, want at most %d", len(spec.Payload.Raw), declaration.MaxPayload)}
+	}
 	payload := declaration.Value(spec.Payload)
 	if command.Request == nil {
 		if payload != nil {
@@ -115,20 +150,7 @@ func checkCommand(device *dtdl.Interface, spec *v1alpha1.DeviceCommandSpec) []st
 		}
 		return nil
 	}
-	return bounded(texts(command.Request.Validate(payload, "spec.payload")))
-}
-
-func texts(errors []dtdl.ValueError) []string {
-	all := make([]string, len(errors))
-	for i, e := range errors {
-		all[i] = e.Error()
-	}
-	return all
-}
-
-func bounded(violations []string) []string {
-	if len(violations) <= maxViolations {
-		return violations
-	}
-	return append(violations[:maxViolations:maxViolations], fmt.Sprintf("and %d more", len(violations)-maxViolations))
+	var violations declaration.Violations
+	addAll(&violations, command.Request.Validate(payload, "spec.payload"))
+	return violations.Texts()
 }

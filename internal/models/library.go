@@ -10,9 +10,12 @@ import (
 	"strings"
 	"sync"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -23,40 +26,55 @@ type Shelf interface {
 	ByModelID(ctx context.Context, namespace, modelID string) ([]*v1alpha1.DeviceModel, error)
 	// ByInterface finds those that bring an interface along.
 	ByInterface(ctx context.Context, namespace, dtmi string) ([]*v1alpha1.DeviceModel, error)
+	// Whole gives the whole of one that was found, or is about to be found, abridged.
+	Whole(ctx context.Context, object *v1alpha1.DeviceModel) (*v1alpha1.DeviceModel, error)
 }
 
-// maxParsed bounds what is parsed for one model: parsing takes some fifty times as much memory, and the operator has half a gigabyte.
-const maxParsed = 3 << 20
+const (
+	// maxOutcomes bounds the bytes of the models that are kept ready. One of 50 properties takes 20 KB.
+	maxOutcomes = 32 << 20
+	// maxNeeded bounds how many interfaces of other DeviceModels are looked for.
+	maxNeeded = 200
+	// largeModel is how many bytes of JSON make a DeviceModel large: it is written down that it is about to be parsed.
+	largeModel = 64 << 10
+)
 
 // Library knows the models of DeviceModels. It compiles each once, and anew when it changes or something that it needs does.
 type Library struct {
 	Shelf        Shelf
 	Repositories *Repositories
+	// Guarded is true where a large model is parsed only after Load wrote into its status that it is about to be.
+	Guarded bool
 
 	mu       sync.Mutex
 	compiled map[types.UID]*compiled
+	outcomes sizedCache[contentKey, *outcome]
+	begun    map[string]bool // contents of large models that this process may parse
 }
 
 // Trouble is why a DeviceModel cannot be used.
 type Trouble struct {
 	Reason, Message string
-	// Final is true if only an edit helps.
-	Final bool
+	// Final is true if only an edit helps, and Soon if the next try, at once, will get further.
+	Final, Soon bool
 }
 
 // Model is a DeviceModel that was compiled.
 type Model struct {
 	// Digest of its own interfaces.
 	Digest string
+	// Content is equal for models that are made of the same documents.
+	Content string
 	// Device is what a device of the model has.
 	Device *dtdl.Interface
 }
 
-// compiled is the outcome of compiling, and what it was made of: as long as that is the same, so is the outcome.
+// compiled is what a model was made of: as long as that is the same, so is the outcome.
 type compiled struct {
 	from    []ingredient
-	model   *Model
-	trouble *Trouble
+	key     contentKey // of the outcome
+	content string     // of the object itself, if it is large
+	trouble *Trouble   // that is not the outcome's
 }
 
 // ingredient is a DeviceModel that went into another one's model. One that was looked for and is not there has no UID.
@@ -69,7 +87,10 @@ type ingredient struct {
 
 // NewLibrary returns one without anything compiled.
 func NewLibrary(shelf Shelf, repositories *Repositories) *Library {
-	return &Library{Shelf: shelf, Repositories: repositories, compiled: map[types.UID]*compiled{}}
+	return &Library{
+		Shelf: shelf, Repositories: repositories,
+		compiled: map[types.UID]*compiled{}, outcomes: newSizedCache[contentKey, *outcome](maxOutcomes), begun: map[string]bool{},
+	}
 }
 
 // CheckDevice checks what a PnPDevice of a model declares.
@@ -103,42 +124,41 @@ func (l *Library) check(ctx context.Context, namespace, modelID string, violatio
 	return verdict, nil
 }
 
-// CheckModel lists what is wrong with a DeviceModel, and what it still needs. A repository is not asked.
-func (l *Library) CheckModel(object *v1alpha1.DeviceModel) (violations, warnings []string) {
+// CheckModel lists what is wrong with a DeviceModel, and what it still needs. A repository is not asked. It fails if ctx ends while other models are parsed.
+func (l *Library) CheckModel(ctx context.Context, object *v1alpha1.DeviceModel) (violations, warnings []string, err error) {
 	id, trouble := idOf(object)
 	if trouble != nil {
-		return []string{trouble.Message}, nil
+		return []string{trouble.Message}, nil, nil
 	}
 	if object.Spec.Repository != nil {
 		if _, trouble := l.Repositories.root(object.Spec.Repository.URL); trouble != nil {
-			return []string{trouble.Message}, nil
+			return []string{trouble.Message}, nil, nil
 		}
-		return nil, nil
+		return nil, nil, nil
 	}
-	parsed := dtdl.Parse(object.Spec.DTDL.Raw)
-	for _, e := range parsed.Errors {
-		violations = append(violations, "spec.dtdl"+e.Path+": "+e.Error())
+	_, found, err := l.parse(ctx, id, 1, [][]byte{object.Spec.DTDL.Raw})
+	if err != nil {
+		return nil, nil, err
 	}
-	if !parsed.Defines(id) && len(violations) == 0 {
-		violations = append(violations, undefined(id))
+	var needs declaration.Violations
+	for _, missing := range found.missing {
+		needs.Add(func() string {
+			return fmt.Sprintf("spec.dtdl%s: needs %s, which has to be in another DeviceModel of the namespace", missing.Path, missing.DTMI)
+		})
 	}
-	for _, missing := range parsed.Missing {
-		warnings = append(warnings, fmt.Sprintf("spec.dtdl%s: needs %s, which has to be in another DeviceModel of the namespace", missing.Path, missing.DTMI))
-	}
-	return bounded(violations), bounded(warnings)
+	return found.violations, needs.Texts(), nil
 }
 
-func undefined(id string) string {
-	return fmt.Sprintf("spec.modelID is %s, want an interface that spec.dtdl defines", id)
-}
-
-// Load compiles a DeviceModel, and fetches it if need be.
+// Load compiles a DeviceModel, and fetches it if need be. In its status it notes which large model is about to be parsed, and which one was.
 func (l *Library) Load(ctx context.Context, object *v1alpha1.DeviceModel) (*Model, *Trouble, error) {
 	return l.compile(ctx, object, true)
 }
 
 // Refetch has the repository of a DeviceModel asked anew.
-func (l *Library) Refetch(uid types.UID) { l.Repositories.forget(uid) }
+func (l *Library) Refetch(uid types.UID) { l.Repositories.refetch(uid) }
+
+// Retry has the repository of a DeviceModel that was edited asked at once, if it failed before.
+func (l *Library) Retry(uid types.UID) { l.Repositories.retry(uid) }
 
 // Forget drops a DeviceModel that is gone.
 func (l *Library) Forget(uid types.UID) {
@@ -148,57 +168,89 @@ func (l *Library) Forget(uid types.UID) {
 	delete(l.compiled, uid)
 }
 
-func (l *Library) compile(ctx context.Context, object *v1alpha1.DeviceModel, fetch bool) (*Model, *Trouble, error) {
-	known, err := l.known(ctx, object, fetch)
+// compile makes a model. load is true for Load.
+func (l *Library) compile(ctx context.Context, object *v1alpha1.DeviceModel, load bool) (*Model, *Trouble, error) {
+	made, found, err := l.known(ctx, object, load)
 	if err != nil {
 		return nil, nil, err
 	}
-	if known != nil {
-		return known.model, known.trouble, nil
+	if made == nil {
+		var trouble *Trouble
+		if made, found, trouble, err = l.anew(ctx, object, load); err != nil || trouble != nil {
+			return nil, trouble, err
+		}
 	}
-	id, trouble := idOf(object)
-	if trouble != nil {
-		return nil, trouble, nil
+	if load {
+		l.passed(&object.Status, made.content)
 	}
-	own, serial, trouble := l.documents(ctx, object, fetch)
-	if trouble != nil {
-		return nil, trouble, nil
+	switch {
+	case made.trouble != nil:
+		return nil, made.trouble, nil
+	case found.trouble != nil:
+		return nil, found.trouble, nil
 	}
-	made, err := l.make(ctx, object, id, own, ingredient{uid: object.UID, generation: object.Generation, serial: serial}, fetch)
+	return &Model{Digest: found.digest, Content: made.key.String(), Device: found.device}, nil, nil
+}
+
+// anew compiles a DeviceModel that is not known, or not as it is.
+func (l *Library) anew(ctx context.Context, object *v1alpha1.DeviceModel, load bool) (*compiled, *outcome, *Trouble, error) {
+	whole, err := l.whole(ctx, object)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	id, trouble := idOf(whole)
+	if trouble != nil {
+		return nil, nil, trouble, nil
+	}
+	serial, trouble := l.serial(ctx, object, load)
+	if trouble != nil {
+		return nil, nil, trouble, nil
+	}
+	own, trouble := l.documents(ctx, whole, load)
+	if trouble != nil {
+		return nil, nil, trouble, nil
+	}
+	made := &compiled{from: []ingredient{{uid: object.UID, generation: object.Generation, serial: serial}}, content: contentOf(own)}
+	if trouble := l.guard(&object.Status, made.content, load); trouble != nil {
+		return nil, nil, trouble, nil
+	}
+	found, err := l.make(ctx, object, id, own, made, load)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.compiled[object.UID] = made
-	return made.model, made.trouble, nil
+	return made, found, nil, nil
 }
 
 // known is what was compiled before, nil if that no longer holds. It reads nothing of the model: this is what every check at admission costs.
-func (l *Library) known(ctx context.Context, object *v1alpha1.DeviceModel, fetch bool) (*compiled, error) {
+func (l *Library) known(ctx context.Context, object *v1alpha1.DeviceModel, load bool) (*compiled, *outcome, error) {
 	l.mu.Lock()
 	known := l.compiled[object.UID]
 	l.mu.Unlock()
 	self := ingredient{uid: object.UID, generation: object.Generation}
 	if object.Spec.Repository != nil {
-		if f := l.Repositories.have(keyOf(object)); f != nil {
-			self.serial = f.serial
-		}
+		self.serial = l.Repositories.serialOf(keyOf(object))
 	}
 	if known == nil || known.from[0] != self {
-		return nil, nil
+		return nil, nil, nil
 	}
-	same, err := l.unchanged(ctx, object.Namespace, known.from[1:], fetch)
+	found := l.outcome(known.key)
+	if found == nil {
+		return nil, nil, nil
+	}
+	same, err := l.unchanged(ctx, object.Namespace, known.from[1:], load)
 	if err != nil || !same {
-		return nil, err
+		return nil, nil, err
 	}
-	return known, nil
+	return known, found, nil
 }
 
 // unchanged reports whether looking for what a model is made of finds what it found before.
-func (l *Library) unchanged(ctx context.Context, namespace string, from []ingredient, fetch bool) (bool, error) {
+func (l *Library) unchanged(ctx context.Context, namespace string, from []ingredient, load bool) (bool, error) {
 	for _, was := range from {
-		is, _, _, err := l.find(ctx, namespace, was.dtmi, fetch)
+		is, _, _, err := l.find(ctx, namespace, was.dtmi, load)
 		if err != nil || is != was {
 			return false, err
 		}
@@ -206,70 +258,126 @@ func (l *Library) unchanged(ctx context.Context, namespace string, from []ingred
 	return true, nil
 }
 
-// find looks for the DeviceModel that brings an interface along.
-func (l *Library) find(ctx context.Context, namespace, dtmi string, fetch bool) (ingredient, [][]byte, *Trouble, error) {
+// find looks for the DeviceModel that brings an interface along, nil if there is none.
+func (l *Library) find(ctx context.Context, namespace, dtmi string, load bool) (ingredient, *v1alpha1.DeviceModel, *Trouble, error) {
 	found, err := l.Shelf.ByInterface(ctx, namespace, dtmi)
 	if err != nil || len(found) == 0 {
 		return ingredient{dtmi: dtmi}, nil, nil, err
 	}
-	documents, serial, trouble := l.documents(ctx, found[0], fetch)
-	return ingredient{dtmi, found[0].UID, found[0].Generation, serial}, documents, trouble, nil
+	serial, trouble := l.serial(ctx, found[0], load)
+	return ingredient{dtmi, found[0].UID, found[0].Generation, serial}, found[0], trouble, nil
 }
 
 // make parses a DeviceModel together with the others of the namespace that it needs.
-func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id string, own [][]byte, self ingredient, fetch bool) (*compiled, error) {
-	made := &compiled{from: []ingredient{self}}
-	sum := digest(own)
-	if pin := pinOf(object); pin != "" && pin != sum {
-		l.Repositories.forget(object.UID) // to be asked again
-		made.trouble = &Trouble{Reason: v1alpha1.ReasonDigestMismatch, Message: fmt.Sprintf("The repository gives a model of digest %s, want %s", sum, pin)}
-		return made, nil
-	}
-	parsed, documents, lacking, err := l.gather(ctx, object, own, made, fetch)
+func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id string, own [][]byte, made *compiled, load bool) (*outcome, error) {
+	key, found, err := l.parse(ctx, id, len(own), own)
+	made.key = key
 	if err != nil {
 		return nil, err
 	}
-	if size := sizeOf(documents); len(documents) > maxFiles || size > maxParsed {
-		made.trouble = invalid(fmt.Sprintf("With what it needs of other DeviceModels it has %d documents and %d bytes, want at most %d and %d", len(documents), size, maxFiles, maxParsed))
-		return made, nil
+	if pin := pinOf(object); pin != "" && found.digest != "" && pin != found.digest {
+		made.trouble = &Trouble{Reason: v1alpha1.ReasonDigestMismatch, Message: fmt.Sprintf("The repository gives a model of digest %s, want %s", found.digest, pin)}
+		l.Repositories.again(object.UID, made.trouble)
+		return found, nil
 	}
-	if made.trouble = judge(parsed, id, len(own)); made.trouble == nil {
-		made.model = &Model{Digest: sum, Device: parsed.Interface(id)}
-	} else if made.trouble.Reason == v1alpha1.ReasonMissingInterfaces && lacking != nil {
-		made.trouble = lacking
+	if len(found.missing) == 0 {
+		return found, nil
 	}
-	return made, nil
-}
-
-// gather adds the documents of other DeviceModels that are needed, until nothing more is found or it is too much, which is not parsed any more. lacking
-// is the trouble of one of them.
-func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, own [][]byte, made *compiled, fetch bool) (
-	parsed *dtdl.Model, documents [][]byte, lacking *Trouble, err error,
-) {
-	documents = own
-	used := map[types.UID]bool{object.UID: true}
-	for more := true; more && len(documents) <= maxFiles && sizeOf(documents) <= maxParsed; {
-		more = false
-		parsed = dtdl.Parse(documents...)
-		for _, id := range missing(parsed) {
-			if slices.ContainsFunc(made.from, func(i ingredient) bool { return i.dtmi == id }) {
-				continue
-			}
-			one, theirs, trouble, err := l.find(ctx, object.Namespace, id, fetch)
-			if err != nil {
-				return nil, nil, nil, err
-			}
-			if trouble != nil {
-				lacking = trouble
-			}
-			made.from = append(made.from, one)
-			if len(theirs) > 0 && !used[one.uid] {
-				used[one.uid], more = true, true
-				documents = append(slices.Clip(documents), theirs...)
-			}
+	g, err := l.gather(ctx, object, missingOf(found.missing), made, load)
+	if err != nil || made.trouble != nil {
+		return found, err
+	}
+	if documents := slices.Concat(own, g.documents); len(documents) > maxFiles {
+		made.trouble = invalid(fmt.Sprintf("With what it needs of other DeviceModels it has %d documents, want at most %d", len(documents), maxFiles))
+		return found, nil
+	} else if len(g.documents) > 0 {
+		if made.key, found, err = l.parse(ctx, id, len(own), documents); err != nil {
+			return nil, err
 		}
 	}
-	return parsed, documents, lacking, nil
+	if found.trouble != nil && found.trouble.Reason == v1alpha1.ReasonMissingInterfaces && g.lacking != nil {
+		made.trouble = g.lacking
+	}
+	return found, nil
+}
+
+// gathering collects the documents of other DeviceModels that a model needs, each of which is read once, until nothing more is found or it is too much.
+type gathering struct {
+	*Library
+	namespace string
+	load      bool
+	made      *compiled
+
+	settled   map[string]bool // interfaces that were looked for, or came along
+	used      map[types.UID]bool
+	documents [][]byte
+	lacking   *Trouble // of one of those that are needed
+}
+
+func (l *Library) gather(ctx context.Context, object *v1alpha1.DeviceModel, wanted []string, made *compiled, load bool) (*gathering, error) {
+	g := &gathering{Library: l, namespace: object.Namespace, load: load, made: made, settled: map[string]bool{}, used: map[types.UID]bool{object.UID: true}}
+	for len(wanted) > 0 && sizeOf(g.documents) <= dtdl.MaxBytes {
+		id := wanted[0]
+		if wanted = wanted[1:]; g.settled[id] {
+			continue
+		}
+		g.settled[id] = true
+		if len(made.from) > maxNeeded {
+			made.trouble = invalid(fmt.Sprintf("It needs more than %d interfaces of other DeviceModels, want at most that", maxNeeded))
+			break
+		}
+		more, err := g.take(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		wanted = append(wanted, more...)
+	}
+	return g, nil
+}
+
+// take adds the documents that bring an interface along, and lists what they need in turn.
+func (g *gathering) take(ctx context.Context, id string) (wanted []string, err error) {
+	one, other, trouble, err := g.find(ctx, g.namespace, id, g.load)
+	if err != nil {
+		return nil, err
+	}
+	g.made.from = append(g.made.from, one)
+	var theirs [][]byte
+	if other != nil && trouble == nil && !g.used[one.uid] {
+		g.used[one.uid] = true
+		theirs, trouble, err = g.documentsOf(ctx, other, g.load)
+	}
+	if trouble != nil {
+		g.lacking = trouble
+	}
+	if err != nil || len(theirs) == 0 {
+		return nil, err
+	}
+	g.documents = append(g.documents, theirs...)
+	if sizeOf(g.documents) > dtdl.MaxBytes {
+		return nil, nil // which is too much, and is not parsed
+	}
+	named, err := namesIn(ctx, theirs)
+	for _, id := range named.defined {
+		g.settled[id] = true
+	}
+	return named.missing, err
+}
+
+// documentsOf are those of another DeviceModel.
+func (l *Library) documentsOf(ctx context.Context, other *v1alpha1.DeviceModel, load bool) ([][]byte, *Trouble, error) {
+	whole, err := l.whole(ctx, other)
+	if err != nil {
+		return nil, nil, err
+	}
+	documents, trouble := l.documents(ctx, whole, load)
+	if trouble == nil {
+		trouble = l.guard(&other.Status, contentOf(documents), false)
+	}
+	if trouble != nil {
+		return nil, trouble, nil
+	}
+	return documents, nil, nil
 }
 
 func sizeOf(documents [][]byte) (size int) {
@@ -279,54 +387,56 @@ func sizeOf(documents [][]byte) (size int) {
 	return size
 }
 
-// judge says why a model cannot be used, nil if it can: the interfaces of its own documents have to be right, and what the device has must be there.
-func judge(parsed *dtdl.Model, id string, own int) *Trouble {
-	var mine, others []string
-	for _, e := range parsed.Errors {
-		if e.Document < own {
-			mine = append(mine, e.Error())
-		} else {
-			others = append(others, e.Error())
-		}
-	}
-	needs := missing(parsed)
-	switch {
-	case len(mine) > 0:
-		return invalid(strings.Join(bounded(mine), "; "))
-	case parsed.Interface(id) != nil:
-		return nil
-	case !parsed.Defines(id):
-		return invalid(undefined(id))
-	case len(needs) > 0:
-		return &Trouble{Reason: v1alpha1.ReasonMissingInterfaces, Message: "No DeviceModel of the namespace has " + strings.Join(bounded(needs), ", "), Final: true}
-	}
-	return invalid("Another DeviceModel that it needs is wrong: " + strings.Join(bounded(others), "; "))
-}
-
-func invalid(message string) *Trouble {
-	return &Trouble{Reason: v1alpha1.ReasonInvalidModel, Message: message, Final: true}
-}
-
-// documents of a DeviceModel itself, without what it needs of others.
-func (l *Library) documents(ctx context.Context, object *v1alpha1.DeviceModel, fetch bool) ([][]byte, uint64, *Trouble) {
+// serial says which content a DeviceModel has from its repository, which is asked only for Load.
+func (l *Library) serial(ctx context.Context, object *v1alpha1.DeviceModel, load bool) (uint64, *Trouble) {
 	if object.Spec.Repository == nil {
-		if object.Spec.DTDL == nil {
-			return nil, 0, nil
-		}
-		return [][]byte{object.Spec.DTDL.Raw}, 0, nil
+		return 0, nil
 	}
 	key := keyOf(object)
-	if !fetch {
-		if known := l.Repositories.have(key); known != nil {
-			return known.documents, known.serial, nil
-		}
-		return nil, 0, &Trouble{Reason: v1alpha1.ReasonProgressing, Message: "The model has not been fetched yet"}
+	if serial := l.Repositories.serialOf(key); serial != 0 {
+		return serial, nil
+	}
+	if !load {
+		return 0, &Trouble{Reason: v1alpha1.ReasonProgressing, Message: "The model has not been fetched yet"}
 	}
 	known, trouble := l.Repositories.get(ctx, key)
 	if trouble != nil {
-		return nil, 0, trouble
+		return 0, trouble
 	}
-	return known.documents, known.serial, nil
+	return known.serial, nil
+}
+
+// whole is a DeviceModel as the API server has it, if memory holds less.
+func (l *Library) whole(ctx context.Context, object *v1alpha1.DeviceModel) (*v1alpha1.DeviceModel, error) {
+	if !isAbridged(object) {
+		return object, nil
+	}
+	whole, err := l.Shelf.Whole(ctx, object)
+	if err != nil {
+		return nil, fmt.Errorf("reading DeviceModel %q, which is too large to be kept: %w", object.Name, err)
+	}
+	return whole, nil
+}
+
+// documents of a DeviceModel itself, without what it needs of others.
+func (l *Library) documents(ctx context.Context, object *v1alpha1.DeviceModel, load bool) ([][]byte, *Trouble) {
+	switch {
+	case object.Spec.Repository == nil && object.Spec.DTDL == nil:
+		return nil, nil
+	case object.Spec.Repository == nil:
+		return [][]byte{object.Spec.DTDL.Raw}, nil
+	}
+	if known := l.Repositories.have(keyOf(object)); known != nil {
+		return known.documents, nil
+	}
+	if !load {
+		return nil, &Trouble{Reason: v1alpha1.ReasonProgressing, Message: "The model was dropped from memory, and has not been fetched again yet"}
+	}
+	known, trouble := l.Repositories.get(ctx, keyOf(object))
+	if trouble != nil {
+		return nil, trouble
+	}
+	return known.documents, nil
 }
 
 func pinOf(object *v1alpha1.DeviceModel) string {
@@ -343,6 +453,8 @@ func idOf(object *v1alpha1.DeviceModel) (string, *Trouble) {
 	switch {
 	case hasDTDL == (spec.Repository != nil):
 		return "", invalid("exactly one of spec.dtdl and spec.repository must be set")
+	case hasDTDL && dtdl.CheckSize(spec.DTDL.Raw) != nil:
+		return "", invalid("spec.dtdl: " + dtdl.CheckSize(spec.DTDL.Raw).Error())
 	case spec.ModelID != "":
 		return spec.ModelID, nil
 	case !hasDTDL:
@@ -360,33 +472,70 @@ func ModelIDOf(object *v1alpha1.DeviceModel) string {
 	return id
 }
 
-// InterfacesOf lists the interfaces that a DeviceModel brings along for others, in their order, as far as they can be told without asking a repository.
+// InterfacesOf lists the interfaces that a DeviceModel brings along for others, in their order, as far as they can be told without asking a repository. One
+// that is beyond a bound brings none.
 func InterfacesOf(object *v1alpha1.DeviceModel) []string {
 	if object.Spec.DTDL == nil {
-		return nonEmpty(object.Spec.ModelID)
+		return named(object.Spec.ModelID)
 	}
-	type named struct {
-		ID string `json:"@id"`
+	if dtdl.CheckSize(object.Spec.DTDL.Raw) != nil {
+		return nil
 	}
-	var several []named
+	var several []identified
 	if err := json.Unmarshal(object.Spec.DTDL.Raw, &several); err != nil {
-		several = make([]named, 1)
+		several = make([]identified, 1)
 		if err := json.Unmarshal(object.Spec.DTDL.Raw, &several[0]); err != nil {
 			return nil
 		}
 	}
 	var ids []string
 	for _, one := range several {
-		ids = append(ids, nonEmpty(one.ID)...)
+		ids = append(ids, named(one.ID)...)
+	}
+	if len(ids) > dtdl.MaxInterfaces {
+		return nil
 	}
 	return ids
 }
 
-func nonEmpty(id string) []string {
-	if id == "" {
+// identified is an interface of which only the name matters.
+type identified struct {
+	ID string `json:"@id"`
+}
+
+// named is an identifier, if an interface can have it.
+func named(id string) []string {
+	if id == "" || len(id) > dtdl.MaxInterfaceID {
 		return nil
 	}
 	return []string{id}
+}
+
+// AnnotationAbridged marks an object in memory that lacks a part which is large: of a DeviceModel, all of dtdl but the names of its interfaces.
+const AnnotationAbridged = "iot.pnp-operator.io/abridged"
+
+// maxKept is how many bytes of JSON a DeviceModel may have that is kept in memory as it is. The largest of 186 published models has 9 KB.
+const maxKept = 16 << 10
+
+// Abridge leaves of a DeviceModel with much content only what it is found by.
+func Abridge(object *v1alpha1.DeviceModel) {
+	if object.Spec.DTDL == nil || len(object.Spec.DTDL.Raw) <= maxKept {
+		return
+	}
+	interfaces := []identified{}
+	for _, id := range InterfacesOf(object) {
+		interfaces = append(interfaces, identified{id})
+	}
+	raw, err := json.Marshal(interfaces)
+	if err != nil {
+		return // texts can be encoded
+	}
+	object.Spec.DTDL = &apiextensionsv1.JSON{Raw: raw}
+	metav1.SetMetaDataAnnotation(&object.ObjectMeta, AnnotationAbridged, "true")
+}
+
+func isAbridged(object *v1alpha1.DeviceModel) bool {
+	return object.Annotations[AnnotationAbridged] != ""
 }
 
 // digest identifies interfaces whatever order and layout they came in.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -162,18 +163,23 @@ func TestWhatAModelIsMadeOfMayChange(t *testing.T) {
 func TestAModelIsCompiledOnce(t *testing.T) {
 	pump := inline("pump", pumpDTDL)
 	l, _ := newTestLibrary(pump, inline("valve", valveDTDL))
-	load := func() *Model {
+	load := func() *dtdl.Interface {
 		m, trouble, err := l.Load(t.Context(), pump)
 		if err != nil || trouble != nil {
 			t.Fatal(trouble, err)
 		}
-		return m
+		return m.Device
 	}
 	first := load()
 	if load() != first {
 		t.Error("it is compiled again, though nothing changed")
 	}
 	pump.Generation++
+	if load() != first {
+		t.Error("it is compiled again, though its content did not change")
+	}
+	pump.Generation++
+	pump.Spec.DTDL.Raw = json.RawMessage(strings.Replace(pumpDTDL, "inlet", "outlet", 1))
 	if load() == first {
 		t.Error("it is not compiled again, though it changed")
 	}
@@ -212,7 +218,7 @@ func TestSpecsOfModels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			violations, _ := l.CheckModel(m)
+			violations, _, _ := l.CheckModel(t.Context(), m)
 			if test.want == "" {
 				if trouble != nil || len(violations) > 0 {
 					t.Error(trouble, violations)
@@ -294,11 +300,13 @@ func TestRepositories(t *testing.T) {
 }
 
 func TestRepositoriesThatMayNotBeAsked(t *testing.T) {
-	r := NewRepositories([]string{"models.example", ".inside.example"}, nil)
+	r := NewRepositories([]string{"models.example", ".inside.example", "other.example:8443"}, nil)
 	for url, allowed := range map[string]bool{
-		"https://models.example": true, "https://models.example:8443/a": true, "https://a.inside.example": true, "https://MODELS.example": true,
+		"https://models.example": true, "https://models.example:8443/a": false, "https://models.example:443/a": true, "https://other.example:8443/a": true, "https://a.inside.example": true, "https://MODELS.example": true,
 		"http://models.example": false, "https://models.example.attacker.example": false, "https://xmodels.example": false, "https://inside.example": false,
 		"https://user@models.example": false, "https://attacker.example/models.example": false, "https://169.254.169.254": false, "https://": false, "::": false,
+		"https://[::ffff:169.254.169.254]": false, "https://kubernetes.default.svc": false, "https://kubernetes%2edefault%2esvc": false, "https://models.example.": false,
+		"https://attacker.example#models.example": false, "https://attacker.example?.inside.example": false, `https://attacker.example\.inside.example`: false,
 	} {
 		if _, trouble := r.root(url); (trouble == nil) != allowed {
 			t.Errorf("%s: %+v", url, trouble)

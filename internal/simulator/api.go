@@ -10,6 +10,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/entra"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/fleet"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/rest"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/routing"
@@ -89,6 +90,9 @@ type (
 	Federated = entra.Federated
 	// EntraFault is how the authority fails.
 	EntraFault = entra.Fault
+
+	// Configurations are those of the hub.
+	Configurations = fleet.Configurations
 
 	// Policies is the hub's shared access policies.
 	Policies = auth.Policies

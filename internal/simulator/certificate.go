@@ -16,8 +16,9 @@ import (
 // validity is generous on both sides: clocks differ.
 const validity = 365 * 24 * time.Hour
 
-// issue makes a CA and a server certificate for this machine and the given host names. The CA's key is thrown away.
-func issue(hostNames ...string) (server tls.Certificate, caPEM []byte, err error) {
+// issue makes a CA and a server certificate for this machine, the given host names and the addresses of listeners. The CA's key is
+// thrown away.
+func issue(hostNames []string, listeners ...net.Listener) (server tls.Certificate, caPEM []byte, err error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return server, nil, err
@@ -29,11 +30,11 @@ func issue(hostNames ...string) (server tls.Certificate, caPEM []byte, err error
 	if err != nil {
 		return server, nil, err
 	}
-	server, err = issueServer(hostNames, ca, caKey)
+	server, err = issueServer(hostNames, addressesOf(listeners), ca, caKey)
 	return server, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), err
 }
 
-func issueServer(hostNames []string, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (tls.Certificate, error) {
+func issueServer(hostNames []string, addresses []net.IP, ca *x509.Certificate, caKey *ecdsa.PrivateKey) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -45,9 +46,20 @@ func issueServer(hostNames []string, ca *x509.Certificate, caKey *ecdsa.PrivateK
 	for _, name := range hostNames {
 		t.DNSNames = append(t.DNSNames, withoutPort(name))
 	}
-	t.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	t.IPAddresses = append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, addresses...)
 	der, err := x509.CreateCertificate(rand.Reader, t, ca, key.Public(), caKey)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// addressesOf are those of listeners that clients cannot call localhost.
+func addressesOf(listeners []net.Listener) []net.IP {
+	var all []net.IP
+	for _, l := range listeners {
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok && isOwn(tcp.IP) {
+			all = append(all, tcp.IP)
+		}
+	}
+	return all
 }
 
 func withoutPort(host string) string {

@@ -93,10 +93,12 @@ type DeviceRequest struct {
 
 // Settings are what can be changed while the simulator runs; a member that is absent stays.
 type Settings struct {
-	IndexLag            *string `json:"indexLag,omitempty"` // "30s": how far queries trail behind
-	LenientDigitalTwins *bool   `json:"lenientDigitalTwins,omitempty"`
-	Limits              *Limits `json:"limits,omitempty"`      // {} for none
-	ClockOffset         *string `json:"clockOffset,omitempty"` // "-5m": how far the hub's clock is ahead
+	IndexLag *string `json:"indexLag,omitempty"` // "30s": how far queries trail behind
+	// ConfigurationInterval, "5s" for one, is how long the hub's configurations rest between evaluations.
+	ConfigurationInterval *string `json:"configurationInterval,omitempty"`
+	LenientDigitalTwins   *bool   `json:"lenientDigitalTwins,omitempty"`
+	Limits                *Limits `json:"limits,omitempty"`      // {} for none
+	ClockOffset           *string `json:"clockOffset,omitempty"` // "-5m": how far the hub's clock is ahead
 	// MessagesToday are counted, and cannot be changed.
 	MessagesToday int64 `json:"messagesToday,omitempty"`
 }
@@ -393,7 +395,8 @@ func (d debugAPI) countCalls(r *http.Request) (any, error) {
 
 func (d debugAPI) settings() Settings {
 	lag, lenient, limits, offset := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins(), d.throttle.Limits(), d.ClockOffset().String()
-	return Settings{IndexLag: &lag, LenientDigitalTwins: &lenient, Limits: &limits, ClockOffset: &offset, MessagesToday: d.throttle.Used()}
+	interval := d.configurations.Interval().String()
+	return Settings{ConfigurationInterval: &interval, IndexLag: &lag, LenientDigitalTwins: &lenient, Limits: &limits, ClockOffset: &offset, MessagesToday: d.throttle.Used()}
 }
 
 func (d debugAPI) changeSettings(r *http.Request) (any, error) {
@@ -407,6 +410,15 @@ func (d debugAPI) changeSettings(r *http.Request) (any, error) {
 			return nil, badRequest(err)
 		}
 		d.hub.SetIndexLag(lag)
+	}
+	if want.ConfigurationInterval != nil {
+		interval, err := time.ParseDuration(*want.ConfigurationInterval)
+		if err == nil {
+			err = d.configurations.SetInterval(interval)
+		}
+		if err != nil {
+			return nil, badRequest(err)
+		}
 	}
 	if want.LenientDigitalTwins != nil {
 		d.hub.SetLenientDigitalTwins(*want.LenientDigitalTwins)

@@ -149,6 +149,10 @@ func TestDebugPoliciesCallsAndSettings(t *testing.T) {
 
 	c.must(d.SetIndexLag(ctx, 30*time.Second))
 	c.must(d.SetLenientDigitalTwins(ctx, true))
+	c.must(d.SetConfigurationInterval(ctx, 5*time.Second))
+	if got := c.sim.Configurations().Interval(); got != 5*time.Second {
+		t.Errorf("configurations rest for %v", got)
+	}
 	if c.sim.Hub().IndexLag() != 30*time.Second || !c.sim.Hub().LenientDigitalTwins() {
 		t.Error("the settings did not arrive")
 	}
@@ -173,6 +177,8 @@ func TestDebugRefusals(t *testing.T) {
 		"no JSON":                  {"POST", "/devices/bare/reported", `{`, 400},
 		"a bad key":                {"POST", "/devices/bare/desired", `{"a.b":1}`, 400},
 		"a bad duration":           {"PUT", "/settings", `{"indexLag":"soon"}`, 400},
+		"no interval":              {"PUT", "/settings", `{"configurationInterval":"0s"}`, 400},
+		"a bad interval":           {"PUT", "/settings", `{"configurationInterval":"soon"}`, 400},
 		"a bad number":             {"GET", "/calls?limit=x", ``, 400},
 		"an unknown path":          {"GET", "/nothing", ``, 404},
 	}

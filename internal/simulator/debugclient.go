@@ -251,6 +251,12 @@ func (c *DebugClient) SetLimits(ctx context.Context, l Limits) error {
 	return c.call(ctx, http.MethodPut, "/settings", Settings{Limits: &l}, nil)
 }
 
+// SetConfigurationInterval changes how long the hub's configurations rest between evaluations.
+func (c *DebugClient) SetConfigurationInterval(ctx context.Context, d time.Duration) error {
+	s := d.String()
+	return c.call(ctx, http.MethodPut, "/settings", Settings{ConfigurationInterval: &s}, nil)
+}
+
 // SetClockOffset is Simulator.SetClockOffset.
 func (c *DebugClient) SetClockOffset(ctx context.Context, ahead time.Duration) error {
 	s := ahead.String()

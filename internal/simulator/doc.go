@@ -8,6 +8,7 @@
 //	auth       shared access signatures and policies
 //	faults     which calls go wrong, and how
 //	calls      the call log
+//	fleet      configurations and jobs, which write to many twins
 //	rest       the HTTPS front end
 //	devices    virtual IoT Plug and Play devices
 //	eventhub   an Event Hub's log: partitions, positions

@@ -53,20 +53,20 @@ func StartEntra(ctx context.Context, o EntraOptions) (*Entra, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificate, caPEM, err := issue()
-	if err != nil {
-		return nil, fmt.Errorf("certificate: %w", err)
-	}
-	if o.CAFile != "" {
-		if err := os.WriteFile(o.CAFile, caPEM, 0o644); err != nil {
-			return nil, err
-		}
-	}
 	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, err
 	}
-	e := &Entra{EntraAuthority: authority, caPEM: caPEM, url: "https://" + local(l.Addr()), server: &http.Server{
+	certificate, caPEM, err := issue(nil, l)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("certificate: %w", err), l.Close())
+	}
+	if o.CAFile != "" {
+		if err := os.WriteFile(o.CAFile, caPEM, 0o644); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	e := &Entra{EntraAuthority: authority, caPEM: caPEM, url: "https://" + reachable(l.Addr()), server: &http.Server{
 		Handler: authority, ReadHeaderTimeout: 30 * time.Second, ErrorLog: stdlog.New(logWriter{o.Logger}, "", 0),
 	}}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}

@@ -3,7 +3,6 @@ package simulator
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -66,7 +65,7 @@ func (s *Simulator) eventHubConnectionString(host, policy, more string) string {
 }
 
 // EventsAddress returns where the event hub listens, with TLS: the custom endpoint of Microsoft's SDKs.
-func (s *Simulator) EventsAddress() string { return local(s.eventsAddr) }
+func (s *Simulator) EventsAddress() string { return reachable(s.eventsAddr) }
 
 // EmulatorConnectionString returns the connection string of the event hub for SDKs in their emulator mode, without TLS: ""
 // if that is off, or there is no such policy.
@@ -74,12 +73,12 @@ func (s *Simulator) EmulatorConnectionString(policy string) string {
 	if s.plainEventsAddr == nil {
 		return ""
 	}
-	return s.eventHubConnectionString(local(s.plainEventsAddr), policy, ";UseDevelopmentEmulator=true")
+	return s.eventHubConnectionString(reachable(s.plainEventsAddr), policy, ";UseDevelopmentEmulator=true")
 }
 
 // WebSocketAddress returns where the event hub is reached through a WebSocket: at Event Hubs that is port 443, here the port
 // of the REST API.
-func (s *Simulator) WebSocketAddress() string { return local(s.restAddr) }
+func (s *Simulator) WebSocketAddress() string { return reachable(s.restAddr) }
 
 // withWebSocket serves AMQP over WebSocket beside the REST API.
 func (s *Simulator) withWebSocket(api http.Handler) http.Handler {
@@ -92,9 +91,6 @@ func (s *Simulator) withWebSocket(api http.Handler) http.Handler {
 		api.ServeHTTP(w, r)
 	})
 }
-
-// local names a listener of this machine, whatever the interfaces are that it listens on.
-func local(a net.Addr) string { return fmt.Sprintf("localhost:%d", a.(*net.TCPAddr).Port) }
 
 // AMQP returns the server of the event hub.
 func (s *Simulator) AMQP() *AMQP { return s.amqp }
@@ -121,24 +117,12 @@ func (s *Simulator) StealReceivers() {
 		"If you are recreating the receiver, make sure a higher epoch is used.")
 }
 
-func (s *Simulator) serveEvents(certificate tls.Certificate) error {
-	l, err := net.Listen("tcp", s.options.EventsListen)
-	if err != nil {
-		return err
-	}
-	s.eventsAddr = l.Addr()
+func (s *Simulator) serveEvents(l, plain net.Listener, certificate tls.Certificate) {
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
 	go s.serveAMQP(tls.NewListener(l, config))
-	if s.options.EventsPlainListen == "" {
-		return nil
+	if plain != nil {
+		go s.serveAMQP(plain)
 	}
-	plain, err := net.Listen("tcp", s.options.EventsPlainListen)
-	if err != nil {
-		return err
-	}
-	s.plainEventsAddr = plain.Addr()
-	go s.serveAMQP(plain)
-	return nil
 }
 
 func (s *Simulator) serveAMQP(l net.Listener) {

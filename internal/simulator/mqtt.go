@@ -8,12 +8,7 @@ import (
 )
 
 // serveMQTT lets devices connect. Certificates of devices are asked for and not verified here: what counts is the thumbprint.
-func (s *Simulator) serveMQTT(certificate tls.Certificate) error {
-	l, err := net.Listen("tcp", s.options.MQTTListen)
-	if err != nil {
-		return err
-	}
-	s.mqttAddr = l.Addr()
+func (s *Simulator) serveMQTT(l net.Listener, certificate tls.Certificate) error {
 	s.mqtt = mqtt.New(mqtt.Options{
 		HostNames: []string{s.options.HostName, s.MQTTAddress()},
 		Hub:       s.hub, Policies: s.policies, Methods: s.methods, Router: s.router, Clock: s.options.Clock, Logger: s.options.Logger,
@@ -23,7 +18,7 @@ func (s *Simulator) serveMQTT(certificate tls.Certificate) error {
 }
 
 // MQTTAddress returns where devices connect, MQTT over TLS: the gateway host name of Microsoft's device SDKs.
-func (s *Simulator) MQTTAddress() string { return local(s.mqttAddr) }
+func (s *Simulator) MQTTAddress() string { return reachable(s.mqttAddr) }
 
 // DeviceConnectionString returns what a device pastes into Microsoft's device SDK. It has no key if the device proves itself
 // by a certificate.

@@ -350,6 +350,8 @@ func TestDirectMethodsThatFail(t *testing.T) {
 	}{
 		"offline":             {"/twins/dev1/methods", `{"methodName":"r"}`, 404, 404103, `{"timeout":"00:00:00"}`},
 		"offline for a while": {"/twins/dev1/methods", `{"methodName":"r","connectTimeoutInSeconds":1,"responseTimeoutInSeconds":5}`, 404, 404103, `{"timeout":"00:00:01"}`},
+		"times as texts":      {"/twins/dev1/methods", `{"methodName":"r","connectTimeoutInSeconds":"1","responseTimeoutInSeconds":"30"}`, 404, 404103, `{"timeout":"00:00:01"}`},
+		"an empty text":       {"/twins/dev1/methods", `{"methodName":"r","responseTimeoutInSeconds":""}`, 404, 404103, `{"timeout":"00:00:00"}`},
 		"a command, offline":  {"/digitaltwins/dev1/commands/r", ``, 404, 404103, `{"timeout":"00:00:00"}`},
 		"no answer":           {"/digitaltwins/mute/commands/r?responseTimeoutInSeconds=5", ``, 504, 504101, `{"timeout":"00:00:05"}`},
 	}
@@ -374,6 +376,8 @@ func TestDirectMethodsThatFail(t *testing.T) {
 		"unknown device":       {"/twins/nobody/methods", `{"methodName":"r"}`, "DeviceNotFound", 404},
 		"no name":              {"/twins/dev1/methods", `{}`, "ArgumentInvalid", 400},
 		"response too short":   {"/twins/dev1/methods", `{"methodName":"r","responseTimeoutInSeconds":4}`, "ArgumentInvalid", 400},
+		"a text, too short":    {"/twins/dev1/methods", `{"methodName":"r","responseTimeoutInSeconds":"4"}`, "ArgumentInvalid", 400},
+		"a text, no number":    {"/twins/dev1/methods", `{"methodName":"r","responseTimeoutInSeconds":"soon"}`, "ArgumentInvalid", 400},
 		"response too long":    {"/twins/dev1/methods", `{"methodName":"r","responseTimeoutInSeconds":301}`, "ArgumentInvalid", 400},
 		"connect over all":     {"/twins/dev1/methods", `{"methodName":"r","connectTimeoutInSeconds":31}`, "ArgumentInvalid", 400},
 		"a time that is none":  {"/digitaltwins/dev1/commands/r?connectTimeoutInSeconds=soon", ``, "ArgumentInvalid", 400},

@@ -21,6 +21,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/devices"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/fleet"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/mqtt"
@@ -100,23 +101,25 @@ func (o Options) withDefaults() Options {
 
 // Simulator is a running IoT Hub.
 type Simulator struct {
-	options  Options
-	hub      *hub.Hub
-	devices  *devices.Devices
-	faults   *faults.Set
-	calls    *calls.Log
-	throttle *throttle.Throttle
-	policies *auth.Policies
-	events   *eventhub.Log
-	amqp     *amqp.Server
-	router   *routing.Router
-	methods  *methods.Exchange
-	mqtt     *mqtt.Server
-	journal  *journal // nil: none is kept
-	offset   *atomic.Int64
-	caPEM    []byte
-	closed   chan struct{}
-	once     sync.Once
+	options        Options
+	hub            *hub.Hub
+	devices        *devices.Devices
+	faults         *faults.Set
+	calls          *calls.Log
+	throttle       *throttle.Throttle
+	policies       *auth.Policies
+	events         *eventhub.Log
+	amqp           *amqp.Server
+	router         *routing.Router
+	methods        *methods.Exchange
+	jobs           *fleet.Jobs
+	configurations *fleet.Configurations
+	mqtt           *mqtt.Server
+	journal        *journal // nil: none is kept
+	offset         *atomic.Int64
+	caPEM          []byte
+	closed         chan struct{}
+	once           sync.Once
 
 	remembered sync.Map // device id to *Twin
 
@@ -150,9 +153,14 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 		}
 	}
 	s.events = newLog(o)
-	s.amqp = amqp.New(amqp.Options{Log: s.events, Policies: s.policies, VerifyJWT: o.eventTokens(), Clock: o.Clock, Logger: o.Logger})
+	s.amqp = amqp.New(amqp.Options{
+		Log: s.events, HubHostName: o.HostName, Namespace: o.EventHubNamespace, Policies: s.policies, VerifyJWT: o.eventTokens(),
+		Clock: o.Clock, Logger: o.Logger,
+	})
 	s.router = routing.New(s.hub, s.events, routing.Options{HostName: o.HostName, Clock: o.Clock, Routes: routing.DefaultRoutes()})
 	s.devices = devices.New(s.hub, s.methods, o.AckDelay, s.router, o.Logger)
+	s.configurations = fleet.NewConfigurations(s.hub, o.Clock, o.Logger)
+	s.jobs = fleet.NewJobs(s.hub, s.methods, o.Clock)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -161,25 +169,28 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 }
 
 func (s *Simulator) listen() error {
-	certificate, err := s.certificate()
+	l, err := s.openListeners()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.serveREST(certificate), s.serveEvents(certificate), s.serveMQTT(certificate)); err != nil {
-		return err
+	certificate, err := s.certificate(l.rest, l.events, l.mqtt)
+	if err != nil {
+		return errors.Join(err, l.close())
 	}
-	if s.options.DebugListen == "" {
-		return nil
+	s.serveREST(l.rest, certificate)
+	s.serveEvents(l.events, l.plainEvents, certificate)
+	if err := s.serveMQTT(l.mqtt, certificate); err != nil || s.options.DebugListen == "" {
+		return err
 	}
 	return s.serveDebug()
 }
 
-// certificate is the given one, or one of a CA of its own that is written where it is asked for.
-func (s *Simulator) certificate() (tls.Certificate, error) {
+// certificate is the given one, or one for the listeners of a CA of its own that is written where it is asked for.
+func (s *Simulator) certificate(listeners ...net.Listener) (tls.Certificate, error) {
 	if s.options.Certificate != nil {
 		return *s.options.Certificate, nil
 	}
-	certificate, caPEM, err := issue(s.options.HostName, s.options.EventHubNamespace)
+	certificate, caPEM, err := issue([]string{s.options.HostName, s.options.EventHubNamespace}, listeners...)
 	if err != nil {
 		return certificate, fmt.Errorf("certificate: %w", err)
 	}
@@ -190,20 +201,14 @@ func (s *Simulator) certificate() (tls.Certificate, error) {
 	return certificate, os.WriteFile(s.options.CAFile, caPEM, 0o644)
 }
 
-func (s *Simulator) serveREST(certificate tls.Certificate) error {
-	l, err := net.Listen("tcp", s.options.Listen)
-	if err != nil {
-		return err
-	}
-	s.restAddr = l.Addr()
+func (s *Simulator) serveREST(l net.Listener, certificate tls.Certificate) {
 	s.rest = s.server(s.withWebSocket(&rest.Server{
 		HostName: s.options.HostName, Hub: s.hub, Methods: s.methods, Policies: s.policies, VerifyJWT: s.options.hubTokens(), Faults: s.faults, Calls: s.calls,
-		Throttle: s.throttle, Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
+		Configurations: s.configurations, Jobs: s.jobs, Throttle: s.throttle, Clock: s.options.Clock, Log: s.options.Logger, Closed: s.closed,
 	}))
 	// The real hub speaks HTTP/1.1 only.
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	go s.serve(s.rest, tls.NewListener(l, config))
-	return nil
 }
 
 func (s *Simulator) serveDebug() error {
@@ -250,6 +255,8 @@ func (s *Simulator) Close() error {
 			}
 		}
 		s.methods.Close()
+		s.jobs.Close()
+		s.configurations.Close()
 		if s.mqtt != nil {
 			err = errors.Join(err, s.mqtt.Close())
 		}
@@ -266,10 +273,8 @@ func (s *Simulator) Close() error {
 // HostName returns the hub's host name.
 func (s *Simulator) HostName() string { return s.options.HostName }
 
-// Endpoint returns where the REST API listens: https://localhost:PORT.
-func (s *Simulator) Endpoint() string {
-	return fmt.Sprintf("https://localhost:%d", s.restAddr.(*net.TCPAddr).Port)
-}
+// Endpoint returns where the REST API listens: https://localhost:PORT, or with the address that Options.Listen chose.
+func (s *Simulator) Endpoint() string { return "https://" + reachable(s.restAddr) }
 
 // DebugURL returns where the debug API listens, or "" if it is off.
 func (s *Simulator) DebugURL() string {
@@ -290,6 +295,9 @@ func (s *Simulator) ConnectionString(policy string) string {
 	}
 	return "HostName=" + s.HostName() + ";SharedAccessKeyName=" + p.Name + ";SharedAccessKey=" + p.Key
 }
+
+// Configurations returns the configurations of the hub, which are written to the twins that they target.
+func (s *Simulator) Configurations() *Configurations { return s.configurations }
 
 // Hub returns the state store.
 func (s *Simulator) Hub() *Hub { return s.hub }

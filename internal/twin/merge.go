@@ -46,10 +46,10 @@ type unknown struct{}
 // unknownKey cannot be in a twin: the hub refuses "$" in what users and devices write.
 const unknownKey = "$unknown"
 
-// possible are the values that v may stand for: itself, or for nil, which means that the value is not known, one scalar and
-// one object. To a patch all scalars are alike, and so are all objects of which no field is known.
+// possible are the values that v may stand for: itself, or for nil, which means that the value is not known, and for one that
+// is Omitted, one scalar and one object. To a patch all scalars are alike, and so are all objects of which no field is known.
 func possible(v any) []any {
-	if v != nil {
+	if _, omitted := v.(Omitted); v != nil && !omitted {
 		return []any{v}
 	}
 	return []any{unknown{}, map[string]any{unknownKey: unknown{}}}

@@ -53,8 +53,11 @@ func version(fields map[string]any, key string) (int64, error) {
 		return 0, nil
 	}
 	v, ok := integer(fields[key])
-	if !ok {
+	switch {
+	case !ok:
 		return 0, fmt.Errorf("%q is not an integer", cut(key))
+	case v < 0:
+		return 0, fmt.Errorf("%q is %d, want 0 or more", cut(key), v)
 	}
 	return v, nil
 }
@@ -73,10 +76,10 @@ func integer(v any) (int64, bool) {
 func instant(v any) time.Time {
 	s, _ := v.(string)
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	if t = t.UTC(); err != nil || !isWritable(t) {
 		return time.Time{}
 	}
-	return t.UTC()
+	return t
 }
 
 func (t *Twin) setDesired(leaf Leaf, d *Desired) {

@@ -54,12 +54,15 @@ func (w *deviceTwin) twin() (*Twin, error) {
 		return nil, fmt.Errorf("reported: %w", err)
 	}
 	t := &Twin{
-		DeviceID: w.DeviceID, ModelID: w.ModelID,
+		DeviceID: w.DeviceID, ModelID: modelOf(w.ModelID),
 		ETag: unquoteETag(w.ETag), DeviceETag: unquoteETag(w.DeviceETag),
 		Version: w.Version, DesiredVersion: desired.version, ReportedVersion: reported.version,
 		DesiredUpdated: desired.updated(), ReportedUpdated: reported.updated(),
 		ConnectionState: w.ConnectionState, Status: w.Status,
 		Properties: map[Leaf]Property{}, Components: map[string]bool{},
+	}
+	if err := t.plausible(); err != nil {
+		return nil, err
 	}
 	desired.markComponents(t.Components)
 	reported.markComponents(t.Components)

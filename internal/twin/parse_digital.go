@@ -18,6 +18,9 @@ func ParseDigitalTwin(body []byte, etag string) (*Twin, error) {
 		return nil, fmt.Errorf("decode digital twin: %w", err)
 	}
 	t.ETag = unquoteETag(etag)
+	if err := t.plausible(); err != nil {
+		return nil, fmt.Errorf("decode digital twin: %w", err)
+	}
 	return t, nil
 }
 
@@ -37,7 +40,7 @@ func newDigitalTwin(root map[string]any) (*Twin, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Twin{DeviceID: id, ModelID: model, Properties: map[Leaf]Property{}, Components: map[string]bool{}}
+	t := &Twin{DeviceID: id, ModelID: modelOf(model), Properties: map[Leaf]Property{}, Components: map[string]bool{}}
 	return t, t.addDigital(root, metadata)
 }
 

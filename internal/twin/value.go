@@ -81,9 +81,15 @@ func EncodeValue(v any) []byte {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
-// Equal compares two values: numbers by what they amount to (42 == 42.0 == 4.2e1), objects and arrays deeply.
+// Equal compares two values: numbers by what they amount to (42 == 42.0 == 4.2e1), objects and arrays deeply, and what is
+// Omitted by its digest.
 func Equal(a, b any) bool {
+	if o, ok := b.(Omitted); ok {
+		return o.isOf(a)
+	}
 	switch a := a.(type) {
+	case Omitted:
+		return a.isOf(b)
 	case json.Number:
 		b, ok := b.(json.Number)
 		return ok && equalNumbers(a, b)
@@ -104,6 +110,8 @@ func Equal(a, b any) bool {
 // A returned field that was not declared is a difference.
 func EqualReported(declared, reported any) bool {
 	switch reported := reported.(type) {
+	case Omitted:
+		return Equal(declared, reported) || reported.Matched != nil && Equal(declared, reported.Matched)
 	case json.Number:
 		declared, ok := declared.(json.Number)
 		return ok && (equalNumbers(declared, reported) || equalFloat32(declared, reported))

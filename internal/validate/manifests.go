@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -28,40 +29,103 @@ type manifest struct {
 	raw  map[string]any
 }
 
-// read finds the manifests of our API in files and folders, whatever else is there. What is no YAML is a finding of its own.
-func read(paths []string) (found []manifest, broken []Finding, err error) {
+// Limits, in bytes. The API server takes no request above 3 MiB, so no object is longer.
+const (
+	maxDocument = 3 << 20
+	maxFiles    = 64 << 20 // all files together
+)
+
+// read hands on the manifests of our API in files and folders, whatever else is there. What is no YAML is a finding of
+// its own. A link is followed to a file, not to a folder.
+func read(paths []string, take func(manifest)) (broken []Finding, err error) {
+	left := int64(maxFiles)
 	for _, path := range paths {
 		err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
+			if err != nil {
+				return unreadable(file, err)
 			}
-			if file != path && !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
+			if entry.IsDir() || file != path && !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
 				return nil
 			}
-			data, err := os.ReadFile(file)
+			data, err := readFile(file, left)
 			if err != nil {
-				return err
+				return unreadable(file, err)
 			}
-			in, problems := documents(file, data)
-			found, broken = append(found, in...), append(broken, problems...)
+			left -= int64(len(data))
+			broken = append(broken, documents(file, data, take)...)
 			return nil
 		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return found, broken, nil
+	return broken, nil
 }
 
-func documents(file string, data []byte) (found []manifest, broken []Finding) {
+// unreadable names the file, quoted: its name may be anybody's.
+func unreadable(file string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("reading %q: %w", file, err)
+}
+
+// readFile reads a regular file of at most limit bytes. Another kind of file may never end, or have nothing to read for
+// ever.
+func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRegular(info.Mode()); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // should it be a pipe by now, nothing waits for its writer
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	if info, err = file.Stat(); err != nil {
+		return nil, err
+	}
+	if err := checkRegular(info.Mode()); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("the files have more than %d MiB, want at most that in all", maxFiles>>20)
+	}
+	return data, err
+}
+
+func checkRegular(mode fs.FileMode) error {
+	var is string
+	switch {
+	case mode.IsRegular():
+		return nil
+	case mode.IsDir():
+		is = "a link to a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		is = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		is = "a socket"
+	case mode&fs.ModeDevice != 0:
+		is = "a device"
+	default:
+		is = "a file of kind " + mode.String()
+	}
+	return fmt.Errorf("is %s, want a regular file", is)
+}
+
+func documents(file string, data []byte, take func(manifest)) (broken []Finding) {
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
 	for line := 1; ; {
 		document, err := reader.Read()
 		if errors.Is(err, io.EOF) {
-			return found, broken
+			return broken
 		}
 		if err != nil {
-			return found, append(broken, Finding{File: file, Line: line, Message: err.Error()})
+			return append(broken, Finding{File: file, Line: line, Message: err.Error()})
 		}
 		at := line + leading(document)
 		line += bytes.Count(document, []byte("\n")) + 1 // and the line that separates
@@ -73,7 +137,7 @@ func documents(file string, data []byte) (found []manifest, broken []Finding) {
 		for _, raw := range unlisted(object) {
 			if m, ok := ours(raw); ok {
 				m.file, m.line = file, at
-				found = append(found, m)
+				take(m)
 			}
 		}
 	}
@@ -81,6 +145,9 @@ func documents(file string, data []byte) (found []manifest, broken []Finding) {
 
 // decode reads a document as the API server does: whole numbers stay whole. What is no object is no manifest.
 func decode(document []byte) (map[string]any, error) {
+	if len(document) > maxDocument {
+		return nil, fmt.Errorf("the document has %d bytes, want at most %d, which is what the API server takes", len(document), maxDocument)
+	}
 	raw, err := yaml.YAMLToJSONStrict(document)
 	if err != nil {
 		return nil, err

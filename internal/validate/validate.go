@@ -26,15 +26,16 @@ type Finding struct {
 	Warning bool
 }
 
+// String is one line that can be printed as it is.
 func (f Finding) String() string {
 	severity := "error"
 	if f.Warning {
 		severity = "warning"
 	}
 	if f.Object == "" {
-		return fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, severity, f.Message)
+		return Line(fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, severity, f.Message))
 	}
-	return fmt.Sprintf("%s:%d: %s: %s: %s", f.File, f.Line, severity, f.Object, f.Message)
+	return Line(fmt.Sprintf("%s:%d: %s: %s: %s", f.File, f.Line, severity, f.Object, f.Message))
 }
 
 // Result is what was looked at and found.
@@ -56,14 +57,12 @@ func Files(ctx context.Context, paths []string, repositories *models.Repositorie
 	if err != nil {
 		return Result{}, err
 	}
-	manifests, broken, err := read(paths)
+	c := &checker{}
+	broken, err := read(paths, func(m manifest) { c.take(m, known[m.kind]) })
 	if err != nil {
 		return Result{}, err
 	}
-	c := &checker{result: Result{Objects: len(manifests), Findings: broken}}
-	for _, m := range manifests {
-		c.take(m, known[m.kind])
-	}
+	c.result.Findings = append(c.result.Findings, broken...)
 	c.library = models.NewLibrary(c.shelf, repositories)
 	c.checkAll(ctx)
 	slices.SortStableFunc(c.result.Findings, func(a, b Finding) int {
@@ -90,6 +89,7 @@ type of[T any] struct {
 
 // take checks a manifest as the API server does.
 func (c *checker) take(m manifest, k *kind) {
+	c.result.Objects++
 	if k == nil {
 		c.tell(m, false, fmt.Sprintf("kind is %q, want DeviceCommand, DeviceModel, IoTHub or PnPDevice", m.kind))
 		return
@@ -129,6 +129,7 @@ func decoded[T any](list []of[*T], m manifest) ([]of[*T], error) {
 	if err := json.Unmarshal(raw, object); err != nil {
 		return list, err
 	}
+	m.raw = nil // takes many times what the object does
 	return append(list, of[*T]{m, object}), nil
 }
 
@@ -155,7 +156,10 @@ func (c *checker) checkAll(ctx context.Context) {
 
 // checkModel also fetches: what an interface needs has to be there.
 func (c *checker) checkModel(ctx context.Context, m of[*v1alpha1.DeviceModel]) {
-	violations, _ := c.library.CheckModel(m.object)
+	violations, _, err := c.library.CheckModel(ctx, m.object)
+	if err != nil {
+		violations = append(violations, err.Error())
+	}
 	if len(violations) == 0 {
 		_, trouble, err := c.library.Load(ctx, m.object)
 		switch {

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,10 +11,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
-
-// prefetch is how many events the client holds per partition. It is the bound on memory: beyond it the hub waits. An
-// event of an IoT hub has at most 256 KB.
-const prefetch = 128
 
 // Config says which stream to read, and how to reach it. Either ConnectionString or Credential is set.
 type Config struct {
@@ -72,23 +69,66 @@ func isLoopback(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (c Config) client() (*azeventhubs.ConsumerClient, error) {
+// connection is how one event hub is reached: one client reads events, the other asks for
+// properties. Each has a connection of its own. A ConsumerClient could do both; but it does not end
+// the renewal of its claim on properties when it is closed, and so leaves a goroutine behind for up
+// to 110 minutes (docs/decisions/0033-webhook-certificate.md). The ProducerClient sends nothing.
+type connection struct {
+	events     *azeventhubs.ConsumerClient
+	properties *azeventhubs.ProducerClient
+	// in and answers are what the two bring.
+	in, answers *intake
+}
+
+// close bounds the farewell: a peer that is gone does not answer it.
+func (c connection) close() {
+	closing(c.properties)
+	closing(c.events)
+}
+
+func (c Config) connection() (connection, error) {
+	made := connection{in: newIntake(), answers: newIntake()}
 	config, err := c.tls()
 	if err != nil {
-		return nil, err
+		return connection{}, err
 	}
-	options := &azeventhubs.ConsumerClientOptions{
-		ApplicationID: "pnp-operator", InstanceID: c.Instance, TLSConfig: config, CustomEndpoint: c.Endpoint,
-		// One layer retries, and that is Stream.
-		RetryOptions: azeventhubs.RetryOptions{MaxRetries: -1},
+	if made.events, err = c.consumer(config, made.in); err != nil {
+		return connection{}, err
 	}
-	if c.WebSocket {
-		options.CustomEndpoint, options.NewWebSocketConn = "", c.dialWebSocket
-	}
+	made.properties, err = c.producer(config, made.answers)
+	return made, err
+}
+
+const application = "pnp-operator"
+
+// once has the client try once: one layer retries, and that is Stream.
+var once = azeventhubs.RetryOptions{MaxRetries: -1}
+
+func (c Config) consumer(config *tls.Config, in *intake) (*azeventhubs.ConsumerClient, error) {
+	options := &azeventhubs.ConsumerClientOptions{ApplicationID: application, InstanceID: c.Instance, TLSConfig: config, RetryOptions: once}
+	options.CustomEndpoint, options.NewWebSocketConn = c.way(in)
 	if c.Credential != nil {
 		return azeventhubs.NewConsumerClient(c.Namespace, c.EventHub, c.ConsumerGroup, c.Credential, options)
 	}
 	return azeventhubs.NewConsumerClientFromConnectionString(c.ConnectionString, "", c.ConsumerGroup, options)
+}
+
+func (c Config) producer(config *tls.Config, in *intake) (*azeventhubs.ProducerClient, error) {
+	options := &azeventhubs.ProducerClientOptions{ApplicationID: application, TLSConfig: config, RetryOptions: once}
+	options.CustomEndpoint, options.NewWebSocketConn = c.way(in)
+	if c.Credential != nil {
+		return azeventhubs.NewProducerClient(c.Namespace, c.EventHub, c.Credential, options)
+	}
+	return azeventhubs.NewProducerClientFromConnectionString(c.ConnectionString, "", options)
+}
+
+// way is where a client dials, or what it dials with. An emulator, which is on this machine, is not
+// counted.
+func (c Config) way(in *intake) (endpoint string, dial func(context.Context, azeventhubs.WebSocketConnParams) (net.Conn, error)) {
+	if c.isPlain && !c.WebSocket {
+		return c.Endpoint, nil
+	}
+	return "", c.dialer(in)
 }
 
 func (c Config) tls() (*tls.Config, error) {

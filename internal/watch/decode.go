@@ -184,10 +184,10 @@ func text(fields map[string]any, key string) string {
 // instant reads the hub's times, which carry 7 fractional digits and end in "Z" or "+00:00". It is zero for anything else.
 func instant(s string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	if t = t.UTC(); err != nil || t.Year() < 1 || t.Year() > 9999 { // a zone may take it out of what RFC 3339 can tell
 		return time.Time{}
 	}
-	return t.UTC()
+	return t
 }
 
 // cut keeps what an error repeats of a message short.

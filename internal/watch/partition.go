@@ -14,9 +14,10 @@ import (
 type partition struct {
 	*Stream
 
-	client *azeventhubs.ConsumerClient
-	id     string
-	end    azeventhubs.PartitionProperties // as it was when the connection began
+	clients  connection
+	id       string
+	prefetch int                             // events
+	end      azeventhubs.PartitionProperties // as it was when the connection began
 }
 
 // run reads. A refusal that another try on the same connection may mend is waited out; the other partitions go on.
@@ -50,7 +51,7 @@ func (p *partition) run(ctx context.Context) error {
 
 // lookAtEnd finds out how far the partition has grown.
 func (p *partition) lookAtEnd(ctx context.Context) error {
-	ends, err := p.ends(ctx, p.client, []string{p.id})
+	ends, err := p.ends(ctx, p.clients, []string{p.id})
 	if err == nil {
 		p.end = ends[p.id]
 	}
@@ -60,8 +61,8 @@ func (p *partition) lookAtEnd(ctx context.Context) error {
 // receive opens the partition behind the last handled event and handles what comes.
 func (p *partition) receive(ctx context.Context) error {
 	at, _ := p.places.get(p.id)
-	client, err := p.client.NewPartitionClient(p.id, &azeventhubs.PartitionClientOptions{
-		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: prefetch,
+	client, err := p.clients.events.NewPartitionClient(p.id, &azeventhubs.PartitionClientOptions{
+		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: int32(p.prefetch), //nolint:gosec // at most maxPrefetch
 	})
 	if err != nil {
 		return err
@@ -81,12 +82,27 @@ func (p *partition) receive(ctx context.Context) error {
 				return errTooOld
 			}
 			p.handle(ctx, e)
+			p.clients.in.handled(sizeOf(e))
 		}
 		if !caughtUp && p.behind(p.id, end) == 0 {
 			caughtUp = true
 			p.phases.set(p.id, Reading)
 		}
 	}
+}
+
+// sizeOf is about what the body and the properties of an event took on their way, in bytes.
+func sizeOf(e *azeventhubs.ReceivedEventData) int {
+	size := len(e.Body)
+	for _, properties := range []map[string]any{e.Properties, e.SystemProperties} {
+		for name, value := range properties {
+			size += len(name)
+			if text, ok := value.(string); ok {
+				size += len(text)
+			}
+		}
+	}
+	return size
 }
 
 var errTooOld = errors.New("the oldest unread event is too old to catch up from")

@@ -77,6 +77,8 @@ type Stream struct {
 	// Claim, if set, asks whether this is the only reader of the consumer group in this process. It
 	// is called once the event hub has accepted the credential, for each connection.
 	Claim func() bool
+	// Free, if set, asks whether Claim would be granted. While it would not, nothing is connected.
+	Free func() bool
 	// Report is told of every change of State.
 	Report func(State)
 	// Behind, if set, is told after a start and then every Timing.Lag how many events of a partition the hub holds that were not handled.
@@ -118,10 +120,10 @@ func (s *Stream) Run(ctx context.Context) {
 				s.save(context.WithoutCancel(ctx))
 				return
 			}
-			s.Log.Info("Event stream broke off, reconnecting", "reason", phaseOf(err), "error", err.Error())
+			s.Log.Info(brokeOff(phaseOf(err)), "reason", phaseOf(err), "error", err.Error())
 			s.phases.all(phaseOf(err))
 			worked := time.Since(began) > s.Timing.Retry
-			if !pause(ctx, backoff.Step()) {
+			if !pause(ctx, backoff.Step()) || phaseOf(err) == Shared && !s.untilFree(ctx) {
 				s.save(context.WithoutCancel(ctx))
 				return
 			}
@@ -130,6 +132,27 @@ func (s *Stream) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func brokeOff(phase Phase) string {
+	if phase == Shared {
+		return "Event stream waits for another reader of this process"
+	}
+	return "Event stream broke off, reconnecting"
+}
+
+// askFree is how often a stream that waits for a consumer group looks whether it is free. That costs
+// no call.
+const askFree = time.Second
+
+// untilFree waits for the other reader of this process. It reports false if the context ended first.
+func (s *Stream) untilFree(ctx context.Context) bool {
+	for s.Free != nil && !s.Free() {
+		if !pause(ctx, min(askFree, s.Timing.Retry)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Stream) backoff() *wait.Backoff {
@@ -149,12 +172,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // connection reads until something breaks.
 func (s *Stream) connection(ctx context.Context) error {
-	client, err := s.Config.client()
+	clients, err := s.Config.connection()
 	if err != nil {
 		return &failure{Unavailable, err}
 	}
-	defer closing(client)
-	hub, err := hubProperties(ctx, client)
+	defer clients.close()
+	hub, err := hubProperties(ctx, clients)
 	if err != nil {
 		return err
 	}
@@ -162,7 +185,7 @@ func (s *Stream) connection(ctx context.Context) error {
 		return &failure{Shared, errShared}
 	}
 	asked := time.Now()
-	ends, err := s.ends(ctx, client, hub.PartitionIDs)
+	ends, err := s.ends(ctx, clients, hub.PartitionIDs)
 	if err != nil {
 		return err
 	}
@@ -171,7 +194,7 @@ func (s *Stream) connection(ctx context.Context) error {
 	}
 	s.catchUp.forget()
 	s.catchUp.begin(asked, ends, s.handled)
-	return s.read(ctx, client, hub.PartitionIDs, ends)
+	return s.read(ctx, clients, hub.PartitionIDs, ends)
 }
 
 type closer interface {
@@ -187,45 +210,62 @@ func closing(c closer) {
 
 const managementTimeout = 30 * time.Second
 
-func hubProperties(ctx context.Context, client *azeventhubs.ConsumerClient) (azeventhubs.EventHubProperties, error) {
+// bounded ends a request for properties after a while, or with ctx, by closing its client: some of
+// the client's requests wait for their answer whatever becomes of their context.
+func bounded(ctx context.Context, client *azeventhubs.ProducerClient) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, managementTimeout)
+	answered := context.AfterFunc(ctx, func() { closing(client) })
+	return ctx, func() { answered(); cancel() }
+}
+
+func hubProperties(ctx context.Context, clients connection) (azeventhubs.EventHubProperties, error) {
+	ctx, cancel := bounded(ctx, clients.properties)
 	defer cancel()
-	hub, err := client.GetEventHubProperties(ctx, nil)
+	hub, err := clients.properties.GetEventHubProperties(ctx, nil)
 	if err != nil {
 		return hub, &failure{managementPhase(err), fmt.Errorf("reading the event hub's properties: %w", err)}
+	}
+	if n := len(hub.PartitionIDs); n > maxPartitions {
+		return hub, &failure{Unavailable, fmt.Errorf("the event hub has %d partitions, expected at most %d", n, maxPartitions)}
 	}
 	return hub, nil
 }
 
 // ends are the partitions' properties: where each begins and ends now.
-func (s *Stream) ends(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
+func (s *Stream) ends(ctx context.Context, clients connection, ids []string) (map[string]azeventhubs.PartitionProperties, error) {
 	ends := make(map[string]azeventhubs.PartitionProperties, len(ids))
 	for _, id := range ids {
-		ctx, cancel := context.WithTimeout(ctx, managementTimeout)
-		properties, err := client.GetPartitionProperties(ctx, id, nil)
+		ctx, cancel := bounded(ctx, clients.properties)
+		properties, err := clients.properties.GetPartitionProperties(ctx, id, nil)
 		cancel()
 		if err != nil {
 			return nil, &failure{managementPhase(err), fmt.Errorf("reading the properties of partition %s: %w", id, err)}
 		}
+		clients.answers.handled(0)
 		ends[id] = properties
 	}
 	return ends, nil
 }
 
-func (s *Stream) read(ctx context.Context, client *azeventhubs.ConsumerClient, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
+func (s *Stream) read(ctx context.Context, clients connection, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
 	s.phases.each(ids, Connecting)
+	prefetch, leave := prefetches.take(len(ids))
+	defer leave()
+	clients.in.allow(prefetch * len(ids))
 	g, ctx := errgroup.WithContext(ctx)
 	for _, id := range ids {
-		g.Go(func() error { return (&partition{Stream: s, client: client, id: id, end: ends[id]}).run(ctx) })
+		g.Go(func() error {
+			return (&partition{Stream: s, clients: clients, id: id, prefetch: prefetch, end: ends[id]}).run(ctx)
+		})
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
-	g.Go(func() error { return s.watchLag(ctx, client, ends) })
+	g.Go(func() error { return s.watchLag(ctx, clients, ends) })
 	return g.Wait()
 }
 
 // watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
 // are compared: clocks may differ.
-func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClient, ends map[string]azeventhubs.PartitionProperties) error {
+func (s *Stream) watchLag(ctx context.Context, clients connection, ends map[string]azeventhubs.PartitionProperties) error {
 	s.tellBehind(ends)
 	ids, earlier := slices.Collect(maps.Keys(ends)), map[string]azeventhubs.PartitionProperties{}
 	for pause(ctx, s.Timing.Lag) {
@@ -233,7 +273,7 @@ func (s *Stream) watchLag(ctx context.Context, client *azeventhubs.ConsumerClien
 			s.phases.lag(id, s.behind(id, end) > 0)
 		}
 		asked := time.Now()
-		now, err := s.ends(ctx, client, ids)
+		now, err := s.ends(ctx, clients, ids)
 		if err != nil {
 			return err
 		}

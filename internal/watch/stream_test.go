@@ -301,6 +301,23 @@ func TestAStreamClaimsItsGroupOnceItsCredentialIsAccepted(t *testing.T) {
 	w.reaches(t, watch.Reading)
 }
 
+// Two IoTHubs of one event hub and group are no fault of the network: one of them waits in silence.
+func TestAStreamConnectsNoMoreWhileAnotherReaderHasItsGroup(t *testing.T) {
+	s, st := newSite(t), &store{}
+	var claims, asked, free atomic.Int64
+	w := s.stream(t, st, func(w *watch.Stream) {
+		w.Claim = func() bool { claims.Add(1); return free.Load() > 0 }
+		w.Free = func() bool { asked.Add(1); return free.Load() > 0 }
+	})
+	w.reaches(t, watch.Shared)
+	eventually(t, "look for a free group", func() bool { return asked.Load() >= 10 })
+	if n := claims.Load(); n != 1 {
+		t.Errorf("it connected %d times", n)
+	}
+	free.Store(1)
+	w.reaches(t, watch.Reading)
+}
+
 func TestAStreamCountsAsReadOnceItHasReadWhatTheHubHeld(t *testing.T) {
 	s, st := newSite(t), &store{}
 	first := s.stream(t, st)
@@ -531,10 +548,11 @@ func TestASlowSinkHoldsTheHubBack(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "the client's own room to be filled", func() bool { return next() >= 128 })
+	const prefetch = 96 // of each of the two partitions of an only stream
+	eventually(t, "the client's own room to be filled", func() bool { return next() >= prefetch })
 	eventually(t, "the stream to lag", func() bool { return w.sink.phase() == watch.Lagging })
 	eventually(t, "all events to be counted as behind", func() bool { return behind.Load() == 2000 })
-	if got := next(); got > 2*128 {
+	if got := next(); got > 2*prefetch {
 		t.Errorf("%d events were sent to a reader that handled none", got)
 	}
 	close(w.sink.block)

@@ -3,6 +3,7 @@ package chart_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
@@ -87,7 +88,7 @@ func TestLint(t *testing.T) {
 }
 
 // generated is what the chart makes anew each time, where there is no release to take it from.
-var generated = regexp.MustCompile(`((?:ca\.crt|tls\.crt|tls\.key|key|caBundle): |SharedAccessKey=)(?:"[^"]+"|[^";\n]+)`)
+var generated = regexp.MustCompile(`(?m)(^ +(?:ca\.crt|tls\.crt|tls\.key|key|caBundle): |SharedAccessKey=)(?:"[^"]+"|[^";\n]+)`)
 
 func TestSnapshots(t *testing.T) {
 	for name, args := range map[string][]string{
@@ -107,7 +108,7 @@ func TestSnapshots(t *testing.T) {
 			"--set=image.digest=sha256:" + strings.Repeat("a", 64), "--set=networkPolicy.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,rbac.clusterWideSecrets=true,priorityClassName=system-cluster-critical",
 			"--set=serviceAccount.annotations.note=x", `--set-string=podLabels.azure\.workload\.identity/use=true`, "--set=extraArgs={--max-concurrent-reconciles=4}",
 			"--set=log.level=debug", "--set=imagePullSecrets[0].name=registry", "--set=metrics.readers[0].namespace=monitoring,metrics.readers[0].name=prometheus",
-			"--set=protection.enabled=true,deletionPolicy.allowClear=false",
+			"--set=protection.enabled=true,deletionPolicy.allowClear=false", "--set=webhook.clientCASecret=api-server-clients",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,6 +196,41 @@ func TestDashboardIsInAConfigMap(t *testing.T) {
 	got, _, err := unstructured.NestedString(o.Object, "data", "pnp-operator.json")
 	if diff := cmp.Diff(strings.TrimSpace(string(want)), strings.TrimSpace(got)); err != nil || diff != "" {
 		t.Error(err, diff)
+	}
+}
+
+// TestOnlyOneServiceAccountMayChangeTheWebhook: whoever may can have the API server show them every Secret that is written.
+func TestOnlyOneServiceAccountMayChangeTheWebhook(t *testing.T) {
+	const changes = "pnp-operator-certificate"
+	for set, want := range map[string][]string{
+		"watchNamespaces={}":               {"ClusterRole /" + changes, "Role pnp-system/" + changes},
+		"watchNamespaces={factory}":        {"ClusterRole /" + changes, "Role pnp-system/" + changes},
+		"rbac.clusterWideSecrets=true":     {"ClusterRole /" + changes, "ClusterRole /pnp-operator-secrets", "Role pnp-system/" + changes},
+		"webhook.certManager.enabled=true": nil,
+		"webhook.enabled=false":            nil,
+	} {
+		var got []string
+		rendered := objects(t, template(t, "--set="+set))
+		for key, o := range rendered {
+			raw, err := json.Marshal(o.Object["rules"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(o.GetKind(), "Role") && (strings.Contains(string(raw), `"secrets"`) || strings.Contains(string(raw), "admissionregistration")) {
+				got = append(got, key)
+			}
+			subjects, _, _ := unstructured.NestedSlice(o.Object, "subjects")
+			if o.GetName() == changes && strings.HasSuffix(o.GetKind(), "Binding") && subjects[0].(map[string]any)["name"] != changes {
+				t.Errorf("%s: %s is for %v", set, key, subjects)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: roles on Secrets and webhooks (-want +got):\n%s", set, diff)
+		}
+		if _, has := rendered["Deployment pnp-system/"+changes]; has != (want != nil) {
+			t.Errorf("%s: a Deployment that makes the certificate: %v", set, has)
+		}
 	}
 }
 

@@ -41,7 +41,8 @@ func twoCommands(t *testing.T, set string) {
 	notes := c.helm("install", "pnp", chart, "--create-namespace", "--set="+set)
 	hub, events := freePort(t), freePort(t)
 	c.runSimulator(hub, events)
-	log := c.runOperator()
+	making := c.runCertificate()
+	log := c.runOperator(c.mountCertificate())
 
 	if !strings.Contains(notes, samplesCommand) {
 		t.Fatalf("the notes lack %q: %s", samplesCommand, notes)
@@ -70,10 +71,12 @@ func twoCommands(t *testing.T, set string) {
 		is := &admissionv1.ValidatingWebhookConfiguration{}
 		return c.has(is, "", "pnp-operator") && len(is.Webhooks[0].ClientConfig.CABundle) > 0
 	})
-	said, err := os.ReadFile(log)
-	c.done(err)
-	if strings.Contains(string(said), "forbidden") {
-		t.Error("the operator lacks a right: its log is below")
+	for _, log := range []string{log, making} {
+		said, err := os.ReadFile(log)
+		c.done(err)
+		if strings.Contains(string(said), "forbidden") {
+			t.Errorf("a right is missing: the log %s is below", log)
+		}
 	}
 
 	before := c.secret("pnp-simulator")
@@ -140,17 +143,43 @@ func (c *cluster) runSimulator(hub, events string) {
 	c.run("./cmd/iothub-simulator", args...)
 }
 
-// runOperator returns its log.
-func (c *cluster) runOperator() string {
+// kubeconfigOf is that of a ServiceAccount of the operator's namespace.
+func (c *cluster) kubeconfigOf(name string) (path string) {
 	c.t.Helper()
 	account := &corev1.ServiceAccount{}
-	if !c.has(account, "pnp-system", "pnp-operator") {
-		c.t.Fatal("no ServiceAccount")
+	if !c.has(account, "pnp-system", name) {
+		c.t.Fatal("no ServiceAccount ", name)
 	}
 	token := &authenticationv1.TokenRequest{}
 	c.done(c.SubResource("token").Create(c.t.Context(), account, token))
-	path := filepath.Join(c.t.TempDir(), "kubeconfig")
+	path = filepath.Join(c.t.TempDir(), "kubeconfig")
 	c.done(clientcmd.WriteToFile(*kubeconfigWith(c.config, token.Status.Token), path))
+	return path
+}
+
+// runCertificate runs what makes the webhook's certificate, and returns its log.
+func (c *cluster) runCertificate() string {
+	c.t.Helper()
+	const name = "pnp-operator-certificate"
+	return c.run(".", c.argsOf("pnp-system", name, "--kubeconfig="+c.kubeconfigOf(name), "--namespace=pnp-system", "--host=localhost")...)
+}
+
+// mountCertificate has the certificate in a folder, as the kubelet does.
+func (c *cluster) mountCertificate() (dir string) {
+	c.t.Helper()
+	secret := &corev1.Secret{}
+	eventually(c.t, "the webhook's certificate", func() bool { return c.has(secret, "pnp-system", "pnp-operator-webhook-cert") })
+	dir = c.t.TempDir()
+	for key, value := range secret.Data {
+		c.done(os.WriteFile(filepath.Join(dir, key), value, 0o600))
+	}
+	return dir
+}
+
+// runOperator returns its log.
+func (c *cluster) runOperator(certificates string) string {
+	c.t.Helper()
+	path := c.kubeconfigOf("pnp-operator")
 	hosts := ".azure-devices.net,localhost,pnp-simulator.pnp-simulator.svc"
 	// localhost is the only host beside those that the chart allows.
 	allowed := c.argsOf("pnp-system", "pnp-operator")
@@ -159,7 +188,7 @@ func (c *cluster) runOperator() string {
 	}) {
 		c.t.Error("the chart does not allow the simulator's host: ", allowed)
 	}
-	return c.run(".", c.argsOf("pnp-system", "pnp-operator", "--kubeconfig="+path, "--health-probe-bind-address=127.0.0.1:"+freePort(c.t), "--leader-election-namespace=pnp-system", "--webhook-port="+freePort(c.t),
+	return c.run(".", c.argsOf("pnp-system", "pnp-operator", "--kubeconfig="+path, "--health-probe-bind-address=127.0.0.1:"+freePort(c.t), "--leader-election-namespace=pnp-system", "--webhook-port="+freePort(c.t), "--webhook-cert-dir="+certificates,
 		"--allowed-hub-suffixes="+hosts, "--allowed-event-hub-suffixes="+hosts)...)
 }
 

@@ -23,6 +23,13 @@ subjects:
   namespace: {{ .Release.Namespace }}
 {{- end }}
 
+{{- define "pnp-operator.certificateSubjects" -}}
+subjects:
+- kind: ServiceAccount
+  name: pnp-operator-certificate
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
 {{/* Hosts that may be sent a token, as JSON: those of the values, and the simulator's. */}}
 {{- define "pnp-operator.hosts" -}}
 {{- $root := index . 0 -}}
@@ -37,9 +44,9 @@ subjects:
 pnp-simulator.{{ .Values.simulator.namespace }}.svc
 {{- end }}
 
-{{/* "true" if cert-manager makes the webhook's certificate. */}}
-{{- define "pnp-operator.certManager" -}}
-{{ and .Values.webhook.enabled .Values.webhook.certManager.enabled }}
+{{/* "true" if the chart's own Deployment makes the webhook's certificate. */}}
+{{- define "pnp-operator.makesCertificate" -}}
+{{ and .Values.webhook.enabled (not .Values.webhook.certManager.enabled) }}
 {{- end }}
 
 {{/* "true" if metrics are served with a certificate that is given. */}}

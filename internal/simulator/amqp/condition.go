@@ -19,6 +19,7 @@ const (
 	condNotAllowed    = "amqp:not-allowed"
 	condNotFound      = "amqp:not-found"
 	condNotSupported  = "amqp:not-implemented"
+	condRedirect      = "amqp:link:redirect"
 	condOutOfRange    = "com.microsoft:argument-out-of-range"
 	condResourceLimit = "amqp:resource-limit-exceeded"
 	condStolen        = "amqp:link:stolen"
@@ -41,7 +42,7 @@ func (e *condition) value() any {
 	if e == nil {
 		return nil
 	}
-	return wire.Described{Descriptor: uint64(wire.Error), Value: []any{wire.Symbol(e.name), e.text}}
+	return wire.ErrorOf(e.name, e.text, nil)
 }
 
 // reasonFor is what a peer is told whose connection ends with an error; nothing, if it is the one that ended it.

@@ -26,6 +26,8 @@ type conn struct {
 	server *Server
 	net    net.Conn
 	wake   chan struct{}
+	// password is that of the login, which the endpoint of the IoT hub asks for.
+	password string
 
 	mu        sync.Mutex // guards all below
 	out       []byte     // frames to write

@@ -12,6 +12,7 @@ type faults struct {
 	attachWith   condition
 	refuseTokens int
 	stalls       map[string]bool // by partition, "" for all
+	ignoreReads  bool            // of the properties of partitions
 	happened     FaultCounts
 }
 
@@ -51,6 +52,12 @@ func (f *faults) putToken() error {
 	f.refuseTokens--
 	f.happened.RefusedToken++
 	return errRefused
+}
+
+func (f *faults) ignores(r request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ignoreReads && r.text("type") == typePartition
 }
 
 func (f *faults) stalled(partition string) bool {
@@ -94,6 +101,13 @@ func (s *Server) Stall(partition string) {
 		s.faults.stalls = map[string]bool{}
 	}
 	s.faults.stalls[partition] = true
+}
+
+// IgnorePartitionReads leaves requests for the properties of partitions without an answer, or no longer.
+func (s *Server) IgnorePartitionReads(on bool) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.ignoreReads = on
 }
 
 // Release ends all stalls.

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,17 @@ func (c *conn) login(r *bufio.Reader) error {
 	if err != nil || f.Type != wire.FrameSASL || init.Descriptor != wire.SASLInit {
 		return errors.Join(errSASL, err)
 	}
+	c.password = passwordOf(init)
 	_, err = c.net.Write(wire.AppendFrame(nil, 0, wire.FrameSASL, wire.SASLOutcome, uint8(0)))
 	return err
+}
+
+// passwordOf is that of PLAIN, "" of everything else ("The PLAIN SASL Mechanism", RFC 4616).
+func passwordOf(init wire.Performative) string {
+	response, _ := init.At(1).([]byte)
+	parts := bytes.Split(response, []byte{0})
+	if init.Text(0) != "PLAIN" || len(parts) != 3 {
+		return ""
+	}
+	return string(parts[2])
 }

@@ -16,7 +16,7 @@ type target struct{ partition *eventhub.Partition }
 // openTarget connects a sending client's link: HUB or HUB/Partitions/ID.
 func (c *conn) openTarget(l *link) *condition {
 	log := c.server.options.Log
-	path := strings.Split(strings.Trim(l.address, "/"), "/")
+	path := strings.Split(l.address, "/")
 	whole := len(path) == 1
 	if !log.Exists() || !strings.EqualFold(path[0], log.Name()) || !whole && (len(path) != 3 || !strings.EqualFold(path[1], "Partitions")) {
 		return entityNotFound(l.address)

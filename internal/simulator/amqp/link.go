@@ -48,6 +48,10 @@ func (c *conn) attach(s *session, p wire.Performative) error {
 		c.end(s, conditionf(condHandleInUse, "handle %d is in use", l.handle))
 		return nil
 	}
+	if l.sends && c.server.isHubEndpoint(l.address) {
+		c.redirect(l, p)
+		return nil
+	}
 	why := c.openNode(l, p)
 	if why != nil && why.name != condStolen {
 		c.refuse(l, p, why)
@@ -63,12 +67,21 @@ func (c *conn) attach(s *session, p wire.Performative) error {
 func (c *conn) newLink(s *session, p wire.Performative) *link {
 	l := &link{
 		conn: c, session: s, name: p.Text(0), handle: p.Uint(1, 0), sends: p.Bool(2), settled: p.At(3) != uint8(0), largest: p.Ulong(10),
-		address: p.Composite(6).Text(0), reply: p.Composite(6).Text(0),
+		address: nodeOf(p.Composite(6).Text(0)), reply: p.Composite(6).Text(0),
 	}
 	if l.sends {
-		l.address = p.Composite(5).Text(0)
+		l.address = nodeOf(p.Composite(5).Text(0))
 	}
 	return l
+}
+
+// nodeOf is the node that an address names: Go's and Node's clients write its path, Python's a URL such as
+// amqps://namespace/hub/ConsumerGroups/group/Partitions/0.
+func nodeOf(address string) string {
+	if _, rest, isURL := strings.Cut(address, "://"); isURL {
+		_, address, _ = strings.Cut(rest, "/")
+	}
+	return strings.Trim(address, "/")
 }
 
 // refuse shows neither source nor target, and a detach follows ("OASIS AMQP Version 1.0", 2.6.3). Only so does azeventhubs take
@@ -89,14 +102,15 @@ func (c *conn) accept(l *link, p wire.Performative) {
 	c.linkFlow(l)
 }
 
-// attached echoes the settlement modes: azeventhubs refuses a link whose mode differs from what it asked for.
+// attached echoes the settlement modes: azeventhubs refuses a link whose mode differs from what it asked for. The properties are
+// empty, and there: azure-eventhub 5.11 for Python joins them to its own.
 func (c *conn) attached(l *link, p wire.Performative, source, dest any) {
 	var first any
 	limit := uint64(maxMessage)
 	if l.sends {
 		first, limit = uint32(0), 0 // azeventhubs would hold us to a limit of our own
 	}
-	c.frame(l.session.channel, wire.Attach, l.name, l.handle, !l.sends, p.At(3), p.At(4), source, dest, nil, nil, first, limit)
+	c.frame(l.session.channel, wire.Attach, l.name, l.handle, !l.sends, p.At(3), p.At(4), source, dest, nil, nil, first, limit, nil, nil, wire.Map{})
 }
 
 // openNode says what a link is connected to, or why it is not.
@@ -127,7 +141,7 @@ func (c *conn) needOf(l *link) need {
 	if l.address == managementNode {
 		return need{address: managementNode, any: true}
 	}
-	return need{address: strings.ToLower(strings.Trim(l.address, "/")), listen: l.sends}
+	return need{address: strings.ToLower(l.address), listen: l.sends}
 }
 
 // openCBS lets one pair of links to $cbs be open on a connection, as Microsoft's live tests see Event Hubs do.

@@ -22,19 +22,49 @@ type rawPeer struct {
 
 func (s *site) dial(t *testing.T, idle time.Duration) *rawPeer {
 	t.Helper()
+	p := s.pipe(t)
+	p.begin(idle)
+	return p
+}
+
+// login dials with a mechanism of SASL.
+func (s *site) login(t *testing.T, mechanism, response string) *rawPeer {
+	t.Helper()
+	p := s.pipe(t)
+	p.write([]byte(wire.HeaderSASL))
+	p.header()
+	p.expect(wire.SASLMechanisms)
+	p.write(wire.AppendFrame(nil, 0, wire.FrameSASL, wire.SASLInit, wire.Symbol(mechanism), []byte(response)))
+	p.expect(wire.SASLOutcome)
+	p.begin(0)
+	return p
+}
+
+func (s *site) pipe(t *testing.T) *rawPeer {
+	t.Helper()
 	client, server := net.Pipe()
 	p := &rawPeer{t, client, make(chan struct{})}
 	go func() { defer close(p.ended); s.server.ServeConn(server) }()
 	t.Cleanup(func() { _ = client.Close() })
-	p.write([]byte(wire.HeaderAMQP))
-	if _, err := io.ReadFull(client, make([]byte, 8)); err != nil {
-		t.Fatal(err)
+	return p
+}
+
+func (p *rawPeer) header() {
+	p.t.Helper()
+	if _, err := io.ReadFull(p.net, make([]byte, 8)); err != nil {
+		p.t.Fatal(err)
 	}
+}
+
+// begin opens the connection and a session.
+func (p *rawPeer) begin(idle time.Duration) {
+	p.t.Helper()
+	p.write([]byte(wire.HeaderAMQP))
+	p.header()
 	p.send(wire.Open, "peer", nil, uint32(65536), uint16(10), uint32(idle.Milliseconds()))
 	p.expect(wire.Open)
 	p.send(wire.Begin, nil, uint32(0), uint32(5000), uint32(5000))
 	p.expect(wire.Begin)
-	return p
 }
 
 func (p *rawPeer) write(b []byte) {

@@ -53,7 +53,7 @@ func (c *conn) openReceiver(l *link, p wire.Performative) *condition {
 func (c *conn) newReceiver(address string) (*receiver, *condition) {
 	log := c.server.options.Log
 	generation := log.Generation() // before anything is read: what changes from now on shows
-	path := strings.Split(strings.Trim(address, "/"), "/")
+	path := strings.Split(address, "/")
 	if len(path) != 5 || !log.Exists() || !strings.EqualFold(path[0], log.Name()) ||
 		!strings.EqualFold(path[1], "ConsumerGroups") || !strings.EqualFold(path[3], "Partitions") {
 		return nil, entityNotFound(address)

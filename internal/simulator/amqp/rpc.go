@@ -57,6 +57,8 @@ func (c *conn) respond(l *link, message []byte) {
 		answer = r.refusal(http.StatusBadRequest, &condition{condDecode, err.Error()})
 	case l.address == cbsNode && r.text("operation") == "put-token":
 		answer = c.putToken(r)
+	case l.address == managementNode && c.server.faults.ignores(r):
+		return
 	case l.address == managementNode && r.text("operation") == "READ":
 		answer = c.server.readProperties(r)
 	default:

@@ -11,7 +11,13 @@ import (
 // latest is the offset behind everything that there is.
 const latest = "@latest"
 
-var selectorPattern = regexp.MustCompile(`^amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=?)\s*'([^']*)'$`)
+// selectorPattern: a value is quoted or, as the Azure CLI writes it, a bare number.
+var selectorPattern = regexp.MustCompile(`^amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time|enqueuedtimeutc)\s*(>=?)\s*(?:'([^']*)'|(-?[0-9]+))$`)
+
+// selectorKeys: the time has two spellings, of which the second one is the Azure CLI's.
+var selectorKeys = map[string]eventhub.Key{
+	"offset": eventhub.ByOffset, "sequence-number": eventhub.BySequence, "enqueued-time": eventhub.ByTime, "enqueuedtimeutc": eventhub.ByTime,
+}
 
 // position turns a selector into the sequence number to start at. These are all the selectors that clients send. The texts of
 // the errors are those of the service (azure-sdk-for-net#49318, azure-event-hubs-python#13, azure-event-hubs-spark#315).
@@ -23,11 +29,11 @@ func position(p *eventhub.Partition, selector string) (int64, *condition) {
 	if m == nil {
 		return 0, notAFilter(selector)
 	}
-	key, inclusive := eventhub.Key(m[1]), m[2] == ">="
-	if key == eventhub.ByOffset && m[3] == latest {
+	key, inclusive, text := selectorKeys[m[1]], m[2] == ">=", m[3]+m[4]
+	if key == eventhub.ByOffset && text == latest {
 		return p.End(inclusive), nil
 	}
-	value, err := strconv.ParseInt(m[3], 10, 64)
+	value, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0, notAFilter(selector)
 	}

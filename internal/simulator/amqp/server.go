@@ -23,6 +23,9 @@ import (
 // Options of a Server.
 type Options struct {
 	Log *eventhub.Log
+	// HubHostName is the host name of the IoT hub whose own endpoint this is too, and Namespace that of the event hub, to which it
+	// redirects its readers. Without them there is no redirection.
+	HubHostName, Namespace string
 	// Policies whose tokens are accepted, for what they grant of listening and sending.
 	Policies *auth.Policies
 	// VerifyJWT checks a token of Microsoft Entra ID and says what it grants, and until when: zero is for ever. nil refuses all.

@@ -46,14 +46,14 @@ func TestSignatureIsTheDocumentedOne(t *testing.T) {
 func TestAuthorize(t *testing.T) {
 	p := newPolicies()
 	good := token(t, p, "service", host, now.Add(time.Hour))
-	fields := strings.Split(strings.TrimPrefix(good, scheme), "&")
+	fields := strings.Split(strings.TrimPrefix(good, Scheme), "&")
 	tests := map[string]struct {
 		header, resource string
 		want             Right
 		err              error
 	}{
 		"a good token":                      {good, host + "/twins/dev1", ServiceConnect, nil},
-		"its fields in another order":       {scheme + fields[3] + "&" + fields[2] + "&" + fields[1] + "&" + fields[0], host + "/twins/dev1", ServiceConnect, nil},
+		"its fields in another order":       {Scheme + fields[3] + "&" + fields[2] + "&" + fields[1] + "&" + fields[0], host + "/twins/dev1", ServiceConnect, nil},
 		"the host in capitals":              {token(t, p, "service", strings.ToUpper(host), now.Add(time.Hour)), host + "/twins/dev1", ServiceConnect, nil},
 		"a resource that is a prefix":       {token(t, p, "service", host+"/twins", now.Add(time.Hour)), host + "/twins/dev1", ServiceConnect, nil},
 		"a resource in full":                {token(t, p, "service", host+"/twins/dev1", now.Add(time.Hour)), host + "/twins/dev1", ServiceConnect, nil},
@@ -117,17 +117,17 @@ func TestPolicyChanges(t *testing.T) {
 func TestMalformedTokens(t *testing.T) {
 	for name, s := range map[string]string{
 		"nothing":              ``,
-		"the scheme alone":     scheme,
-		"no resource":          scheme + `sig=YQ%3D%3D&se=1`,
-		"no signature":         scheme + `sr=h&se=1`,
-		"no expiry":            scheme + `sr=h&sig=YQ%3D%3D`,
-		"an expiry in words":   scheme + `sr=h&sig=YQ%3D%3D&se=soon`,
-		"a bad signature":      scheme + `sr=h&sig=%zz&se=1`,
-		"a signature of words": scheme + `sr=h&sig=!&se=1`,
-		"a bad resource":       scheme + `sr=%zz&sig=YQ%3D%3D&se=1`,
-		"a bad policy":         scheme + `sr=h&sig=YQ%3D%3D&se=1&skn=%zz`,
-		"a field twice":        scheme + `sr=h&sr=h&sig=YQ%3D%3D&se=1`,
-		"a field without =":    scheme + `sr=h&sig=YQ%3D%3D&se=1&skn`,
+		"the Scheme alone":     Scheme,
+		"no resource":          Scheme + `sig=YQ%3D%3D&se=1`,
+		"no signature":         Scheme + `sr=h&se=1`,
+		"no expiry":            Scheme + `sr=h&sig=YQ%3D%3D`,
+		"an expiry in words":   Scheme + `sr=h&sig=YQ%3D%3D&se=soon`,
+		"a bad signature":      Scheme + `sr=h&sig=%zz&se=1`,
+		"a signature of words": Scheme + `sr=h&sig=!&se=1`,
+		"a bad resource":       Scheme + `sr=%zz&sig=YQ%3D%3D&se=1`,
+		"a bad policy":         Scheme + `sr=h&sig=YQ%3D%3D&se=1&skn=%zz`,
+		"a field twice":        Scheme + `sr=h&sr=h&sig=YQ%3D%3D&se=1`,
+		"a field without =":    Scheme + `sr=h&sig=YQ%3D%3D&se=1&skn`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := Parse(s); err == nil {
@@ -138,15 +138,15 @@ func TestMalformedTokens(t *testing.T) {
 }
 
 func TestPlusInASignatureIsNotASpace(t *testing.T) {
-	if _, err := Parse(scheme + "sr=h&sig=a+b/&se=1"); err != nil {
+	if _, err := Parse(Scheme + "sr=h&sig=a+b/&se=1"); err != nil {
 		t.Error(err)
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(scheme + "sr=factory.azure-devices.net%2Fdevices%2Fdev1&sig=YQ%3D%3D&se=1700000000&skn=service")
-	f.Add(scheme + "se=1&sig=a+b/&sr=h")
-	f.Add(scheme + "&&==")
+	f.Add(Scheme + "sr=factory.azure-devices.net%2Fdevices%2Fdev1&sig=YQ%3D%3D&se=1700000000&skn=service")
+	f.Add(Scheme + "se=1&sig=a+b/&sr=h")
+	f.Add(Scheme + "&&==")
 	key := base64.StdEncoding.EncodeToString([]byte("0123456789abcdef"))
 	f.Fuzz(func(t *testing.T, s string) {
 		parsed, err := Parse(s)

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-const scheme = "SharedAccessSignature "
+// Scheme is what shared access signatures begin with.
+const Scheme = "SharedAccessSignature "
 
 // Token is a parsed shared access signature.
 type Token struct {
@@ -28,7 +29,7 @@ type Token struct {
 
 // Parse reads "SharedAccessSignature sr=…&sig=…&se=…[&skn=…]"; the fields may come in any order.
 func Parse(s string) (Token, error) {
-	rest, ok := strings.CutPrefix(s, scheme)
+	rest, ok := strings.CutPrefix(s, Scheme)
 	if !ok {
 		return Token{}, errors.New("not a SharedAccessSignature")
 	}
@@ -112,7 +113,7 @@ func Sign(resource, policy, key string, expiry time.Time) (string, error) {
 	}
 	sr, se := url.QueryEscape(resource), strconv.FormatInt(expiry.Unix(), 10)
 	sig := url.QueryEscape(base64.StdEncoding.EncodeToString(sign(raw, sr, se)))
-	token := scheme + "sr=" + sr + "&sig=" + sig + "&se=" + se
+	token := Scheme + "sr=" + sr + "&sig=" + sig + "&se=" + se
 	if policy != "" {
 		token += "&skn=" + url.QueryEscape(policy)
 	}

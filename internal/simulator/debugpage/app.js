@@ -1,5 +1,5 @@
 'use strict';
-// What the page shows comes from devices and services: it is only ever set as text.
+// What the page shows comes from devices and services: it is only ever set as text, and without what turns or hides text.
 
 const el = (id) => document.getElementById(id);
 const behaviours = ['Acknowledge', 'Reject', 'Ignore', 'PlainValue', 'Float32', 'GoOffline', 'GoOnline'];
@@ -20,9 +20,12 @@ async function act(f) {
     await f();
     await refresh();
   } catch (err) {
-    el('error').textContent = err.message;
+    el('error').textContent = plain(err.message);
   }
 }
+
+// plain writes control and format characters as \u, except line breaks, which indent a twin.
+const plain = (s) => String(s).replace(/[^\n\P{C}]|[\u2028\u2029]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 
 function row(cells, className) {
   const tr = document.createElement('tr');
@@ -30,7 +33,7 @@ function row(cells, className) {
   for (const cell of cells) {
     const td = document.createElement('td');
     if (cell instanceof Node) td.append(cell);
-    else td.textContent = cell ?? '';
+    else td.textContent = plain(cell ?? '');
     tr.append(td);
   }
   return tr;
@@ -58,14 +61,14 @@ async function showDevices() {
 function choose(id) {
   chosen = id;
   el('device').hidden = false;
-  el('device-name').textContent = id;
+  el('device-name').textContent = plain(id);
 }
 
 async function showTwin() {
   const id = chosen;
   if (!id) return;
   const twin = await api('GET', `${devicePath(chosen)}/twin`);
-  if (id === chosen) el('twin').textContent = JSON.stringify(twin, null, 2); // another device may have been chosen meanwhile
+  if (id === chosen) el('twin').textContent = plain(JSON.stringify(twin, null, 2)); // another device may have been chosen meanwhile
 }
 
 async function showEvents() {
@@ -133,4 +136,4 @@ el('behaviour').addEventListener('change', (e) => {
 
 // The page follows by asking once a second: nobody has to be told that it is open.
 act(refresh);
-setInterval(() => document.hidden || refresh().catch((err) => { el('error').textContent = err.message; }), 1000);
+setInterval(() => document.hidden || refresh().catch((err) => { el('error').textContent = plain(err.message); }), 1000);

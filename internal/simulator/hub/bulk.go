@@ -153,7 +153,7 @@ func (h *Hub) bulk(e bulkEntry) error {
 		return argumentInvalid("The import mode %q is invalid", e.mode)
 	}
 	if module := anyCase(e.body, "moduleId"); module != "" {
-		return argumentInvalid("Modules are not simulated: %q", module)
+		return argumentInvalid("Modules are not taken in bulk: %q", module)
 	}
 	ifMatch := "*"
 	if mode.condition != nil {
@@ -176,7 +176,7 @@ func (h *Hub) bulkCreate(e bulkEntry, _ string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.createIdentity(want, time.Time{}); err != nil {
+	if _, err := h.createIdentity(want, func(time.Time) time.Time { return time.Time{} }); err != nil {
 		return err
 	}
 	err = h.bulkTwin(e, "")

@@ -36,6 +36,7 @@ type Change struct {
 	Seq      uint64 // hub-wide, ascending per device
 	At       time.Time
 	DeviceID string
+	ModuleID string // of a change of a module; Subscribe leaves those out
 	Kind     ChangeKind
 	By       string // name of the configuration that wrote it, if one did
 	Service  bool   // it was asked for over the service API, not by the device and not behind the hub's back
@@ -68,9 +69,18 @@ func (s section) notification(patch jsontree.Object) jsontree.Object {
 	return patch.With("$metadata", s.root.metadataOf(patch)).With("$version", s.version)
 }
 
-// Subscribe calls f for every change from now on, in order per device, until cancel is called. f runs inside the
+// Subscribe calls f for every change of a device from now on, in order per device, until cancel is called. f runs inside the
 // commit: it must be quick and must not call the hub for the same device; hand the change to a queue.
 func (h *Hub) Subscribe(f func(Change)) (cancel func()) {
+	return h.SubscribeAll(func(c Change) {
+		if c.ModuleID == "" {
+			f(c)
+		}
+	})
+}
+
+// SubscribeAll is Subscribe for changes of modules, too.
+func (h *Hub) SubscribeAll(f func(Change)) (cancel func()) {
 	h.subscribers.mu.Lock()
 	defer h.subscribers.mu.Unlock()
 	h.subscribers.next++

@@ -7,6 +7,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -30,6 +31,7 @@ type Hub struct {
 	seed        maphash.Seed
 	shards      [shardCount]shard
 	ids         idCache
+	modules     idCache // keys of modules
 	keys        keyMaker
 	etags       atomic.Uint64
 	generation  atomic.Int64
@@ -123,15 +125,16 @@ func (h *Hub) Get(id string) (*Twin, error) {
 func (h *Hub) Len() int { return len(h.IDs()) }
 
 // IDs returns the ids of all devices in ascending order. The slice is shared: do not modify it.
-func (h *Hub) IDs() []string { return h.ids.sorted(h.collect) }
+func (h *Hub) IDs() []string { return h.ids.sorted(func() []string { return h.collect(false) }) }
 
-func (h *Hub) collect() []string {
+// collect returns the keys of all modules, or of all devices, in ascending order.
+func (h *Hub) collect(modules bool) []string {
 	var ids []string
 	for i := range h.shards {
 		s := &h.shards[i]
 		s.mu.RLock()
 		for id, d := range s.devices {
-			if d.state.Load() != nil {
+			if d.state.Load() != nil && isModuleKey(id) == modules {
 				ids = append(ids, id)
 			}
 		}
@@ -139,6 +142,14 @@ func (h *Hub) collect() []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// idsOf keeps the ids of devices, or the keys of modules.
+func (h *Hub) idsOf(modules bool) *idCache {
+	if modules {
+		return &h.modules
+	}
+	return &h.ids
 }
 
 // idCache keeps the sorted ids until a device comes or goes.
@@ -157,9 +168,10 @@ func (c *idCache) sorted(collect func() []string) []string {
 	return c.ids
 }
 
-// update runs one read-modify-write of an existing device under its lock. change receives the newest state and returns
-// the next one, nil to delete the device, with what to announce.
-func (h *Hub) update(id string, change func(*Twin) (*Twin, Change, error)) (*Twin, error) {
+// update runs one read-modify-write of an existing device under its lock. change receives the newest state and the time of the
+// change, which stamps whatever it writes, and returns the next state, nil to delete the device, with what to announce. A change of
+// no kind is not announced.
+func (h *Hub) update(id string, change func(*Twin, time.Time) (*Twin, Change, error)) (*Twin, error) {
 	d := h.device(id)
 	if d == nil {
 		return nil, deviceNotFound(id)
@@ -170,35 +182,38 @@ func (h *Hub) update(id string, change func(*Twin) (*Twin, Change, error)) (*Twi
 	if before == nil {
 		return nil, deviceNotFound(id)
 	}
-	after, c, err := change(before)
+	at := h.clock()
+	after, c, err := change(before, at)
 	if err != nil {
 		return before, err
 	}
 	if after != before {
-		h.commit(d, id, before, after, c)
+		c.At, c.Before, c.After = at, before, after
+		h.commit(d, c)
 	}
 	return after, nil
 }
 
 // create stores a new device and returns it, or nil if the device exists.
-func (h *Hub) create(id string, build func() *Twin) *Twin {
+func (h *Hub) create(id string, build func(time.Time) *Twin) *Twin {
 	for {
 		d := h.deviceOrNew(id)
-		if t, stale := h.createIn(d, id, build); !stale {
+		if t, stale := h.createIn(d, build); !stale {
 			return t
 		}
 	}
 }
 
 // createIn reports stale if d has been dropped from its shard: look it up again.
-func (h *Hub) createIn(d *device, id string, build func() *Twin) (t *Twin, stale bool) {
+func (h *Hub) createIn(d *device, build func(time.Time) *Twin) (t *Twin, stale bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dropped || d.state.Load() != nil {
 		return nil, d.dropped
 	}
-	t = build()
-	h.commit(d, id, nil, t, Change{Kind: Created})
+	at := h.clock()
+	t = build(at)
+	h.commit(d, Change{Kind: Created, At: at, After: t})
 	return t, false
 }
 
@@ -220,14 +235,19 @@ func (h *Hub) drop(id string) {
 	delete(s.devices, id)
 }
 
-// commit stores a state and announces it. The caller holds the device's lock.
-func (h *Hub) commit(d *device, id string, before, after *Twin, c Change) {
-	d.state.Store(after)
-	if before == nil || after == nil {
-		h.ids.dirty.Store(true)
+// commit stores the state after a change and announces it. The caller holds the device's lock.
+func (h *Hub) commit(d *device, c Change) {
+	d.state.Store(c.After)
+	of := cmp.Or(c.After, c.Before).Identity
+	c.DeviceID, c.ModuleID = of.DeviceID, of.ModuleID
+	if c.Before == nil || c.After == nil {
+		h.idsOf(c.ModuleID != "").dirty.Store(true)
 	}
-	c.Seq, c.At, c.DeviceID, c.Before, c.After = h.seq.Add(1), h.clock(), id, before, after
 	h.index.record(c)
+	if c.Kind == "" {
+		return
+	}
+	c.Seq = h.seq.Add(1)
 	h.subscribers.tell(c)
 }
 
@@ -259,9 +279,9 @@ func (h *Hub) Await(ctx context.Context, id string, ok func(*Twin) bool) (*Twin,
 func (h *Hub) nextETag() string { return identityETag(h.etags.Add(1)) }
 
 // nextGeneration returns .NET ticks that never repeat, even while the clock stands still.
-func (h *Hub) nextGeneration() string {
+func (h *Hub) nextGeneration(at time.Time) string {
 	const ticksAtUnixEpoch = 621355968000000000
-	now := h.clock().UnixNano()/100 + ticksAtUnixEpoch
+	now := at.UnixNano()/100 + ticksAtUnixEpoch
 	for {
 		last := h.generation.Load()
 		next := max(now, last+1)

@@ -19,8 +19,39 @@ type Identity struct {
 	StatusUpdated    time.Time
 	Connected        bool
 	ConnectedUpdated time.Time
+	LastActivity     time.Time // it connected, reported or sent then
 	Authentication   Authentication
 	IotEdge          bool
+	// Scope is that of the edge device which a device is a child of. An edge device has one of its own.
+	Scope string
+	// ParentScopes of an edge device.
+	ParentScopes []string
+	// ModuleID is set for a module of the device, ManagedBy by whoever created it.
+	ModuleID, ManagedBy string
+}
+
+// scopePrefix is what scopes of edge devices begin with; id and generation follow.
+const scopePrefix = "ms-azure-iot-edge://"
+
+// DeviceScope is what children of an edge device name, and what its parent is called for any other device.
+func (i Identity) DeviceScope() string {
+	if i.IotEdge {
+		return scopePrefix + i.DeviceID + "-" + i.GenerationID
+	}
+	return i.Scope
+}
+
+// parents is the member parentScopes: the hub copies the scope of a device that is no edge device there.
+func (i Identity) parents() (any, bool) {
+	scopes := i.ParentScopes
+	if !i.IotEdge && i.Scope != "" {
+		scopes = []string{i.Scope}
+	}
+	list := make([]any, len(scopes))
+	for n, s := range scopes {
+		list[n] = s
+	}
+	return list, i.IotEdge || len(list) > 0
 }
 
 // Authentication is how a device proves who it is.
@@ -48,7 +79,10 @@ func (i Identity) ConnectionState() string {
 
 // Document is the identity as the registry returns it.
 func (i Identity) Document() jsontree.Object {
-	return jsontree.Object{
+	if i.ModuleID != "" {
+		return i.moduleDocument()
+	}
+	o := jsontree.Object{
 		{Name: "deviceId", Value: i.DeviceID},
 		{Name: "generationId", Value: i.GenerationID},
 		{Name: "etag", Value: i.ETag},
@@ -57,10 +91,32 @@ func (i Identity) Document() jsontree.Object {
 		{Name: "statusReason", Value: orNull(i.StatusReason)},
 		{Name: "connectionStateUpdatedTime", Value: identityTime(i.ConnectedUpdated)},
 		{Name: "statusUpdatedTime", Value: identityTime(i.StatusUpdated)},
-		{Name: "lastActivityTime", Value: identityTime(time.Time{})},
+		{Name: "lastActivityTime", Value: identityTime(i.LastActivity)},
 		{Name: "cloudToDeviceMessageCount", Value: 0},
 		{Name: "authentication", Value: i.Authentication.document()},
 		{Name: "capabilities", Value: jsontree.Object{{Name: "iotEdge", Value: i.IotEdge}}},
+	}
+	if scope := i.DeviceScope(); scope != "" {
+		o = append(o, jsontree.Member{Name: "deviceScope", Value: scope})
+	}
+	if parents, ok := i.parents(); ok {
+		o = append(o, jsontree.Member{Name: "parentScopes", Value: parents})
+	}
+	return o
+}
+
+func (i Identity) moduleDocument() jsontree.Object {
+	return jsontree.Object{
+		{Name: "moduleId", Value: i.ModuleID},
+		{Name: "managedBy", Value: orNull(i.ManagedBy)},
+		{Name: "deviceId", Value: i.DeviceID},
+		{Name: "generationId", Value: i.GenerationID},
+		{Name: "etag", Value: i.ETag},
+		{Name: "connectionState", Value: i.ConnectionState()},
+		{Name: "connectionStateUpdatedTime", Value: identityTime(i.ConnectedUpdated)},
+		{Name: "lastActivityTime", Value: identityTime(i.LastActivity)},
+		{Name: "cloudToDeviceMessageCount", Value: 0},
+		{Name: "authentication", Value: i.Authentication.document()},
 	}
 }
 

@@ -24,7 +24,7 @@ func (h *Hub) SetIndexLag(lag time.Duration) {
 	defer h.index.mu.Unlock()
 	if lag > 0 {
 		rows = map[string]*Twin{}
-		for _, id := range h.IDs() {
+		for _, id := range slices.Concat(h.IDs(), h.moduleKeys()) {
 			if t, err := h.Get(id); err == nil {
 				rows[id] = t
 			}
@@ -61,37 +61,43 @@ func (x *index) settle(now time.Time) {
 }
 
 func (x *index) apply(c Change) {
-	if _, known := x.rows[c.DeviceID]; known != (c.After != nil) {
+	key := ModuleKey(c.DeviceID, c.ModuleID)
+	if _, known := x.rows[key]; known != (c.After != nil) {
 		x.ids = nil
 	}
 	if c.After == nil {
-		delete(x.rows, c.DeviceID)
+		delete(x.rows, key)
 		return
 	}
-	x.rows[c.DeviceID] = c.After
+	x.rows[key] = c.After
 }
 
 // Rows calls yield for each device that a query may see, in order of id and starting behind after, until it returns false.
-func (h *Hub) Rows(after string, yield func(*Twin) bool) {
-	ids, get := h.indexed()
+func (h *Hub) Rows(after string, yield func(*Twin) bool) { h.rows(false, after, yield) }
+
+// ModuleRows is Rows for modules: after is the key of one.
+func (h *Hub) ModuleRows(after string, yield func(*Twin) bool) { h.rows(true, after, yield) }
+
+func (h *Hub) rows(modules bool, after string, yield func(*Twin) bool) {
+	ids, get := h.indexed(modules)
 	start, found := slices.BinarySearch(ids, after)
 	if found {
 		start++
 	}
 	for _, id := range ids[start:] {
-		if t := get(id); t != nil && !yield(t) {
+		if t := get(id); t != nil && isModuleKey(id) == modules && !yield(t) {
 			return
 		}
 	}
 }
 
 // indexed returns the ids that the index holds and how to get at their rows.
-func (h *Hub) indexed() ([]string, func(string) *Twin) {
+func (h *Hub) indexed(modules bool) ([]string, func(string) *Twin) {
 	x := &h.index
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.rows == nil {
-		return h.IDs(), func(id string) *Twin { t, _ := h.Get(id); return t }
+		return h.idsOf(modules).sorted(func() []string { return h.collect(modules) }), func(id string) *Twin { t, _ := h.Get(id); return t }
 	}
 	x.settle(h.clock())
 	if x.ids == nil {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -66,6 +67,29 @@ func (n *node) merged(v any, s *stamp) *node {
 		return n.merge(o, s)
 	}
 	return plant(v, s)
+}
+
+// holds reports whether merging a patch would change nothing.
+func (n *node) holds(patch jsontree.Object) bool {
+	for _, m := range patch {
+		child := n.child(m.Name)
+		inner, isObject := m.Value.(jsontree.Object)
+		switch {
+		case m.Value == nil:
+			if child != nil {
+				return false
+			}
+		case child == nil || child.object != isObject:
+			return false
+		case isObject:
+			if !child.holds(inner) {
+				return false
+			}
+		case !bytes.Equal(jsontree.Append(nil, child.value), jsontree.Append(nil, m.Value)):
+			return false
+		}
+	}
+	return true
 }
 
 // put and drop are for a node that is still being built.

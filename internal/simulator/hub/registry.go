@@ -25,29 +25,37 @@ func (h *Hub) PutIdentity(id string, body jsontree.Object, ifMatch string) (Iden
 		return Identity{}, err
 	}
 	if tag(ifMatch) == "" {
-		return h.createIdentity(want, h.clock())
+		return h.createIdentity(want, func(at time.Time) time.Time { return at })
 	}
-	t, err := h.update(id, func(t *Twin) (*Twin, Change, error) { return h.updateIdentity(t, want, ifMatch) })
+	t, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) { return h.updateIdentity(t, want, ifMatch, at) })
 	if err != nil {
 		return Identity{}, err
 	}
 	return t.Identity, nil
 }
 
-// createIdentity creates a device whose twin was last updated at a time.
-func (h *Hub) createIdentity(want Identity, at time.Time) (Identity, error) {
-	t := h.create(want.DeviceID, func() *Twin {
-		want.GenerationID, want.ETag = h.nextGeneration(), h.nextETag()
-		return newTwin(want, at)
-	})
+// createIdentity creates a device. updated says when its twin was last updated, given when it was created.
+func (h *Hub) createIdentity(want Identity, updated func(time.Time) time.Time) (Identity, error) {
+	t := h.createTwin(want, updated)
 	if t == nil {
 		return Identity{}, refuse(409, "DeviceAlreadyExists", 409001,
 			"A device with ID '%s' is already registered.", want.DeviceID)
 	}
+	if want.IotEdge {
+		return t.Identity, h.createSystemModules(want.DeviceID)
+	}
 	return t.Identity, nil
 }
 
-func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string) (*Twin, Change, error) {
+// createTwin stores an identity with a fresh twin and returns it, or nil if there is one.
+func (h *Hub) createTwin(want Identity, updated func(time.Time) time.Time) *Twin {
+	return h.create(ModuleKey(want.DeviceID, want.ModuleID), func(at time.Time) *Twin {
+		want.GenerationID, want.ETag = h.nextGeneration(at), h.nextETag()
+		return newTwin(want, updated(at))
+	})
+}
+
+func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string, at time.Time) (*Twin, Change, error) {
 	if err := matchTag(ifMatch, t.Identity.ETag); err != nil {
 		return t, Change{}, err
 	}
@@ -55,21 +63,24 @@ func (h *Hub) updateIdentity(t *Twin, want Identity, ifMatch string) (*Twin, Cha
 	want.GenerationID, want.ETag = was.GenerationID, h.nextETag()
 	want.StatusUpdated = was.StatusUpdated
 	if want.Disabled != was.Disabled {
-		want.StatusUpdated = h.clock()
+		want.StatusUpdated = at
 	}
-	want.Connected, want.ConnectedUpdated = was.Connected && !want.Disabled, was.ConnectedUpdated
+	want.Connected, want.ConnectedUpdated, want.LastActivity = was.Connected && !want.Disabled, was.ConnectedUpdated, was.LastActivity
 	next := *t
 	next.Identity = want
 	return &next, Change{Kind: IdentityUpdated}, nil
 }
 
-// DeleteIdentity deletes a device with its twin. The service demands an If-Match.
+// DeleteIdentity deletes a device with its twin and its modules, or a module. The service demands an If-Match.
 func (h *Hub) DeleteIdentity(id, ifMatch string) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+	_, err := h.update(id, func(t *Twin, _ time.Time) (*Twin, Change, error) {
 		if tag(ifMatch) == "" {
 			return t, Change{}, preconditionFailed("Precondition failed: Etag missing")
 		}
-		return nil, Change{Kind: Deleted}, matchTag(ifMatch, t.Identity.ETag)
+		if err := matchTag(ifMatch, t.Identity.ETag); err != nil {
+			return t, Change{}, err
+		}
+		return nil, Change{Kind: Deleted}, h.deleteModulesOf(t.Identity)
 	})
 	if err == nil {
 		h.drop(id)
@@ -109,11 +120,48 @@ func (h *Hub) parseIdentity(id string, body jsontree.Object) (Identity, error) {
 		return Identity{}, argumentInvalid("The status %q is invalid", status)
 	}
 	a, err := h.parseAuthentication(body.Object("authentication"))
+	if err != nil {
+		return Identity{}, err
+	}
 	edge, _ := body.Object("capabilities").Get("iotEdge")
-	return Identity{
+	i := Identity{
 		DeviceID: id, Disabled: strings.EqualFold(status, "disabled"), StatusReason: reason,
 		Authentication: a, IotEdge: edge == true,
-	}, err
+	}
+	return h.withScopes(i, body)
+}
+
+// withScopes reads of which edge devices an identity is a child. An edge device says so by parentScopes, any other device by
+// deviceScope, which the hub copies to parentScopes.
+func (h *Hub) withScopes(i Identity, body jsontree.Object) (Identity, error) {
+	if !i.IotEdge {
+		i.Scope, _ = text(body, "deviceScope")
+		return i, h.checkScope(i.Scope)
+	}
+	parents, _ := body.Get("parentScopes")
+	list, _ := parents.([]any)
+	for _, v := range list {
+		scope, _ := v.(string)
+		if err := h.checkScope(scope); err != nil {
+			return i, err
+		}
+		i.ParentScopes = append(i.ParentScopes, scope)
+	}
+	return i, nil
+}
+
+// checkScope refuses a scope that is none of an edge device of this hub; that the service does so is inferred.
+func (h *Hub) checkScope(scope string) error {
+	if scope == "" {
+		return nil
+	}
+	rest, _ := strings.CutPrefix(scope, scopePrefix)
+	if end := strings.LastIndex(rest, "-"); end > 0 {
+		if t, err := h.Get(rest[:end]); err == nil && t.Identity.IotEdge && t.Identity.DeviceScope() == scope {
+			return nil
+		}
+	}
+	return argumentInvalid("The scope %q is not that of an edge device of this hub", scope)
 }
 
 func text(o jsontree.Object, name string) (string, bool) {
@@ -192,11 +240,11 @@ func (h *Hub) Statistics() Statistics {
 }
 
 // touch gives an identity a new etag, as any write of it does.
-func (h *Hub) touch(id string, edit func(*Identity)) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+func (h *Hub) touch(id string, edit func(*Identity, time.Time)) error {
+	_, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
 		next := *t
 		next.Identity.ETag = h.nextETag()
-		edit(&next.Identity)
+		edit(&next.Identity, at)
 		return &next, Change{Kind: IdentityUpdated}, nil
 	})
 	return err
@@ -204,18 +252,18 @@ func (h *Hub) touch(id string, edit func(*Identity)) error {
 
 // Rekey gives a device new keys, and with them a new identity etag; the twin's etag stays.
 func (h *Hub) Rekey(id string) error {
-	return h.touch(id, func(i *Identity) {
+	return h.touch(id, func(i *Identity, _ time.Time) {
 		i.Authentication.PrimaryKey, i.Authentication.SecondaryKey = h.NewKey(), h.NewKey()
 	})
 }
 
 // BumpDeviceETag moves the identity's etag and nothing else.
-func (h *Hub) BumpDeviceETag(id string) error { return h.touch(id, func(*Identity) {}) }
+func (h *Hub) BumpDeviceETag(id string) error { return h.touch(id, func(*Identity, time.Time) {}) }
 
 // SetStatus enables or disables a device; disabling disconnects it.
 func (h *Hub) SetStatus(id string, enabled bool, reason string) error {
-	return h.touch(id, func(i *Identity) {
-		i.Disabled, i.StatusReason, i.StatusUpdated = !enabled, reason, h.clock()
+	return h.touch(id, func(i *Identity, at time.Time) {
+		i.Disabled, i.StatusReason, i.StatusUpdated = !enabled, reason, at
 		i.Connected = i.Connected && enabled
 	})
 }
@@ -223,12 +271,12 @@ func (h *Hub) SetStatus(id string, enabled bool, reason string) error {
 // SetConnected marks a device as connected or not. A device that connects announces its model; an empty modelID leaves the
 // one that it announced before. No etag and no version moves.
 func (h *Hub) SetConnected(id string, connected bool, modelID string) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+	_, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
 		if connected && t.Identity.Disabled {
 			return t, Change{}, refuse(403, "DeviceDisabled", 403012, "The device %q is disabled", id)
 		}
 		next := *t
-		next.setConnection(connected, h.clock())
+		next.setConnection(connected, at)
 		if modelID != "" {
 			next.ModelID = modelID
 		}
@@ -241,6 +289,19 @@ func (t *Twin) setConnection(connected bool, at time.Time) {
 	if t.Identity.Connected != connected {
 		t.Identity.Connected, t.Identity.ConnectedUpdated = connected, at
 	}
+	if connected {
+		t.Identity.LastActivity = at
+	}
+}
+
+// Active notes that a device has sent something. That is not announced.
+func (h *Hub) Active(id string) error {
+	_, err := h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
+		next := *t
+		next.Identity.LastActivity = at
+		return &next, Change{}, nil
+	})
+	return err
 }
 
 func connectionKind(before, after *Twin) ChangeKind {

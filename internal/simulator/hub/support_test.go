@@ -92,3 +92,5 @@ func sortedJSON(v any) string {
 	}
 	return string(data)
 }
+
+type jsonObject = jsontree.Object

@@ -2,7 +2,8 @@ package hub
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/binary"
+	"fmt"
 	"strings"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 type Twin struct {
 	Identity Identity
 	ModelID  string
+	// Configurations of the hub that target it, with their status.
+	Configurations jsontree.Object
 
 	counter  int64 // of the etag: moves on tags and desired writes only
 	version  int64 // moves on every write of the twin
@@ -121,13 +124,14 @@ func unlessEmpty(f func(*Twin) string) func(*Twin) (any, bool) {
 // attributes are in the order in which Microsoft's samples show them.
 var attributes = []attribute{
 	{"deviceId", always(func(t *Twin) any { return t.Identity.DeviceID })},
+	{"moduleId", unlessEmpty(func(t *Twin) string { return t.Identity.ModuleID })},
 	{"etag", always(func(t *Twin) any { return t.ETag() })},
 	{"deviceEtag", always(func(t *Twin) any { return t.Identity.ETag })},
 	{"status", always(func(t *Twin) any { return t.Identity.Status() })},
 	{"statusReason", unlessEmpty(func(t *Twin) string { return t.Identity.StatusReason })},
 	{"statusUpdateTime", always(func(t *Twin) any { return twinTime(t.Identity.StatusUpdated) })},
 	{"connectionState", always(func(t *Twin) any { return t.Identity.ConnectionState() })},
-	{"lastActivityTime", always(func(*Twin) any { return twinTime(time.Time{}) })},
+	{"lastActivityTime", always(func(t *Twin) any { return twinTime(t.Identity.LastActivity) })},
 	{"cloudToDeviceMessageCount", always(func(*Twin) any { return 0 })},
 	{"authenticationType", always(func(t *Twin) any { return t.Identity.Authentication.Type })},
 	{"x509Thumbprint", always(func(t *Twin) any { return t.Identity.Authentication.thumbprints() })},
@@ -137,7 +141,12 @@ var attributes = []attribute{
 	{"properties", always(func(t *Twin) any {
 		return jsontree.Object{{Name: "desired", Value: t.desired.document()}, {Name: "reported", Value: t.reported.document()}}
 	})},
-	{"capabilities", always(func(t *Twin) any { return jsontree.Object{{Name: "iotEdge", Value: t.Identity.IotEdge}} })},
+	{"capabilities", func(t *Twin) (any, bool) {
+		return jsontree.Object{{Name: "iotEdge", Value: t.Identity.IotEdge}}, t.Identity.ModuleID == ""
+	}},
+	{"configurations", func(t *Twin) (any, bool) { return t.Configurations, len(t.Configurations) > 0 }},
+	{"deviceScope", unlessEmpty(func(t *Twin) string { return t.Identity.DeviceScope() })},
+	{"parentScopes", func(t *Twin) (any, bool) { return t.Identity.parents() }},
 }
 
 // Lookup finds a value by path for a query; it reports false where the twin has none. The names of top-level
@@ -206,8 +215,8 @@ func descend(v any, ok bool, path []string) (any, bool) {
 	return v, ok
 }
 
-// digest stands for the content hash of a configuration; the hub shows 64 hex digits.
+// digest tells a configuration from another one: 18 digits as the hub shows them (azure-iot-sdk-java#1219), of no known meaning.
 func digest(configuration string) string {
 	sum := sha256.Sum256([]byte(configuration))
-	return hex.EncodeToString(sum[:])
+	return "637" + fmt.Sprintf("%015d", binary.BigEndian.Uint64(sum[:])%1e15)
 }

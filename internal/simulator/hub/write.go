@@ -1,7 +1,9 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
+	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 )
@@ -22,6 +24,17 @@ func (h *Hub) PatchTwin(id string, body jsontree.Object, ifMatch string) (*Twin,
 		return nil, err
 	}
 	return h.write(id, ifMatch, func(*Twin) (write, error) { return w, nil })
+}
+
+// MergeTwin is PatchTwin as a job of the hub does it.
+func (h *Hub) MergeTwin(id string, body jsontree.Object) error {
+	w, err := parseTwin(body)
+	if err != nil {
+		return err
+	}
+	w.service = false
+	_, err = h.write(id, "", func(*Twin) (write, error) { return w, nil })
+	return err
 }
 
 // ReplaceTwin replaces tags and properties.desired wholly. The announced change is the patch that a device is sent: the new
@@ -61,7 +74,7 @@ func parseTwin(body jsontree.Object) (write, error) {
 
 // write applies what change asks for, atomically, if ifMatch fits.
 func (h *Hub) write(id, ifMatch string, change func(*Twin) (write, error)) (*Twin, error) {
-	return h.update(id, func(t *Twin) (*Twin, Change, error) {
+	return h.update(id, func(t *Twin, at time.Time) (*Twin, Change, error) {
 		if err := matchTag(ifMatch, t.ETag()); err != nil {
 			return t, Change{}, err
 		}
@@ -69,16 +82,15 @@ func (h *Hub) write(id, ifMatch string, change func(*Twin) (write, error)) (*Twi
 		if err != nil {
 			return t, Change{}, err
 		}
-		next, err := h.apply(t, w)
+		next, err := t.apply(w, at)
 		return next, Change{Kind: w.kind, By: w.by, Service: w.service, Tags: w.tags, Desired: w.desired, Reported: w.reported}, err
 	})
 }
 
-// apply returns the twin after a write. version moves once for the service's sections and once for the device's, the
+// apply returns the twin after a write at a time. version moves once for the service's sections and once for the device's, the
 // etag's counter for the former only, so version stays the counter plus reported.$version.
-func (h *Hub) apply(t *Twin, w write) (*Twin, error) {
+func (t *Twin) apply(w write, at time.Time) (*Twin, error) {
 	next := *t
-	at := h.clock()
 	if w.tags != nil || w.desired != nil {
 		next.counter++
 		next.version++
@@ -92,6 +104,7 @@ func (h *Hub) apply(t *Twin, w write) (*Twin, error) {
 	}
 	if w.reported != nil {
 		next.version++
+		next.Identity.LastActivity = at
 		next.reported.version++
 		next.reported.root = t.reported.root.merge(w.reported, &stamp{at: at})
 	}
@@ -163,7 +176,7 @@ func (h *Hub) patch(id, patch string, set func(*write, jsontree.Object)) error {
 // Rewind puts a device back to a state that Get returned earlier: a failover of the hub loses the newest writes, and its
 // counters repeat ("IoT Hub high availability and disaster recovery").
 func (h *Hub) Rewind(id string, to *Twin) error {
-	_, err := h.update(id, func(*Twin) (*Twin, Change, error) { return to, Change{Kind: Rewound}, nil })
+	_, err := h.update(id, func(*Twin, time.Time) (*Twin, Change, error) { return to, Change{Kind: Rewound}, nil })
 	return err
 }
 
@@ -250,7 +263,7 @@ func (h *Hub) fill(id string, o deviceOptions) error {
 }
 
 func (h *Hub) setModel(id, model string) error {
-	_, err := h.update(id, func(t *Twin) (*Twin, Change, error) {
+	_, err := h.update(id, func(t *Twin, _ time.Time) (*Twin, Change, error) {
 		next := *t
 		next.ModelID = model
 		return &next, Change{Kind: ModelAnnounced}, nil
@@ -260,3 +273,53 @@ func (h *Hub) setModel(id, model string) error {
 
 // DeleteDevice deletes a device and its twin.
 func (h *Hub) DeleteDevice(id string) error { return h.DeleteIdentity(id, "*") }
+
+// Configure has a configuration of the hub hold at a twin: what the merge patches ask for is written, in its name, as far as the
+// twin lacks it.
+func (h *Hub) Configure(id, configuration string, patches []jsontree.Object) error {
+	checked := make([]jsontree.Object, len(patches))
+	for i, patch := range patches {
+		var err error
+		if checked[i], err = sectionPatch(patch); err != nil {
+			return err
+		}
+	}
+	_, err := h.write(id, "", func(t *Twin) (write, error) {
+		w := write{kind: TwinUpdated, by: configuration}
+		for _, patch := range checked {
+			if !t.desired.root.holds(patch) {
+				w.desired = joined(w.desired, patch)
+			}
+		}
+		return w, nil
+	})
+	return err
+}
+
+// joined is two patches of different paths as one.
+func joined(a, b jsontree.Object) jsontree.Object {
+	for _, m := range b {
+		was, _ := a.Get(m.Name)
+		before, isObject := was.(jsontree.Object)
+		after, both := m.Value.(jsontree.Object)
+		if isObject && both {
+			a = a.With(m.Name, joined(before, after))
+			continue
+		}
+		a = a.With(m.Name, m.Value)
+	}
+	return a
+}
+
+// SetConfigurations notes the status of the configurations that target a twin. That is not announced.
+func (h *Hub) SetConfigurations(id string, statuses jsontree.Object) error {
+	_, err := h.update(id, func(t *Twin, _ time.Time) (*Twin, Change, error) {
+		if bytes.Equal(jsontree.Append(nil, t.Configurations), jsontree.Append(nil, statuses)) {
+			return t, Change{}, nil
+		}
+		next := *t
+		next.Configurations = statuses
+		return &next, Change{}, nil
+	})
+	return err
+}

@@ -301,13 +301,21 @@ func (p *parser) array() expression {
 	return a
 }
 
-// function: IS_DEFINED is the only one for twins.
+// function: IS_DEFINED is the only documented one for twins; the Azure CLI finds the children of an edge device by ARRAY_CONTAINS.
 func (p *parser) function() expression {
-	if t := p.next(); !strings.EqualFold(t.text, "IS_DEFINED") {
+	t := p.next()
+	p.expect("(")
+	var e expression
+	switch strings.ToUpper(t.text) {
+	case "IS_DEFINED":
+		e = isDefined{p.attribute()}
+	case "ARRAY_CONTAINS":
+		list := p.attribute()
+		p.expect(",")
+		e = binary{"IN", p.expression(), list}
+	default:
 		p.failf("no function %s", t)
 	}
-	p.expect("(")
-	e := isDefined{p.attribute()}
 	p.expect(")")
 	return e
 }

@@ -88,10 +88,10 @@ func (c *call) invoke(method string, payload []byte, within methods.Timeouts) (m
 	if len(payload) > maxMethodPayload {
 		return methods.Answer{}, usual[413].failure(413)
 	}
-	if _, err := c.server.Hub.Get(c.deviceID); err != nil {
+	if _, err := c.server.Hub.Get(c.target()); err != nil {
 		return methods.Answer{}, err
 	}
-	answer, err := c.server.Methods.Invoke(c.deviceID, methods.Invocation{Name: method, Payload: payload}, within)
+	answer, err := c.server.Methods.Invoke(c.target(), methods.Invocation{Name: method, Payload: payload}, within)
 	var absent methods.NotOnlineError
 	var late methods.TimeoutError
 	switch {
@@ -134,16 +134,20 @@ func seconds(name, value string, usually, least int) (time.Duration, error) {
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > maxMethodTime {
-		return 0, argumentInvalid(name + " must be between " + strconv.Itoa(least) + " and " + strconv.Itoa(maxMethodTime))
+		return 0, argumentInvalid(name + " is " + value + ", but must be a whole number between " + strconv.Itoa(least) + " and " + strconv.Itoa(maxMethodTime))
 	}
 	return time.Duration(n) * time.Second, nil
 }
 
-// number is a member as text: empty if it is absent or null.
+// number is a member as text: empty if it is absent or null. The hub takes numbers that are written as texts, too: the Azure CLI
+// sends its default time-outs so.
 func number(o jsontree.Object, name string) string {
 	v, _ := o.Get(name)
-	if v == nil {
+	switch v := v.(type) {
+	case nil:
 		return ""
+	case string:
+		return v
 	}
 	return string(jsontree.Append(nil, v))
 }

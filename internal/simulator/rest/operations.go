@@ -90,14 +90,14 @@ func serviceStatistics(c *call) (reply, error) {
 	return ok(jsontree.Object{{Name: "connectedDeviceCount", Value: c.server.Hub.Statistics().Connected}}), nil
 }
 
-func getTwin(c *call) (reply, error) { return twinReply(c.server.Hub.Get(c.deviceID)) }
+func getTwin(c *call) (reply, error) { return twinReply(c.server.Hub.Get(c.target())) }
 
 func patchTwin(c *call) (reply, error) {
 	body, err := c.object()
 	if err != nil {
 		return reply{}, err
 	}
-	return twinReply(c.server.Hub.PatchTwin(c.deviceID, body, c.ifMatch))
+	return twinReply(c.server.Hub.PatchTwin(c.target(), body, c.ifMatch))
 }
 
 func replaceTwin(c *call) (reply, error) {
@@ -105,7 +105,7 @@ func replaceTwin(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return twinReply(c.server.Hub.ReplaceTwin(c.deviceID, body, c.ifMatch))
+	return twinReply(c.server.Hub.ReplaceTwin(c.target(), body, c.ifMatch))
 }
 
 // twinReply carries no ETag header: recordings of the service show none for device twins.

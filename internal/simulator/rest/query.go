@@ -127,20 +127,42 @@ func (s *Server) results(q *query.Query, from position) iter.Seq2[string, any] {
 					return
 				}
 			}
-		case q.From == query.Devices:
-			s.Hub.Rows(from.After, func(t *hub.Twin) bool {
-				return !q.Matches(t) || yield(t.Identity.DeviceID, q.Project(t))
+		case q.From == query.Jobs:
+			s.jobs(q, from, yield)
+		default:
+			s.twins(q.From)(from.After, func(t *hub.Twin) bool {
+				return !q.Matches(t) || yield(hub.ModuleKey(t.Identity.DeviceID, t.Identity.ModuleID), q.Project(t))
 			})
 		}
 	}
 }
 
-// rows yields a collection; modules and jobs are not simulated: there are none.
+// jobs yields the devices of jobs behind a position.
+func (s *Server) jobs(q *query.Query, from position, yield func(string, any) bool) {
+	skip := from.Seen
+	s.Jobs.Rows(func(r query.Row) bool {
+		if !q.Matches(r) {
+			return true
+		}
+		if skip--; skip >= 0 {
+			return true
+		}
+		return yield("", q.Project(r))
+	})
+}
+
+// twins is how to walk through the twins of a collection.
+func (s *Server) twins(collection string) func(after string, yield func(*hub.Twin) bool) {
+	if collection == query.Modules {
+		return s.Hub.ModuleRows
+	}
+	return s.Hub.Rows
+}
+
+// rows yields the twins of a collection. Jobs are not aggregated.
 func (s *Server) rows(collection string) iter.Seq[query.Row] {
 	return func(yield func(query.Row) bool) {
-		if collection == query.Devices {
-			s.Hub.Rows("", func(t *hub.Twin) bool { return yield(t) })
-		}
+		s.twins(collection)("", func(t *hub.Twin) bool { return yield(t) })
 	}
 }
 

@@ -26,7 +26,24 @@ const (
 	InvokeMethod      = "InvokeMethod"
 	InvokeCommand     = "InvokeCommand"
 	Query             = "Query"
-	Unknown           = "Unknown"
+
+	ListModules  = "ListModules"
+	GetModule    = "GetModule"
+	PutModule    = "PutModule"
+	DeleteModule = "DeleteModule"
+
+	ListConfigurations  = "ListConfigurations"
+	GetConfiguration    = "GetConfiguration"
+	PutConfiguration    = "PutConfiguration"
+	DeleteConfiguration = "DeleteConfiguration"
+	TestQueries         = "TestQueries"
+
+	PutJob           = "PutJob"
+	GetJob           = "GetJob"
+	CancelJob        = "CancelJob"
+	QueryJobs        = "QueryJobs"
+	ImportExportJobs = "ImportExportJobs"
+	Unknown          = "Unknown"
 )
 
 // route is one operation. A name in braces stands for one segment of the path; {id} is the device id.
@@ -56,7 +73,36 @@ var routes = []*route{
 	{http.MethodPost, "twins/{id}/methods", InvokeMethod, auth.ServiceConnect, "DirectMethod", invokeMethod},
 	{http.MethodPost, "digitaltwins/{id}/commands/{command}", InvokeCommand, auth.ServiceConnect, "DirectMethod", invokeCommand},
 	{http.MethodPost, "digitaltwins/{id}/components/{component}/commands/{command}", InvokeCommand, auth.ServiceConnect, "DirectMethod", invokeCommand},
+
+	{http.MethodGet, "devices/{id}/modules", ListModules, auth.RegistryRead, "RegistryRead", listModules},
+	{http.MethodGet, "devices/{id}/modules/{module}", GetModule, auth.RegistryRead, "RegistryRead", getModule},
+	{http.MethodPut, "devices/{id}/modules/{module}", PutModule, auth.RegistryWrite, "RegistryWrite", putModule},
+	{http.MethodDelete, "devices/{id}/modules/{module}", DeleteModule, auth.RegistryWrite, "RegistryWrite", deleteModule},
+	{http.MethodGet, "twins/{id}/modules/{module}", GetTwin, auth.ServiceConnect, "TwinRead", getTwin},
+	{http.MethodPatch, "twins/{id}/modules/{module}", PatchTwin, auth.ServiceConnect, "TwinWrite", patchTwin},
+	{http.MethodPut, "twins/{id}/modules/{module}", ReplaceTwin, auth.ServiceConnect, "TwinWrite", replaceTwin},
+	{http.MethodPost, "twins/{id}/modules/{module}/methods", InvokeMethod, auth.ServiceConnect, "DirectMethod", invokeMethod},
+
+	{http.MethodGet, "configurations", ListConfigurations, auth.RegistryRead, configurationRead, listConfigurations},
+	{http.MethodPost, "configurations/testQueries", TestQueries, auth.RegistryRead, configurationRead, testQueries},
+	{http.MethodGet, "configurations/{configuration}", GetConfiguration, auth.RegistryRead, configurationRead, getConfiguration},
+	{http.MethodPut, "configurations/{configuration}", PutConfiguration, auth.RegistryWrite, configurationWrite, putConfiguration},
+	{http.MethodDelete, "configurations/{configuration}", DeleteConfiguration, auth.RegistryWrite, configurationWrite, deleteConfiguration},
+
+	{http.MethodGet, "jobs", ImportExportJobs, auth.RegistryRead, jobOperation, importExportJobs},
+	{http.MethodGet, "jobs/{job}", ImportExportJobs, auth.RegistryRead, jobOperation, importExportJob},
+	{http.MethodGet, "jobs/v2/query", QueryJobs, auth.ServiceConnect, jobOperation, queryJobs},
+	{http.MethodGet, "jobs/v2/{job}", GetJob, auth.ServiceConnect, jobOperation, getJob},
+	{http.MethodPut, "jobs/v2/{job}", PutJob, auth.ServiceConnect, jobOperation, putJob},
+	{http.MethodPost, "jobs/v2/{job}/cancel", CancelJob, auth.ServiceConnect, jobOperation, cancelJob},
 }
+
+// Operation types that a 429 names; none of these is throttled here.
+const (
+	configurationRead  = "ConfigurationRead"
+	configurationWrite = "ConfigurationWrite"
+	jobOperation       = "Jobs"
+)
 
 var unknownRoute = &route{
 	operation: Unknown,
@@ -96,7 +142,7 @@ func (r *route) match(method string, segments []string) (map[string]string, bool
 	}
 	params := map[string]string{}
 	for i, p := range pattern {
-		if name, ok := strings.CutPrefix(p, "{"); ok {
+		if name, ok := strings.CutPrefix(p, "{"); ok && !strings.Contains(segments[i], "/") { // an escaped one is in no id
 			params[strings.TrimSuffix(name, "}")] = segments[i]
 		} else if p != segments[i] {
 			return nil, false

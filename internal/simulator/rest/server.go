@@ -1,5 +1,6 @@
 // Package rest is the HTTPS front end of the simulated hub: the service API of Microsoft's swagger "IotHub Gateway Service
-// APIs", 2021-04-12, for the registry, twins, digital twins, queries, direct methods and commands.
+// APIs", 2021-04-12, for the registry, modules, twins, digital twins, queries, direct methods,
+// commands, configurations and jobs.
 package rest
 
 import (
@@ -20,6 +21,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/calls"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/faults"
+	"github.com/pnp-operator/pnp-operator/internal/simulator/fleet"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 	"github.com/pnp-operator/pnp-operator/internal/simulator/methods"
@@ -40,6 +42,9 @@ type Server struct {
 	Hub      *hub.Hub
 	Methods  *methods.Exchange
 	Policies *auth.Policies
+
+	Configurations *fleet.Configurations
+	Jobs           *fleet.Jobs
 	// VerifyJWT checks a token of Microsoft Entra ID and says what it grants, and to whom; nil refuses all.
 	VerifyJWT func(token string) (rights auth.Right, principal string, err error)
 	Faults    *faults.Set

@@ -13,11 +13,11 @@ import (
 // alike.
 func (l *lane) change(e entry) {
 	device := e.change.DeviceID
-	if first := l.open[device]; first != nil && first.merge(e.change) {
+	if first := l.open[device]; first != nil && e.change.ModuleID == "" && first.merge(e.change) {
 		return
 	}
 	l.closeWindow(device)
-	if e.change.Kind == hub.TwinUpdated {
+	if e.change.Kind == hub.TwinUpdated && e.change.ModuleID == "" {
 		if d := l.router.faults.window(device, twinSources(e.routes), e.rules); d > 0 {
 			l.openWindow(&e, d)
 			return

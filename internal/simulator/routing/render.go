@@ -62,7 +62,7 @@ func (r *Router) render(c hub.Change, routes Routes) []event {
 }
 
 func (r *Router) event(c hub.Change, n notification, correlation string) event {
-	return event{c.DeviceID, n.source, eventhub.Message{
+	e := event{c.DeviceID, n.source, eventhub.Message{
 		Properties: eventhub.Properties{
 			CorrelationID: correlation, ContentType: n.contentType, ContentEncoding: "utf-8", UserID: []byte(r.hubName),
 		},
@@ -76,6 +76,10 @@ func (r *Router) event(c hub.Change, n notification, correlation string) event {
 		},
 		Body: jsontree.Append(nil, n.body),
 	}}
+	if c.ModuleID != "" {
+		e.message.Application["moduleId"], e.message.Annotations["iothub-connection-module-id"] = c.ModuleID, c.ModuleID
+	}
+	return e
 }
 
 func annotations(device string, s Source, at time.Time) map[string]any {
@@ -87,12 +91,16 @@ func annotations(device string, s Source, at time.Time) map[string]any {
 }
 
 func lifecycle(c hub.Change, add func(notification)) {
-	n := notification{Lifecycle, "deviceLifecycleNotification", "createDeviceIdentity", plainJSON, zulu, nil}
+	of := "DeviceIdentity"
+	if c.ModuleID != "" {
+		of = "ModuleIdentity"
+	}
+	n := notification{Lifecycle, "deviceLifecycleNotification", "create" + of, plainJSON, zulu, nil}
 	switch c.Kind {
 	case hub.Created:
 		n.body = wholeTwin(c.After)
 	case hub.Deleted:
-		n.opType, n.body = "deleteDeviceIdentity", wholeTwin(c.Before)
+		n.opType, n.body = "delete"+of, wholeTwin(c.Before)
 	default:
 		return
 	}
@@ -116,7 +124,7 @@ func twinChange(c hub.Change, add func(notification)) {
 func wholeTwin(t *hub.Twin) jsontree.Object {
 	var o jsontree.Object
 	document := t.Document()
-	for _, name := range []string{"deviceId", "etag", "version", "tags", "properties"} {
+	for _, name := range []string{"deviceId", "moduleId", "etag", "version", "tags", "properties"} {
 		if v, ok := document.Get(name); ok {
 			o = append(o, jsontree.Member{Name: name, Value: v})
 		}
@@ -137,7 +145,7 @@ func (r *Router) connectionState(c hub.Change, add func(notification)) {
 }
 
 func digitalTwinChange(c hub.Change, add func(notification)) {
-	if !lives(c) {
+	if !lives(c) || c.ModuleID != "" { // modules have no digital twin
 		return
 	}
 	if patch := digitalTwinPatch(c.Before, c.After); len(patch) > 0 {

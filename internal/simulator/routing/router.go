@@ -66,7 +66,7 @@ func New(h *hub.Hub, sink Sink, o Options) *Router {
 	for i := range r.lanes {
 		r.lanes[i] = startLane(r)
 	}
-	r.unsubscribe = h.Subscribe(r.changed)
+	r.unsubscribe = h.SubscribeAll(r.changed)
 	return r
 }
 
@@ -115,6 +115,9 @@ func (r *Router) PublishTelemetry(deviceID, component, model string, body []byte
 
 // PublishMessage sends a message of a device. It fails if the hub does not know the device.
 func (r *Router) PublishMessage(deviceID string, m DeviceMessage) error {
+	if err := r.hub.Active(deviceID); err != nil {
+		return err
+	}
 	t, err := r.hub.Get(deviceID)
 	if err != nil {
 		return err

@@ -41,13 +41,28 @@ func Append(b []byte, v any) []byte {
 	return appendNumber(b, v)
 }
 
-// List appends a described list: a performative, a section or a composite type. Trailing nil fields are left out, and the
-// descriptor is as short as can be: go-amqp refuses the long form.
+// List appends a described list: a section or a composite type. Trailing nil fields are left out, and the descriptor is as short
+// as can be: go-amqp refuses the long form.
 func List(b []byte, descriptor uint64, fields ...any) []byte {
 	for len(fields) > 0 && fields[len(fields)-1] == nil {
 		fields = fields[:len(fields)-1]
 	}
 	return appendList(appendUlong(append(b, codeDescribed), descriptor), fields)
+}
+
+// appendPerformative appends a described list with all the fields that its type has. AMQP allows to leave trailing nulls out, but
+// azure-eventhub for Python reads performatives by the index of their last field, and does not read the short form of an empty
+// list at all.
+func appendPerformative(b []byte, descriptor uint64, fields []any) []byte {
+	count := max(len(fields), fieldCounts[descriptor])
+	b, start := beginSized(append(appendUlong(append(b, codeDescribed), descriptor), codeList32), count)
+	for _, f := range fields {
+		b = Append(b, f)
+	}
+	for range count - len(fields) {
+		b = append(b, codeNull)
+	}
+	return endSized(b, start)
 }
 
 func appendNumber(b []byte, v any) []byte {

@@ -50,10 +50,10 @@ func ReadFrame(r io.Reader, limit int) (Frame, error) {
 	return Frame{Channel: be.Uint16(h[6:]), Type: h[5], Body: body[offset-frameHeader:]}, nil
 }
 
-// AppendFrame appends a frame with one performative.
+// AppendFrame appends a frame with one performative. Fields that are not given are null.
 func AppendFrame(b []byte, channel uint16, kind byte, descriptor uint64, fields ...any) []byte {
 	b, start := beginFrame(b, channel, kind)
-	return endFrame(List(b, descriptor, fields...), start)
+	return endFrame(appendPerformative(b, descriptor, fields), start)
 }
 
 func beginFrame(b []byte, channel uint16, kind byte) (out []byte, start int) {
@@ -85,7 +85,7 @@ func AppendTransfer(b []byte, h TransferHead, payload []byte) []byte {
 	if h.First {
 		fields[1], fields[2], fields[3] = h.DeliveryID, be.AppendUint32(nil, h.Tag), uint32(0)
 	}
-	b = List(b, Transfer, fields...)
+	b = appendPerformative(b, Transfer, fields)
 	return endFrame(append(b, payload...), start)
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// frames are named by their clause of "OASIS AMQP Version 1.0", parts 2 and 5.
+// frames are named by their clause of "OASIS AMQP Version 1.0", parts 2 and 5. They have all the fields of their types.
 var frames = map[string]struct {
 	bytes      string
 	channel    uint16
@@ -18,14 +18,14 @@ var frames = map[string]struct {
 	fields     []any
 }{
 	"2.7.1 open": {
-		"0000001a 02 00 0000 00 53 10 d0 0000000a 00000003 a1 01 61 40 52 ff",
+		"00000021 02 00 0000 00 53 10 d0 00000011 0000000a a1 01 61 40 52 ff 40 40 40 40 40 40 40",
 		0, FrameAMQP, Open, []any{"a", nil, uint32(255)},
 	},
-	"2.7.2 begin, on a channel":    {"0000001a 02 00 0102 00 53 11 d0 0000000a 00000004 40 43 52 05 52 05", 0x0102, FrameAMQP, Begin, []any{nil, uint32(0), uint32(5), uint32(5)}},
-	"2.7.3 attach":                 {"00000018 02 00 0000 00 53 12 d0 00000008 00000003 a1 00 43 41", 0, FrameAMQP, Attach, []any{"", uint32(0), true}},
-	"2.7.8 end, without fields":    {"0000000c 02 00 0001 00 53 17 45", 1, FrameAMQP, End, []any{}},
-	"2.7.9 close, without fields":  {"0000000c 02 00 0000 00 53 18 45", 0, FrameAMQP, Close, []any{}},
-	"5.3.3.6 sasl-outcome, type 1": {"00000016 02 01 0000 00 53 44 d0 00000006 00000001 50 00", 0, FrameSASL, SASLOutcome, []any{uint8(0)}},
+	"2.7.2 begin, on a channel":    {"0000001e 02 00 0102 00 53 11 d0 0000000e 00000008 40 43 52 05 52 05 40 40 40 40", 0x0102, FrameAMQP, Begin, []any{nil, uint32(0), uint32(5), uint32(5)}},
+	"2.7.3 attach":                 {"00000023 02 00 0000 00 53 12 d0 00000013 0000000e a1 00 43 41 40 40 40 40 40 40 40 40 40 40 40", 0, FrameAMQP, Attach, []any{"", uint32(0), true}},
+	"2.7.8 end, without fields":    {"00000015 02 00 0001 00 53 17 d0 00000005 00000001 40", 1, FrameAMQP, End, []any{}},
+	"2.7.9 close, without fields":  {"00000015 02 00 0000 00 53 18 d0 00000005 00000001 40", 0, FrameAMQP, Close, []any{}},
+	"5.3.3.6 sasl-outcome, type 1": {"00000017 02 01 0000 00 53 44 d0 00000007 00000002 50 00 40", 0, FrameSASL, SASLOutcome, []any{uint8(0)}},
 }
 
 func TestFrames(t *testing.T) {
@@ -41,16 +41,34 @@ func TestFrames(t *testing.T) {
 				t.Fatalf("read as %+v, %v", f, err)
 			}
 			p, payload, err := ParsePerformative(f.Body)
-			if diff := cmp.Diff(Performative{test.descriptor, test.fields}, p); err != nil || len(payload) > 0 || diff != "" {
+			if diff := cmp.Diff(Performative{test.descriptor, whole(test.descriptor, test.fields)}, p); err != nil || len(payload) > 0 || diff != "" {
 				t.Errorf("payload % x, %v, (-want +got):\n%s", payload, err, diff)
 			}
 		})
 	}
 }
 
-func TestTrailingNullsAreLeftOut(t *testing.T) {
-	got := AppendFrame(nil, 0, FrameAMQP, Close, nil, nil)
-	if want := unhex(t, "0000000c 02 00 0000 00 53 18 45"); !bytes.Equal(want, got) {
+// whole has the null fields that a performative ends with.
+func whole(descriptor uint64, fields []any) []any {
+	return append(fields, make([]any, fieldCounts[descriptor]-len(fields))...)
+}
+
+func TestPerformativesThatOmitTrailingNullsAreRead(t *testing.T) {
+	for text, want := range map[string]Performative{
+		"00 53 18 45":                                    {Close, []any{}},
+		"00 53 10 c0 04 01 a1 01 61":                     {Open, []any{"a"}},
+		"00 53 12 d0 00000008 00000003 a1 00 43 41":      {Attach, []any{"", uint32(0), true}},
+		"00 80 0000000000000018 d0 00000005 00000001 40": {Close, []any{nil}},
+	} {
+		if got, _, err := ParsePerformative(unhex(t, text)); err != nil || cmp.Diff(want, got) != "" {
+			t.Errorf("%s is read as %+v, %v", text, got, err)
+		}
+	}
+}
+
+func TestSectionsLeaveTrailingNullsOut(t *testing.T) {
+	got := List(nil, SectionProperties, "a", nil, nil)
+	if want := unhex(t, "00 53 73 d0 00000007 00000001 a1 01 61"); !bytes.Equal(want, got) {
 		t.Errorf("% x, want % x", got, want)
 	}
 }
@@ -120,7 +138,7 @@ func TestTransfers(t *testing.T) {
 				t.Fatalf("read as %+v, %v", f, err)
 			}
 			p, payload, err := ParsePerformative(f.Body)
-			if diff := cmp.Diff(Performative{Transfer, test.fields}, p); err != nil || string(payload) != "payload" || diff != "" {
+			if diff := cmp.Diff(Performative{Transfer, whole(Transfer, test.fields)}, p); err != nil || string(payload) != "payload" || diff != "" {
 				t.Errorf("payload %q, %v, (-want +got):\n%s", payload, err, diff)
 			}
 		})

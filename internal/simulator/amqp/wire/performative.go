@@ -21,6 +21,20 @@ const (
 	SASLOutcome    = 0x44
 )
 
+// fieldCounts are how many fields the performatives have that a server sends.
+var fieldCounts = map[uint64]int{
+	Open: 10, Begin: 8, Attach: 14, Flow: 11, Transfer: 11, Disposition: 6, Detach: 3, End: 1, Close: 1, SASLMechanisms: 1, SASLOutcome: 2,
+}
+
+// ErrorOf is the composite of an error, whole: azure-eventhub for Python reads its info whenever there is an error.
+func ErrorOf(condition, description string, info Map) Described {
+	fields := []any{Symbol(condition), description, nil}
+	if info != nil {
+		fields[2] = info
+	}
+	return Described{uint64(Error), fields}
+}
+
 // Performative is the decoded list of a frame. Fields that are missing or of another type are zero: peers differ in what
 // they leave out.
 type Performative struct {

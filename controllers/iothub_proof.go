@@ -1,0 +1,149 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/places"
+)
+
+const (
+	// maxProofs is how many credentials are proved at a time, half of them at one endpoint.
+	maxProofs = 32
+	// proofTime bounds the call that proves a credential. A hub that holds back a throttled request for
+	// longer is asked again.
+	proofTime = 30 * time.Second
+)
+
+// proofs are the calls that prove credentials. They run beside the workers: an endpoint that is dead,
+// or says nothing, keeps nobody else's IoTHub waiting.
+type proofs struct {
+	pool     *places.Pool
+	lifetime context.Context
+	wake     func(hub types.NamespacedName)
+
+	mu     sync.Mutex
+	under  map[types.NamespacedName]*proof
+	serial int
+}
+
+func newProofs(ctx context.Context, wake func(types.NamespacedName)) *proofs {
+	return &proofs{pool: places.New(maxProofs, time.Now), lifetime: ctx, wake: wake, under: map[types.NamespacedName]*proof{}}
+}
+
+// proof is one call, and what it is about.
+type proof struct {
+	hub         types.NamespacedName
+	fingerprint string
+	client      *iothub.Client
+	gate        *hubs.Gate
+	key         string // of its place
+	cancel      context.CancelFunc
+	done        bool
+	err         error // of the call, once it is done
+}
+
+// take hands over what was proved with a fingerprint, once. pending is true while that is still under
+// way. What is under way with another fingerprint is given up.
+func (p *proofs) take(hub types.NamespacedName, fingerprint string) (of *proof, pending bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of = p.under[hub]
+	switch {
+	case of == nil:
+		return nil, false
+	case of.fingerprint != fingerprint:
+		p.drop(of)
+		return nil, false
+	case !of.done:
+		return nil, true
+	}
+	delete(p.under, hub)
+	return of, false
+}
+
+// begin proves the credential of a client, once there is a place, and wakes the IoTHub when that is
+// done.
+func (p *proofs) begin(of *proof) {
+	ctx, cancel := context.WithCancel(p.lifetime)
+	of.cancel = cancel
+	p.mu.Lock()
+	p.serial++
+	of.key = fmt.Sprintf("%s %d", of.hub, p.serial)
+	p.under[of.hub] = of
+	p.mu.Unlock()
+	run := func() { go p.run(ctx, of) }
+	if _, ok := p.pool.Take(places.Who{Host: of.gate.Host, Tenant: of.gate.Tenant, Key: of.key}, run); ok {
+		run()
+	}
+}
+
+func (p *proofs) run(ctx context.Context, of *proof) {
+	defer p.pool.Leave(of.key)
+	defer of.cancel()
+	err := prove(ctx, of)
+	p.mu.Lock()
+	of.done, of.err = true, err
+	isWanted := p.under[of.hub] == of
+	p.mu.Unlock()
+	if !isWanted {
+		of.client.Close()
+		return
+	}
+	p.wake(of.hub)
+}
+
+// prove makes the cheapest call that needs ServiceConnect and no device.
+func prove(ctx context.Context, of *proof) error {
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	ctx = budget.With(ctx, budget.Caller{Key: of.hub.String() + " probe", Priority: budget.PriorityEdit})
+	_, err := of.client.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+	return err
+}
+
+// forget gives up what is under way for an IoTHub that is gone.
+func (p *proofs) forget(hub types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if of := p.under[hub]; of != nil {
+		p.drop(of)
+	}
+}
+
+// drop is called with the lock held.
+func (p *proofs) drop(of *proof) {
+	delete(p.under, of.hub)
+	of.cancel()
+	if of.done {
+		of.client.Close()
+		return
+	}
+	go p.pool.Leave(of.key) // its place in line; a place is given back at the end of the call
+}
+
+// begin has the credential of an IoTHub proved. Until that is done its status stays as it is.
+func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, options iothub.Options, fingerprint string, b *budget.Budget) error {
+	key := client.ObjectKeyFromObject(hub)
+	gate := &hubs.Gate{
+		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) },
+		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
+	}
+	options.Gate = gate
+	c, err := iothub.New(options)
+	if err != nil {
+		r.drop(ctx, hub)
+		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
+	}
+	r.proofs.begin(&proof{hub: key, fingerprint: fingerprint, client: c, gate: gate})
+	return quietly(0)
+}

@@ -1,0 +1,40 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+// describeSweeps says on the IoTHub what sweeps do not look after. Until the first sweep of a session is
+// over, what was said stands.
+func describeSweeps(hub *v1alpha1.IoTHub, session *hubs.Session) {
+	if session == nil {
+		return
+	}
+	coverage, known := session.Coverage()
+	switch {
+	case !known:
+	case coverage.Failing:
+		setCondition(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonSweepsFailing,
+			"Sweeps fail and are tried again: changes that no event tells of are not noticed meanwhile; the operator's log says why")
+	case len(coverage.Aside) > 0:
+		setCondition(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonDevicesUnreadable, fmt.Sprintf(
+			"Sweeps do not compare the values of %d devices, whose twins cannot be read by query: %s", len(coverage.Aside), someOf(coverage.Aside)))
+	default:
+		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionSweepsIncomplete)
+	}
+}
+
+// someOf names the first three.
+func someOf(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

@@ -1,0 +1,205 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// What becomes of a status that the API server refuses: less of it is written, with the reason StatusRefused. Statuses are
+// made so that this does not happen; rules that others have for objects may be stricter.
+
+const (
+	refusedFirst = 10 * time.Second
+	refusedMost  = 5 * time.Minute
+	// maxRefusal is what a message quotes of the API server, in bytes.
+	maxRefusal = 512
+	// withheldReason is that of a twin.Omitted in a status that was refused whole.
+	withheldReason = "StatusRefused"
+)
+
+// refusedError is a status of which the API server took less, or nothing.
+type refusedError struct {
+	// wait is how long the same is not tried again.
+	wait time.Duration
+	err  error
+}
+
+func (e *refusedError) Error() string { return "the API server refused the status: " + e.err.Error() }
+
+func (e *refusedError) Unwrap() error { return e.err }
+
+// isRefusal reports whether the API server will not take what it was sent however often it is. That an object is too large
+// for etcd it says in words alone.
+func isRefusal(err error) bool {
+	refusal, ok := errors.AsType[*apierrors.StatusError](err)
+	if !ok {
+		return false
+	}
+	switch refusal.ErrStatus.Code {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return true
+	case http.StatusInternalServerError:
+		return isTooLarge(refusal.ErrStatus.Message)
+	}
+	return false
+}
+
+func isTooLarge(message string) bool {
+	return strings.Contains(message, "request is too large") || strings.Contains(message, "message larger than max")
+}
+
+// refusedVerdict is what an object says whose status was refused.
+func refusedVerdict(err error) verdict {
+	why := storable.Text(err.Error(), maxRefusal)
+	if isTooLarge(err.Error()) { // how large differs from try to try
+		why = "with it the object would be larger than etcd takes"
+	}
+	return verdict{stalled: true, reason: v1alpha1.ReasonStatusRefused, message: "The API server refused the status, and this shows less of it: " + why}
+}
+
+func announceRefusal(to events.EventRecorder, o conditioned, err error) {
+	v := refusedVerdict(err)
+	to.Eventf(o, nil, corev1.EventTypeWarning, v.reason, actionReconcile, "%s", v.message)
+}
+
+// refusals remembers objects whose status was refused: events would have the same tried again many times a second. The zero
+// value is ready to use.
+type refusals struct {
+	mu      sync.Mutex
+	objects map[types.UID]refusal
+}
+
+type refusal struct {
+	generation int64
+	delay      time.Duration
+	until      time.Time
+}
+
+// left is how long the status of an object is not tried again, 0 if it is. An edit ends that.
+func (r *refusals) left(o client.Object, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is, ok := r.objects[o.GetUID()]; ok && is.generation == o.GetGeneration() {
+		return max(0, is.until.Sub(now))
+	}
+	return 0
+}
+
+// refuse notes a refusal, and returns how long the status is not tried again.
+func (r *refusals) refuse(o client.Object, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	is := r.objects[o.GetUID()]
+	if is.generation != o.GetGeneration() {
+		is = refusal{generation: o.GetGeneration()}
+	}
+	is.delay = min(max(2*is.delay, refusedFirst), refusedMost)
+	wait := jittered(is.delay)
+	is.until = now.Add(wait)
+	put(&r.objects, o.GetUID(), is)
+	return wait
+}
+
+func (r *refusals) settle(o client.Object) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.objects, o.GetUID())
+}
+
+// persistLess writes as much of a refused status as the API server takes: what facts rest on, or else what status said
+// before, with a reason. What it does not take stays in memory.
+func (r *PnPDeviceReconciler) persistLess(ctx context.Context, before, device *v1alpha1.PnPDevice, refused error) error {
+	log.FromContext(ctx).Error(refused, "The API server refused a status")
+	failure := &refusedError{r.refusals.refuse(before, time.Now()), refused}
+	for _, less := range []v1alpha1.PnPDeviceStatus{factsOf(&device.Status), unconfirmedOf(before)} {
+		changed := device.DeepCopy()
+		changed.Status = less
+		setVerdict(changed, refusedVerdict(refused))
+		if isSame(&before.Status, &changed.Status) { // an earlier try wrote it
+			return failure
+		}
+		err := r.patchStatus(ctx, before, changed)
+		switch {
+		case err == nil:
+			return failure
+		case !isRefusal(err):
+			return client.IgnoreNotFound(err)
+		}
+	}
+	announceRefusal(r.Recorder, before, refused)
+	return failure
+}
+
+// factsOf is a status without the values and texts that devices and tenants gave it.
+func factsOf(status *v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
+	less := *status.DeepCopy()
+	less.Properties = factsIn(less.Properties, &less.NotShown)
+	for i := range less.Components {
+		less.Components[i].Properties = factsIn(less.Components[i].Properties, &less.NotShown)
+	}
+	return less
+}
+
+func factsIn(properties []v1alpha1.PropertyStatus, notShown *int32) []v1alpha1.PropertyStatus {
+	all := len(properties)
+	properties = slices.DeleteFunc(properties, func(p v1alpha1.PropertyStatus) bool { return p.State == stateOf(twin.StateReported) })
+	*notShown += int32(all - len(properties)) //nolint:gosec // bounded by the schema
+	for i := range properties {
+		p := &properties[i]
+		p.AckDescription = ""
+		for value, set := range valuesOf(p) {
+			set(&apiextensionsv1.JSON{Raw: storable.Omit(factOf(value), withheldReason)})
+		}
+	}
+	return properties
+}
+
+// unconfirmedOf is what status said before, which is not to be believed without a read.
+func unconfirmedOf(before *v1alpha1.PnPDevice) v1alpha1.PnPDeviceStatus {
+	less := *before.Status.DeepCopy()
+	less.ObservedGeneration = before.Generation
+	if less.Twin != nil {
+		less.Twin.Unconfirmed = true
+	}
+	return less
+}
+
+// persistRefusal has an object say that its status was refused, beside what it said before. The error is the refusal.
+func persistRefusal(ctx context.Context, c client.Client, to events.EventRecorder, kind string, before conditioned, refused error) error {
+	less := before.DeepCopyObject().(conditioned) //nolint:forcetypeassert // a copy of an object
+	setVerdict(less, refusedVerdict(refused))
+	if isSame(before, less) {
+		return refused
+	}
+	statusPatches.WithLabelValues(kind).Inc()
+	changed := less.DeepCopyObject().(client.Object) //nolint:forcetypeassert // the same
+	if c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})) != nil {
+		announceRefusal(to, before, refused)
+		return refused
+	}
+	announce(to, before, less)
+	return refused
+}
+
+// withoutAnswer drops what the device said: that a command was sent, and what became of it, has to be on record.
+func withoutAnswer(command *v1alpha1.DeviceCommand) {
+	status := &command.Status
+	status.Response, status.ResponseTruncated = nil, status.ResponseTruncated || status.Response != nil
+}

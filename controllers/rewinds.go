@@ -1,0 +1,104 @@
+package controllers
+
+import (
+	"sync"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// rewinds notices that objects were put back to older copies, as by a restore of etcd while the
+// operator runs. What status says then was true once: the hub has to be read before it is believed.
+// The zero value is ready to use.
+type rewinds struct {
+	// found, if set, is called for each object that was put back.
+	found func()
+
+	mu      sync.Mutex
+	objects map[types.UID]struct{} // PnPDevices that were not read since
+}
+
+// seen is a predicate that lets everything pass.
+func (w *rewinds) seen() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool {
+			if !e.IsInInitialList && isUsed(e.Object) {
+				w.note(e.Object)
+			}
+			return true
+		},
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			if wentBack(e.ObjectOld, e.ObjectNew) {
+				w.note(e.ObjectNew)
+			}
+			return true
+		},
+		DeleteFunc: func(e event.DeleteEvent) bool { w.take(e.Object); return true },
+	}
+}
+
+func (w *rewinds) note(o client.Object) {
+	if _, is := o.(*v1alpha1.PnPDevice); is {
+		w.mu.Lock()
+		put(&w.objects, o.GetUID(), struct{}{})
+		w.mu.Unlock()
+	}
+	if w.found != nil {
+		w.found()
+	}
+}
+
+// take reports whether an object was put back since it was asked last.
+func (w *rewinds) take(o client.Object) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, was := w.objects[o.GetUID()]
+	delete(w.objects, o.GetUID())
+	return was
+}
+
+// putBack passes updates to an older copy. Where a restore gave the copy a newer resourceVersion,
+// the versions of the twin in status tell; what the operator itself wrote passes as well if a
+// device was created anew, and costs a pass without a call.
+func putBack() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return wentBack(e.ObjectOld, e.ObjectNew) || statusWentBack(e.ObjectOld, e.ObjectNew)
+		},
+	}
+}
+
+// wentBack reports whether an object is an older copy of itself. The numbers that the API server
+// gives only grow.
+func wentBack(was, is client.Object) bool {
+	return was.GetUID() == is.GetUID() && (isNewer(was, is) || is.GetGeneration() < was.GetGeneration())
+}
+
+// statusWentBack reports whether status is about an earlier state of a twin than before.
+func statusWentBack(before, after client.Object) bool {
+	was, ok := before.(*v1alpha1.PnPDevice)
+	is, same := after.(*v1alpha1.PnPDevice)
+	return ok && same && was.Status.Twin != nil && (is.Status.Twin == nil ||
+		is.Status.Twin.Version < was.Status.Twin.Version || is.Status.Twin.DesiredVersion < was.Status.Twin.DesiredVersion)
+}
+
+// isUsed reports whether an object that has just appeared was worked on before: no status comes
+// with what a user creates.
+func isUsed(o client.Object) bool {
+	switch o := o.(type) {
+	case *v1alpha1.PnPDevice:
+		return o.Status.Twin != nil
+	case *v1alpha1.DeviceCommand:
+		return o.Status.RequestID != "" || o.Finished()
+	case *v1alpha1.IoTHub:
+		return len(o.Status.Conditions) > 0
+	}
+	return false
+}

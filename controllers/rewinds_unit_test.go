@@ -1,0 +1,262 @@
+package controllers
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/ledger"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+// copyOf is a PnPDevice as the API server had it at some time.
+func copyOf(resourceVersion string, generation, twinVersion int64) *v1alpha1.PnPDevice {
+	d := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{UID: "u", Name: "a", ResourceVersion: resourceVersion, Generation: generation}}
+	if twinVersion > 0 {
+		d.Status.Twin = &v1alpha1.TwinReference{Etag: "e", Version: twinVersion, DesiredVersion: 3}
+	}
+	return d
+}
+
+func TestAnOlderCopyIsNoticed(t *testing.T) {
+	another := copyOf("5", 1, 0)
+	another.UID = "v"
+	undesired := copyOf("9", 2, 7)
+	undesired.Status.Twin.DesiredVersion = 2
+	for name, c := range map[string]struct {
+		was, is          *v1alpha1.PnPDevice
+		passes, isRewind bool
+	}{
+		"status was written": {copyOf("7", 2, 6), copyOf("8", 2, 7), false, false},
+		"a resync":           {copyOf("7", 2, 7), copyOf("7", 2, 7), false, false},
+		"an edit":            {copyOf("7", 2, 7), copyOf("8", 3, 7), false, false},
+		"etcd was put back":  {copyOf("8", 2, 7), copyOf("7", 2, 6), true, true},
+		"etcd was put back, to where only metadata differ": {copyOf("8", 2, 7), copyOf("7", 2, 7), true, true},
+		"etcd was put back, with larger resourceVersions":  {copyOf("8", 3, 7), copyOf("1000000008", 2, 6), true, true},
+		"somebody put status back":                         {copyOf("8", 2, 7), copyOf("9", 2, 6), true, false},
+		"somebody put status back to before a write":       {copyOf("8", 2, 7), undesired, true, false},
+		"somebody took status away":                        {copyOf("8", 2, 7), copyOf("9", 2, 0), true, false},
+		"another object took its name":                     {copyOf("8", 2, 0), another, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := 0
+			w := rewinds{found: func() { found++ }}
+			e := event.UpdateEvent{ObjectOld: c.was, ObjectNew: c.is}
+			if !w.seen().Update(e) {
+				t.Error("it holds an event back")
+			}
+			if got := putBack().Update(e); got != c.passes {
+				t.Errorf("passes: %t, expected %t", got, c.passes)
+			}
+			if got := w.take(c.is); got != c.isRewind || (found > 0) != c.isRewind {
+				t.Errorf("put back: %t, told of %d times, expected %t", got, found, c.isRewind)
+			}
+			if w.take(c.is) {
+				t.Error("it is told twice")
+			}
+		})
+	}
+}
+
+func TestAnObjectThatComesBackWithItsStatusIsAnOlderCopy(t *testing.T) {
+	ran := &v1alpha1.DeviceCommand{Status: v1alpha1.DeviceCommandStatus{RequestID: "r"}}
+	connected := &v1alpha1.IoTHub{Status: v1alpha1.IoTHubStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady}}}}
+	for name, c := range map[string]struct {
+		object  client.Object
+		atStart bool
+		want    bool
+	}{
+		"a PnPDevice":                 {copyOf("7", 1, 3), false, true},
+		"one that a user creates":     {copyOf("7", 1, 0), false, false},
+		"one of the first list":       {copyOf("7", 1, 3), true, false},
+		"a command":                   {ran, false, true},
+		"a command of a user":         {&v1alpha1.DeviceCommand{}, false, false},
+		"an IoTHub":                   {connected, false, true},
+		"an IoTHub of a user":         {&v1alpha1.IoTHub{}, false, false},
+		"an IoTHub of the first list": {connected, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := false
+			w := rewinds{found: func() { found = true }}
+			w.seen().Create(event.CreateEvent{Object: c.object, IsInInitialList: c.atStart})
+			if found != c.want {
+				t.Errorf("noticed: %t, expected %t", found, c.want)
+			}
+			w.seen().Delete(event.DeleteEvent{Object: c.object})
+			if len(w.objects) > 0 {
+				t.Error("an object that is gone is remembered")
+			}
+		})
+	}
+}
+
+// What was written last is newer than anything that the cache will show, if etcd was put back to
+// before it.
+func TestAWriteOfALostHistoryIsForgotten(t *testing.T) {
+	conflict := apierrors.NewConflict(schema.GroupResource{}, "a", errors.New("it changed"))
+	for name, c := range map[string]struct {
+		happen func(*latest, *v1alpha1.PnPDevice)
+		kept   bool
+	}{
+		"refused once: the cache may be behind": {func(l *latest, w *v1alpha1.PnPDevice) { l.refused(w, conflict) }, true},
+		"refused again":                         {func(l *latest, w *v1alpha1.PnPDevice) { l.refused(w, conflict); l.refused(w, conflict) }, false},
+		"the API server fails": {func(l *latest, w *v1alpha1.PnPDevice) {
+			l.refused(w, errors.New("dead"))
+			l.refused(w, errors.New("dead"))
+		}, true},
+		"another base was refused": {func(l *latest, w *v1alpha1.PnPDevice) {
+			l.refused(version("9"), conflict)
+			l.refused(version("9"), conflict)
+		}, true},
+		"the cache goes back": {func(l *latest, w *v1alpha1.PnPDevice) {
+			l.seen().Update(event.UpdateEvent{ObjectOld: version("6"), ObjectNew: version("4")})
+		}, false},
+		"the cache catches up, but not with it": {func(l *latest, w *v1alpha1.PnPDevice) {
+			l.seen().Update(event.UpdateEvent{ObjectOld: version("5"), ObjectNew: version("6")})
+		}, true},
+		"refused, then written anew, and that is refused": {func(l *latest, w *v1alpha1.PnPDevice) {
+			l.refused(w, conflict)
+			l.remember(version("8"))
+			l.refused(l.written(types.NamespacedName{Name: "a"}), conflict)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var l latest
+			written := version("7")
+			l.remember(written)
+			c.happen(&l, written)
+			if kept := len(l.objects) == 1; kept != c.kept {
+				t.Errorf("remembered: %t, expected %t", kept, c.kept)
+			}
+			if len(l.doubted) > len(l.objects) {
+				t.Errorf("%d doubts of %d objects", len(l.doubted), len(l.objects))
+			}
+		})
+	}
+}
+
+func TestAnObjectThatIsBackFromItsDeletionIsClearedAgain(t *testing.T) {
+	var c clearing
+	deleted, is := copyOf("8", 3, 7), copyOf("7", 2, 7)
+	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	c.settle(deleted)
+	c.isBackAgain().Update(event.UpdateEvent{ObjectOld: deleted, ObjectNew: deleted})
+	if !c.isSettled(deleted) {
+		t.Fatal("it is to be cleared again while it is being deleted")
+	}
+	c.isBackAgain().Update(event.UpdateEvent{ObjectOld: deleted, ObjectNew: is})
+	if c.isSettled(is) {
+		t.Error("its next deletion would leave its values behind")
+	}
+}
+
+func TestARecordOfCommandsThatWasPutBackIsMended(t *testing.T) {
+	for name, notice := range map[string]func(*Ledger, invocation){
+		"once objects were found to be put back": func(l *Ledger, _ invocation) { l.Verify(); l.Verify() },
+		"at the next write": func(l *Ledger, other invocation) {
+			l.ConcludeLater(other, ledger.Entry{Request: "x", Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandFailed}, NotAfter: time.Now().Add(time.Hour)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVault(t)
+				l := v.open(t)
+				ran := ledger.Entry{Request: "r1", Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandSucceeded}}
+				if err := errors.Join(l.Claim(t.Context(), nth(0), claimNow("r1")), l.Conclude(t.Context(), nth(0), ran)); err != nil {
+					t.Fatal(err)
+				}
+				var m corev1.ConfigMap
+				if err := v.api.Get(t.Context(), types.NamespacedName{Namespace: "operator", Name: l.shardOf(nth(0)).name.String()}, &m); err != nil {
+					t.Fatal(err)
+				}
+				m.Data[ledgerKey] = `{"format":1,"entries":{}}`
+				if err := v.api.Update(t.Context(), &m); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				notice(l, neighbour(l, nth(0)))
+				if e, err := l.Look(t.Context(), nth(0)); err != nil || e == nil || e.Outcome == nil {
+					t.Errorf("this process knows %+v, %v", e, err)
+				}
+				time.Sleep(time.Minute)
+				if e, err := v.open(t).Look(t.Context(), nth(0)); err != nil || e == nil || e.Outcome == nil {
+					t.Errorf("the next process knows %+v, %v", e, err)
+				}
+			})
+		})
+	}
+}
+
+// neighbour is an invocation whose record is in the same ConfigMap.
+func neighbour(l *Ledger, of invocation) invocation {
+	for i := 100; ; i++ {
+		if l.shardOf(nth(i)) == l.shardOf(of) {
+			return nth(i)
+		}
+	}
+}
+
+func TestWhoCompetesForADevice(t *testing.T) {
+	const here, elsewhere = "h@localhost:1", "h@localhost:2"
+	hub := func(access metav1.ConditionStatus, at, endpoint string) *v1alpha1.IoTHub {
+		h := &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "hub"}}
+		h.Spec.HostName, h.Spec.Endpoint, h.Status.Destination = "h", endpoint, at
+		h.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAuthenticated, Status: access}}
+		return h
+	}
+	for name, c := range map[string]struct {
+		hub  *v1alpha1.IoTHub
+		want bool
+	}{
+		"accepted here":                            {hub(metav1.ConditionTrue, here, "https://localhost:1"), true},
+		"accepted elsewhere":                       {hub(metav1.ConditionTrue, elsewhere, "https://localhost:2"), false},
+		"accepted elsewhere, and named this since": {hub(metav1.ConditionTrue, elsewhere, "https://localhost:1"), false},
+		"accepted here, and named elsewhere since": {hub(metav1.ConditionTrue, here, "https://localhost:2"), true},
+		"refused": {hub(metav1.ConditionFalse, here, "https://localhost:1"), false},
+		"accepted, by a CRD that keeps no record":   {hub(metav1.ConditionTrue, "", "https://localhost:1"), true},
+		"elsewhere, by a CRD that keeps no record":  {hub(metav1.ConditionTrue, "", "https://localhost:2"), false},
+		"accepted at the host, not at its endpoint": {hub(metav1.ConditionTrue, "h", ""), false},
+		"there is no such IoTHub":                   {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scheme := runtime.NewScheme()
+			if err := v1alpha1.AddToScheme(scheme); err != nil {
+				t.Fatal(err)
+			}
+			objects := fake.NewClientBuilder().WithScheme(scheme)
+			if c.hub != nil {
+				objects.WithObjects(c.hub)
+			}
+			rival := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "d"}}
+			rival.Spec.HubRef.Name = "hub"
+			got, err := competes(t.Context(), objects.Build(), rival, here)
+			if err != nil || got != c.want {
+				t.Errorf("competes: %t, %v, expected %t", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestOneConsumerGroupHasOneName(t *testing.T) {
+	a := watch.Config{Namespace: "ns.servicebus.windows.net", EventHub: "factory", ConsumerGroup: "pnp-operator"}
+	if b := (watch.Config{Namespace: "NS.ServiceBus.windows.net", EventHub: "Factory", ConsumerGroup: "PnP-Operator"}); streamKey(a) != streamKey(b) {
+		t.Errorf("%+v and %+v: event hubs do not tell capitals from small letters", streamKey(a), streamKey(b))
+	}
+	own := a
+	own.Endpoint = "mallory:5671"
+	if streamKey(a) == streamKey(own) {
+		t.Error("what was accepted at an endpoint of one's own counts for the other one")
+	}
+}

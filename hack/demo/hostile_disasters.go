@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// disasters are what people do to their own cluster.
+var disasters = []attack{
+	{name: "crds-deleted", title: "all definitions are deleted and applied again, and objects restored without status", alone: true, play: deleteDefinitions},
+}
+
+func deleteDefinitions(ctx context.Context, h *hostileRun) (string, error) {
+	hub := &v1alpha1.IoTHub{}
+	if err := h.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, hub); err != nil {
+		return "", err
+	}
+	device := &v1alpha1.PnPDevice{}
+	if err := h.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: victimDevice}, device); err != nil {
+		return "", err
+	}
+	writes, err := h.patchesOf(ctx, victimDevice)
+	if err != nil {
+		return "", err
+	}
+	for _, words := range [][]string{
+		{"delete", "-f", h.path("config/crd/bases")},
+		{"apply", "--server-side", "-f", h.path("config/crd/bases")},
+		{"wait", "--for=condition=Established", "-f", h.path("config/crd/bases")},
+	} {
+		if _, err := h.kubectl.output(ctx, "", words...); err != nil {
+			return "", err
+		}
+	}
+	for _, object := range []client.Object{
+		&v1alpha1.IoTHub{ObjectMeta: named(sampleHub), Spec: hub.Spec}, &v1alpha1.PnPDevice{ObjectMeta: named(victimDevice), Spec: device.Spec},
+	} {
+		if err := h.createSoon(ctx, object); err != nil {
+			return "", err
+		}
+	}
+	if err := h.untilTrue(ctx, device, v1alpha1.ConditionReady, func() []metav1.Condition { return device.Status.Conditions }); err != nil {
+		return "", err
+	}
+	now, err := h.patchesOf(ctx, victimDevice)
+	if err == nil && now != writes {
+		err = miss{"writes to a device that was as declared", "none", fmt.Sprint(now - writes)}
+	}
+	return "the same process goes on, and writes nothing", err
+}
+
+// createSoon creates an object once the API server knows its kind again.
+func (h *hostileRun) createSoon(ctx context.Context, object client.Object) error {
+	var last error
+	late := func() error { return fmt.Errorf("creating %T %q: %w", object, object.GetName(), last) }
+	return poll(ctx, withinPromise, late, func(ctx context.Context) (bool, error) {
+		last = h.client.Create(ctx, object)
+		return last == nil, nil
+	})
+}
+
+// checkLogs wants every line of the operator to be JSON, whatever others had it say, and no key in any.
+func (h *hostileRun) checkLogs() error {
+	files, err := filepath.Glob(filepath.Join(h.operator.folder, "manager-*.log"))
+	if err != nil {
+		return err
+	}
+	lines := 0
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(raw)) {
+			lines++
+			if err := checkLine(strings.TrimSuffix(line, "\n"), append(keysIn(h.hubEnv), keysIn(h.theirs.hubEnv)...)); err != nil {
+				return fmt.Errorf("%s: %w", filepath.Base(file), err)
+			}
+		}
+	}
+	h.out.passf("%d lines of log are JSON, without a key", lines)
+	return nil
+}
+
+func checkLine(line string, keys []string) error {
+	if !json.Valid([]byte(line)) {
+		return miss{"a line of the operator's log", "JSON", fmt.Sprintf("%.200q", line)}
+	}
+	for _, key := range keys {
+		if strings.Contains(line, key) {
+			return miss{"a line of the operator's log", "no key of a hub", "one"}
+		}
+	}
+	return nil
+}
+
+// keysIn are the keys of the connection strings of a hub.
+func keysIn(env map[string]string) []string {
+	var keys []string
+	for _, value := range env {
+		_, rest, found := strings.Cut(value, "SharedAccessKey=")
+		if key, _, _ := strings.Cut(rest, ";"); found && key != "" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}

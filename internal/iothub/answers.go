@@ -1,0 +1,107 @@
+package iothub
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// Bounds of what answers take of memory. A hub that is none, or one whose devices report all that they
+// can, sends as much as it likes, to as many calls as there are.
+const (
+	maxResponseBody = 8 << 20 // bytes of one answer; a page of 50 twins of 72 KB each fits, with their metadata
+	// maxValues is how many JSON values an answer has at most: decoded, each takes some fifty bytes.
+	maxValues = 400_000
+	// freeBytes of each answer are not counted.
+	freeBytes = 64 << 10
+	// maxHeld bytes of answers are held at a time, and maxHeldOfHub of them by one client.
+	maxHeld      = 64 << 20
+	maxHeldOfHub = 2 * maxResponseBody
+	// largeBytes is from where on answers are decoded one at a time.
+	largeBytes = 256 << 10
+)
+
+var (
+	errBodyTooLarge  = errors.New("answer exceeds 8 MiB")
+	errTooManyValues = errors.New("answer exceeds 400,000 JSON values")
+	errNoRoom        = errors.New("the operator holds as many bytes of large answers as it may; tried again")
+)
+
+// held counts bytes of answers of all clients.
+var held atomic.Int64
+
+// decoding is held while a large answer is decoded. That takes no I/O, so nobody can make it last.
+var decoding sync.Mutex
+
+// room is what one answer holds. It is in the context of its request under roomKey.
+type room struct {
+	ofHub *atomic.Int64
+	read  int64
+	taken int64
+}
+
+type roomKey struct{}
+
+// take counts what was read of the answer.
+func (r *room) take(n int) error {
+	r.read += int64(n)
+	more := max(0, r.read-freeBytes) - r.taken
+	if more == 0 {
+		return nil
+	}
+	r.taken += more
+	if held.Add(more) > maxHeld || r.ofHub.Add(more) > maxHeldOfHub {
+		return errNoRoom
+	}
+	return nil
+}
+
+// leave gives back what was counted.
+func (r *room) leave() {
+	held.Add(-r.taken)
+	r.ofHub.Add(-r.taken)
+	r.taken = 0
+}
+
+// limitedBody fails, rather than ends, when the answer is larger than it may be.
+type limitedBody struct {
+	io.ReadCloser
+	left int
+	room *room // nil: not counted
+}
+
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, errBodyTooLarge
+	}
+	if b.room != nil {
+		if full := b.room.take(n); full != nil {
+			return 0, full
+		}
+	}
+	return n, err
+}
+
+// decodeWithin decodes a whole answer, if it has no more values than it may.
+func decodeWithin(body []byte, decode func() error) error {
+	if len(body) < largeBytes {
+		return decode()
+	}
+	if valuesOf(body) > maxValues {
+		return errTooManyValues
+	}
+	decoding.Lock()
+	defer decoding.Unlock()
+	return decode()
+}
+
+// valuesOf is at least how many values a JSON text has: each but the first comes after one of these.
+func valuesOf(body []byte) (n int) {
+	for _, c := range []byte{',', ':', '[', '{'} {
+		n += bytes.Count(body, []byte{c})
+	}
+	return n
+}

@@ -1,0 +1,80 @@
+package iothub
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestAnswersAreBounded(t *testing.T) {
+	all := []string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery, OpInvokeCommand, OpInvokeMethod}
+	for name, c := range map[string]struct {
+		ops    []string
+		answer http.HandlerFunc
+		code   string
+	}{
+		"a byte more than 8 MiB":         {all, answer(200, `["`+strings.Repeat("x", maxResponseBody-3)+`"]`), CodeTooLarge},
+		"a twin of nothing but numbers":  {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin}, answer(200, strings.Replace(twinBody, `"a":1`, `"a":[0`+strings.Repeat(",0", maxValues)+`]`, 1)), CodeTooLarge},
+		"more rows than the hub has":     {[]string{OpQuery}, answer(200, "[{}"+strings.Repeat(",{}", maxItems)+"]"), CodeInvalidResponse},
+		"rows that are nothing but rows": {[]string{OpQuery}, answer(200, "[0"+strings.Repeat(",0", 1<<20)+"]"), CodeTooLarge},
+		"two pages in one":               {[]string{OpQuery}, answer(200, "[][]"), CodeInvalidResponse},
+	} {
+		for _, op := range c.ops {
+			t.Run(op+" "+name, func(t *testing.T) {
+				err := calls[op](t.Context(), newPeer(t, c.answer).client(t))
+				if err == nil {
+					t.Fatal("no error")
+				}
+				if diff := cmp.Diff(failure{c.code, 0, Transient, ""}, failureOf(t, err)); diff != "" {
+					t.Errorf("failure (-want +got):\n%s", diff)
+				}
+				if n := held.Load(); n != 0 {
+					t.Errorf("%d bytes are counted after the call", n)
+				}
+			})
+		}
+	}
+}
+
+// What is held of large answers at a time is bounded, of all hubs and of each.
+func TestAnswersHaveRoom(t *testing.T) {
+	t.Cleanup(func() { held.Store(0) })
+	held.Store(0)
+	of := &atomic.Int64{}
+	var answers []*room
+	read := func(ofHub *atomic.Int64, n int) error {
+		r := &room{ofHub: ofHub}
+		answers = append(answers, r)
+		_, err := io.Copy(io.Discard, &limitedBody{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x", n))), left: maxResponseBody, room: r})
+		return err
+	}
+	for range 2 {
+		if err := read(of, maxResponseBody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := read(of, maxResponseBody); CodeOf(err) != CodeNoRoom {
+		t.Errorf("a third large answer of one hub: %v", err)
+	}
+	if err := read(of, freeBytes); err != nil {
+		t.Errorf("a small answer beside it: %v", err)
+	}
+	for n := int64(0); held.Load() < maxHeld; n++ {
+		if err := read(&atomic.Int64{}, maxResponseBody); err != nil {
+			break
+		}
+		if n > maxHeld/maxResponseBody {
+			t.Fatalf("%d bytes are held", held.Load())
+		}
+	}
+	for _, r := range answers {
+		r.leave()
+	}
+	if n, ofHub := held.Load(), of.Load(); n != 0 || ofHub != 0 {
+		t.Errorf("%d and %d bytes are counted after all is over", n, ofHub)
+	}
+}

@@ -1,0 +1,39 @@
+package watch
+
+import "sync"
+
+// Bounds of what streams hold in memory: events that were fetched and not handled, beyond which the hub waits.
+const (
+	// maxEvent is the size of the largest event of an IoT hub, in bytes.
+	maxEvent = 256 << 10
+	// maxFetched is how many bytes of events all streams of the process fetch ahead, in the worst case.
+	maxFetched = 96 << 20
+	// maxPrefetch is how many events are fetched ahead of a partition; more make nothing faster.
+	maxPrefetch = 128
+	// maxPartitions is how many an event hub may have: the built-in endpoint has at most 32, or 128 on request.
+	maxPartitions = 128
+)
+
+// prefetches shares what may be fetched ahead between all streams of the process.
+var prefetches = &allowance{free: maxFetched / maxEvent}
+
+// allowance is a number of events. Each stream takes up to half of what is left, so that there is some for the next one,
+// and one event a partition in any case: without that it could not read.
+type allowance struct {
+	mu   sync.Mutex
+	free int
+}
+
+// take returns how many events may be fetched ahead of each partition of a stream, and how to give them back.
+func (a *allowance) take(partitions int) (each int, leave func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	each = min(maxPrefetch, max(1, a.free/2/max(1, partitions)))
+	taken := each * partitions
+	a.free -= taken
+	return each, sync.OnceFunc(func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.free += taken
+	})
+}
