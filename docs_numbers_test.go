@@ -46,7 +46,7 @@ var stated = []struct {
 	{"pnpdevice.md", "objects at most {} deep", "internal/twin/conform.go", "maxObjectDepth", number},
 	{"pnpdevice.md", "(1 to {} of `a-z", "internal/twin/conform.go", "maxDTDLName", number},
 	{"pnpdevice.md", "| size | {} for the whole declaration", "internal/twin/validate.go", "maxDesiredSize", kib},
-	{"pnpdevice.md", "Status lists hold at most {} properties", "controllers/pnpdevice_status.go", "maxMirrored", plain},
+	{"pnpdevice.md", "shows up to {} properties beside", "controllers/pnpdevice_room.go", "maxShownEntries", number},
 	{"pnpdevice.md", "a body of more than {},", "internal/watch/event_telemetry.go", "maxTelemetryBody", kb},
 	{"pnpdevice.md", "with more than {} numbers", "internal/watch/event_telemetry.go", "maxNumbers", number},
 	{"pnpdevice.md", "for {} seconds after that, more of the same", "controllers/pnpdevice_quiet.go", "quietTime", seconds},
@@ -75,6 +75,12 @@ var stated = []struct {
 	{"scale.md", "| quiet time | {} s ", "controllers/pnpdevice_quiet.go", "quietTime", seconds},
 	{"security.md", "answers of devices up to {};", "internal/ledger/room.go", "maxResponse", kib},
 	{"security.md", "been missing, at most {} seconds apart", "controllers/secret_watches.go", "retryDeniedMax", seconds},
+	{"security.md", "| {} | [TestReviewsAreRefusedForTheirSize]", "webhooks/limits.go", "maxReading", mib},
+	{"security.md", "| {} | [TestReviewsUnderWayAreBounded]", "webhooks/limits.go", "maxChecking", mib},
+	{"security.md", "| {} | [TestModelsThatAreKeptAreBounded]", "internal/models/library.go", "maxOutcomes", mib},
+	{"security.md", "| {} | [TestWhatIsHeldOfRepositoriesIsBounded]", "internal/models/repositories.go", "maxHeld", mib},
+	{"security.md", "200 files, {} in one namespace", "internal/models/repositories.go", "maxHeldOfTenant", mib},
+	{"security.md", "| {} | [TestPrefetchIsBounded]", "internal/watch/prefetch.go", "maxFetched", mib},
 }
 
 func TestNumbersInPagesAreThoseOfTheCode(t *testing.T) {
@@ -87,6 +93,35 @@ func TestNumbersInPagesAreThoseOfTheCode(t *testing.T) {
 		if !strings.Contains(strings.Join(strings.Fields(string(raw)), " ")+" ", want) {
 			t.Errorf("docs/%s does not say %q, by %s of %s", s.page, want, s.name, s.source)
 		}
+	}
+}
+
+// The bounds of the table about memory, as it adds them up, leave something of the container's limit.
+func TestBoundsOfMemoryFitTheLimit(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "\n## Memory\n")
+	rows, rest, found := strings.Cut(table, "\n| sum ")
+	if !found {
+		t.Fatal("docs/security.md has no table with a sum")
+	}
+	const together = 4 // the column
+	mibOf := func(row string) int {
+		n := 0
+		if columns := strings.Split(row, "|"); len(columns) > together {
+			_, _ = fmt.Sscanf(strings.TrimSpace(columns[together]), "%d MiB", &n)
+		}
+		return n
+	}
+	sum := 0
+	for row := range strings.Lines(rows) {
+		sum += mibOf(row)
+	}
+	const limit = 512
+	if stated := mibOf("| sum " + rest); sum == 0 || sum != stated || sum >= limit {
+		t.Errorf("the bounds add up to %d MiB, docs/security.md says %d, and the limit is %d", sum, stated, limit)
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 	maxReviewValues = 200_000
 	// maxReading and maxChecking bound the memory of reviews that are read, and that are checked, at once, in bytes.
 	maxReading  = 16 << 20
-	maxChecking = 96 << 20
+	maxChecking = 80 << 20
 	// answerWithin is how long reading, waiting and checking may take. The API server waits for three seconds, and without an answer nobody learns why.
 	answerWithin = 2500 * time.Millisecond
 )

@@ -33,8 +33,8 @@ const (
 	// maxFetches is how many models are fetched at a time, half of them from one host.
 	maxFetches = 16
 	// maxHeld and maxHeldOfTenant are how many bytes of models are held that were fetched.
-	maxHeld         = 64 << 20
-	maxHeldOfTenant = 16 << 20
+	maxHeld         = 32 << 20
+	maxHeldOfTenant = 8 << 20
 	maxHeaders      = 64 << 10
 	// retryAfter is how long a repository that failed is left alone at least.
 	retryAfter = 50 * time.Second

@@ -7,7 +7,7 @@ const (
 	// maxEvent is the size of the largest event of an IoT hub, in bytes.
 	maxEvent = 256 << 10
 	// maxFetched is how many bytes of events all streams of the process fetch ahead, in the worst case.
-	maxFetched = 96 << 20
+	maxFetched = 64 << 20
 	// maxPrefetch is how many events are fetched ahead of a partition; more make nothing faster.
 	maxPrefetch = 128
 	// maxPartitions is how many an event hub may have: the built-in endpoint has at most 32, or 128 on request.

@@ -11,11 +11,11 @@ func TestPrefetch(t *testing.T) {
 		partitions []int // of streams that begin one after the other
 		want       []int
 	}{
-		"a stream of four partitions":         {[]int{4}, []int{48}},
+		"a stream of four partitions":         {[]int{4}, []int{32}},
 		"one of a single partition":           {[]int{1}, []int{128}},
-		"one of thirty-two":                   {[]int{32}, []int{6}},
-		"the next ones have half of the rest": {[]int{4, 4, 4}, []int{48, 24, 12}},
-		"those after many have one event":     {[]int{32, 32, 32, 32, 32, 32}, []int{6, 3, 1, 1, 1, 1}},
+		"one of thirty-two":                   {[]int{32}, []int{4}},
+		"the next ones have half of the rest": {[]int{4, 4, 4}, []int{32, 16, 8}},
+		"those after many have one event":     {[]int{32, 32, 32, 32, 32, 32}, []int{4, 2, 1, 1, 1, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &allowance{free: maxFetched / maxEvent}
