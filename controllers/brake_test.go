@@ -125,7 +125,7 @@ var _ = Describe("The brake on mass removals", func() {
 		}
 
 		By("guarding the next sync again, whatever was confirmed before")
-		s.editHub(annotateHub("example.com/look", "now")) // rather than wait for the hub's heartbeat
+		s.editHub(annotateHub(v1alpha1.AnnotationReconcileRequestedAt, "now")) // rather than wait for the hub's heartbeat
 		lifted(s)
 		for i := range count {
 			s.edit(name(i), withProperties(`{"targetTemperature": 43}`))

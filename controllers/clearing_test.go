@@ -36,7 +36,7 @@ func notCleared() float64 {
 // moment to know.
 func (s *site) protect() {
 	GinkgoHelper()
-	s.editHub(annotateHub("example.com/look", "now")) // rather than wait for its heartbeat
+	s.editHub(annotateHub(v1alpha1.AnnotationReconcileRequestedAt, "now")) // rather than wait for its heartbeat
 	s.eventuallyHub(HaveField("Status.Devices.Total", BeNumerically(">", 0)))
 	policy, binding := &admissionv1.ValidatingAdmissionPolicy{}, &admissionv1.ValidatingAdmissionPolicyBinding{}
 	readDocuments(filepath.Join("..", "config", "protection", "hub-in-use.yaml"), policy, binding)
@@ -159,7 +159,7 @@ var _ = Describe("Clearing", func() {
 		s.deleteSecret()
 		s.eventuallyHub(beWaiting(v1alpha1.ReasonSecretNotFound))
 		deleteAll(s)
-		s.editHub(annotateHub("example.com/look", "again"))
+		s.editHub(annotateHub(v1alpha1.AnnotationReconcileRequestedAt, "again"))
 		s.eventuallyHub(HaveField("Status.Devices.Clearing", BeEquivalentTo(1)))
 		Expect(s.deleteHub()).To(MatchError(ContainSubstring("IoTHub hub has 1 PnPDevices, 1 of them being cleared: delete them first")))
 		s.sim.Faults().Remove(outage)

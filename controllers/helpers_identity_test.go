@@ -139,7 +139,7 @@ func (s *identitySite) withEvents(h *v1alpha1.IoTHub) {
 // tryNow has the IoTHub tried at once.
 func (s *identitySite) tryNow() {
 	GinkgoHelper()
-	s.editHub(annotateHub("example.com/try", uuid.NewString()))
+	s.editHub(annotateHub(v1alpha1.AnnotationReconcileRequestedAt, uuid.NewString()))
 }
 
 // asked is how often the identity asked for tokens, and got one.

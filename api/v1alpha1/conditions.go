@@ -251,6 +251,7 @@ var Annotations = []string{AnnotationAttempt, AnnotationReconcileRequestedAt, An
 // Annotations that people and tools set.
 const (
 	// AnnotationReconcileRequestedAt asks for a fresh read of the hub. Any new value counts; status.lastHandledReconcileAt echoes it.
+	// On an IoTHub or a DeviceModel it asks for a new attempt, without an echo.
 	AnnotationReconcileRequestedAt = "iot.pnp-operator.io/reconcile-requested-at"
 	// AnnotationResendRequestedAt asks to write Applied and Rejected values once more. status.lastHandledResendAt echoes it.
 	AnnotationResendRequestedAt = "iot.pnp-operator.io/resend-requested-at"
