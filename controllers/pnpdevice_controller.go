@@ -113,7 +113,7 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 // gets none, and neither does one that is too large to be written at all.
 func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
 	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
-	mayWrite := !device.Spec.Suspend && declaration.Bytes(&device.Spec) <= declaration.MaxBytes
+	mayWrite := !device.Spec.Suspend && !declaration.IsTooLarge(&device.Spec)
 	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || mayWrite || entriesOf(&device.Status).ownsAnything())
 	switch {
 	case has && wants && isForeignFinalizer(device):

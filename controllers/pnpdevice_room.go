@@ -9,7 +9,7 @@ import (
 )
 
 // What properties may take of an object, in bytes. etcd takes 1.5 MiB of one. A declaration takes up to
-// declaration.MaxBytes, which kubectl apply repeats in an annotation; managedFields, labels and a deletion take less than
+// declaration.MaxDeclared, which kubectl apply repeats in an annotation; managedFields, labels and a deletion take less than
 // what is left.
 const (
 	maxStatusBytes = 640 << 10

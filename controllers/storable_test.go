@@ -159,7 +159,7 @@ var _ = Describe("A status that the API server stores", func() {
 		s.create("d", withProperties(fmt.Sprintf(`{"a": "%s"}`, strings.Repeat("<", 60_000))), withSpec(func(spec *v1alpha1.PnPDeviceSpec) {
 			spec.TwinAPI, spec.DeletionPolicy = v1alpha1.TwinAPIDeviceTwin, v1alpha1.DeletionClear
 		}))
-		s.eventually("d", And(beStalled(v1alpha1.ReasonInvalidDeclaration), haveMessage("has room for 262144")))
+		s.eventually("d", And(beStalled(v1alpha1.ReasonInvalidDeclaration), haveMessage("360008 bytes", "want at most 131072")))
 		Expect(s.get("d").Finalizers).To(BeEmpty())
 		Expect(s.writes("d")).To(BeZero())
 	})

@@ -19,25 +19,11 @@ const maxShown = 200
 const (
 	// MaxPayload is how many bytes of JSON the hub takes as the payload of a command ("Understand and invoke direct methods from IoT Hub").
 	MaxPayload = 128 << 10
-	// MaxDeclared is how many bytes of JSON a spec may declare. The hub takes 32 KB of desired properties, by a count that leaves little out; what is
-	// larger is not decoded, which takes up to forty times as much memory.
+	// MaxDeclared is how many bytes of JSON a spec may declare, as the API server stores them: control characters, <, > and & take six each. The hub
+	// takes 32 KB of desired properties, by a count that leaves out control characters only; what is larger is not decoded, which takes up to forty
+	// times as much memory, and its acknowledgement would not fit into status.
 	MaxDeclared = 128 << 10
 )
-
-// Size is how many bytes of JSON a spec declares.
-func Size(spec *v1alpha1.PnPDeviceSpec) (size int) {
-	count := func(name string, properties *apiextensionsv1.JSON) {
-		size += len(name)
-		if properties != nil {
-			size += len(properties.Raw)
-		}
-	}
-	count("", spec.Properties)
-	for _, c := range spec.Components {
-		count(c.Name, c.Properties)
-	}
-	return size
-}
 
 // Abridge takes a declaration that Of refuses for its size out of a spec, to be kept in memory. Of refuses what it leaves for the same reason.
 func Abridge(spec *v1alpha1.PnPDeviceSpec) {
@@ -48,7 +34,7 @@ func Abridge(spec *v1alpha1.PnPDeviceSpec) {
 }
 
 func tooLarge(size int) string {
-	return fmt.Sprintf("properties and components have %d bytes of JSON, want at most %d", size, MaxDeclared)
+	return fmt.Sprintf("properties and components have %d bytes of JSON, in which control characters and <, > and & count as six, want at most %d", size, MaxDeclared)
 }
 
 // Of decodes what a spec declares. It fails if that is more than MaxDeclared, or if properties are not an object, which the CRD's schema forbids.
@@ -74,7 +60,7 @@ func declare(into twin.Declaration, component string, properties *apiextensionsv
 		return nil
 	}
 	fields, ok := v.(map[string]any)
-	if text, isText := v.(string); isText && component == "" { // by Abridge: the CRD takes objects only
+	if text, isText := v.(string); isText && component == "" { // by Abridge
 		return errors.New(text)
 	}
 	if !ok {
@@ -117,7 +103,7 @@ func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.De
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
-	if violations := oversize(spec, declared); len(violations) > 0 { // before anything is looked at that there may be much of
+	if violations := oversize(declared); len(violations) > 0 { // before anything is looked at that there may be much of
 		return declared, violations
 	}
 	dialect := twin.DeviceTwin

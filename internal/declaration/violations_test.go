@@ -36,7 +36,7 @@ func TestTooMuchIsNotDecoded(t *testing.T) {
 	spec := declaring(110_000, `"k$%d":1`)
 	size := Size(spec)
 	_, violations := Check(spec, nil)
-	want := fmt.Sprintf("properties and components have %d bytes of JSON, want at most 131072", size)
+	want := fmt.Sprintf("properties and components have %d bytes of JSON, in which control characters and <, > and & count as six, want at most 131072", size)
 	if !slices.Equal(violations, []string{want}) {
 		t.Errorf("got %.300q, want %q", violations, want)
 	}
