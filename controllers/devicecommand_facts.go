@@ -17,6 +17,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
+	"github.com/pnp-operator/pnp-operator/internal/models"
 )
 
 // Whether a command may go to a device is decided from facts: what specs say now, which object has
@@ -158,6 +159,8 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) error {
 	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
 	switch {
+	case errors.Is(err, models.ErrLine):
+		return quietly(jittered(lineAgain))
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):

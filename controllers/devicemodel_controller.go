@@ -44,7 +44,7 @@ type DeviceModelReconciler struct {
 	Library  *models.Library
 	Wakes    *Wakes
 
-	fetched chan event.GenericEvent // more is known of what a DeviceModel asked a repository for
+	changed chan event.GenericEvent // more is known of what a DeviceModel is made of
 
 	mu   sync.Mutex
 	told map[types.NamespacedName]finding // what those who are checked were woken for last
@@ -60,16 +60,16 @@ type finding struct {
 
 // SetupWithManager registers the controller.
 func (r *DeviceModelReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
-	r.fetched = make(chan event.GenericEvent)
+	r.changed = make(chan event.GenericEvent)
 	r.Library.Repositories.Wake = func(key types.NamespacedName) {
-		send(ctx, r.fetched, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(key)}})
+		send(ctx, r.changed, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(key)}})
 	}
 	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack()))
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceModel{}, edited).
 		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PnPDevice{}, r.counts()).
-		WatchesRawSource(source.Channel(r.fetched, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.changed, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
 		Complete(r)
 }
@@ -103,12 +103,13 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	return ctrl.Result{RequeueAfter: jittered(after)}, nil
 }
 
-// tell wakes those who are checked, if a model is not what they were told before. That includes the first time after a start.
+// tell wakes those who are checked, and the other DeviceModels of the namespace, which may be made of this one, if a model is not what they were told
+// before. That includes the first time after a start.
 func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedName, found finding) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was, known := r.told[key]
-	if known && was == found {
+	if known && was == found || !known && found.uid == "" {
 		return nil
 	}
 	var list v1alpha1.PnPDeviceList
@@ -116,6 +117,9 @@ func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedNa
 		return err
 	}
 	r.Wakes.modelChanged(ctx, key.Namespace, list.Items)
+	for _, other := range r.dependents(ctx, &v1alpha1.DeviceModel{ObjectMeta: named(key)}) {
+		send(ctx, r.changed, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(other.NamespacedName)}})
+	}
 	if was.uid != found.uid {
 		r.Library.Forget(was.uid)
 	}

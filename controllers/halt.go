@@ -17,6 +17,8 @@ const (
 	retryTerminal = 10 * time.Minute
 	// retryAbsent is how often a device that the hub did not know is asked for.
 	retryAbsent = 5 * time.Minute
+	// lineAgain is how soon an object is looked at again whose model has to be parsed anew while others of its namespace wait for that.
+	lineAgain = 2 * time.Second
 	// soon is the delay of a pass that has to start over with what it just wrote to status.
 	soon = time.Millisecond
 )

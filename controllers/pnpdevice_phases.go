@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -247,6 +248,9 @@ func (r *PnPDeviceReconciler) checkModel(_ context.Context, s *scope) error {
 // used: its trouble is no reason to leave a device alone that was not edited.
 func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	found, err := r.Models.CheckDevice(ctx, s.device.Namespace, cmp.Or(s.device.Spec.ModelID, s.twin.ModelID), s.declared)
+	if errors.Is(err, models.ErrLine) {
+		return quietly(jittered(lineAgain))
+	}
 	if err != nil {
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	}

@@ -52,7 +52,7 @@ func (r *room) take(n int) error {
 		return nil
 	}
 	r.taken += more
-	if held.Add(more) > maxHeld || r.ofHub.Add(more) > maxHeldOfHub {
+	if all, ofHub := held.Add(more), r.ofHub.Add(more); all > maxHeld || ofHub > maxHeldOfHub {
 		return errNoRoom
 	}
 	return nil

@@ -71,10 +71,17 @@ func TestAnswersHaveRoom(t *testing.T) {
 			t.Fatalf("%d bytes are held", held.Load())
 		}
 	}
+	if err := read(of, freeBytes+1); CodeOf(err) != CodeNoRoom { // refused for both reasons
+		t.Errorf("a large answer where there is no room: %v", err)
+	}
+	other := &atomic.Int64{}
+	if err := read(other, 2*freeBytes); CodeOf(err) != CodeNoRoom {
+		t.Errorf("one of a hub that holds nothing: %v", err)
+	}
 	for _, r := range answers {
 		r.leave()
 	}
-	if n, ofHub := held.Load(), of.Load(); n != 0 || ofHub != 0 {
-		t.Errorf("%d and %d bytes are counted after all is over", n, ofHub)
+	if n, ofHub, ofOther := held.Load(), of.Load(), other.Load(); n != 0 || ofHub != 0 || ofOther != 0 {
+		t.Errorf("%d, %d and %d bytes are counted after all is over", n, ofHub, ofOther)
 	}
 }

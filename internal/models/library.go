@@ -49,7 +49,7 @@ type Library struct {
 	mu       sync.Mutex
 	compiled map[types.UID]*compiled
 	outcomes sizedCache[contentKey, *outcome]
-	begun    map[string]bool // contents of large models that this process may parse
+	begun    map[types.UID]string // what status.parsing says of large models that this process may parse
 }
 
 // Trouble is why a DeviceModel cannot be used.
@@ -83,13 +83,15 @@ type ingredient struct {
 	uid        types.UID
 	generation int64
 	serial     uint64 // of what was fetched
+	// state says whether its documents may be used yet.
+	state string
 }
 
 // NewLibrary returns one without anything compiled.
 func NewLibrary(shelf Shelf, repositories *Repositories) *Library {
 	return &Library{
 		Shelf: shelf, Repositories: repositories,
-		compiled: map[types.UID]*compiled{}, outcomes: newSizedCache[contentKey, *outcome](maxOutcomes), begun: map[string]bool{},
+		compiled: map[types.UID]*compiled{}, outcomes: newSizedCache[contentKey, *outcome](maxOutcomes), begun: map[types.UID]string{},
 	}
 }
 
@@ -136,7 +138,7 @@ func (l *Library) CheckModel(ctx context.Context, object *v1alpha1.DeviceModel) 
 		}
 		return nil, nil, nil
 	}
-	_, found, err := l.parse(ctx, id, 1, [][]byte{object.Spec.DTDL.Raw})
+	_, found, err := l.parse(ctx, object.Namespace, id, 1, [][]byte{object.Spec.DTDL.Raw})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -151,6 +153,7 @@ func (l *Library) CheckModel(ctx context.Context, object *v1alpha1.DeviceModel) 
 
 // Load compiles a DeviceModel, and fetches it if need be. In its status it notes which large model is about to be parsed, and which one was.
 func (l *Library) Load(ctx context.Context, object *v1alpha1.DeviceModel) (*Model, *Trouble, error) {
+	l.Repositories.follow(ctx, object)
 	return l.compile(ctx, object, true)
 }
 
@@ -166,6 +169,7 @@ func (l *Library) Forget(uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.compiled, uid)
+	delete(l.begun, uid)
 }
 
 // compile makes a model. load is true for Load.
@@ -181,7 +185,7 @@ func (l *Library) compile(ctx context.Context, object *v1alpha1.DeviceModel, loa
 		}
 	}
 	if load {
-		l.passed(&object.Status, made.content)
+		l.passed(object.UID, &object.Status, made.content)
 	}
 	switch {
 	case made.trouble != nil:
@@ -211,7 +215,7 @@ func (l *Library) anew(ctx context.Context, object *v1alpha1.DeviceModel, load b
 		return nil, nil, trouble, nil
 	}
 	made := &compiled{from: []ingredient{{uid: object.UID, generation: object.Generation, serial: serial}}, content: contentOf(own)}
-	if trouble := l.guard(&object.Status, made.content, load); trouble != nil {
+	if trouble := l.guard(object.UID, &object.Status, made.content, load); trouble != nil {
 		return nil, nil, trouble, nil
 	}
 	found, err := l.make(ctx, object, id, own, made, load)
@@ -265,12 +269,20 @@ func (l *Library) find(ctx context.Context, namespace, dtmi string, load bool) (
 		return ingredient{dtmi: dtmi}, nil, nil, err
 	}
 	serial, trouble := l.serial(ctx, found[0], load)
-	return ingredient{dtmi, found[0].UID, found[0].Generation, serial}, found[0], trouble, nil
+	return ingredient{dtmi, found[0].UID, found[0].Generation, serial, stateOf(found[0], trouble)}, found[0], trouble, nil
+}
+
+// stateOf changes with whatever may have the documents of another DeviceModel used, or not: they were fetched, or parsed.
+func stateOf(other *v1alpha1.DeviceModel, trouble *Trouble) string {
+	if trouble != nil {
+		return trouble.Message
+	}
+	return other.Status.Parsed + " " + other.Status.Parsing
 }
 
 // make parses a DeviceModel together with the others of the namespace that it needs.
 func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id string, own [][]byte, made *compiled, load bool) (*outcome, error) {
-	key, found, err := l.parse(ctx, id, len(own), own)
+	key, found, err := l.parse(ctx, object.Namespace, id, len(own), own)
 	made.key = key
 	if err != nil {
 		return nil, err
@@ -291,7 +303,7 @@ func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id str
 		made.trouble = invalid(fmt.Sprintf("With what it needs of other DeviceModels it has %d documents, want at most %d", len(documents), maxFiles))
 		return found, nil
 	} else if len(g.documents) > 0 {
-		if made.key, found, err = l.parse(ctx, id, len(own), documents); err != nil {
+		if made.key, found, err = l.parse(ctx, object.Namespace, id, len(own), documents); err != nil {
 			return nil, err
 		}
 	}
@@ -357,7 +369,7 @@ func (g *gathering) take(ctx context.Context, id string) (wanted []string, err e
 	if sizeOf(g.documents) > dtdl.MaxBytes {
 		return nil, nil // which is too much, and is not parsed
 	}
-	named, err := namesIn(ctx, theirs)
+	named, err := namesIn(ctx, g.namespace, theirs)
 	for _, id := range named.defined {
 		g.settled[id] = true
 	}
@@ -372,7 +384,7 @@ func (l *Library) documentsOf(ctx context.Context, other *v1alpha1.DeviceModel, 
 	}
 	documents, trouble := l.documents(ctx, whole, load)
 	if trouble == nil {
-		trouble = l.guard(&other.Status, contentOf(documents), false)
+		trouble = l.guard(other.UID, &other.Status, contentOf(documents), false)
 	}
 	if trouble != nil {
 		return nil, trouble, nil

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/semaphore"
 
@@ -19,14 +21,51 @@ import (
 // turn lets one model be parsed at a time in this process: parsing one may take 64 MiB.
 var turn = semaphore.NewWeighted(1)
 
-// inTurn calls work when it is the caller's turn to parse. It fails if ctx ends before.
-func inTurn(ctx context.Context, work func()) error {
-	if err := turn.Acquire(ctx, 1); err != nil {
-		return fmt.Errorf("waiting for other models to be parsed: %w", err)
+// maxInLine is how many of a tenant wait for their turn, of those who would wait as long as it takes: they are workers of controllers, and not to be
+// had by one tenant.
+const maxInLine = 4
+
+// ErrLine says that others of the tenant wait for their turn to parse a model: to be tried again.
+var ErrLine = errors.New("others of the namespace wait for their turn to parse a model")
+
+// line counts who waits, by tenant.
+var line = struct {
+	sync.Mutex
+
+	of map[string]int
+}{of: map[string]int{}}
+
+// inTurn calls work when it is the caller's turn to parse. It fails if ctx ends before, or with ErrLine.
+func inTurn(ctx context.Context, tenant string, work func()) error {
+	if !turn.TryAcquire(1) {
+		leave, err := standInLine(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		if err := turn.Acquire(ctx, 1); err != nil {
+			return fmt.Errorf("waiting for other models to be parsed: %w", err)
+		}
 	}
 	defer turn.Release(1)
 	work()
 	return nil
+}
+
+func standInLine(ctx context.Context, tenant string) (leave func(), err error) {
+	line.Lock()
+	defer line.Unlock()
+	if _, ends := ctx.Deadline(); !ends && line.of[tenant] >= maxInLine {
+		return nil, ErrLine
+	}
+	line.of[tenant]++
+	return func() {
+		line.Lock()
+		defer line.Unlock()
+		if line.of[tenant]--; line.of[tenant] == 0 {
+			delete(line.of, tenant)
+		}
+	}, nil
 }
 
 // contentKey names documents by their content, and what was asked of them.
@@ -75,13 +114,13 @@ func (o *outcome) size() int {
 }
 
 // parse parses documents of which the first are the model's own, one model at a time and the same content once.
-func (l *Library) parse(ctx context.Context, id string, own int, documents [][]byte) (contentKey, *outcome, error) {
+func (l *Library) parse(ctx context.Context, tenant, id string, own int, documents [][]byte) (contentKey, *outcome, error) {
 	key := keyOfContent(id, own, documents)
 	found := l.outcome(key)
 	if found != nil {
 		return key, found, nil
 	}
-	err := inTurn(ctx, func() {
+	err := inTurn(ctx, tenant, func() {
 		if found = l.outcome(key); found == nil { // another one may have parsed it meanwhile
 			found = outcomeOf(id, own, documents)
 			l.remember(key, found)
@@ -164,8 +203,8 @@ type names struct {
 }
 
 // namesIn reads documents for what they name, when it is their turn.
-func namesIn(ctx context.Context, documents [][]byte) (found names, err error) {
-	err = inTurn(ctx, func() {
+func namesIn(ctx context.Context, tenant string, documents [][]byte) (found names, err error) {
+	err = inTurn(ctx, tenant, func() {
 		parsed := dtdl.Parse(documents...)
 		found = names{defined: parsed.Defined(), missing: missingOf(parsed.Missing), broken: len(parsed.Errors) > 0}
 	})

@@ -31,7 +31,7 @@ const (
 	// fetchTime is for all files of a model together.
 	fetchTime = 30 * time.Second
 	// maxFetches is how many models are fetched at a time, half of them from one host.
-	maxFetches = 16
+	maxFetches = 6
 	// maxHeld and maxHeldOfTenant are how many bytes of models are held that were fetched.
 	maxHeld         = 32 << 20
 	maxHeldOfTenant = 8 << 20
@@ -177,6 +177,22 @@ func (r *Repositories) refetch(uid types.UID) {
 	r.join(root, h)
 }
 
+// follow has who asks for a DeviceModel told whenever more is known of it. What it fetched before it
+// named another repository, or none, is dropped.
+func (r *Repositories) follow(ctx context.Context, object *v1alpha1.DeviceModel) {
+	if object.Spec.Repository == nil {
+		r.forget(object.UID)
+		return
+	}
+	if _, trouble := r.root(object.Spec.Repository.URL); trouble != nil {
+		r.forget(object.UID)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of(keyOf(object), askerOf(ctx))
+}
+
 // retry has a repository that failed a DeviceModel asked at once: the DeviceModel was edited.
 func (r *Repositories) retry(uid types.UID) {
 	r.mu.Lock()
@@ -291,8 +307,8 @@ func appendNew(to []*holding, h *holding) []*holding {
 func (r *Repositories) begin(f *fetch) {
 	key := strings.Join([]string{f.tenant, f.url, f.modelID}, "\x00")
 	run := func() {
-		defer r.pool.Leave(key)
 		documents, err := r.fetch(f)
+		r.pool.Leave(key) // before the next one of the same key begins
 		r.end(f, documents, err)
 	}
 	if _, ok := r.pool.Take(places.Who{Host: f.root.Host, Tenant: f.tenant, Key: key}, func() { go run() }); ok {
@@ -307,7 +323,7 @@ func (r *Repositories) fetch(f *fetch) ([][]byte, error) {
 	defer cancel()
 	documents, err := r.expanded(ctx, f.root, f.modelID)
 	if errors.Is(err, errAbsent) {
-		return r.oneByOne(ctx, f.root, f.modelID)
+		return r.oneByOne(ctx, f)
 	}
 	return documents, err
 }
@@ -360,7 +376,7 @@ func (r *Repositories) hasRoomFor(h *holding, documents [][]byte) error {
 		}
 	}
 	if r.Wake != nil && (all > maxHeld || ofTenant > maxHeldOfTenant) {
-		return fmt.Errorf("with it the fetched models have %d bytes, %d of them in the namespace, want at most %d and %d", all, ofTenant, maxHeld, maxHeldOfTenant)
+		return fmt.Errorf("with it the models that were fetched have more than %d bytes in the namespace, or %d in all, which is as much as is held", maxHeldOfTenant, maxHeld)
 	}
 	return nil
 }
@@ -383,15 +399,15 @@ func (r *Repositories) expanded(ctx context.Context, root *url.URL, modelID stri
 	return [][]byte{document}, err
 }
 
-func (r *Repositories) oneByOne(ctx context.Context, root *url.URL, modelID string) ([][]byte, error) {
+func (r *Repositories) oneByOne(ctx context.Context, f *fetch) ([][]byte, error) {
 	var documents [][]byte
 	size, settled := 0, map[string]bool{}
-	for wanted := []string{modelID}; len(wanted) > 0; {
+	for wanted := []string{f.modelID}; len(wanted) > 0; {
 		id := wanted[0]
 		if wanted = wanted[1:]; settled[id] {
 			continue
 		}
-		document, err := r.file(ctx, root, id, ".json")
+		document, err := r.file(ctx, f.root, id, ".json")
 		if err != nil {
 			return nil, err
 		}
@@ -399,7 +415,7 @@ func (r *Repositories) oneByOne(ctx context.Context, root *url.URL, modelID stri
 			return nil, fmt.Errorf("the model has more than %d bytes or %d files", maxModel, maxFiles)
 		}
 		documents = append(documents, document)
-		named, err := namesIn(ctx, [][]byte{document})
+		named, err := namesIn(ctx, f.tenant, [][]byte{document})
 		if err != nil {
 			return nil, err
 		}
