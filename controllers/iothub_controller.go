@@ -119,7 +119,8 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	allowance := r.budgetOf(ctx, hub)
 	connected := r.connect(ctx, hub, e, allowance)
-	if isQuiet(connected) { // the credential is being proved, which wakes the IoTHub
+	if isQuiet(connected) { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
+		r.Hubs.Obstruct(req.NamespacedName, "")
 		return ctrl.Result{RequeueAfter: jittered(heartbeat)}, nil
 	}
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {

@@ -106,7 +106,10 @@ func (b *Budget) absorb(o *Budget) {
 	for c := range b.classes {
 		b.classes[c].advance(now)
 		o.classes[c].advance(now)
-		b.classes[c].main.tokens -= o.classes[c].main.burst - o.classes[c].main.tokens
+		// What is missing from a bucket may never have been in it: raised limits make it larger, not fuller.
+		missing := o.classes[c].main.burst - o.classes[c].main.tokens
+		b.classes[c].main.tokens -= min(missing, o.classes[c].spent)
+		b.classes[c].spent += o.classes[c].spent
 		for p, n := range o.classes[c].taken {
 			b.classes[c].taken[p] += n
 			b.classes[c].given[p] += o.classes[c].given[p]

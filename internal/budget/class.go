@@ -25,6 +25,8 @@ type class struct {
 
 	taken, given, waits [priorities]uint64 // counted since the start
 	throttled           uint64
+	// spent is how many tokens were taken since the start and not given back.
+	spent float64
 }
 
 // set puts limits in force.
@@ -68,6 +70,7 @@ func (c *class) take(now time.Time, r Request, random float64) (wait time.Durati
 	if c.admits(r, ahead) {
 		line.leave(r.Key)
 		c.main.tokens -= size
+		c.spent += size
 		c.taken[r.Priority]++
 		return 0, now, true
 	}
@@ -132,5 +135,6 @@ func spread(d time.Duration, random float64) time.Duration {
 func (c *class) giveBack(now time.Time, r Request) {
 	c.advance(now)
 	c.main.tokens = min(c.main.burst, c.main.tokens+float64(r.Size))
+	c.spent -= float64(r.Size)
 	c.given[r.Priority]++
 }

@@ -243,3 +243,19 @@ func TestWhatAGuestAskedLongAgoIsNotOwed(t *testing.T) {
 		t.Errorf("%d messages of today, expected 15; %d calls, expected 51", got.DailyMessages, got.Classes[Query].Taken[PriorityEdit])
 	}
 }
+
+// An IoTHub whose limits were raised by the edit that gave it the right key.
+func TestTokensThatAGuestNeverHadAreNotOwed(t *testing.T) {
+	shared, c := start(lasting)
+	guest := New(c.now, lasting)
+	guest.Take(Request{Class: Query, Priority: PriorityEdit, Key: "probe", Size: 1, Messages: 1})
+	raised := lasting
+	raised.TwinReadsPerSecond, raised.QueriesPerMinute = 100_000, 1_000_000
+	guest.Set(raised)
+	shared.absorb(guest)
+	for class, taken := range map[Class]float64{TwinRead: 0, Query: 1} {
+		if got, want := shared.classes[class].main.tokens, shared.classes[class].main.burst-taken; got != want {
+			t.Errorf("%v tokens of %s are left, expected %v", got, class, want)
+		}
+	}
+}
