@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
@@ -161,6 +162,19 @@ func TestALargeModelIsParsedOnceThatIsOnRecord(t *testing.T) {
 		t.Errorf("after a start: %+v", trouble)
 	}
 	*model = *killed
+	second, _ := newTestLibrary(model)
+	second.Guarded = true
+	if verdict(second) == "" {
+		t.Error("devices are checked against it before it is on record that it is tried again")
+	}
+	if trouble := load(second); trouble == nil || !trouble.Soon || model.Status.Parsing == killed.Status.Parsing || len(model.Status.Parsing) > 64 {
+		t.Fatalf("after the operator ended once: %+v, parsing %q", trouble, model.Status.Parsing)
+	}
+	killed = model.DeepCopy()
+	if trouble := load(second); trouble != nil || model.Status.Parsing != "" {
+		t.Fatalf("tried again: %+v, %+v", trouble, model.Status)
+	}
+	*model = *killed
 	next, _ := newTestLibrary(model)
 	next.Guarded = true
 	for range 2 {
@@ -178,6 +192,99 @@ func TestALargeModelIsParsedOnceThatIsOnRecord(t *testing.T) {
 	model.Generation, model.Spec.DTDL.Raw = 2, []byte(valveDTDL)
 	if trouble := load(next); trouble != nil || model.Status.Parsing != "" || model.Status.Parsed != "" {
 		t.Errorf("edited: %+v, %+v", trouble, model.Status)
+	}
+}
+
+func TestTheSameLargeModelInTwoNamespacesIsParsedInBoth(t *testing.T) {
+	one, other := large(), large()
+	other.Namespace, other.UID = "b", "other"
+	l, _ := newTestLibrary(one, other)
+	l.Guarded = true
+	load := func(model *v1alpha1.DeviceModel) *Trouble {
+		_, trouble, err := l.Load(t.Context(), model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return trouble
+	}
+	for _, model := range []*v1alpha1.DeviceModel{one, other} {
+		if trouble := load(model); trouble == nil || !trouble.Soon {
+			t.Fatalf("first: %+v", trouble)
+		}
+	}
+	for _, model := range []*v1alpha1.DeviceModel{one, other} {
+		if trouble := load(model); trouble != nil || model.Status.Parsed == "" {
+			t.Errorf("in %q: %+v", model.Namespace, trouble)
+		}
+	}
+}
+
+// A model that needs a large one is made anew once that has been parsed, and once it is set aside no more.
+func TestWhatALargeModelHoldsBackIsMadeOnceItIsParsed(t *testing.T) {
+	needed := large()
+	heir := inline("heir", `{"@context":"dtmi:dtdl:context;3","@id":"dtmi:heir;1","@type":"Interface","extends":"dtmi:b;1"}`)
+	heir.UID = "heir"
+	l, _ := newTestLibrary(needed, heir)
+	l.Guarded = true
+	load := func(model *v1alpha1.DeviceModel) *Trouble {
+		_, trouble, err := l.Load(t.Context(), model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return trouble
+	}
+	for range 2 {
+		if trouble := load(heir); trouble == nil || trouble.Reason != v1alpha1.ReasonProgressing {
+			t.Fatalf("before the other one was parsed: %+v", trouble)
+		}
+	}
+	load(needed)
+	if trouble := load(needed); trouble != nil {
+		t.Fatal(trouble)
+	}
+	if trouble := load(heir); trouble != nil {
+		t.Errorf("after the other one was parsed: %+v", trouble)
+	}
+}
+
+// Those who would wait as long as it takes are workers: few of a namespace may.
+func TestFewOfANamespaceWaitForTheirTurn(t *testing.T) {
+	if err := turn.Acquire(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	wait := func(ctx context.Context, tenant string) error { return inTurn(ctx, tenant, func() {}) }
+	var all sync.WaitGroup
+	for range maxInLine {
+		all.Go(func() {
+			if err := wait(context.WithoutCancel(t.Context()), "a"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for inLine := 0; inLine < maxInLine; runtime.Gosched() {
+		line.Lock()
+		inLine = line.of["a"]
+		line.Unlock()
+	}
+	if err := wait(t.Context(), "a"); !errors.Is(err, ErrLine) {
+		t.Errorf("one more of the namespace: %v", err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	for _, tenant := range []string{"a", "b"} {
+		if err := wait(soon, tenant); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who waits for a while only, in %q: %v", tenant, err)
+		}
+	}
+	all.Go(func() {
+		if err := wait(t.Context(), "b"); err != nil {
+			t.Errorf("another namespace: %v", err)
+		}
+	})
+	turn.Release(1)
+	all.Wait()
+	if len(line.of) != 0 {
+		t.Errorf("%v wait still", line.of)
 	}
 }
 

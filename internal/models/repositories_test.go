@@ -4,10 +4,12 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -176,4 +178,57 @@ func TestWhatIsHeldOfRepositoriesIsBounded(t *testing.T) {
 	if len(r.models) != before {
 		t.Errorf("%d DeviceModels are known, want %d", len(r.models), before)
 	}
+}
+
+// Somebody else had the model fetched, and so it was there when the DeviceModel was looked at first.
+func TestADeviceModelIsToldOfItsOwnModel(t *testing.T) {
+	h := newHeldRepository(t)
+	object := &v1alpha1.DeviceModel{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "a", UID: "nsa"},
+		Spec:       v1alpha1.DeviceModelSpec{ModelID: pumpID, Repository: &v1alpha1.ModelRepository{URL: h.url}},
+	}
+	other := AskedBy(t.Context(), types.NamespacedName{Namespace: "ns", Name: "heir"})
+	_, _ = h.get(other, keyOf(object))
+	h.answer <- pumpDTDL
+	h.wantWoken(t, "heir")
+	h.follow(AskedBy(t.Context(), types.NamespacedName{Namespace: "ns", Name: "a"}), object)
+	h.refetch(object.UID)
+	h.answer <- pumpDTDL
+	h.wantWoken(t, "heir", "a")
+	object.Spec.Repository = nil
+	if h.follow(t.Context(), object); len(h.models) != 0 {
+		t.Error("what it fetched before it named no repository is held")
+	}
+}
+
+// A fetch that follows another one of the same model has a place of its own.
+func TestWhatIsFetchedNextHasAPlace(t *testing.T) {
+	h := newHeldRepository(t)
+	_, _ = h.ask("ns", "a", pumpID)
+	for h.asks() < 1 {
+		runtime.Gosched()
+	}
+	h.refetch("nsa") // comes next
+	h.answer <- pumpDTDL
+	for h.asks() < 2 {
+		runtime.Gosched()
+	}
+	// The places that are left of all, for one who has all of them but those of the fetch.
+	free := 0
+	for n := range maxFetches {
+		if _, ok := h.pool.Take(places.Who{Host: string(rune('A' + n)), Tenant: string(rune('A' + n)), Key: string(rune('A' + n))}, func() {}); ok {
+			free++
+		}
+	}
+	if free != maxFetches-1 {
+		t.Errorf("%d places are free beside the fetch, want %d", free, maxFetches-1)
+	}
+	h.answer <- pumpDTDL
+	h.wantWoken(t, "a")
+}
+
+func (h *heldRepository) asks() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asked
 }
