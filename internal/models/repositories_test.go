@@ -204,7 +204,15 @@ func TestADeviceModelIsToldOfItsOwnModel(t *testing.T) {
 // A fetch that follows another one of the same model has a place of its own.
 func TestWhatIsFetchedNextHasAPlace(t *testing.T) {
 	h := newHeldRepository(t)
+	wake := h.Wake
+	h.Wake = func(key types.NamespacedName) { // which takes until the next one is under way
+		for h.asks() < 2 {
+			runtime.Gosched()
+		}
+		wake(key)
+	}
 	_, _ = h.ask("ns", "a", pumpID)
+	_, _ = h.ask("ns", "b", pumpID)
 	for h.asks() < 1 {
 		runtime.Gosched()
 	}
@@ -213,7 +221,7 @@ func TestWhatIsFetchedNextHasAPlace(t *testing.T) {
 	for h.asks() < 2 {
 		runtime.Gosched()
 	}
-	// The places that are left of all, for one who has all of them but those of the fetch.
+	h.wantWoken(t, "b")
 	free := 0
 	for n := range maxFetches {
 		if _, ok := h.pool.Take(places.Who{Host: string(rune('A' + n)), Tenant: string(rune('A' + n)), Key: string(rune('A' + n))}, func() {}); ok {
