@@ -138,7 +138,7 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
 	}
-	options.Gate = gate
+	options.Gate, options.Tenant = gate, hub.Namespace
 	c, err := iothub.New(options)
 	if err != nil {
 		r.drop(ctx, hub)

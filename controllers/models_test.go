@@ -264,7 +264,7 @@ var _ = Describe("A DeviceModel", func() {
 		})
 	})
 
-	It("that is large is parsed once that is on record, and is set aside where the operator ended meanwhile", func() {
+	It("that is large is parsed once that is on record, and is set aside where the operator ended twice meanwhile", func() {
 		s := newSite()
 		s.createModel("thermostat", func(m *v1alpha1.DeviceModel) {
 			contents := make([]string, 2500)
@@ -279,13 +279,19 @@ var _ = Describe("A DeviceModel", func() {
 		Expect(large.Parsed).To(HaveLen(64))
 		Expect(large.Commands).To(BeEquivalentTo(2500))
 
-		manager.stop()
-		m := s.getModel(Default, "thermostat")
-		m.Status.Parsing, m.Status.Parsed = large.Parsed, ""
-		Expect(admin.Status().Update(ctx, m)).To(Succeed())
-		manager = startOperator()
+		ended := func(parsing string) {
+			manager.stop()
+			m := s.getModel(Default, "thermostat")
+			m.Status.Parsing, m.Status.Parsed = parsing, ""
+			Expect(admin.Status().Update(ctx, m)).To(Succeed())
+			manager = startOperator()
+		}
+		ended(large.Parsed)
+		Eventually(func() string { return s.getModel(Default, "thermostat").Status.Parsed }).Should(Equal(large.Parsed))
+		again := large.Parsed[:62] + ".2"
+		ended(again)
 		s.eventuallyModel("thermostat", SatisfyAll(haveReady(metav1.ConditionFalse, v1alpha1.ReasonSetAside), haveMessage("Edit the model")))
-		Expect(s.getModel(Default, "thermostat").Status.Parsing).To(Equal(large.Parsed))
+		Expect(s.getModel(Default, "thermostat").Status.Parsing).To(Equal(again))
 
 		s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
 			metav1.SetMetaDataAnnotation(&m.ObjectMeta, v1alpha1.AnnotationReconcileRequestedAt, "now")

@@ -81,7 +81,7 @@ type DeviceModelStatus struct {
 	Digest string `json:"digest,omitempty"`
 
 	// parsing is the content, by its digest, of a model of more than 64 KB that is about to be parsed. If the operator ends meanwhile, the next one
-	// leaves the model alone.
+	// tries once more, for which it ends in ".2", and the one after that leaves the model alone.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Parsing string `json:"parsing,omitempty"`

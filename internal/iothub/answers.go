@@ -16,7 +16,8 @@ const (
 	maxValues = 400_000
 	// freeBytes of each answer are not counted.
 	freeBytes = 64 << 10
-	// maxHeld bytes of answers are held at a time, and maxHeldOfHub of them by one client.
+	// maxHeld bytes of answers are held at a time, maxHeldOfHub of them by one client, and by the clients of a tenant no more than others leave free:
+	// half of all by one, a third by each of two.
 	maxHeld      = 64 << 20
 	maxHeldOfHub = 2 * maxResponseBody
 	// largeBytes is from where on answers are decoded one at a time.
@@ -30,16 +31,35 @@ var (
 )
 
 // held counts bytes of answers of all clients.
-var held atomic.Int64
+var held = &holdings{of: map[string]int64{}}
+
+// holdings are bytes, by tenant.
+type holdings struct {
+	mu  sync.Mutex
+	all int64
+	of  map[string]int64
+}
+
+// add counts n bytes more, or less, of a tenant and reports whether it has no more than its share.
+func (h *holdings) add(tenant string, n int64) (fits bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all += n
+	if h.of[tenant] += n; h.of[tenant] == 0 {
+		delete(h.of, tenant)
+	}
+	return h.of[tenant] <= maxHeld-h.all
+}
 
 // decoding is held while a large answer is decoded. That takes no I/O, so nobody can make it last.
 var decoding sync.Mutex
 
 // room is what one answer holds. It is in the context of its request under roomKey.
 type room struct {
-	ofHub *atomic.Int64
-	read  int64
-	taken int64
+	tenant string
+	ofHub  *atomic.Int64
+	read   int64
+	taken  int64
 }
 
 type roomKey struct{}
@@ -52,7 +72,7 @@ func (r *room) take(n int) error {
 		return nil
 	}
 	r.taken += more
-	if all, ofHub := held.Add(more), r.ofHub.Add(more); all > maxHeld || ofHub > maxHeldOfHub {
+	if fits, ofHub := held.add(r.tenant, more), r.ofHub.Add(more); !fits || ofHub > maxHeldOfHub {
 		return errNoRoom
 	}
 	return nil
@@ -60,7 +80,7 @@ func (r *room) take(n int) error {
 
 // leave gives back what was counted.
 func (r *room) leave() {
-	held.Add(-r.taken)
+	held.add(r.tenant, -r.taken)
 	r.ofHub.Add(-r.taken)
 	r.taken = 0
 }

@@ -32,7 +32,7 @@ func TestAnswersAreBounded(t *testing.T) {
 				if diff := cmp.Diff(failure{c.code, 0, Transient, ""}, failureOf(t, err)); diff != "" {
 					t.Errorf("failure (-want +got):\n%s", diff)
 				}
-				if n := held.Load(); n != 0 {
+				if n := held.all; n != 0 {
 					t.Errorf("%d bytes are counted after the call", n)
 				}
 			})
@@ -42,12 +42,11 @@ func TestAnswersAreBounded(t *testing.T) {
 
 // What is held of large answers at a time is bounded, of all hubs and of each.
 func TestAnswersHaveRoom(t *testing.T) {
-	t.Cleanup(func() { held.Store(0) })
-	held.Store(0)
 	of := &atomic.Int64{}
 	var answers []*room
+	tenant := "a"
 	read := func(ofHub *atomic.Int64, n int) error {
-		r := &room{ofHub: ofHub}
+		r := &room{tenant: tenant, ofHub: ofHub}
 		answers = append(answers, r)
 		_, err := io.Copy(io.Discard, &limitedBody{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x", n))), left: maxResponseBody, room: r})
 		return err
@@ -63,14 +62,22 @@ func TestAnswersHaveRoom(t *testing.T) {
 	if err := read(of, freeBytes); err != nil {
 		t.Errorf("a small answer beside it: %v", err)
 	}
-	for n := int64(0); held.Load() < maxHeld; n++ {
+	for n := 0; ; n++ {
 		if err := read(&atomic.Int64{}, maxResponseBody); err != nil {
 			break
 		}
-		if n > maxHeld/maxResponseBody {
-			t.Fatalf("%d bytes are held", held.Load())
+		if n > maxHeld/maxResponseBody/2 {
+			t.Fatalf("%d bytes are held", held.all)
 		}
 	}
+	if held.of["a"] > maxHeld/2+freeBytes { // with what was read when it was refused
+		t.Errorf("a tenant holds %d bytes", held.of["a"])
+	}
+	tenant = "b"
+	if err := read(&atomic.Int64{}, maxResponseBody); err != nil {
+		t.Errorf("an answer of another tenant: %v", err)
+	}
+	tenant = "a"
 	if err := read(of, freeBytes+1); CodeOf(err) != CodeNoRoom { // refused for both reasons
 		t.Errorf("a large answer where there is no room: %v", err)
 	}
@@ -81,7 +88,7 @@ func TestAnswersHaveRoom(t *testing.T) {
 	for _, r := range answers {
 		r.leave()
 	}
-	if n, ofHub, ofOther := held.Load(), of.Load(), other.Load(); n != 0 || ofHub != 0 || ofOther != 0 {
+	if n, ofHub, ofOther := held.all, of.Load(), other.Load(); n != 0 || len(held.of) != 0 || ofHub != 0 || ofOther != 0 {
 		t.Errorf("%d, %d and %d bytes are counted after all is over", n, ofHub, ofOther)
 	}
 }

@@ -53,6 +53,8 @@ type Options struct {
 	Scope string
 	// AllowedHostSuffixes name the hosts that a token may be sent to, see CheckHost. Empty: none.
 	AllowedHostSuffixes []string
+	// Tenant whose share of what is held of large answers is taken.
+	Tenant string
 	// Timeout of a call, including reading the answer. Zero: 75 s, longer than the hub holds back a throttled request.
 	Timeout time.Duration
 	// Clock dates the tokens. Nil: time.Now.
@@ -99,6 +101,7 @@ type Client struct {
 	gate      Gate
 	fence     func() error
 	observe   func(op string, statusCode int, code string, d time.Duration)
+	tenant    string
 	pipeline  runtime.Pipeline
 	transport *transport
 	held      *atomic.Int64 // bytes of answers
@@ -114,7 +117,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{held: &atomic.Int64{}, hostName: o.HostName, base: o.base(), timeout: o.Timeout, gate: o.Gate, fence: o.Fence, observe: o.Observe, transport: t}
+	c := &Client{tenant: o.Tenant, held: &atomic.Int64{}, hostName: o.HostName, base: o.base(), timeout: o.Timeout, gate: o.Gate, fence: o.Fence, observe: o.Observe, transport: t}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
@@ -271,7 +274,7 @@ func (c *Client) exchange(ctx context.Context, q call) (size int, failure *Error
 	if q.hurried {
 		bounded = context.WithValue(bounded, impatient{}, true)
 	}
-	ofAnswer := &room{ofHub: c.held}
+	ofAnswer := &room{tenant: c.tenant, ofHub: c.held}
 	defer ofAnswer.leave()
 	bounded = context.WithValue(bounded, roomKey{}, ofAnswer)
 	bounded = context.WithValue(bounded, fenceKey{}, func() error { return c.fenced(q) })

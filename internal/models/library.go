@@ -32,7 +32,7 @@ type Shelf interface {
 
 const (
 	// maxOutcomes bounds the bytes of the models that are kept ready. One of 50 properties takes 20 KB.
-	maxOutcomes = 24 << 20
+	maxOutcomes = 16 << 20
 	// maxNeeded bounds how many interfaces of other DeviceModels are looked for.
 	maxNeeded = 200
 	// largeModel is how many bytes of JSON make a DeviceModel large: it is written down that it is about to be parsed.
