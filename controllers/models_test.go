@@ -243,6 +243,23 @@ var _ = Describe("A DeviceModel", func() {
 			s.eventually("d", beReady())
 		})
 
+		It("that is mended there has those mended that are made of it", func() {
+			s := newSite()
+			path := fetched(s)
+			modelRepository.put(path+".json", strings.ReplaceAll(dtdlOf(s), `"double"`, `"nonsense"`))
+			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
+				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "1"}
+			})
+			s.eventuallyModel("thermostat", haveReady(metav1.ConditionFalse, v1alpha1.ReasonInvalidModel))
+			s.createModel("temperaturecontroller")
+			s.eventuallyModel("temperaturecontroller", SatisfyAll(haveReady(metav1.ConditionFalse, v1alpha1.ReasonInvalidModel), haveMessage("Another DeviceModel")))
+			modelRepository.put(path+".json", dtdlOf(s))
+			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
+				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "2"}
+			})
+			s.eventuallyModel("temperaturecontroller", usable)
+		})
+
 		It("is compared with its pinned digest", func() {
 			s := newSite()
 			path := fetched(s, func(m *v1alpha1.DeviceModel) { m.Spec.Repository.Digest = "sha256:" + strings.Repeat("0", 64) })
