@@ -74,17 +74,32 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	}
 	if command.Finished() {
 		r.Flights.clear(req.NamespacedName)
-		if command.Annotations[models.AnnotationAbridged] != "" {
-			if err := r.Flights.Reader.Get(ctx, req.NamespacedName, command); err != nil {
-				return ctrl.Result{}, client.IgnoreNotFound(err)
-			}
-		}
-		if err := r.account(ctx, command); err != nil {
-			return ctrl.Result{}, err
-		}
-		return r.collect(ctx, command)
+		return r.conclude(ctx, command)
 	}
 	return r.advance(ctx, &commandScope{command: command, now: time.Now()})
+}
+
+// cacheRetry is how soon an object is looked at again of which the API server has another one than
+// the cache.
+const cacheRetry = time.Second
+
+// conclude looks after a finished command. One that the cache has a part of is read whole, and
+// nothing of that part is taken: it may be of an earlier object of that name.
+func (r *DeviceCommandReconciler) conclude(ctx context.Context, command *v1alpha1.DeviceCommand) (ctrl.Result, error) {
+	if command.Annotations[models.AnnotationAbridged] != "" {
+		whole := &v1alpha1.DeviceCommand{}
+		if err := r.Flights.Reader.Get(ctx, client.ObjectKeyFromObject(command), whole); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		if whole.UID != command.UID || !whole.Finished() {
+			return ctrl.Result{RequeueAfter: cacheRetry}, nil
+		}
+		command = whole
+	}
+	if err := r.account(ctx, command); err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.collect(ctx, command)
 }
 
 // collect deletes a finished command whose time has come.
