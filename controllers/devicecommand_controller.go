@@ -33,12 +33,15 @@ type DeviceCommandReconciler struct {
 	Models   *models.Library
 	// Flights are the commands whose hub is being called.
 	Flights *Flights
-	// Concurrency is the number of workers. None of them waits for a device.
+	// Concurrency is the number of workers. None of them waits for a device, or its hub.
 	Concurrency int
+
+	retries *lasting
 }
 
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.retries = newLasting()
 	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen())).
@@ -47,14 +50,20 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.Channel(r.Wakes.callers, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
 		Complete(r)
 }
 
 // Reconcile makes one pass: a command that is not finished goes through the phases settle, expire,
 // queue, resolve, rest, settleModel, conform and send; the first that halts says what status says.
 // send starts a flight and ends the pass: from then on the flight writes status.
-func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+	s := &commandScope{now: time.Now()}
+	defer func() {
+		if err == nil && !s.looks { // else the pass goes on when the hub has answered
+			r.retries.over(req)
+		}
+	}()
 	command := &v1alpha1.DeviceCommand{}
 	if err := r.Get(ctx, req.NamespacedName, command); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -76,7 +85,8 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		r.Flights.clear(req.NamespacedName)
 		return r.conclude(ctx, command)
 	}
-	return r.advance(ctx, &commandScope{command: command, now: time.Now()})
+	s.command = command
+	return r.advance(ctx, s)
 }
 
 // cacheRetry is how soon an object is looked at again of which the API server has another one than

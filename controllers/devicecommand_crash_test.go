@@ -197,8 +197,8 @@ func (p *process) write(ctx context.Context, at step, apply func() error) error 
 // GetTwin reads the device's twin.
 func (p *process) GetTwin(context.Context, string) (*twin.Twin, error) {
 	p.factory.mu.Lock()
-	defer p.factory.mu.Unlock()
 	p.factory.reads++
+	p.factory.mu.Unlock()
 	return p.factory.twin()
 }
 

@@ -74,6 +74,7 @@ type Flights struct {
 
 	wakes    chan event.GenericEvent
 	lifetime context.Context
+	looks    *looks // at devices, before a command is sent
 
 	mu      sync.Mutex
 	flying  map[types.NamespacedName]*flight
@@ -87,11 +88,13 @@ type Flights struct {
 
 // NewFlights returns none. Wakes are dropped once ctx ends.
 func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, ledger *Ledger, log logr.Logger) *Flights {
-	return &Flights{
+	f := &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
 		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]suspicion{},
 		unsent: map[types.NamespacedName]string{}, failed: map[types.NamespacedName]error{},
 	}
+	f.looks = newLooks(ctx, f.look)
+	return f
 }
 
 func (f *Flights) has(key types.NamespacedName) bool {
@@ -176,6 +179,7 @@ func (f *Flights) start(one *flight) {
 // abandon stops waiting for the answer to a command whose object is gone. Its device is listened
 // for all the same: if its last attempt reached it after all, another object must not be sent.
 func (f *Flights) abandon(key types.NamespacedName) {
+	f.looks.forget(key)
 	if !f.keepsListening(key) {
 		f.clear(key)
 	}
