@@ -149,7 +149,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 	s.command.Status.ObservedGeneration = s.command.Generation
 	setVerdict(s.command, h.verdict)
 	if !isSame(&before.Status, &s.command.Status) {
-		if err := persistCommand(ctx, r.Client, r.Recorder, before, s.command, s.device, !s.isRepeated); err != nil {
+		if err := r.persist(ctx, s, before); err != nil {
 			return ctrl.Result{}, err
 		}
 		if s.doubted {
@@ -157,6 +157,18 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 		}
 	}
 	return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
+}
+
+func (r *DeviceCommandReconciler) persist(ctx context.Context, s *commandScope, before *v1alpha1.DeviceCommand) error {
+	refused, err := patchCommand(ctx, r.Client, before, s.command)
+	if refused != nil {
+		announceRefusal(r.Recorder, before, refused)
+	}
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	announceStatus(r.Recorder, before, s.command, s.device, !s.isRepeated)
+	return nil
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
