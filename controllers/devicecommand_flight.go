@@ -396,7 +396,8 @@ func (one *flight) stirred(ctx context.Context) bool {
 // offers less and less often, without a place at the hub: that may go on for as long as a rule that
 // others have for objects.
 func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded bool) {
-	for refused, pause := time.Duration(0), recordRetry; ; f.pause(ctx, pause) {
+	var refused, pause time.Duration
+	for ; ; f.pause(ctx, pause) {
 		if f.isAbandoned(one) {
 			announceAbandoned(f.Recorder, one.command, one.device)
 			return false
