@@ -272,7 +272,7 @@ func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error
 	}
 	s.sent = true
 	r.Flights.start(&flight{
-		command: s.command, device: s.device.DeepCopy(), session: s.session, deviceID: s.device.DeviceID(), destination: s.session.Destination,
+		command: s.command, device: nameOf(s.device), session: s.session, deviceID: s.device.DeviceID(), destination: s.session.Destination,
 		key: key, invocation: s.invocation, requestID: r.Flights.nextID(key), route: s.route(), longest: s.longest(),
 		claims: true, over: s.entry, proof: s.proof, giveBack: giveBack,
 	})

@@ -33,12 +33,15 @@ type DeviceCommandReconciler struct {
 	Models   *models.Library
 	// Flights are the commands whose hub is being called.
 	Flights *Flights
-	// Concurrency is the number of workers. None of them waits for a device.
+	// Concurrency is the number of workers. None of them waits for a device, or its hub.
 	Concurrency int
+
+	retries *lasting
 }
 
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.retries = newLasting()
 	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen())).
@@ -47,14 +50,20 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.Channel(r.Wakes.callers, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: newBackoff()}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
 		Complete(r)
 }
 
 // Reconcile makes one pass: a command that is not finished goes through the phases settle, expire,
 // queue, resolve, rest, settleModel, conform and send; the first that halts says what status says.
 // send starts a flight and ends the pass: from then on the flight writes status.
-func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+	s := &commandScope{now: time.Now()}
+	defer func() {
+		if err == nil && !s.looks { // else the pass goes on when the hub has answered
+			r.retries.over(req)
+		}
+	}()
 	command := &v1alpha1.DeviceCommand{}
 	if err := r.Get(ctx, req.NamespacedName, command); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -74,17 +83,33 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	}
 	if command.Finished() {
 		r.Flights.clear(req.NamespacedName)
-		if command.Annotations[models.AnnotationAbridged] != "" {
-			if err := r.Flights.Reader.Get(ctx, req.NamespacedName, command); err != nil {
-				return ctrl.Result{}, client.IgnoreNotFound(err)
-			}
-		}
-		if err := r.account(ctx, command); err != nil {
-			return ctrl.Result{}, err
-		}
-		return r.collect(ctx, command)
+		return r.conclude(ctx, command)
 	}
-	return r.advance(ctx, &commandScope{command: command, now: time.Now()})
+	s.command = command
+	return r.advance(ctx, s)
+}
+
+// cacheRetry is how soon an object is looked at again of which the API server has another one than
+// the cache.
+const cacheRetry = time.Second
+
+// conclude looks after a finished command. One that the cache has a part of is read whole, and
+// nothing of that part is taken: it may be of an earlier object of that name.
+func (r *DeviceCommandReconciler) conclude(ctx context.Context, command *v1alpha1.DeviceCommand) (ctrl.Result, error) {
+	if command.Annotations[models.AnnotationAbridged] != "" {
+		whole := &v1alpha1.DeviceCommand{}
+		if err := r.Flights.Reader.Get(ctx, client.ObjectKeyFromObject(command), whole); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		if whole.UID != command.UID || !whole.Finished() {
+			return ctrl.Result{RequeueAfter: cacheRetry}, nil
+		}
+		command = whole
+	}
+	if err := r.account(ctx, command); err != nil {
+		return ctrl.Result{}, err
+	}
+	return r.collect(ctx, command)
 }
 
 // collect deletes a finished command whose time has come.
@@ -124,7 +149,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 	s.command.Status.ObservedGeneration = s.command.Generation
 	setVerdict(s.command, h.verdict)
 	if !isSame(&before.Status, &s.command.Status) {
-		if err := persistCommand(ctx, r.Client, r.Recorder, before, s.command, s.device, !s.isRepeated); err != nil {
+		if err := r.persist(ctx, s, before); err != nil {
 			return ctrl.Result{}, err
 		}
 		if s.doubted {
@@ -132,6 +157,18 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 		}
 	}
 	return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
+}
+
+func (r *DeviceCommandReconciler) persist(ctx context.Context, s *commandScope, before *v1alpha1.DeviceCommand) error {
+	refused, err := patchCommand(ctx, r.Client, before, s.command)
+	if refused != nil {
+		announceRefusal(r.Recorder, before, refused)
+	}
+	if err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	announceStatus(r.Recorder, before, s.command, s.device, !s.isRepeated)
+	return nil
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -99,10 +100,10 @@ func (r *DeviceCommandReconciler) settleModel(ctx context.Context, s *commandSco
 	}
 	memory := s.session.Device(s.device.DeviceID())
 	model, known := memory.Model()
-	if !known {
-		if model, err = r.lookAtModel(ctx, s); err != nil {
-			return err
-		}
+	if known {
+		r.Flights.looks.forget(client.ObjectKeyFromObject(s.command))
+	} else if model, err = r.lookAtModel(ctx, s); err != nil {
+		return err
 	}
 	s.model = model
 	want := s.device.Spec.ModelID
@@ -135,16 +136,25 @@ func mismatchText(want, got string) string {
 	return fmt.Sprintf("it announced %q; spec.modelID is %q", got, want)
 }
 
-// lookAtModel asks the hub which model the device has. What else the twin says is for the PnPDevice
-// to read.
+// lookAtModel asks the hub which model the device has, beside the workers: the pass ends, and the
+// command is woken once that is known. What else the twin says is for the PnPDevice to read.
 func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandScope) (string, error) {
-	caller := budget.Caller{Key: client.ObjectKeyFromObject(s.command).String() + " model", Priority: budget.PriorityCommand}
-	t, err := s.session.GetTwin(budget.With(ctx, caller), s.device.DeviceID())
+	key, looks := client.ObjectKeyFromObject(s.command), r.Flights.looks
+	seen, pending := looks.take(key, s.session, s.device.DeviceID())
+	switch {
+	case pending != nil:
+		s.looks = true
+		return "", lookingSince(looks.lined(pending, s.now))
+	case seen == nil:
+		s.looks = true
+		looks.begin(&look{command: key, session: s.session, deviceID: s.device.DeviceID()})
+		return "", lookingSince(0)
+	case seen.err == nil:
+		return seen.model, nil
+	}
+	err := seen.err
 	if full, ok := errors.AsType[*budget.WaitError](err); ok {
 		return "", waitingFor(full.Wait)
-	}
-	if err == nil {
-		return t.ModelID, nil
 	}
 	if iothub.IsUnauthorized(err) && s.session.Refuse() {
 		r.Wakes.hub(ctx, hubKey(s.device))
@@ -153,6 +163,12 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		return "", waiting(h.reason, h.message, h.after)
 	}
 	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
+}
+
+// lookingSince halts until a device was looked at. Should that have to wait for other calls, status
+// says so after a while.
+func lookingSince(lined time.Duration) *halt {
+	return waitingFor(budget.Wait{Class: budget.TwinRead, Why: budget.WhySlow, For: DefaultGrace, Lasts: lined})
 }
 
 // conform fails a command that the DeviceModel of the device does not allow.

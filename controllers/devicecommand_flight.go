@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -10,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -43,7 +43,7 @@ const (
 type flight struct {
 	key         types.NamespacedName
 	command     *v1alpha1.DeviceCommand // as it was after the claim
-	device      *v1alpha1.PnPDevice
+	device      *v1alpha1.PnPDevice     // its metadata, for Events
 	session     *hubs.Session
 	destination string
 	deviceID    string
@@ -60,6 +60,9 @@ type flight struct {
 	longest    time.Duration // that the attempt may go on
 	giveBack   func()
 
+	left    bool // the place at the hub is given back
+	refused bool // the API server refused the outcome, and it was told of
+
 	cancel    context.CancelFunc
 	abandoned bool // the object is gone; guarded by Flights.mu
 }
@@ -74,6 +77,7 @@ type Flights struct {
 
 	wakes    chan event.GenericEvent
 	lifetime context.Context
+	looks    *looks // at devices, before a command is sent
 
 	mu      sync.Mutex
 	flying  map[types.NamespacedName]*flight
@@ -87,11 +91,13 @@ type Flights struct {
 
 // NewFlights returns none. Wakes are dropped once ctx ends.
 func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, ledger *Ledger, log logr.Logger) *Flights {
-	return &Flights{
+	f := &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
 		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]suspicion{},
 		unsent: map[types.NamespacedName]string{}, failed: map[types.NamespacedName]error{},
 	}
+	f.looks = newLooks(ctx, f.look)
+	return f
 }
 
 func (f *Flights) has(key types.NamespacedName) bool {
@@ -176,6 +182,7 @@ func (f *Flights) start(one *flight) {
 // abandon stops waiting for the answer to a command whose object is gone. Its device is listened
 // for all the same: if its last attempt reached it after all, another object must not be sent.
 func (f *Flights) abandon(key types.NamespacedName) {
+	f.looks.forget(key)
 	if !f.keepsListening(key) {
 		f.clear(key)
 	}
@@ -230,16 +237,25 @@ func (f *Flights) fly(ctx context.Context, one *flight) {
 	if result.unsent() {
 		one.session.GiveBack(one.key.String(), payloadOf(one.command)) // it was taken before the claim
 	}
+	one.command.Spec.Payload = nil // to record the outcome may take long
 	if result.rest() > 0 {
 		f.leaveAlone(one, result)
 	}
-	recorded := f.land(one, result)
+	recorded := f.land(ctx, one, result)
 	f.account(one, result, recorded)
 	if !recorded { // an object of that name is another one
 		f.abandon(one.key)
 	}
-	one.session.Calls().End(one.deviceID)
+	one.leave()
 	f.end(one)
+}
+
+// leave gives the place at the hub back, once: another command of the device may have it then.
+func (one *flight) leave() {
+	if !one.left {
+		one.left = true
+		one.session.Calls().End(one.deviceID)
+	}
 }
 
 // turnBack ends a flight whose claim failed. The next pass says why, or decides anew.
@@ -360,7 +376,10 @@ func (one *flight) call(ctx context.Context, c *v1alpha1.DeviceCommand) result {
 	if command.Judge(a) == command.Undelivered {
 		a.Stirred = one.stirred(ctx)
 	}
-	return result{meaning: command.Judge(a), attempt: a, answer: answer, at: time.Now(), destination: one.destination, window: window}
+	response, cut := command.Response(answer.Payload)
+	return result{
+		meaning: command.Judge(a), attempt: a, response: bytes.Clone(response), truncated: cut, at: time.Now(), destination: one.destination, window: window,
+	}
 }
 
 // stirred listens for a while whether the device that is said to be offline was there.
@@ -372,30 +391,49 @@ func (one *flight) stirred(ctx context.Context) bool {
 	return one.session.Calls().Stirred(one.deviceID)
 }
 
-// land records what became of an attempt, however long that takes; it gives up only if the object is gone or another attempt's, which it reports as
-// false.
-func (f *Flights) land(one *flight, r result) (recorded bool) {
-	_ = wait.PollUntilContextCancel(context.Background(), recordRetry, true, func(ctx context.Context) (done bool, _ error) {
+// land records what became of an attempt, however long that takes; it gives up only if the object is
+// gone or another attempt's, which it reports as false. An outcome that the API server refuses it
+// offers less and less often, without a place at the hub: that may go on for as long as a rule that
+// others have for objects.
+func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded bool) {
+	var refused, pause time.Duration
+	for ; ; f.pause(ctx, pause) {
 		if f.isAbandoned(one) {
 			announceAbandoned(f.Recorder, one.command, one.device)
-			return true, nil
+			return false
 		}
-		err := f.record(ctx, one, r)
+		err := f.record(context.Background(), one, r)
+		pause = recordRetry
 		switch {
 		case err == nil:
-			recorded = true
-			return true, nil
+			return true
 		case apierrors.IsConflict(err):
-			if !f.refresh(ctx, one, r) {
-				return true, nil
+			if !f.refresh(context.Background(), one, r) {
+				return false
 			}
+		case isRefusal(err):
+			one.leave()
+			refused = min(max(2*refused, refusedFirst), refusedMost)
+			pause = jittered(refused)
+			fallthrough
 		default:
 			f.Log.Error(err, "Could not record the outcome of a command, trying again", "DeviceCommand", one.key)
 		}
-		// Given up at the end: the next start finds the claim, and says Unknown.
-		return f.lifetime.Err() != nil && time.Since(r.at) > drainFor, nil
-	})
-	return recorded
+		if f.lifetime.Err() != nil && time.Since(r.at) > drainFor { // the next start finds the claim, and says Unknown
+			return false
+		}
+	}
+}
+
+// pause is one between two tries to record an outcome. It is short once the object is gone, or the
+// operator stops.
+func (f *Flights) pause(ctx context.Context, d time.Duration) {
+	time.Sleep(recordRetry)
+	select {
+	case <-time.After(d - recordRetry):
+	case <-ctx.Done():
+	case <-f.lifetime.Done():
+	}
 }
 
 func (f *Flights) isAbandoned(one *flight) bool {
@@ -426,33 +464,40 @@ func (f *Flights) record(ctx context.Context, one *flight, r result) error {
 		r.meaning, r.attempt.Stirred = command.Unknown, true
 	}
 	changed := one.outcome(r)
-	if err := persistCommand(ctx, f.Client, f.Recorder, one.command, changed, one.device, true); err != nil {
+	refused, err := patchCommand(ctx, f.Client, one.command, changed)
+	if refused != nil && !one.refused {
+		one.refused = true
+		announceRefusal(f.Recorder, one.command, refused)
+	}
+	switch {
+	case err == nil:
+		announceStatus(f.Recorder, one.command, changed, one.device, true)
+	case !apierrors.IsNotFound(err):
 		return err
 	}
 	one.command = changed
 	return nil
 }
 
-// persistCommand writes status on top of what it was computed from, and tells what is news: on the
-// device, too, if the command has ended. device is nil if there is none. counts is false of an
-// outcome that an earlier object had: it was told of then.
-func persistCommand(
-	ctx context.Context, c client.Client, to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool,
-) error {
+// patchCommand writes status on top of what it was computed from. refused is why the API server did
+// not take it with the device's answer: then it is written without.
+func patchCommand(ctx context.Context, c client.Client, before, after *v1alpha1.DeviceCommand) (refused, err error) {
 	statusPatches.WithLabelValues("DeviceCommand").Inc()
-	err := c.Status().Patch(ctx, after, wholeStatus{before})
+	err = c.Status().Patch(ctx, after, wholeStatus{before})
 	if isRefusal(err) {
-		announceRefusal(to, before, err)
+		refused = err
 		withoutAnswer(after)
 		err = c.Status().Patch(ctx, after, wholeStatus{before})
 	}
-	if err != nil {
-		return client.IgnoreNotFound(err)
-	}
+	return refused, err
+}
+
+// announceStatus tells what is news: on the device, too, if the command has ended. device is nil if
+// there is none. counts is false of an outcome that an earlier object had: it was told of then.
+func announceStatus(to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool) {
 	announce(to, before, after)
 	if after.Finished() && counts {
 		commandOutcomes.WithLabelValues(string(after.Status.Outcome)).Inc()
 		announceCommand(to, after, device)
 	}
-	return nil
 }

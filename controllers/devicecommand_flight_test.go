@@ -4,22 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -324,6 +328,114 @@ func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An admission policy may take no status of a command, for as long as it likes.
+func TestAnOutcomeThatIsRefusedIsOfferedLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, done)
+		recorder := events.NewFakeRecorder(10000)
+		a.Recorder = recorder
+		patches, next := 0, types.NamespacedName{Namespace: "factory", Name: "next"}
+		a.patched = func() error {
+			patches++
+			return apierrors.NewForbidden(schema.GroupResource{}, "c", errors.New("denied by a policy"))
+		}
+		a.start(a.flight)
+		time.Sleep(time.Minute)
+		if !a.flight.session.Calls().Begin("d", next, func() {}) {
+			t.Error("the call is over, and its place at the hub is taken")
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if patches > 2*(5+60/4) {
+			t.Errorf("%d patches in an hour", patches)
+		}
+		if n := len(recorder.Events); n != 1 {
+			t.Errorf("%d Events", n)
+		}
+		a.patched = nil
+		time.Sleep(refusedMost * 11 / 10)
+		synctest.Wait()
+		a.wantOutcome(v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded)
+		if a.has(a.flight.key) || a.flight.session.Calls().Begin("d", a.flight.key, func() {}) {
+			t.Error("the place of the next command is given back with the flight")
+		}
+	})
+}
+
+// What waits for the API server to take an outcome does not keep the operator from stopping, nor
+// what is gone in memory.
+func TestARefusedOutcomeIsGivenUp(t *testing.T) {
+	for name, end := range map[string]func(*airport, func()){
+		"the object is gone": func(a *airport, _ func()) { a.abandon(a.flight.key) },
+		"the operator stops": func(a *airport, stop func()) { stop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAirport(t, done)
+				lifetime, stop := context.WithCancel(t.Context())
+				defer stop()
+				a.lifetime = lifetime
+				a.patched = func() error {
+					return apierrors.NewForbidden(schema.GroupResource{}, "c", errors.New("denied by a policy"))
+				}
+				a.start(a.flight)
+				time.Sleep(time.Hour)
+				began := time.Now()
+				end(a, stop)
+				a.all.Wait()
+				if took := time.Since(began); took > 2*time.Second {
+					t.Errorf("given up after %s", took)
+				}
+			})
+		})
+	}
+}
+
+// A flight may take long to record its outcome. It keeps no more than it needs for that.
+func TestAFlightKeepsLittleWhileItLands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory(t, func(c *v1alpha1.DeviceCommandSpec) { c.Payload = &apiextensionsv1.JSON{Raw: []byte(`"x"`)} })
+		f.answer = func(iothub.Invocation) (iothub.CommandAnswer, error) {
+			return iothub.CommandAnswer{StatusCode: 200, Payload: []byte(`"` + strings.Repeat("x", 1<<20) + `"`)}, nil
+		}
+		p := f.start(crash{never, false})
+		defer p.stop()
+		p.refuse = func(at step) error {
+			if at == recording {
+				return errors.New("the API server is away")
+			}
+			return nil
+		}
+		p.run(10 * time.Second)
+		synctest.Wait()
+		one := p.r.Flights.flying[client.ObjectKey{Namespace: "factory", Name: "c"}]
+		if one == nil {
+			t.Fatal("it has landed")
+		}
+		if one.command.Spec.Payload != nil || one.device.UID != "d" || one.device.Status.Twin != nil || one.device.Spec.HubRef.Name != "" {
+			t.Errorf("command %+v, device %+v", one.command.Spec, one.device)
+		}
+		p.refuse = nil
+		p.run(10 * time.Second)
+		c := f.stored()
+		if c.Status.Outcome != v1alpha1.CommandSucceeded || !c.Status.ResponseTruncated || len(c.Status.Response.Raw) > command.MaxResponse || c.Spec.Payload == nil {
+			t.Errorf("outcome %q, %s", c.Status.Outcome, readyOf(c).Message)
+		}
+	})
+}
+
+func TestAnAnswerIsCutAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
+			return iothub.CommandAnswer{StatusCode: 200, Payload: append(make([]byte, 0, 8<<20), "1"...)}, nil
+		})
+		defer a.all.Done()
+		if r := a.flight.call(t.Context(), a.flight.command); string(r.response) != "1" || cap(r.response) > command.MaxResponse {
+			t.Errorf("%d of %d bytes", len(r.response), cap(r.response))
+		}
+	})
 }
 
 func TestAnOfflineDeviceIsLeftAlone(t *testing.T) {

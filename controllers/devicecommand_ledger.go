@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -91,7 +92,8 @@ func (e *damagedError) Unwrap() error { return e.cause }
 // Look returns what is on record of an invocation, nil if nothing is. A change about to be written
 // counts: nobody else may decide against it.
 func (l *Ledger) Look(ctx context.Context, i invocation) (*ledger.Entry, error) {
-	s := l.shardOf(i)
+	s, leave := l.enter(i)
+	defer leave()
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}
@@ -100,7 +102,8 @@ func (l *Ledger) Look(ctx context.Context, i invocation) (*ledger.Entry, error) 
 
 // HasRoom fails if there is no room for a claim, as far as is known without asking.
 func (l *Ledger) HasRoom(i invocation) error {
-	s := l.shardOf(i)
+	s, leave := l.enter(i)
+	defer leave()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.entries.HasRoom(i.key, time.Now())
@@ -110,24 +113,32 @@ func (l *Ledger) HasRoom(i invocation) error {
 // gathered meanwhile.
 func (l *Ledger) Claim(ctx context.Context, i invocation, c ledger.Claim) error {
 	c.By = l.process
-	return l.shardOf(i).apply(ctx, i.key, func(s ledger.Entries) error { return s.Claim(i.key, c) })
+	s, leave := l.enter(i)
+	defer leave()
+	return s.apply(ctx, i.key, func(s ledger.Entries) error { return s.Claim(i.key, c) })
 }
 
 // Conclude puts an outcome on record, and returns once it is there.
 func (l *Ledger) Conclude(ctx context.Context, i invocation, of ledger.Entry) error {
-	return l.shardOf(i).apply(ctx, i.key, func(s ledger.Entries) error { return s.Conclude(i.key, of) })
+	s, leave := l.enter(i)
+	defer leave()
+	return s.apply(ctx, i.key, func(s ledger.Entries) error { return s.Conclude(i.key, of) })
 }
 
 // ConcludeLater has an outcome put on record soon. If that fails for good, the claim stays open:
 // nothing is repeated.
 func (l *Ledger) ConcludeLater(i invocation, of ledger.Entry) {
-	l.shardOf(i).later(i.key, func(s ledger.Entries) error { return s.Conclude(i.key, of) })
+	s, leave := l.enter(i)
+	defer leave()
+	s.later(i.key, func(s ledger.Entries) error { return s.Conclude(i.key, of) })
 }
 
 // ReleaseLater has it put on record soon that an attempt did not reach its device, and whether that
 // is so because the hub took the device for offline.
 func (l *Ledger) ReleaseLater(i invocation, request string, offline bool) {
-	l.shardOf(i).later(i.key, func(s ledger.Entries) error { return s.Release(i.key, request, offline) })
+	s, leave := l.enter(i)
+	defer leave()
+	s.later(i.key, func(s ledger.Entries) error { return s.Release(i.key, request, offline) })
 }
 
 // Flush writes what was kept back.
@@ -181,18 +192,36 @@ type shardName struct {
 // the place of another.
 func (n shardName) String() string { return fmt.Sprintf("commands.%s.%d", n.namespace, n.number) }
 
-func (l *Ledger) shardOf(i invocation) *shard {
+func shardNameOf(i invocation) shardName {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(i.key.Name)) // it never fails
-	name := shardName{i.namespace, hash.Sum32() % ledgerShards}
+	return shardName{i.namespace, hash.Sum32() % ledgerShards}
+}
+
+// enter returns the shard of an invocation, which stays in memory until leave is called, and for as
+// long as there is something to write: a ConfigMap has one writer.
+func (l *Ledger) enter(i invocation) (s *shard, leave func()) {
+	name := shardNameOf(i)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.shards[name]
+	s = l.shards[name]
 	if s == nil {
 		s = &shard{ledger: l, name: name, urgent: make(chan struct{}, 1)}
 		l.shards[name] = s
 	}
-	return s
+	s.users++
+	return s, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		s.users--
+	}
+}
+
+// shed drops from memory the shards of which every entry is forgotten, and that nobody uses.
+func (l *Ledger) shed(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.shards, func(_ shardName, s *shard) bool { return s.users == 0 && s.isOver(now) })
 }
 
 // read reads a shard from the API server. One that does not exist is empty.
@@ -236,7 +265,7 @@ func (l *Ledger) write(ctx context.Context, name shardName, entries ledger.Entri
 // ledgerSweep is how often ConfigMaps are looked for that hold nothing any more.
 const ledgerSweep = time.Hour
 
-// Start deletes ConfigMaps that hold nothing any more, until ctx ends.
+// Start sweeps until ctx ends.
 func (l *Ledger) Start(ctx context.Context) error {
 	ticker := time.NewTicker(ledgerSweep)
 	defer ticker.Stop()
@@ -252,9 +281,10 @@ func (l *Ledger) Start(ctx context.Context) error {
 	}
 }
 
-// sweep deletes the ConfigMaps of which every entry is forgotten. One that cannot be decoded is
-// kept.
+// sweep deletes the ConfigMaps of which every entry is forgotten, and drops them from memory. One that
+// cannot be decoded is kept.
 func (l *Ledger) sweep(ctx context.Context) error {
+	l.shed(time.Now())
 	var list corev1.ConfigMapList
 	if err := l.Reader.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{ledgerLabel}); err != nil {
 		return fmt.Errorf("listing the record of commands: %w", err)

@@ -199,7 +199,7 @@ func TestAClaimWhoseAnswerIsLostIsReleased(t *testing.T) {
 			},
 		}))
 		i := nth(8)
-		for l.shardOf(i) != l.shardOf(nth(0)) {
+		for shardNameOf(i) != shardNameOf(nth(0)) {
 			i.key.Name += "x"
 		}
 		if err := l.Claim(t.Context(), i, claimNow("r1")); err == nil {
@@ -224,7 +224,7 @@ func TestADamagedShardIsNeitherReadNorWritten(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newVault(t)
 				l := v.open(t)
-				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: l.shardOf(nth(0)).name.String()}, Data: map[string]string{ledgerKey: text}}
+				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: shardNameOf(nth(0)).String()}, Data: map[string]string{ledgerKey: text}}
 				if err := v.api.Create(t.Context(), m); err != nil {
 					t.Fatal(err)
 				}
@@ -297,13 +297,71 @@ func TestWhatIsOverIsSwept(t *testing.T) {
 	})
 }
 
+// What is over leaves memory, too, and what is about to be written does not.
+func TestWhatIsOverLeavesMemory(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*testing.T, *vault, *Ledger)
+		stays     bool
+	}{
+		"nothing happens": {func(*testing.T, *vault, *Ledger) {}, false},
+		"it was looked at": {func(t *testing.T, _ *vault, l *Ledger) {
+			if _, err := l.Look(t.Context(), nth(0)); err != nil {
+				t.Error(err)
+			}
+		}, false},
+		"an outcome is late": {func(_ *testing.T, _ *vault, l *Ledger) { l.ReleaseLater(nth(0), "r1", false) }, true},
+		"an outcome cannot be written": {func(t *testing.T, v *vault, l *Ledger) {
+			v.refuse = func() error { return errors.New("the API server is away") }
+			l.ConcludeLater(nth(0), ledger.Entry{Request: "r1", NotAfter: time.Now().Add(time.Hour), Outcome: &ledger.Outcome{At: time.Now()}})
+			time.Sleep(2 * lateAfter)
+		}, true},
+		"another claim is being made": {func(t *testing.T, _ *vault, l *Ledger) {
+			go func() { _ = l.Claim(t.Context(), nth(0), claimNow("r2")) }()
+			synctest.Wait()
+		}, true},
+		"another claim was made": {func(t *testing.T, _ *vault, l *Ledger) {
+			if err := l.Claim(t.Context(), nth(0), claimNow("r2")); err != nil {
+				t.Error(err)
+			}
+		}, true},
+		"somebody is about to use it": {func(_ *testing.T, _ *vault, l *Ledger) { l.enter(nth(0)) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVault(t)
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				l := NewLedger(ctx, v.api, v.api, "operator", logr.Discard())
+				if err := l.Claim(ctx, nth(0), claimNow("r1")); err != nil {
+					t.Fatal(err)
+				}
+				if err := l.sweep(ctx); err != nil || len(l.shards) != 1 {
+					t.Fatalf("%d shards, %v", len(l.shards), err)
+				}
+				time.Sleep(2*time.Hour + time.Minute)
+				test.meanwhile(t, v, l)
+				if err := l.sweep(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if stays := len(l.shards) == 1; stays != test.stays {
+					t.Errorf("stays: %v", stays)
+				}
+				v.refuse = nil
+				time.Sleep(time.Minute)
+				if err := l.Claim(ctx, nth(1), claimNow("r3")); err != nil {
+					t.Errorf("a claim after that: %v", err)
+				}
+			})
+		})
+	}
+}
+
 // A namespace has ConfigMaps of its own: none can be full of, or named like, another one's.
 func TestNamespacesHaveShardsOfTheirOwn(t *testing.T) {
-	l := memoryLedger(t)
 	seen := map[string]string{}
 	for _, namespace := range []string{"a", "a-0", "a-0-1", "0", "commands"} {
 		for i := range 50 {
-			name := l.shardOf(invocation{namespace, ledger.Key{Name: fmt.Sprint(i)}}).name.String()
+			name := shardNameOf(invocation{namespace, ledger.Key{Name: fmt.Sprint(i)}}).String()
 			if of, ok := seen[name]; ok && of != namespace {
 				t.Errorf("%s is of %s and of %s", name, of, namespace)
 			}

@@ -50,6 +50,8 @@ type commandScope struct {
 	doubted bool
 	// isRepeated is true if the outcome is that of an earlier object.
 	isRepeated bool
+	// looks is true if the pass ended because the device is being looked at.
+	looks bool
 	// sent is true once a flight has taken over.
 	sent bool
 }

@@ -221,6 +221,7 @@ func (f *Flights) told(key types.NamespacedName) {
 
 // clear drops what is known of a command that needs it no more.
 func (f *Flights) clear(key types.NamespacedName) {
+	f.looks.forget(key)
 	f.mu.Lock()
 	r := f.rests[key]
 	delete(f.rests, key)

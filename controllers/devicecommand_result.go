@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -17,8 +18,10 @@ import (
 type result struct {
 	meaning command.Meaning
 	attempt command.Attempt
-	answer  iothub.CommandAnswer
-	at      time.Time
+	// response of the device, as status holds it, and whether that is a part.
+	response  json.RawMessage
+	truncated bool
+	at        time.Time
 	// destination that was asked, and when that was by its clock.
 	destination string
 	window      hubs.Window
@@ -65,11 +68,10 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	status := &c.Status
 	why := command.Why(r.attempt)
 	if r.attempt.Err == nil {
-		raw, truncated := command.Response(r.answer.Payload)
-		status.StatusCode, status.ResponseTruncated = new(int32(r.answer.StatusCode)), truncated
+		status.StatusCode, status.ResponseTruncated = new(int32(r.attempt.Code)), r.truncated
 		status.Response = nil
-		if raw != nil {
-			status.Response = &apiextensionsv1.JSON{Raw: raw}
+		if r.response != nil {
+			status.Response = &apiextensionsv1.JSON{Raw: r.response}
 		}
 	}
 	finished := func(o v1alpha1.CommandOutcome, v verdict) verdict {

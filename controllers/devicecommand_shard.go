@@ -22,6 +22,8 @@ type shard struct {
 
 	reading sync.Mutex // held while the ConfigMap is read
 
+	users int // who has it from Ledger.enter; guarded by Ledger.mu
+
 	mu      sync.Mutex
 	loaded  bool
 	entries ledger.Entries // as they are on record, or were if it is to be read again
@@ -269,6 +271,15 @@ func (s *shard) write(ctx context.Context, queue, late []*change) (results []err
 	defer s.mu.Unlock()
 	s.entries, s.version, s.next, s.behind = next, version, began.Add(pace(next)), false
 	return results, nil
+}
+
+// isOver reports whether the shard holds nothing any more, and nothing is to be written.
+func (s *shard) isOver(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := maps.Clone(s.entries)
+	left.Forget(now)
+	return len(left) == 0 && !s.writing && len(s.queue)+len(s.late) == 0
 }
 
 func (s *shard) isBehind() bool {

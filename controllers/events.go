@@ -87,6 +87,13 @@ func announceNotCleared(to events.EventRecorder, device *v1alpha1.PnPDevice, why
 		"Deleted without removing its properties from device %q: %s", device.DeviceID(), why)
 }
 
+// nameOf is what Events need of a device, without what is declared and shown of it.
+func nameOf(device *v1alpha1.PnPDevice) *v1alpha1.PnPDevice {
+	is := &v1alpha1.PnPDevice{TypeMeta: device.TypeMeta}
+	is.Namespace, is.Name, is.UID, is.ResourceVersion = device.Namespace, device.Name, device.UID, device.ResourceVersion
+	return is
+}
+
 // announceCommand has `kubectl describe pnpdevice` show the last commands. device is nil if there is none.
 func announceCommand(to events.EventRecorder, c *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) {
 	if device == nil {

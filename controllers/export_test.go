@@ -7,5 +7,5 @@ const LedgerKey = ledgerKey
 
 // LedgerName is the name of the ConfigMap that has the record of a command.
 func LedgerName(c *v1alpha1.DeviceCommand) string {
-	return (&Ledger{shards: map[shardName]*shard{}}).shardOf(invocationOf(c)).name.String()
+	return shardNameOf(invocationOf(c)).String()
 }

@@ -178,7 +178,7 @@ func TestARecordOfCommandsThatWasPutBackIsMended(t *testing.T) {
 					t.Fatal(err)
 				}
 				var m corev1.ConfigMap
-				if err := v.api.Get(t.Context(), types.NamespacedName{Namespace: "operator", Name: l.shardOf(nth(0)).name.String()}, &m); err != nil {
+				if err := v.api.Get(t.Context(), types.NamespacedName{Namespace: "operator", Name: shardNameOf(nth(0)).String()}, &m); err != nil {
 					t.Fatal(err)
 				}
 				m.Data[ledgerKey] = `{"format":1,"entries":{}}`
@@ -202,7 +202,7 @@ func TestARecordOfCommandsThatWasPutBackIsMended(t *testing.T) {
 // neighbour is an invocation whose record is in the same ConfigMap.
 func neighbour(l *Ledger, of invocation) invocation {
 	for i := 100; ; i++ {
-		if l.shardOf(nth(i)) == l.shardOf(of) {
+		if shardNameOf(nth(i)) == shardNameOf(of) {
 			return nth(i)
 		}
 	}

@@ -21,7 +21,7 @@ const (
 	// maxReviewValues is how many JSON values it may have: a model has at most 80,000, and a review two of them.
 	maxReviewValues = 200_000
 	// maxReading and maxChecking bound the memory of reviews that are read, and that are checked, at once, in bytes.
-	maxReading  = 16 << 20
+	maxReading  = 8 << 20
 	maxChecking = 80 << 20
 	// answerWithin is how long reading, waiting and checking may take. The API server waits for three seconds, and without an answer nobody learns why.
 	answerWithin = 2500 * time.Millisecond
