@@ -53,19 +53,19 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	if s.wasRead {
 		s.memory.Defer()
 	}
-	again := ctrl.Result{RequeueAfter: w.For}
 	h := &halt{verdict: waitVerdict(w)}
 	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
 	case concerns && isLong(w, r.Grace):
 	case s.wrote:
 		h = unchanged(s.device)
 	default:
-		return again, nil
+		return ctrl.Result{RequeueAfter: w.For}, nil
 	}
 	s.waiting = !s.wrote
 	summarise(s, h)
-	if err := r.persist(ctx, before, s); err != nil {
+	refused, err := r.persistUnlessRefused(ctx, before, s)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
-	return again, nil
+	return ctrl.Result{RequeueAfter: sooner(w.For, refused)}, nil
 }

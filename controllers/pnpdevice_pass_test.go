@@ -1,0 +1,147 @@
+package controllers
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// bench is one device, its object and its hub, over which a test makes passes.
+type bench struct {
+	plain
+
+	t       *testing.T
+	r       *PnPDeviceReconciler
+	session *hubs.Session
+	// get and patch are what the hub answers, calls what it was asked.
+	get   func() (*twin.Twin, error)
+	patch func(body string) (*twin.Twin, error)
+	calls []string
+	// refuses has the API server refuse every status; statuses counts those that it was sent.
+	refuses  bool
+	statuses int
+}
+
+// newBench has an object that declares JSON properties through the device twin, and whose user waits.
+func newBench(t *testing.T, declared string) *bench {
+	t.Helper()
+	b := &bench{t: t, plain: plain{
+		hub: &v1alpha1.IoTHub{
+			ObjectMeta: metav1.ObjectMeta{Name: "factory-hub", Namespace: "factory"}, Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net"},
+		},
+		device: &v1alpha1.PnPDevice{
+			ObjectMeta: metav1.ObjectMeta{Name: "press", Namespace: "factory", Generation: 1, UID: "press"},
+			Spec: v1alpha1.PnPDeviceSpec{
+				HubRef: v1alpha1.HubReference{Name: "factory-hub"}, TwinAPI: v1alpha1.TwinAPIDeviceTwin, ReadyWhen: v1alpha1.ReadyWhenApplied,
+				Properties: &apiextensionsv1.JSON{Raw: []byte(declared)},
+			},
+		},
+	}}
+	setVerdict(b.hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated})
+	b.session = hubs.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
+	b.r = &PnPDeviceReconciler{
+		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
+		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(),
+	}
+	b.r.Hubs.Put(t.Context(), client.ObjectKeyFromObject(b.hub), b.session, func(context.Context) {})
+	b.r.origins.put(b.device, &origin{})
+	return b
+}
+
+// pass makes one, and returns when the next one is due.
+func (b *bench) pass() time.Duration {
+	b.t.Helper()
+	result, err := b.r.Reconcile(b.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b.device)})
+	if err != nil {
+		b.t.Fatalf("the pass fails: %v", err)
+	}
+	return result.RequeueAfter
+}
+
+func (b *bench) memory() *hubs.Device { return b.session.Device(b.device.DeviceID()) }
+
+// asked is what the hub was asked since the last time.
+func (b *bench) asked() string {
+	calls := strings.Join(b.calls, " ")
+	b.calls = nil
+	return calls
+}
+
+func (b *bench) Status() client.SubResourceWriter {
+	return statusesOf{SubResourceWriter: b.plain.Status(), bench: b}
+}
+
+type statusesOf struct {
+	client.SubResourceWriter
+
+	bench *bench
+}
+
+func (s statusesOf) Patch(ctx context.Context, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+	s.bench.statuses++
+	if s.bench.refuses {
+		return apierrors.NewForbidden(schema.GroupResource{Resource: "pnpdevices"}, o.GetName(), nil)
+	}
+	return s.SubResourceWriter.Patch(ctx, o, p, opts...)
+}
+
+type answering struct {
+	hubs.Hub
+
+	bench *bench
+}
+
+func (a answering) GetTwin(context.Context, string) (*twin.Twin, error) {
+	t, err := a.bench.get()
+	if err == nil {
+		a.bench.calls = append(a.bench.calls, "GetTwin")
+	}
+	return t, err
+}
+
+func (a answering) PatchTwin(_ context.Context, _ string, body []byte, _ string) (*twin.Twin, error) {
+	t, err := a.bench.patch(string(body))
+	if err == nil {
+		a.bench.calls = append(a.bench.calls, "PatchTwin")
+	}
+	return t, err
+}
+
+func (answering) Close() {}
+
+// noToken is what a call is told that has to wait for long.
+func noToken(c budget.Class) error {
+	return &budget.WaitError{Wait: budget.Wait{Class: c, For: time.Minute, Lasts: time.Hour}}
+}
+
+// TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent: what an edit waits for cannot be said for now.
+func TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent(t *testing.T) {
+	b := newBench(t, `{"speed": 5}`)
+	b.refuses = true
+	b.get = func() (*twin.Twin, error) { return nil, noToken(budget.TwinRead) }
+	if next := b.pass(); next <= 0 || next > 2*refusedFirst {
+		t.Errorf("the next pass is in %v, want it when the status is tried again", next)
+	}
+	tried := b.statuses
+	for range 10 {
+		b.pass()
+	}
+	if tried == 0 || b.statuses != tried {
+		t.Errorf("%d statuses went to the API server at first, and %d at the events after that", tried, b.statuses-tried)
+	}
+}
