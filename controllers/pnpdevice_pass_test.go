@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -95,7 +98,7 @@ type statusesOf struct {
 func (s statusesOf) Patch(ctx context.Context, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 	s.bench.statuses++
 	if s.bench.refuses {
-		return apierrors.NewForbidden(schema.GroupResource{Resource: "pnpdevices"}, o.GetName(), nil)
+		return apierrors.NewForbidden(schema.GroupResource{Resource: "pnpdevices"}, o.GetName(), errors.New("a policy"))
 	}
 	return s.SubResourceWriter.Patch(ctx, o, p, opts...)
 }
@@ -143,5 +146,53 @@ func TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent(t *testing.T) {
 	}
 	if tried == 0 || b.statuses != tried {
 		t.Errorf("%d statuses went to the API server at first, and %d at the events after that", tried, b.statuses-tried)
+	}
+}
+
+// at is the twin of the bench, which holds desired properties of a version.
+func at(version int64, desired map[string]any) *twin.Twin {
+	t := &twin.Twin{
+		DeviceID: "press", ETag: twin.ETagOf(uint64(version)), Version: version, DesiredVersion: version, //nolint:gosec // small
+		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
+	}
+	for name, value := range desired {
+		t.Properties[twin.Leaf{Name: name}] = twin.Property{Desired: &twin.Desired{Value: value, Version: version}}
+	}
+	return t
+}
+
+// TestNoKeyIsLeftOfAnObjectThatStatusHasNoRoomFor: what the declaration drops of it has to be nulled, and status does not tell
+// what that is.
+func TestNoKeyIsLeftOfAnObjectThatStatusHasNoRoomFor(t *testing.T) {
+	leaf := twin.Leaf{Name: "limits"}
+	held := map[string]any{"max": json.Number("7"), "min": json.Number("1")}
+	for name, c := range map[string]struct{ declared, asked, patch string }{
+		"an object is merged":    {`{"max": 8}`, "GetTwin PatchTwin", `{"properties":{"desired":{"limits":{"max":8,"min":null}}}}`},
+		"any other is put there": {`"none"`, "PatchTwin", `{"properties":{"desired":{"limits":"none"}}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, `{"limits": `+c.declared+`}`)
+			b.device.Status = v1alpha1.PnPDeviceStatus{
+				Twin: &v1alpha1.TwinReference{Hub: b.hub.Spec.HostName, DeviceID: "press", Etag: twin.ETagOf(2), Version: 2, DesiredVersion: 2},
+				Properties: []v1alpha1.PropertyStatus{{
+					Name: leaf.Name, Owned: true, State: stateOf(twin.StateApplied), DesiredVersion: 2,
+					Desired: &apiextensionsv1.JSON{Raw: storable.Omit(held, withheldReason)},
+				}},
+			}
+			b.get = func() (*twin.Twin, error) { return at(2, map[string]any{leaf.Name: held}), nil }
+			patch := ""
+			b.patch = func(body string) (*twin.Twin, error) {
+				patch = body
+				value, err := twin.DecodeValue([]byte(c.declared))
+				return at(3, map[string]any{leaf.Name: value}), err
+			}
+			b.pass()
+			if asked := b.asked(); asked != c.asked || patch != c.patch {
+				t.Errorf("the hub was asked %s and sent %s", asked, patch)
+			}
+			if !isTrue(b.device, v1alpha1.ConditionReady) {
+				t.Errorf("got %+v", readyOf(b.device))
+			}
+		})
 	}
 }
