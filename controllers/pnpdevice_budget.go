@@ -21,6 +21,9 @@ func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) context.Cont
 // ended gives back the place of a pass among the workers that wait for its hub, or what was kept for
 // it and not used. A pass that ended for want of a place goes on waiting for it.
 func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
+	if s.memory != nil {
+		s.memory.Shed()
+	}
 	if s.inLine {
 		return
 	}

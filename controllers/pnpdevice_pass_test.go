@@ -196,3 +196,86 @@ func TestNoKeyIsLeftOfAnObjectThatStatusHasNoRoomFor(t *testing.T) {
 		})
 	}
 }
+
+// reporting adds what a device reports beside its declaration.
+func reporting(t *twin.Twin, bytes int) *twin.Twin {
+	t.Properties[twin.Leaf{Name: "log"}] = twin.Property{Reported: &twin.Reported{Value: strings.Repeat("x", bytes)}}
+	return t
+}
+
+// TestALargeTwinIsNotKept: what a hub sends of a device is counted while it is received. Between passes, of which one may wait
+// until midnight, nobody counts it.
+func TestALargeTwinIsNotKept(t *testing.T) {
+	const small, large = 100, 2 << 20
+	for name, c := range map[string]struct {
+		reports int
+		kept    bool
+		asked   []string // in passes that claim, wait for a token and write
+	}{
+		"a small one is, and read once":                     {small, true, []string{"GetTwin", "", "PatchTwin"}},
+		"a large one is not, and each pass reads it itself": {large, false, []string{"GetTwin", "GetTwin", "GetTwin PatchTwin"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, `{"speed": 5}`)
+			b.get = func() (*twin.Twin, error) { return reporting(at(1, nil), c.reports), nil }
+			outcomes := []error{noToken(budget.TwinWrite), nil}
+			b.patch = func(string) (*twin.Twin, error) {
+				outcome := outcomes[0]
+				outcomes = outcomes[1:]
+				return reporting(at(2, map[string]any{"speed": json.Number("5")}), c.reports), outcome
+			}
+			for i, want := range c.asked {
+				next, isLast := b.pass(), i == len(c.asked)-1
+				if asked := b.asked(); asked != want {
+					t.Errorf("pass %d asks the hub %q, want %q", i, asked, want)
+				}
+				if kept := b.memory().Unpersisted() != nil; kept != (c.kept && !isLast) {
+					t.Errorf("after pass %d the twin is kept: %t", i, kept)
+				}
+				if next == 0 {
+					t.Errorf("after pass %d none is due", i)
+				}
+			}
+			if !isTrue(b.device, v1alpha1.ConditionReady) || b.memory().Doubtful() {
+				t.Errorf("got %+v, doubtful: %t", readyOf(b.device), b.memory().Doubtful())
+			}
+		})
+	}
+}
+
+// TestATwinThatIsNotKeptLeavesWhatIsOurs: the hub took a write, status could not say so, and the object cannot be reconciled any
+// more. Whose the value is has to be on record.
+func TestATwinThatIsNotKeptLeavesWhatIsOurs(t *testing.T) {
+	for name, end := range map[string]func(*bench){
+		"with a declaration that is refused": func(b *bench) { b.device.Spec.Properties.Raw = []byte(`{"no name": 1}`) },
+		"as it is suspended":                 func(b *bench) { b.device.Spec.Suspend = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, `{"speed": 6}`)
+			b.device.Status = v1alpha1.PnPDeviceStatus{
+				Twin: &v1alpha1.TwinReference{Hub: b.hub.Spec.HostName, DeviceID: "press", Etag: twin.ETagOf(2), Version: 2, DesiredVersion: 2},
+				Properties: []v1alpha1.PropertyStatus{{
+					Name: "speed", Owned: true, State: stateOf(twin.StateApplied), DesiredVersion: 2, Desired: jsonOf(json.Number("5")),
+				}},
+			}
+			b.patch = func(string) (*twin.Twin, error) {
+				return reporting(at(3, map[string]any{"speed": json.Number("6")}), 2<<20), nil
+			}
+			b.refuses = true
+			b.pass()
+			if b.asked() != "PatchTwin" || b.memory().Unpersisted() != nil {
+				t.Fatal("the twin is kept, or was not written")
+			}
+			b.refuses = false
+			b.device = b.device.DeepCopy()
+			b.device.Generation++
+			end(b)
+			b.pass()
+			is := b.device.Status
+			p := entriesOf(&is)[twin.Leaf{Name: "speed"}]
+			if !p.Owned || p.DesiredVersion != 3 || string(p.Desired.Raw) != "6" || is.Twin.DesiredVersion != 3 || !is.Twin.Unconfirmed {
+				t.Errorf("status says %+v of %+v", p, is.Twin)
+			}
+		})
+	}
+}
