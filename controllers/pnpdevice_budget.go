@@ -2,12 +2,14 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
 // asking is the context of a hub call: it says with which priority the call takes its token, and for whom.
@@ -24,6 +26,9 @@ func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
 	if s.memory != nil {
 		s.memory.Shed()
 	}
+	if s.holdsLarge {
+		r.large.Add(-1)
+	}
 	if s.inLine {
 		return
 	}
@@ -33,6 +38,26 @@ func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
 	if err == nil {
 		r.retries.over(req)
 	}
+}
+
+const (
+	// maxLarge is how many passes at a time may wait for the answer to a write while they hold a large twin, see hubs.IsLarge: what
+	// has 8 MiB as text may take 46 MiB.
+	maxLarge = 1
+	// largeAgain is how soon another one looks again.
+	largeAgain = 10 * time.Second
+)
+
+// mayHold reports whether a pass may hold its twin while it waits for the answer to a write, to its end. A hub that takes
+// its time is the trouble of its own devices: others have no twins that are large.
+func (r *PnPDeviceReconciler) mayHold(s *scope) bool {
+	if s.holdsLarge || !hubs.IsLarge(s.twin) {
+		return true
+	}
+	if s.holdsLarge = r.large.Add(1) <= maxLarge; !s.holdsLarge {
+		r.large.Add(-1)
+	}
+	return s.holdsLarge
 }
 
 func (s *scope) priority() budget.Priority {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/tools/events"
@@ -51,6 +52,8 @@ type PnPDeviceReconciler struct {
 	refusals    refusals
 	stopwatches stopwatches
 	retries     *lasting
+	// large counts the passes that hold a large twin, see mayHold.
+	large atomic.Int32
 }
 
 // SetupWithManager registers the controller.

@@ -269,6 +269,12 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		r.uncount(s, err)
 		return err
 	}
+	if !r.mayHold(s) {
+		h := unchanged(s.device)
+		h.after = jittered(largeAgain)
+		r.uncount(s, h)
+		return h
+	}
 	ctx = context.WithoutCancel(ctx)
 	token := s.memory.BeginRead()
 	failed := s.session.Writing(s.device.DeviceID(), s.now)

@@ -243,6 +243,44 @@ func TestALargeTwinIsNotKept(t *testing.T) {
 	}
 }
 
+// TestFewPassesWaitWithALargeTwin: each worker may have a write under way, and a hub may take its time.
+func TestFewPassesWaitWithALargeTwin(t *testing.T) {
+	for name, c := range map[string]struct {
+		reports int
+		writes  string
+	}{
+		"small ones are nobody's trouble": {100, "PatchTwin"},
+		"a large one waits for others":    {2 << 20, "GetTwin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, `{"speed": 5}`)
+			b.get = func() (*twin.Twin, error) { return reporting(at(1, nil), c.reports), nil }
+			under := int32(0)
+			b.patch = func(string) (*twin.Twin, error) {
+				under = b.r.large.Load()
+				return reporting(at(2, map[string]any{"speed": json.Number("5")}), c.reports), nil
+			}
+			b.pass()
+			b.asked()
+			b.r.large.Store(maxLarge)
+			next := b.pass()
+			if asked := b.asked(); asked != c.writes || next == 0 || next > 2*largeAgain {
+				t.Errorf("the hub is asked %s, and the next pass is due in %v", asked, next)
+			}
+			if c.writes == "PatchTwin" {
+				return
+			}
+			b.r.large.Store(maxLarge - 1)
+			if b.pass(); b.asked() != "GetTwin PatchTwin" || under != maxLarge || b.r.large.Load() != maxLarge-1 {
+				t.Errorf("%d wait with one, and %d after that", under, b.r.large.Load())
+			}
+			if !isTrue(b.device, v1alpha1.ConditionReady) {
+				t.Errorf("got %+v", readyOf(b.device))
+			}
+		})
+	}
+}
+
 // TestATwinThatIsNotKeptLeavesWhatIsOurs: the hub took a write, status could not say so, and the object cannot be reconciled any
 // more. Whose the value is has to be on record.
 func TestATwinThatIsNotKeptLeavesWhatIsOurs(t *testing.T) {

@@ -65,13 +65,16 @@ func (d *Device) distrust() {
 // what stands in for a hub may send one for each device.
 const maxKept = 1 << 20
 
+// IsLarge reports whether a twin is too large to be kept while anything is waited for.
+func IsLarge(t *twin.Twin) bool { return t.Exceeds(maxKept) }
+
 // Shed is called once a pass is over: a twin that is not in status yet and that is too large to be kept goes, and the next
 // pass reads it again. What the object owns is kept, and so is what status records of the next write: the pass that reads
 // writes as well.
 func (d *Device) Shed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.unpersisted != nil && d.unpersisted.Exceeds(maxKept) {
+	if d.unpersisted != nil && IsLarge(d.unpersisted) {
 		d.unpersisted = nil
 		d.distrust()
 	}
