@@ -75,6 +75,7 @@ var stated = []struct {
 	{"scale.md", "| quiet time | {} s ", "controllers/pnpdevice_quiet.go", "quietTime", seconds},
 	{"security.md", "answers of devices up to {};", "internal/ledger/room.go", "maxResponse", kib},
 	{"security.md", "been missing, at most {} seconds apart", "controllers/secret_watches.go", "retryDeniedMax", seconds},
+	{"security.md", "at most {} of a twin that is not in status yet", "internal/hubs/device.go", "maxKept", mib},
 	{"security.md", "| {} | [TestReviewsAreRefusedForTheirSize]", "webhooks/limits.go", "maxReading", mib},
 	{"security.md", "| {} | [TestReviewsUnderWayAreBounded]", "webhooks/limits.go", "maxChecking", mib},
 	{"security.md", "| {} | [TestModelsThatAreKeptAreBounded]", "internal/models/library.go", "maxOutcomes", mib},

@@ -2,12 +2,14 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
 // asking is the context of a hub call: it says with which priority the call takes its token, and for whom.
@@ -21,6 +23,12 @@ func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) context.Cont
 // ended gives back the place of a pass among the workers that wait for its hub, or what was kept for
 // it and not used. A pass that ended for want of a place goes on waiting for it.
 func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
+	if s.memory != nil {
+		s.memory.Shed()
+	}
+	if s.holdsLarge {
+		r.large.Add(-1)
+	}
 	if s.inLine {
 		return
 	}
@@ -30,6 +38,26 @@ func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
 	if err == nil {
 		r.retries.over(req)
 	}
+}
+
+const (
+	// maxLarge is how many passes at a time may wait for the answer to a write while they hold a large twin, see hubs.IsLarge: what
+	// has 8 MiB as text may take 46 MiB.
+	maxLarge = 1
+	// largeAgain is how soon another one looks again.
+	largeAgain = 10 * time.Second
+)
+
+// mayHold reports whether a pass may hold its twin while it waits for the answer to a write, to its end. A hub that takes
+// its time is the trouble of its own devices: others have no twins that are large.
+func (r *PnPDeviceReconciler) mayHold(s *scope) bool {
+	if s.holdsLarge || !hubs.IsLarge(s.twin) {
+		return true
+	}
+	if s.holdsLarge = r.large.Add(1) <= maxLarge; !s.holdsLarge {
+		r.large.Add(-1)
+	}
+	return s.holdsLarge
 }
 
 func (s *scope) priority() budget.Priority {
@@ -53,19 +81,19 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	if s.wasRead {
 		s.memory.Defer()
 	}
-	again := ctrl.Result{RequeueAfter: w.For}
 	h := &halt{verdict: waitVerdict(w)}
 	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
 	case concerns && isLong(w, r.Grace):
 	case s.wrote:
 		h = unchanged(s.device)
 	default:
-		return again, nil
+		return ctrl.Result{RequeueAfter: w.For}, nil
 	}
 	s.waiting = !s.wrote
 	summarise(s, h)
-	if err := r.persist(ctx, before, s); err != nil {
+	refused, err := r.persistUnlessRefused(ctx, before, s)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
-	return again, nil
+	return ctrl.Result{RequeueAfter: sooner(w.For, refused)}, nil
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/client-go/tools/events"
@@ -51,6 +52,8 @@ type PnPDeviceReconciler struct {
 	refusals    refusals
 	stopwatches stopwatches
 	retries     *lasting
+	// large counts the passes that hold a large twin, see mayHold.
+	large atomic.Int32
 }
 
 // SetupWithManager registers the controller.
@@ -163,14 +166,8 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	if quiet := s.quietFor(before); quiet > 0 {
 		return ctrl.Result{RequeueAfter: sooner(next, quiet)}, nil
 	}
-	if wait := r.refusals.left(s.device, time.Now()); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
-	}
-	err := r.persist(ctx, before, s)
-	if refused, ok := errors.AsType[*refusedError](err); ok {
-		return ctrl.Result{RequeueAfter: refused.wait}, nil
-	} else if err != nil {
-		return ctrl.Result{}, err
+	if wait, err := r.persistUnlessRefused(ctx, before, s); wait > 0 || err != nil {
+		return ctrl.Result{RequeueAfter: wait}, err
 	}
 	r.stopwatches.settled(s.device, time.Now())
 	if transient {
@@ -223,6 +220,19 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 		return waiting(v1alpha1.ReasonProgressing, "Asking the hub for the device", 0)
 	}
 	return &halt{unchanged: true}
+}
+
+// persistUnlessRefused writes status, unless the API server refused that of the object lately. Wait is how long it is not tried
+// again, 0 if it was written.
+func (r *PnPDeviceReconciler) persistUnlessRefused(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (wait time.Duration, err error) {
+	if wait := r.refusals.left(s.device, time.Now()); wait > 0 {
+		return wait, nil
+	}
+	err = r.persist(ctx, before, s)
+	if refused, ok := errors.AsType[*refusedError](err); ok {
+		return refused.wait, nil
+	}
+	return 0, err
 }
 
 // persist writes status if it says something new. A stop does not keep what was done from being recorded. Of a status that

@@ -47,7 +47,7 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		if s.hub.Spec.Suspend {
 			return stalled(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended: %s", s.hub.Name, listed("not written: ", leavesOf(changes))), 0)
 		}
-		if s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() {
+		if s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() || s.mergesUnseen(changes) {
 			if err := r.lookAtModel(ctx, s); err != nil {
 				return err
 			}
@@ -100,6 +100,20 @@ func (r *PnPDeviceReconciler) depart(ctx context.Context, s *scope) (removals []
 	reading, _ := s.reading()
 	removals, released = reading.Depart(s.owned, s.declared)
 	return removals, released, nil
+}
+
+// mergesUnseen reports whether an object is to be merged into a value that status has no room for. Only a read tells which of
+// the keys there have to go.
+func (s *scope) mergesUnseen(changes []twin.Change) bool {
+	return s.dialect() == twin.DeviceTwin && slices.ContainsFunc(changes, func(c twin.Change) bool {
+		_, isObject := c.Value.(map[string]any)
+		return isObject && c.Was != nil && isOmitted(c.Was.Value)
+	})
+}
+
+func isOmitted(v any) bool {
+	_, is := v.(twin.Omitted)
+	return is
 }
 
 // lookAtModel reads the twin once more before a write: the device may have come back as one of another model.
@@ -254,6 +268,12 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 	if err := ctx.Err(); err != nil {
 		r.uncount(s, err)
 		return err
+	}
+	if !r.mayHold(s) {
+		h := unchanged(s.device)
+		h.after = jittered(largeAgain)
+		r.uncount(s, h)
+		return h
 	}
 	ctx = context.WithoutCancel(ctx)
 	token := s.memory.BeginRead()

@@ -114,15 +114,41 @@ func (r *PnPDeviceReconciler) carry(s *scope) {
 	c.destination, c.memory, c.declared = is.Hub, memory, declared
 	c.hub = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: iothub.HostOf(is.Hub)}}
 	c.recall(true)
-	t := memory.Unpersisted()
-	if t == nil {
-		t = belief(&s.device.Status)
-	}
-	c.adopt(t)
+	c.adopt(c.newest())
 	c.recordAttempts()
 	c.describe()
-	s.device.Status.Twin.Unconfirmed = is.Unconfirmed || !isThere || len(memory.Attempts()) > 0
+	s.device.Status.Twin.Unconfirmed = is.Unconfirmed || !isThere || c.isUnconfirmed || len(memory.Attempts()) > 0
 	s.carried = c
+}
+
+// newest is the newest twin that is known without a read: the one that memory holds, or what status says. Where memory knows of
+// a later one what the object owns of it, and no more, that is in it, and a read has to tell the rest.
+func (s *scope) newest() *twin.Twin {
+	if t := s.memory.Unpersisted(); t != nil {
+		return t
+	}
+	t, saved := belief(&s.device.Status), s.memory.Unsaved()
+	if saved == nil {
+		return t
+	}
+	s.isUnconfirmed = true
+	if saved.IsOther { // status is about another one
+		t.Properties, t.Components = map[twin.Leaf]twin.Property{}, map[string]bool{}
+	}
+	t.DeviceETag, t.Version = saved.Of.DeviceETag, saved.Of.Version
+	t.DesiredVersion, t.DesiredUpdated = saved.Of.DesiredVersion, saved.Of.DesiredUpdated
+	hold := func(leaf twin.Leaf, held *twin.Desired) {
+		p := t.Properties[leaf]
+		p.Desired = held
+		t.Properties[leaf] = p
+	}
+	for leaf, owned := range saved.Held {
+		hold(leaf, &twin.Desired{Value: owned.Value, Version: owned.Version})
+	}
+	for leaf := range saved.Lost {
+		hold(leaf, nil)
+	}
+	return t
 }
 
 // recordAttempts has status say which writes may have been made.

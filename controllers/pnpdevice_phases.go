@@ -141,10 +141,7 @@ func (r *PnPDeviceReconciler) listen(s *scope) {
 // rest is the whole of a suspended pass: the hub is neither read nor written. What events tell costs it nothing.
 func (s *scope) rest() error {
 	if adopted(s.device, s.destination) {
-		s.adopt(belief(&s.device.Status))
-		if t := s.memory.Unpersisted(); t != nil {
-			s.adopt(t)
-		}
+		s.adopt(s.newest())
 		if s.statusSuffices() && len(twin.Diff(s.declared, s.owned, s.twin)) == 0 && len(s.departing()) == 0 {
 			return nil
 		}

@@ -33,8 +33,8 @@ type room struct {
 	components     map[string]bool
 }
 
-// fit has values that there is no room for stand for themselves as twin.Omitted: facts come first, then values in the order
-// of leaves. What it returns is left for entries that are no facts.
+// fit has values that there is no room for stand for themselves as twin.Omitted: facts come first, then what was asked of the
+// device, then what it says, each in the order of leaves. What it returns is left for entries that are no facts.
 func (e entries) fit() room {
 	r := room{bytes: maxStatusBytes, entries: maxShownEntries, components: map[string]bool{}}
 	for leaf, p := range e {
@@ -44,15 +44,23 @@ func (e entries) fit() room {
 			r.bytes -= min(storable.Size(value.Raw), formBytes)
 		}
 	}
-	for _, leaf := range e.sorted() {
+	leaves := e.sorted()
+	for _, leaf := range leaves {
+		p := e[leaf]
+		for value, set := range askedOf(&p) {
+			r.fitValue(value, set)
+		}
+		e[leaf] = p
+	}
+	for _, leaf := range leaves {
 		p := e[leaf]
 		if size := storable.TextSize(p.AckDescription); size <= r.bytes {
 			r.bytes -= size
 		} else {
 			p.AckDescription = ""
 		}
-		for value, set := range valuesOf(&p) {
-			r.fitValue(value, set)
+		if p.Reported != nil {
+			r.fitValue(p.Reported, func(j *apiextensionsv1.JSON) { p.Reported = j })
 		}
 		e[leaf] = p
 	}
@@ -95,17 +103,31 @@ func (r *room) takeLeaf(leaf twin.Leaf, size int) {
 	}
 }
 
-// valuesOf goes through the values of an entry, those that facts rest on first, with what replaces each.
-func valuesOf(p *v1alpha1.PropertyStatus) func(yield func(*apiextensionsv1.JSON, func(*apiextensionsv1.JSON)) bool) {
+// values are some of an entry, with what replaces each.
+type values = func(yield func(*apiextensionsv1.JSON, func(*apiextensionsv1.JSON)) bool)
+
+// valuesOf goes through the values of an entry, those that facts rest on first.
+func valuesOf(p *v1alpha1.PropertyStatus) values {
+	return func(yield func(*apiextensionsv1.JSON, func(*apiextensionsv1.JSON)) bool) {
+		for value, set := range askedOf(p) {
+			if !yield(value, set) {
+				return
+			}
+		}
+		if p.Reported != nil {
+			yield(p.Reported, func(j *apiextensionsv1.JSON) { p.Reported = j })
+		}
+	}
+}
+
+// askedOf goes through what the device is asked for, or about to be.
+func askedOf(p *v1alpha1.PropertyStatus) values {
 	return func(yield func(*apiextensionsv1.JSON, func(*apiextensionsv1.JSON)) bool) {
 		if p.Sent != nil && !yield(&p.Sent.Value, func(j *apiextensionsv1.JSON) { p.Sent = &v1alpha1.SentValue{Value: *j, Version: p.Sent.Version} }) {
 			return
 		}
-		if p.Desired != nil && !yield(p.Desired, func(j *apiextensionsv1.JSON) { p.Desired = j }) {
-			return
-		}
-		if p.Reported != nil {
-			yield(p.Reported, func(j *apiextensionsv1.JSON) { p.Reported = j })
+		if p.Desired != nil {
+			yield(p.Desired, func(j *apiextensionsv1.JSON) { p.Desired = j })
 		}
 	}
 }

@@ -159,3 +159,21 @@ func TestAnOmittedValueIsOurs(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatADeviceSaysTakesNoRoomOfWhatIsAskedOfIt: an edit rests on what the hub holds.
+func TestWhatADeviceSaysTakesNoRoomOfWhatIsAskedOfIt(t *testing.T) {
+	e, asked := entries{}, &apiextensionsv1.JSON{Raw: twin.EncodeValue(strings.Repeat("a", 1024))}
+	for i := range 200 {
+		name := fmt.Sprintf("p%d", i)
+		e[twin.Leaf{Name: name}] = v1alpha1.PropertyStatus{
+			Name: name, Desired: asked, AckDescription: strings.Repeat("d", maxAckDescription),
+			Reported: &apiextensionsv1.JSON{Raw: twin.EncodeValue(strings.Repeat("r", 16<<10))},
+		}
+	}
+	e.fit()
+	for leaf, p := range e {
+		if string(p.Desired.Raw) != string(asked.Raw) {
+			t.Fatalf("%s: what is asked for is %s", leaf, p.Desired.Raw)
+		}
+	}
+}

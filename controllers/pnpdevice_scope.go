@@ -68,6 +68,8 @@ type scope struct {
 	waiting bool
 	// inLine is true if the pass ended because as many workers wait for its hub as may: it is called.
 	inLine bool
+	// holdsLarge is true while the pass is one of those that hold a large twin, see mayHold.
+	holdsLarge bool
 	// rerendered is true once a patch was rendered anew because the hub found it invalid.
 	rerendered bool
 	// clearsPlainly has a deletion go through the device twin, where the digital twin cannot be patched.

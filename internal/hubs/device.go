@@ -28,7 +28,7 @@ type Device struct {
 	pressing     bool                      // a doubt has more behind it than a sweep or a resync
 	deferred     bool                      // the pass that read the twin had no token to write it
 	foreign      string                    // model that the newest message of another model named
-	unpersisted  *twin.Twin                // seen at the hub, not in status yet
+	unpersisted  *twin.Twin                // seen at the hub, not in status yet, see Shed
 	object       types.UID                 // that the following are about: one of those that declare the device
 	unshown      bool                      // status does not show a write that the hub took
 	attempts     []*Attempt                // writes whose outcome is not settled, oldest first
@@ -53,8 +53,31 @@ type Device struct {
 func (d *Device) Doubt() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.distrust()
+}
+
+func (d *Device) distrust() {
 	d.pressing = d.pressing || !d.doubtful()
 	d.raise()
+}
+
+// maxKept is what a twin may take of memory from one pass to the next, in bytes, roughly. Hubs let a device have no such twin;
+// what stands in for a hub may send one for each device.
+const maxKept = 1 << 20
+
+// IsLarge reports whether a twin is too large to be kept while anything is waited for.
+func IsLarge(t *twin.Twin) bool { return t.Exceeds(maxKept) }
+
+// Shed is called once a pass is over: a twin that is not in status yet and that is too large to be kept goes, and the next
+// pass reads it again. What the object owns is kept, and so is what status records of the next write: the pass that reads
+// writes as well.
+func (d *Device) Shed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unpersisted != nil && IsLarge(d.unpersisted) {
+		d.unpersisted = nil
+		d.distrust()
+	}
 }
 
 // raise makes the twin doubtful.
