@@ -203,7 +203,7 @@ func TestDashboardIsInAConfigMap(t *testing.T) {
 func TestOnlyOneServiceAccountMayChangeTheWebhook(t *testing.T) {
 	const changes = "pnp-operator-certificate"
 	for set, want := range map[string][]string{
-		"watchNamespaces={}":               {"ClusterRole /" + changes, "Role pnp-system/" + changes},
+		"replicas=1":                       {"ClusterRole /" + changes, "Role pnp-system/" + changes},
 		"watchNamespaces={factory}":        {"ClusterRole /" + changes, "Role pnp-system/" + changes},
 		"rbac.clusterWideSecrets=true":     {"ClusterRole /" + changes, "ClusterRole /pnp-operator-secrets", "Role pnp-system/" + changes},
 		"webhook.certManager.enabled=true": nil,
