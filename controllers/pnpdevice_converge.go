@@ -47,7 +47,7 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		if s.hub.Spec.Suspend {
 			return stalled(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended: %s", s.hub.Name, listed("not written: ", leavesOf(changes))), 0)
 		}
-		if s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() || s.mergesUnseen(changes) {
+		if s.needsRead(changes) {
 			if err := r.lookAtModel(ctx, s); err != nil {
 				return err
 			}
@@ -100,6 +100,11 @@ func (r *PnPDeviceReconciler) depart(ctx context.Context, s *scope) (removals []
 	reading, _ := s.reading()
 	removals, released = reading.Depart(s.owned, s.declared)
 	return removals, released, nil
+}
+
+// needsRead reports whether changes have to wait for a look at the device: at its model, or at what they are merged into.
+func (s *scope) needsRead(changes []twin.Change) bool {
+	return s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() || s.mergesUnseen(changes)
 }
 
 // mergesUnseen reports whether an object is to be merged into a value that status has no room for. Only a read tells which of
