@@ -548,14 +548,16 @@ func TestASlowSinkHoldsTheHubBack(t *testing.T) {
 		}
 		return n
 	}
-	const prefetch = 96 // of each of the two partitions of an only stream
+	unblock := sync.OnceFunc(func() { close(w.sink.block) })
+	t.Cleanup(unblock) // before the stream is stopped
+	const prefetch = 64 // of each of the two partitions of an only stream
 	eventually(t, "the client's own room to be filled", func() bool { return next() >= prefetch })
 	eventually(t, "the stream to lag", func() bool { return w.sink.phase() == watch.Lagging })
 	eventually(t, "all events to be counted as behind", func() bool { return behind.Load() == 2000 })
 	if got := next(); got > 2*prefetch {
 		t.Errorf("%d events were sent to a reader that handled none", got)
 	}
-	close(w.sink.block)
+	unblock()
 	eventually(t, "all events", func() bool { return w.sink.handled() == 2000 })
 	eventually(t, "none to be behind", func() bool { return behind.Load() == 0 })
 }
