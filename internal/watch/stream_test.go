@@ -549,7 +549,7 @@ func TestASlowSinkHoldsTheHubBack(t *testing.T) {
 		return n
 	}
 	unblock := sync.OnceFunc(func() { close(w.sink.block) })
-	t.Cleanup(unblock) // before the stream is stopped
+	t.Cleanup(unblock)  // before the stream is stopped
 	const prefetch = 64 // of each of the two partitions of an only stream
 	eventually(t, "the client's own room to be filled", func() bool { return next() >= prefetch })
 	eventually(t, "the stream to lag", func() bool { return w.sink.phase() == watch.Lagging })
