@@ -14,7 +14,7 @@ import (
 )
 
 // budgetOf is the budget for the calls of an IoTHub, with what it states: that of the hub, once the
-// hub has accepted the credential. Whoever waits for a number of it is woken if that changes the
+// hub has accepted the credential. An object that waits for a number of it is woken if that changes the
 // limits in force.
 func (r *IoTHubReconciler) budgetOf(ctx context.Context, hub *v1alpha1.IoTHub) *budget.Budget {
 	b, affected := r.Hubs.Budgets.State(destinationOf(hub), client.ObjectKeyFromObject(hub).String(), limitsOf(hub))

@@ -137,7 +137,7 @@ func mismatchText(want, got string) string {
 }
 
 // lookAtModel asks the hub which model the device has, beside the workers: the pass ends, and the
-// command is woken once that is known. What else the twin says is for the PnPDevice to read.
+// command is woken once that is known. The rest of the twin is for the PnPDevice to read.
 func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandScope) (string, error) {
 	key, looks := client.ObjectKeyFromObject(s.command), r.Flights.looks
 	seen, pending := looks.take(key, s.session, s.device.DeviceID())

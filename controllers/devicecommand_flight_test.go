@@ -364,7 +364,7 @@ func TestAnOutcomeThatIsRefusedIsOfferedLessAndLess(t *testing.T) {
 	})
 }
 
-// What waits for the API server to take an outcome does not keep the operator from stopping, nor
+// An outcome that the API server does not take yet does not keep the operator from stopping, nor
 // what is gone in memory.
 func TestARefusedOutcomeIsGivenUp(t *testing.T) {
 	for name, end := range map[string]func(*airport, func()){

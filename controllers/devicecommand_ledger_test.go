@@ -297,7 +297,7 @@ func TestWhatIsOverIsSwept(t *testing.T) {
 	})
 }
 
-// What is over leaves memory, too, and what is about to be written does not.
+// Records that are over leave memory, too, and those about to be written do not.
 func TestWhatIsOverLeavesMemory(t *testing.T) {
 	for name, test := range map[string]struct {
 		meanwhile func(*testing.T, *vault, *Ledger)

@@ -55,7 +55,7 @@ type look struct {
 }
 
 // take hands over what was seen of a device for a command, once. pending is what is still under way,
-// or waits for a place. What is about another device, or was asked of another session, is given up.
+// or waits for a place. A look at another device, or by another session, is given up.
 func (l *looks) take(command types.NamespacedName, session *hubs.Session, deviceID string) (of, pending *look) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -56,7 +56,7 @@ func TestNoWorkerWaitsForASlowHub(t *testing.T) {
 	})
 }
 
-// What is read beside a pass is as good as what the pass itself would read.
+// A twin that is read beside a pass is as good as one that the pass itself reads.
 func TestAModelIsLookedAtAnewAfterADoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		there := modelA

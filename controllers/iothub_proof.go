@@ -53,7 +53,7 @@ type proof struct {
 }
 
 // take hands over what was proved with a fingerprint, once. pending is true while that is still under
-// way. What is under way with another fingerprint is given up.
+// way. A proof with another fingerprint is given up.
 func (p *proofs) take(hub types.NamespacedName, fingerprint string) (of *proof, pending bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

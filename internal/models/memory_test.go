@@ -131,17 +131,20 @@ func TestOneModelIsParsedAtATime(t *testing.T) {
 // large is a valid model of more than 64 KiB.
 func large() *v1alpha1.DeviceModel { return inline("large", bomb(3000, 0)) }
 
+func (l *Library) load(t *testing.T, model *v1alpha1.DeviceModel) *Trouble {
+	t.Helper()
+	_, trouble, err := l.Load(t.Context(), model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trouble
+}
+
 func TestALargeModelIsParsedOnceThatIsOnRecord(t *testing.T) {
 	model := large()
 	l, _ := newTestLibrary(model)
 	l.Guarded = true
-	load := func(l *Library) *Trouble {
-		_, trouble, err := l.Load(t.Context(), model)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return trouble
-	}
+	load := func(l *Library) *Trouble { return l.load(t, model) }
 	verdict := func(l *Library) string { return l.device(t, "dtmi:b;1", twin.Declaration{}).NotReady }
 	if verdict(l) == "" {
 		t.Error("devices are checked against it before it is on record")
@@ -200,13 +203,7 @@ func TestTheSameLargeModelInTwoNamespacesIsParsedInBoth(t *testing.T) {
 	other.Namespace, other.UID = "b", "other"
 	l, _ := newTestLibrary(one, other)
 	l.Guarded = true
-	load := func(model *v1alpha1.DeviceModel) *Trouble {
-		_, trouble, err := l.Load(t.Context(), model)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return trouble
-	}
+	load := func(model *v1alpha1.DeviceModel) *Trouble { return l.load(t, model) }
 	for _, model := range []*v1alpha1.DeviceModel{one, other} {
 		if trouble := load(model); trouble == nil || !trouble.Soon {
 			t.Fatalf("first: %+v", trouble)
@@ -226,13 +223,7 @@ func TestWhatALargeModelHoldsBackIsMadeOnceItIsParsed(t *testing.T) {
 	heir.UID = "heir"
 	l, _ := newTestLibrary(needed, heir)
 	l.Guarded = true
-	load := func(model *v1alpha1.DeviceModel) *Trouble {
-		_, trouble, err := l.Load(t.Context(), model)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return trouble
-	}
+	load := func(model *v1alpha1.DeviceModel) *Trouble { return l.load(t, model) }
 	for range 2 {
 		if trouble := load(heir); trouble == nil || trouble.Reason != v1alpha1.ReasonProgressing {
 			t.Fatalf("before the other one was parsed: %+v", trouble)

@@ -103,8 +103,8 @@ func (p *rawPeer) expect(descriptor uint64) wire.Performative {
 	return got
 }
 
-// authorize puts a token of Microsoft Entra ID.
-func (p *rawPeer) authorize() {
+// attachTokens opens the links, 8 to and 9 from the node that takes tokens.
+func (p *rawPeer) attachTokens() {
 	p.t.Helper()
 	cbs := wire.Described{Descriptor: uint64(0x28), Value: []any{"$cbs"}}
 	p.send(wire.Attach, "to", uint32(8), false, uint8(1), nil, nil, wire.Described{Descriptor: uint64(0x29), Value: []any{"$cbs"}})
@@ -113,6 +113,12 @@ func (p *rawPeer) authorize() {
 	p.send(wire.Attach, "from", uint32(9), true, uint8(1), nil, cbs, nil)
 	p.expect(wire.Attach)
 	p.send(wire.Flow, uint32(0), uint32(5000), uint32(0), uint32(5000), uint32(9), uint32(0), uint32(10))
+}
+
+// authorize puts a token of Microsoft Entra ID.
+func (p *rawPeer) authorize() {
+	p.t.Helper()
+	p.attachTokens()
 	message := wire.List(nil, wire.SectionProperties, "1", nil, nil, nil, "from")
 	message = wire.AppendSection(message, wire.SectionApplication, wire.Map{"operation", "put-token", "type", "jwt", "name", "sb://ns/" + hubName})
 	message = wire.AppendSection(message, wire.SectionValue, "any")

@@ -102,13 +102,7 @@ func TestASendingClientMayAddressAURL(t *testing.T) {
 // putToken logs in with a token, and returns the status of the answer.
 func (p *rawPeer) putToken(kind, token string) any {
 	p.t.Helper()
-	cbs := wire.Described{Descriptor: uint64(0x28), Value: []any{"$cbs"}}
-	p.send(wire.Attach, "to", uint32(8), false, uint8(1), nil, nil, wire.Described{Descriptor: uint64(0x29), Value: []any{"$cbs"}})
-	p.expect(wire.Attach)
-	p.expect(wire.Flow)
-	p.send(wire.Attach, "from", uint32(9), true, uint8(1), nil, cbs, nil)
-	p.expect(wire.Attach)
-	p.send(wire.Flow, uint32(0), uint32(5000), uint32(0), uint32(5000), uint32(9), uint32(0), uint32(10))
+	p.attachTokens()
 	message := wire.List(nil, wire.SectionProperties, "1")
 	message = wire.AppendSection(message, wire.SectionApplication, wire.Map{"name", "sb://ns/" + hubName, "operation", "put-token", "type", kind})
 	p.write(wire.AppendTransfer(nil, wire.TransferHead{Handle: 8, First: true, Settled: true}, wire.AppendSection(message, wire.SectionValue, token)))
