@@ -82,7 +82,7 @@ var stated = []struct {
 	{"security.md", "| {} | [TestWhatIsHeldOfRepositoriesIsBounded]", "internal/models/repositories.go", "maxHeld", mib},
 	{"security.md", "models that were fetched | {} in one namespace", "internal/models/repositories.go", "maxHeldOfTenant", mib},
 	{"security.md", "200 files; {} at a time", "internal/models/repositories.go", "maxFetches", number},
-	{"security.md", "| {} | [TestPrefetchIsBounded]", "internal/watch/prefetch.go", "maxFetched", mib},
+	{"security.md", "| {} | [TestPrefetchIsBounded]", "internal/watch/intake.go", "maxArrived", mib},
 }
 
 func TestNumbersInPagesAreThoseOfTheCode(t *testing.T) {

@@ -17,21 +17,55 @@ const (
 	frames = 8 << 10
 	// slack is what a connection may hold beside events: the answers to questions, and what is not counted as handled.
 	slack = 8 << 20
+	// maxArrived is how many bytes that wait to be handled all streams of the process hold at most. From two thirds of
+	// that on, streams that hold more than an equal share of the last third are broken off.
+	maxArrived = 72 << 20
 	// dialTime is for connecting, with TLS.
 	dialTime = 30 * time.Second
 )
 
-var errIntake = errors.New("the event hub sends more than it was asked for")
+var (
+	errIntake = errors.New("the event hub sends more than it was asked for")
+	errShare  = errors.New("event streams hold more than the operator has room for, this one more than its share: it begins anew")
+)
+
+// arrived is what all streams of the process hold.
+var arrived = &arrivals{most: maxArrived}
+
+// arrivals is the sum of what connections brought and was not handled.
+type arrivals struct {
+	mu          sync.Mutex
+	held, most  int64
+	connections int64
+}
+
+// add counts bytes, and connections that begin or end.
+func (a *arrivals) add(bytes, connections int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held += bytes
+	a.connections += connections
+}
+
+// isTooMuch reports whether a connection that holds so many bytes has to go.
+func (a *arrivals) isTooMuch(held int64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.held > a.most/3*2 && held > a.most/3/max(1, a.connections)
+}
 
 // intake is what connections to an event hub brought and was not handled. The AMQP library takes a message of any size, and the peer's word for that; an
 // event hub sends what was asked for, and waits. Beyond that the connection is broken off.
 type intake struct {
-	mu   sync.Mutex
-	held int64
-	most int64
+	all *arrivals
+
+	mu      sync.Mutex
+	current *countedConn // whose bytes are counted
+	held    int64
+	most    int64
 }
 
-func newIntake() *intake { return &intake{most: slack} }
+func newIntake() *intake { return &intake{all: arrived, most: slack} }
 
 // allow has the hub send so many events ahead.
 func (i *intake) allow(events int) {
@@ -40,12 +74,19 @@ func (i *intake) allow(events int) {
 	i.most = slack + int64(events)*(maxEvent+frames)
 }
 
-// brought counts what was read.
-func (i *intake) brought(n int) error {
+// brought counts what a connection read.
+func (i *intake) brought(by *countedConn, n int) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.held += int64(n); i.held > i.most {
+	if i.current != by {
+		return net.ErrClosed
+	}
+	i.count(int64(n))
+	switch {
+	case i.held > i.most:
 		return errIntake
+	case i.all.isTooMuch(i.held):
+		return errShare
 	}
 	return nil
 }
@@ -54,15 +95,32 @@ func (i *intake) brought(n int) error {
 func (i *intake) handled(bytes int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.held = max(0, i.held-int64(bytes)-frames)
+	i.count(-min(i.held, int64(bytes)+frames))
 }
 
-// of counts what a connection brings, from its beginning.
+// count is called with the lock held.
+func (i *intake) count(bytes int64) {
+	i.held += bytes
+	i.all.add(bytes, 0)
+}
+
+// of counts what a connection brings, from its beginning to its end, or until there is another one.
 func (i *intake) of(conn net.Conn) net.Conn {
+	counted := &countedConn{conn, i}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.held = 0
-	return &countedConn{conn, i}
+	i.leave()
+	i.current = counted
+	i.all.add(0, 1)
+	return counted
+}
+
+// leave is called with the lock held, once the connection that is counted is over.
+func (i *intake) leave() {
+	if i.current != nil {
+		i.all.add(-i.held, -1)
+		i.current, i.held = nil, 0
+	}
 }
 
 type countedConn struct {
@@ -73,10 +131,19 @@ type countedConn struct {
 
 func (c *countedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if full := c.in.brought(n); full != nil {
+	if full := c.in.brought(c, n); full != nil {
 		return 0, full
 	}
 	return n, err
+}
+
+func (c *countedConn) Close() error {
+	c.in.mu.Lock()
+	if c.in.current == c {
+		c.in.leave()
+	}
+	c.in.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // dialer connects as the configuration says, and counts what the connections bring. The library's own way of connecting cannot be counted.

@@ -52,3 +52,52 @@ func TestIntakeIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// Many streams, each within its own bound, hold together what there is room for: those that hold the most go, and one
+// whose events are handled stays.
+func TestStreamsTogetherAreBounded(t *testing.T) {
+	all := &arrivals{most: 6 << 20}
+	open := func() (*intake, *countedConn) {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _, _ = near.Close(), far.Close() })
+		in := newIntake()
+		in.all = all
+		in.allow(32)
+		return in, in.of(near).(*countedConn)
+	}
+	modest, modestConn := open()
+	greedy := make([]*intake, 40)
+	conns := make([]*countedConn, len(greedy))
+	for i := range greedy {
+		greedy[i], conns[i] = open()
+	}
+	refused := map[int]bool{}
+	for range 64 {
+		for i, in := range greedy {
+			if refused[i] {
+				continue
+			}
+			if err := in.brought(conns[i], 16<<10); errors.Is(err, errShare) {
+				refused[i] = true
+				_ = conns[i].Close()
+			}
+		}
+		if err := modest.brought(modestConn, 10<<10); err != nil {
+			t.Fatalf("a stream whose events are handled ends: %v", err)
+		}
+		modest.handled(10 << 10)
+		if all.held > all.most {
+			t.Fatalf("%d bytes are held, want at most %d", all.held, all.most)
+		}
+	}
+	if len(refused) == 0 {
+		t.Fatal("no stream was broken off")
+	}
+	for _, c := range append(conns, modestConn) {
+		_ = c.Close()
+		_ = c.Close()
+	}
+	if all.held != 0 || all.connections != 0 {
+		t.Errorf("%d bytes of %d connections are held after the end of all", all.held, all.connections)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -230,6 +231,37 @@ func TestOnlyOneServiceAccountMayChangeTheWebhook(t *testing.T) {
 		}
 		if _, has := rendered["Deployment pnp-system/"+changes]; has != (want != nil) {
 			t.Errorf("%s: a Deployment that makes the certificate: %v", set, has)
+		}
+	}
+}
+
+// TestNetworkPolicyOpensThePortsOfAllowedHosts: the operator may call such a host, so its pod has to.
+func TestNetworkPolicyOpensThePortsOfAllowedHosts(t *testing.T) {
+	usual := []string{"53", "53", "443", "6443", "5671"}
+	for set, more := range map[string][]string{
+		"replicas=1": nil,
+		"allowedHubSuffixes={.azure-devices.net,hub.example:8443}": {"8443"},
+		"allowedHubSuffixes={a.example:8443,b.example:8443,c:443}": {"8443"},
+		"allowedEventHubSuffixes={events.example:9093}":            {"9093"},
+		"allowedModelRepositories={[fd00::1]:8080,models.example}": {"8080"},
+		"allowedModelRepositories={[fd00::1]},replicas=1":          nil,
+		"allowedHubSuffixes={proxy.example:*,other.example:50000}": {"any", "50000"},
+	} {
+		policy := objects(t, template(t, "--set=networkPolicy.enabled=true,"+set))["NetworkPolicy pnp-system/pnp-operator"]
+		rules, _, err := unstructured.NestedSlice(policy.Object, "spec", "egress")
+		if err != nil || len(rules) != 1 {
+			t.Fatal(rules, err)
+		}
+		var got []string
+		for _, port := range rules[0].(map[string]any)["ports"].([]any) {
+			number, names := port.(map[string]any)["port"]
+			if !names {
+				number = "any"
+			}
+			got = append(got, fmt.Sprint(number))
+		}
+		if diff := cmp.Diff(append(slices.Clone(usual), more...), got); diff != "" {
+			t.Errorf("%s: ports that are open (-want +got):\n%s", set, diff)
 		}
 	}
 }

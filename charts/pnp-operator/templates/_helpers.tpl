@@ -53,3 +53,14 @@ pnp-simulator.{{ .Values.simulator.namespace }}.svc
 {{- define "pnp-operator.metricsCertificate" -}}
 {{ and .Values.metrics.enabled .Values.metrics.secure (ne .Values.metrics.certificateSecret "") }}
 {{- end }}
+
+{{/* The ports that allowed hosts name, as a JSON object whose keys are ports; "*" stands for any port. */}}
+{{- define "pnp-operator.allowedPorts" -}}
+{{- $ports := dict -}}
+{{- range concat .Values.allowedHubSuffixes .Values.allowedEventHubSuffixes .Values.allowedModelRepositories -}}
+{{- with regexReplaceAll "^(?:\\[.*\\]|[^:\\[]*)(?::([0-9]+|\\*))?$" . "${1}" -}}
+{{- $_ := set $ports . true -}}
+{{- end -}}
+{{- end -}}
+{{ toJson $ports }}
+{{- end }}
