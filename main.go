@@ -28,6 +28,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/restored"
 	"github.com/pnp-operator/pnp-operator/webhooks"
 )
 
@@ -209,6 +210,7 @@ func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager
 		return nil, err
 	}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
+	config.Wrap(restored.Transport(ctrl.Log.WithName("restored")))
 	election := rest.CopyConfig(config)
 	election.Wrap(leading.wrap)
 	return ctrl.NewManager(config, ctrl.Options{

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -17,7 +13,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
-	"github.com/pnp-operator/pnp-operator/hack/liveness"
 )
 
 // watchesBack is how long a client may take to hear of changes again after the API server is back: client-go waits longer and longer for it.
@@ -30,31 +25,17 @@ func (d *demo) apiServer() process {
 
 // stopServer kills the API server. Its etcd stays.
 func (k *storm) stopServer(ctx context.Context) error {
-	p := k.apiServer()
-	pid := p.pid()
-	if pid == 0 {
-		return errors.New("the API server does not run")
-	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil {
-		return fmt.Errorf("reading how the API server was started: %w", err)
-	}
-	known := k.server != nil
-	k.server = strings.Split(string(bytes.TrimRight(line, "\x00")), "\x00")
-	if !known {
-		if err := holdPort(k.server); err != nil {
-			return err
-		}
-	}
+	isHeld := k.server != nil
 	k.down, k.isDown = time.Now(), true
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("killing the API server: %w", err)
+	line, err := k.apiServer().kill(ctx)
+	if err != nil {
+		return err
 	}
-	const within = 10 * time.Second
-	late := func() error {
-		return miss{"the API server", "ends within " + within.String(), "runs though it was killed"}
+	k.server = line
+	if isHeld {
+		return nil
 	}
-	return poll(ctx, within, late, func(context.Context) (bool, error) { return liveness.HasEnded(pid, p.is), nil })
+	return holdPort(line)
 }
 
 // holdPort keeps other runs from the port of a server that is down from time to time.

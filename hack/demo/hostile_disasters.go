@@ -18,6 +18,7 @@ import (
 // disasters are what people do to their own cluster.
 var disasters = []attack{
 	{name: "crds-deleted", title: "all definitions are deleted and applied again, and objects restored without status", alone: true, play: deleteDefinitions},
+	{name: "etcd-restored", title: "etcd is put back to a copy while the operator runs, and Git applies again", alone: true, play: restoreEtcd},
 }
 
 func deleteDefinitions(ctx context.Context, h *hostileRun) (string, error) {

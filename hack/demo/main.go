@@ -51,8 +51,8 @@ func main() { os.Exit(status()) }
 // status runs the command line of this process and returns its exit status.
 func status() int {
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	if slices.Equal(os.Args[1:], []string{"chaos"}) {
-		signal.Ignore(syscall.SIGPIPE) // it kills the API server: connections break
+	if slices.Equal(os.Args[1:], []string{"chaos"}) || slices.Equal(os.Args[1:], []string{"hostile"}) {
+		signal.Ignore(syscall.SIGPIPE) // they kill the API server: connections break
 	} else {
 		ends = append(ends, syscall.SIGPIPE) // a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up
 	}

@@ -102,6 +102,26 @@ func (p process) stop(grace time.Duration) (bool, error) {
 	return false, fmt.Errorf("%s, pid %d, does not end even when killed", p.name, pid)
 }
 
+// kill ends the process without warning, and returns the command line that starts it as it was.
+func (p process) kill(ctx context.Context) ([]string, error) {
+	pid := p.pid()
+	if pid == 0 {
+		return nil, fmt.Errorf("%s does not run", p.name)
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return nil, fmt.Errorf("reading how %s was started: %w", p.name, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return nil, fmt.Errorf("killing %s: %w", p.name, err)
+	}
+	const within = 10 * time.Second
+	late := func() error { return miss{p.name, "ends within " + within.String(), "runs though it was killed"} }
+	return strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"), poll(ctx, within, late, func(context.Context) (bool, error) {
+		return liveness.HasEnded(pid, p.is), nil
+	})
+}
+
 func (p process) forget() error {
 	if err := os.Remove(p.pidFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing the pid file of %s: %w", p.name, err)
