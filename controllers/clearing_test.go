@@ -213,6 +213,21 @@ var _ = Describe("Clearing", func() {
 		Expect(s.eventsOf(name(0), v1alpha1.ReasonNotCleared)).To(BeEmpty())
 	})
 
+	It("waits for the proof of a mended credential, whatever the one before was refused for", func() {
+		s := fleet(1)
+		Expect(s.sim.Policies().Disable("service")).To(Succeed())
+		s.edit(name(0), withProperties(`{"targetTemperature": 43}`))
+		s.eventuallyHub(beStalled(v1alpha1.ReasonUnauthorized))
+		s.sim.Faults().Add(simulator.Slow(3*time.Second).On(simulator.OpQuery, "*").Times(1))
+		s.rotate("iothubowner")
+		By("deleting the object while the proof is under way")
+		Eventually(s.sim.Faults().List).Should(ConsistOf(HaveField("Happened", 1)))
+		deleteAll(s)
+		s.eventuallyGone(name(0))
+		Expect(left(s, 1)).To(BeZero())
+		Expect(announced(s, 1)).To(BeZero())
+	})
+
 	It("never writes to a hub that was suspended, whatever leaves then", func() {
 		patiently()
 		s := fleet(2)
