@@ -253,6 +253,31 @@ func (p *past) everDeclared(leaf Leaf, value any) bool {
 	return slices.ContainsFunc(p.declared[leaf], func(d declared) bool { return equal(d.value, value) })
 }
 
+// isMixed reports whether a value consists of a declared one and of what the hub held before: what comes of a patch that was
+// made for another object than the hub holds.
+func (p *past) isMixed(leaf Leaf, was, is any) bool {
+	return slices.ContainsFunc(p.declared[leaf], func(d declared) bool { return mixes(was, d.value, is) })
+}
+
+// mixes reports whether each key of a value has what one of two others has.
+func mixes(one, other, is any) bool {
+	if equal(is, one) || equal(is, other) {
+		return true
+	}
+	fields, isObject := is.(map[string]any)
+	if !isObject {
+		return false
+	}
+	first, _ := one.(map[string]any)
+	second, _ := other.(map[string]any)
+	for name, value := range fields {
+		if !mixes(first[name], second[name], value) {
+			return false
+		}
+	}
+	return true
+}
+
 // Declared returns what a spec declares.
 func Declared(spec *v1alpha1.PnPDeviceSpec) (map[Leaf]any, error) {
 	leaves := map[Leaf]any{}

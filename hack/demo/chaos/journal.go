@@ -19,6 +19,9 @@ type Trace struct {
 	rekeyed map[string]bool      // the identity was written since
 	// replaced is when a device was created anew under its id.
 	replaced map[string]time.Time
+	// unaware are devices that were created anew or that a failover put back, until the operator's next write: another
+	// twin may stand behind the etag that it knows.
+	unaware map[string]bool
 	// copies are the states of each device by its desired version, as a hub that fails over may come back with them.
 	copies map[string]map[int64]map[Leaf]held
 	// rewritten is how often a value was written again, by device.
@@ -58,7 +61,7 @@ type held struct {
 func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, rekeyed: map[string]bool{}, replaced: map[string]time.Time{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
+	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, rekeyed: map[string]bool{}, replaced: map[string]time.Time{}, unaware: map[string]bool{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
 		if err := t.follow(e, h); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
@@ -80,7 +83,7 @@ func (t *Trace) followIdentity(e simulator.JournalEntry) {
 	switch {
 	case e.Kind == "Created" || e.Kind == "Deleted":
 		if _, known := t.devices[e.DeviceID]; known && e.Kind == "Created" {
-			t.replaced[e.DeviceID] = e.Written
+			t.replaced[e.DeviceID], t.unaware[e.DeviceID] = e.Written, true
 		}
 		t.changed[e.DeviceID] = e.Written
 		t.devices[e.DeviceID], t.copies[e.DeviceID] = map[Leaf]*held{}, map[int64]map[Leaf]held{}
@@ -88,7 +91,7 @@ func (t *Trace) followIdentity(e simulator.JournalEntry) {
 	case e.Kind == "IdentityUpdated":
 		t.rekeyed[e.DeviceID] = true
 	case e.Kind == "Rewound":
-		t.changed[e.DeviceID] = e.Written
+		t.changed[e.DeviceID], t.unaware[e.DeviceID] = e.Written, true
 		t.rewind(e)
 	case e.Kind == "TwinReplaced" || e.Service && e.Desired == nil && e.Kind == "TwinUpdated":
 		t.wrong(e, "is no patch of desired properties")
@@ -116,6 +119,9 @@ func (t *Trace) followDesired(e simulator.JournalEntry, h *History) error {
 	after := leavesOf(merged(before, patch).(map[string]any))
 	for _, leaf := range touched {
 		t.touch(e, h, leaf, leavesOf(before)[leaf], after[leaf])
+	}
+	if e.Service {
+		delete(t.unaware, e.DeviceID)
 	}
 	t.changed[e.DeviceID] = e.Written
 	t.copy(e)
@@ -199,7 +205,7 @@ func (t *Trace) judge(e simulator.JournalEntry, h *History, leaf Leaf, there *he
 	case is == nil && !h.belongs(e.DeviceID, leaf, there.written, there.ours, e.Written):
 		t.wrong(e, fmt.Sprintf("%s: removes %s while it holds %s, which %s wrote, and which was not declared since",
 			notOurs, leaf, raw(was), map[bool]string{true: "the operator for an object before this one", false: "another writer"}[there.ours]))
-	case is != nil && !p.everDeclared(leaf, is):
+	case is != nil && !p.everDeclared(leaf, is) && !(t.unaware[e.DeviceID] && p.isMixed(leaf, was, is)):
 		t.wrong(e, fmt.Sprintf("sets %s to %s, which no object ever declared", leaf, raw(is)))
 	}
 }

@@ -335,3 +335,38 @@ func TestAnOrphanIsAbandoned(t *testing.T) {
 		}
 	}
 }
+
+// A patch of an object is made for the twin that the operator knows. Where a failover put another one behind its etag, the
+// first write leaves keys of that one.
+func TestAMixedValueIsExcusedOnceAfterAFailover(t *testing.T) {
+	const older = `{"high":85,"low":43}`
+	for name, test := range map[string]struct {
+		happens func(c *course)
+		wrong   bool
+	}{
+		"the first write after it": {func(c *course) { c.failsOver(1, older); c.writes(`{"low":23}`) }, false},
+		"one that changes a part":  {func(c *course) { c.failsOver(1, older); c.declares(`{"low":5,"high":67}`); c.writes(`{"high":67}`) }, false},
+		"without one":              {func(c *course) { c.foreign(older); c.held = older; c.writes(`{"low":23}`) }, true},
+		"the second write after it": {func(c *course) {
+			c.failsOver(1, older)
+			c.writes(`{"low":23}`)
+			c.foreign(older)
+			c.writes(`{"low":23}`)
+		}, true},
+		"of what nobody declared":          {func(c *course) { c.failsOver(1, older); c.writes(`{"low":24}`) }, true},
+		"with a key that nobody has heard": {func(c *course) { c.failsOver(1, `{"low":43}`); c.writes(`{"low":23,"x":1}`) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCourse(t)
+			c.declares(`{"low":5}`)
+			c.writes(`{"low":5}`)
+			c.declares(`{"low":23}`)
+			test.happens(c)
+			trace, err := Follow(c.journal, c.history)
+			must(t, err)
+			if wrong := len(trace.Wrong) > 0; wrong != test.wrong {
+				t.Errorf("wrong: %q", trace.Wrong)
+			}
+		})
+	}
+}
