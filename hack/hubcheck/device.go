@@ -22,7 +22,7 @@ const answerTime = 60 * time.Second
 
 // deviceEvent is a line of the device process: what became of a command, or what the hub sent.
 type deviceEvent struct {
-	Event   string // done, failed, message, disconnected, error
+	Event   string // done, failed, message, disconnected, error, and ended for the process
 	Seq     int
 	Name    string // of an error
 	Message string
@@ -85,6 +85,7 @@ func startDevice(folder string, m *meter) (*device, error) {
 
 func (d *device) read(out io.Reader) {
 	defer close(d.ended)
+	defer d.events.add(deviceEvent{Event: "ended"})
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -130,10 +131,12 @@ func (d *device) do(ctx context.Context, command string, more map[string]any) er
 	if err != nil {
 		return fmt.Errorf("telling the device to %s: %w", command, err)
 	}
-	e, found, err := d.events.await(ctx, mark, answerTime, func(e deviceEvent) bool { return e.Seq == seq })
+	e, found, err := d.events.await(ctx, mark, answerTime, func(e deviceEvent) bool { return e.Seq == seq || e.Event == "ended" })
 	switch {
 	case err != nil:
 		return err
+	case e.Event == "ended":
+		return errors.New("the device's process ended: run node " + d.cmd.Args[1] + " to see why")
 	case !found:
 		return fmt.Errorf("the device did not %s within %s", command, answerTime)
 	case e.Event == "failed":

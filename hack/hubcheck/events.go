@@ -127,9 +127,13 @@ func (s *stream) stop(ctx context.Context) {
 
 // announced is the first event of a source from a mark on that fits. Where none comes, the hub may have no route for it.
 func (s *site) announced(ctx context.Context, mark int, source string, within time.Duration, fits func(announcement) bool) (announcement, error) {
+	if s.silent[source] {
+		return announcement{}, skipf("no event of %s came before", source)
+	}
 	a, found, err := s.events.events.await(ctx, mark, within, func(a announcement) bool { return a.source == source && fits(a) })
 	if err == nil && !found {
-		err = skipf("no such event of %s within %s: has the hub a route for that source to the endpoint events?", source, within)
+		s.silent[source] = true
+		err = skipf("no event of %s within %s: has the hub a route for it to the endpoint events?", source, within)
 	}
 	return a, err
 }

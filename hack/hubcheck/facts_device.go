@@ -16,6 +16,7 @@ const (
 	silentAnswer  = "504 GatewayTimeout 504101 timeout 00:00:05"
 	notAuthorized = "CONNACK 5, not authorized"
 	ended         = "the hub ends the connection"
+	methodTopic   = "$iothub/methods/POST/"
 )
 
 // commandFacts are about direct methods and commands of a device that is not there.
@@ -228,7 +229,8 @@ var deviceFacts = []check{
 			if err != nil {
 				return "", err
 			}
-			return fmt.Sprintf("%s, x-ms-command-statuscode %s, %s, method %s", a, a.header.Get("X-Ms-Command-Statuscode"), a.body, strings.Join(on.methodsSince(mark), " ")), nil
+			given, err := on.given(ctx, mark)
+			return fmt.Sprintf("%s, x-ms-command-statuscode %s, %s, method %s", a, a.header.Get("X-Ms-Command-Statuscode"), a.body, given), err
 		},
 	},
 	{
@@ -240,7 +242,11 @@ var deviceFacts = []check{
 			}
 			mark := on.device.events.mark()
 			a, err := on.method(ctx, `"methodName":"silent","responseTimeoutInSeconds":5`)
-			return a.detailed() + ", method " + strings.Join(on.methodsSince(mark), " "), err
+			if err != nil {
+				return "", err
+			}
+			given, err := on.given(ctx, mark)
+			return a.detailed() + ", method " + given, err
 		},
 	},
 	{
@@ -286,17 +292,21 @@ func (s *site) notification(ctx context.Context, version int64) (document, error
 	return parseDocument([]byte(e.Payload))
 }
 
-// methodsSince are the direct methods that the device was given.
-func (s *site) methodsSince(mark int) []string {
+// given names the direct methods that the device was given since a mark, one at least: what the device tells may come after the
+// hub's answer.
+func (s *site) given(ctx context.Context, mark int) (string, error) {
+	if _, err := s.received(ctx, mark, methodTopic); err != nil {
+		return "", err
+	}
 	var names []string
 	list, _ := s.device.events.since(mark)
 	for _, e := range list {
-		if rest, ok := strings.CutPrefix(e.Topic, "$iothub/methods/POST/"); ok {
+		if rest, ok := strings.CutPrefix(e.Topic, methodTopic); ok {
 			name, _, _ := strings.Cut(rest, "/")
 			names = append(names, name)
 		}
 	}
-	return names
+	return strings.Join(names, " "), nil
 }
 
 // topicOf reads the status and the version of a topic $iothub/twin/res/204/?$rid=1&$version=2.
@@ -379,7 +389,7 @@ func methodGone(ctx context.Context, on *site) (string, error) {
 		a, err := on.method(ctx, `"methodName":"silent","responseTimeoutInSeconds":5`)
 		answered <- outcome{a, err}
 	}()
-	_, err := on.received(ctx, mark, "$iothub/methods/POST/silent/")
+	_, err := on.received(ctx, mark, methodTopic+"silent/")
 	err = errors.Join(err, on.disconnect(ctx))
 	o := <-answered
 	return o.answer.detailed(), errors.Join(err, o.err)

@@ -68,5 +68,8 @@ func (o options) check(ctx context.Context, secrets *hider, out io.Writer) (rows
 		rows = append(rows, r)
 	}
 	_, _ = io.WriteString(out, "\n"+table(rows)+summary(rows, s.meter))
-	return rows, context.Cause(ctx)
+	if ctx.Err() != nil {
+		return rows, errors.New("interrupted")
+	}
+	return rows, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -28,6 +29,9 @@ type site struct {
 	device  *device
 	online  bool
 	events  *stream
+	silent  map[string]bool // sources of events of which none came
+
+	unreachable bool // the device could not connect
 
 	configured bool // the configuration may be at the hub
 	burst      *burst
@@ -49,7 +53,7 @@ func (o options) site(ctx context.Context, secrets *hider) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &site{options: o, meter: &meter{}, secrets: secrets, id: newID()}
+	s := &site{options: o, meter: &meter{}, secrets: secrets, id: newID(), silent: map[string]bool{}}
 	if s.hub, err = newHub(text, o.endpoint, roots, s.meter); err != nil {
 		return nil, err
 	}
@@ -194,6 +198,14 @@ func (s *site) replace(ctx context.Context, twin string) (document, error) {
 	return parseDocument(a.body)
 }
 
+const emptyTwin = `{"properties":{"desired":{}}}`
+
+// empty removes all desired properties and tags.
+func (s *site) empty(ctx context.Context) error {
+	_, err := s.replace(ctx, emptyTwin)
+	return err
+}
+
 // patchDT applies a JSON Patch to the digital twin.
 func (s *site) patchDT(ctx context.Context, operations string) (answer, error) {
 	return s.hub.ask(ctx, http.MethodPatch, "/digitaltwins/"+s.id, operations)
@@ -246,12 +258,25 @@ func (s *site) connect(ctx context.Context, key, as string) error {
 	return err
 }
 
-// connected has the device online, with its key and its model.
+// connected has the device online, with its key and its model. A hub may take a while to know a device, or that it is enabled again;
+// one that cannot be reached is not tried for every fact.
 func (s *site) connected(ctx context.Context) error {
-	if s.online {
+	switch {
+	case s.online:
 		return nil
+	case s.unreachable:
+		return skipf("the device could not connect before")
 	}
-	return s.connect(ctx, s.key, model)
+	var last error
+	yes, err := eventually(ctx, s.patience, func() (bool, error) {
+		last = s.connect(ctx, s.key, model)
+		if _, refused := errors.AsType[*refusal](last); refused && strings.Contains(last.Error(), "Unauthorized") {
+			return false, nil
+		}
+		return last == nil, last
+	})
+	s.unreachable = !yes && ctx.Err() == nil
+	return cmp.Or(err, last)
 }
 
 // disconnect has the device offline.
