@@ -99,7 +99,7 @@ func digitalTwinPatch(id, fact, operations, expected string) check {
 	return check{id: id, fact: fact, expected: expected, play: func(ctx context.Context, on *site) (string, error) {
 		seen, err := on.played(ctx, operations)
 		if err == nil && seen != expected {
-			err = on.empty(ctx) // whatever it wrote would be in the way of the next patch
+			on.empty(ctx) // whatever it wrote would be in the way of the next patch
 		}
 		return seen, err
 	}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,11 +11,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
+
+const devicesFolder = "../../test/e2e/devices"
+
+// install brings the packages of the device once, before runs that would all do it at the same time.
+var install = sync.OnceValue(func() error { return installPackages(context.Background(), devicesFolder) })
 
 // withNode has make hubcheck-simulator run what needs node, and nothing else.
 func withNode(t *testing.T) {
@@ -22,6 +29,7 @@ func withNode(t *testing.T) {
 	if os.Getenv("PNP_HUBCHECK_SIMULATOR") == "" {
 		t.Skip("make hubcheck-simulator runs it: it needs node and npm")
 	}
+	must(t, install())
 }
 
 // toggle is a switch of the simulator's behaviour. Facts have to tell its two positions apart.
@@ -188,7 +196,7 @@ func playOn(t *testing.T, sim *simulator.Simulator, args ...string) ([]row, stri
 	o, err := parseOptions(append([]string{
 		"--connection-string-file", filepath.Join(dir, "hub"), "--events-connection-string-file", filepath.Join(dir, "events"), "--ca-file", filepath.Join(dir, "ca"),
 		"--endpoint", sim.Endpoint(), "--gateway", sim.MQTTAddress(), "--events-endpoint", sim.EventsAddress(),
-		"--devices-folder", "../../test/e2e/devices",
+		"--devices-folder", devicesFolder,
 	}, args...), &bytes.Buffer{})
 	must(t, err)
 	var out bytes.Buffer
