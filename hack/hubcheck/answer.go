@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -116,10 +117,7 @@ func without(v any, names ...string) any {
 	if !isObject {
 		return v
 	}
-	out := map[string]any{}
-	for name, value := range o {
-		out[name] = value
-	}
+	out := maps.Clone(o)
 	for _, name := range names {
 		delete(out, name)
 	}

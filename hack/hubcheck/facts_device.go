@@ -22,6 +22,8 @@ const (
 // commandFacts are about direct methods and commands of a device that is not there.
 var commandFacts = []check{
 	methodAnswer("method.offline", "A direct method of a device that is offline is not kept", `"methodName":"m"`, offlineAnswer),
+	methodAnswer("method.waited", "One that waits for the device says how long it did",
+		`"methodName":"m","connectTimeoutInSeconds":5,"responseTimeoutInSeconds":10`, "404 DeviceNotOnline 404103 timeout 00:00:05"),
 	methodAnswer("method.limits", "The connect time-out is not longer than the response time-out",
 		`"methodName":"m","connectTimeoutInSeconds":10,"responseTimeoutInSeconds":5`, badArgument),
 	methodAnswer("method.short", "The response time-out is 5 s at least", `"methodName":"m","responseTimeoutInSeconds":4`, badArgument),
@@ -250,6 +252,11 @@ var deviceFacts = []check{
 		},
 	},
 	{
+		id: "method.waits", needs: aDevice, fact: "One that waits for its device is given to it once it connects",
+		expected: "200, status 207, method answered",
+		play:     methodWaits,
+	},
+	{
 		id: "method.gone", needs: aDevice, fact: "So does one whose device goes away before it answers",
 		expected: silentAnswer,
 		play:     methodGone,
@@ -375,22 +382,50 @@ func reportAnswer(ctx context.Context, on *site) (string, error) {
 		after.number(reported...)-before.number(reported...), status, with), nil
 }
 
+// outcome is what became of a direct method.
+type outcome struct {
+	answer answer
+	err    error
+}
+
+// methodAside invokes a direct method while something else happens.
+func (s *site) methodAside(ctx context.Context, body string) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		a, err := s.method(ctx, body)
+		done <- outcome{a, err}
+	}()
+	return done
+}
+
 func methodGone(ctx context.Context, on *site) (string, error) {
 	if err := on.connected(ctx); err != nil {
 		return "", err
 	}
-	type outcome struct {
-		answer answer
-		err    error
-	}
 	mark := on.device.events.mark()
-	answered := make(chan outcome, 1)
-	go func() {
-		a, err := on.method(ctx, `"methodName":"silent","responseTimeoutInSeconds":5`)
-		answered <- outcome{a, err}
-	}()
+	done := on.methodAside(ctx, `"methodName":"silent","responseTimeoutInSeconds":5`)
 	_, err := on.received(ctx, mark, methodTopic+"silent/")
 	err = errors.Join(err, on.disconnect(ctx))
-	o := <-answered
+	o := <-done
 	return o.answer.detailed(), errors.Join(err, o.err)
+}
+
+func methodWaits(ctx context.Context, on *site) (string, error) {
+	if err := on.disconnect(ctx); err != nil {
+		return "", err
+	}
+	mark := on.device.events.mark()
+	done := on.methodAside(ctx, `"methodName":"answered","connectTimeoutInSeconds":30,"responseTimeoutInSeconds":40`)
+	select {
+	case <-time.After(time.Second): // the call is to be there first
+	case <-ctx.Done():
+	}
+	err := on.connected(ctx)
+	o := <-done
+	if err = errors.Join(err, o.err); err != nil || o.answer.status != http.StatusOK {
+		return o.answer.detailed(), err
+	}
+	given, err := on.given(ctx, mark)
+	doc, _ := parseDocument(o.answer.body) // what is no JSON has no status
+	return fmt.Sprintf("%s, status %s, method %s", o.answer, shown(doc.at("status")), given), err
 }

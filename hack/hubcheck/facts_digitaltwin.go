@@ -31,6 +31,26 @@ var digitalTwinFacts = []check{
 		},
 	},
 	{
+		id: "dt.stale", fact: "An etag that is not the newest has a write refused, in either dialect",
+		expected: "device twin: 412 PreconditionFailed, digital twin: 412 PreconditionFailed",
+		play: func(ctx context.Context, on *site) (string, error) {
+			old, err := on.patch(ctx, `{"stale":1}`)
+			if err != nil {
+				return "", err
+			}
+			if _, err := on.patch(ctx, `{"stale":2}`); err != nil {
+				return "", err
+			}
+			etag := []string{"If-Match", `"` + old.text("etag") + `"`}
+			device, err := on.hub.ask(ctx, http.MethodPatch, "/twins/"+on.id, `{"properties":{"desired":{"stale":3}}}`, etag...)
+			if err != nil {
+				return "", err
+			}
+			digital, err := on.hub.ask(ctx, http.MethodPatch, "/digitaltwins/"+on.id, `[{"op":"add","path":"/stale","value":3}]`, etag...)
+			return fmt.Sprintf("device twin: %s, digital twin: %s", device, digital), err
+		},
+	},
+	{
 		id: "dt.location", fact: "A patch is answered with the Location of the digital twin",
 		expected: "202, https://{hub}/digitaltwins/{id}?api-version=" + apiVersion,
 		play: func(ctx context.Context, on *site) (string, error) {

@@ -176,13 +176,13 @@ type path struct {
 
 // moved names what differs between two documents.
 func moved(before, after document, paths []path) string {
-	text := "moved:"
+	names := []string{"moved:"}
 	for _, p := range paths {
 		if shown(before.at(p.of...)) != shown(after.at(p.of...)) {
-			text += " " + p.name
+			names = append(names, p.name)
 		}
 	}
-	return text
+	return strings.Join(names, " ")
 }
 
 // nested is so many objects inside each other, with a number in the last.

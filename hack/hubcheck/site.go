@@ -153,12 +153,10 @@ func (s *site) close() error {
 func (s *site) remove(ctx context.Context, path, command string) error {
 	var last error
 	gone, err := eventually(ctx, removeTime/2, func() (bool, error) {
-		a, err := s.hub.ask(ctx, http.MethodDelete, path, "", anyETag...)
-		if err != nil {
-			last = err
-			return false, nil
+		var a answer
+		if a, last = s.hub.ask(ctx, http.MethodDelete, path, "", anyETag...); last == nil {
+			last = fmt.Errorf("the hub answers %s", a)
 		}
-		last = fmt.Errorf("the hub answers %s", a)
 		return a.status == http.StatusNoContent || a.status == http.StatusNotFound, nil
 	})
 	if gone {
@@ -269,7 +267,7 @@ func (s *site) connected(ctx context.Context) error {
 	yes, err := eventually(ctx, s.patience, func() (bool, error) {
 		last = s.connect(ctx, s.key, model)
 		if _, refused := errors.AsType[*refusal](last); refused && strings.Contains(last.Error(), "Unauthorized") {
-			return false, nil
+			return false, ctx.Err()
 		}
 		return last == nil, last
 	})
