@@ -185,6 +185,29 @@ func TestNothingIsWrittenUnlessAskedFor(t *testing.T) {
 	noSecrets(t, out.String()+errs.String())
 }
 
+// A fact that even such a hub lives up to would say nothing of any other.
+func TestNoFactHoldsAtAHubThatMakesNoSense(t *testing.T) {
+	h := &fakeHub{answer: func(w http.ResponseWriter, r *http.Request, _ int) {
+		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/devices/") || r.Method == http.MethodDelete {
+			usual(w, r)
+			return
+		}
+		w.Header().Set("ETag", `"nonsense"`)
+		w.Header().Set("iothub-errorcode", "Nonsense")
+		if r.Method != http.MethodGet {
+			w.WriteHeader(http.StatusTeapot)
+		}
+		_, _ = w.Write([]byte(`{}`))
+	}}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), serve(t, h), &out, &errs); code != someDiffer {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+	if strings.Contains(out.String(), "  yes") {
+		t.Error(out.String())
+	}
+}
+
 func noSecrets(t *testing.T, text string) {
 	t.Helper()
 	for _, secret := range []string{hubKey, deviceKey, "SharedAccessSignature"} {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
@@ -42,6 +43,7 @@ type stream struct {
 	client  *azeventhubs.ConsumerClient
 	end     context.CancelFunc
 	readers sync.WaitGroup
+	broken  atomic.Pointer[error] // why a partition is not read any more
 }
 
 func newStream(config watch.Config, o options, roots *x509.CertPool, deviceID string) *stream {
@@ -90,6 +92,8 @@ func (s *stream) startPartition(ctx, reading context.Context, id string) error {
 				s.take(id, e)
 			}
 			if err != nil && reading.Err() == nil { // the client itself has tried again
+				err = fmt.Errorf("reading partition %s of the event endpoint in consumer group %s: %w", id, s.options.consumerGroup, err)
+				s.broken.Store(&err)
 				return
 			}
 		}
@@ -131,6 +135,9 @@ func (s *site) announced(ctx context.Context, mark int, source string, within ti
 		return announcement{}, skipf("no event of %s came before", source)
 	}
 	a, found, err := s.events.events.await(ctx, mark, within, func(a announcement) bool { return a.source == source && fits(a) })
+	if why := s.events.broken.Load(); err == nil && !found && why != nil {
+		return a, *why
+	}
 	if err == nil && !found {
 		s.silent[source] = true
 		err = skipf("no event of %s within %s: has the hub a route for it to the endpoint events?", source, within)

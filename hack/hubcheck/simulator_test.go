@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
@@ -138,6 +141,33 @@ func TestFactsOfTheServiceHoldAtTheSimulator(t *testing.T) {
 		toggles["digitalTwinChanges"].second(s)
 	}, "--service-only", "--patience=10s", "--only", `^(clock|client|twin|dt|command|query|event)`)
 	agreed(t, rows, someEvents)
+}
+
+func TestAnotherReaderOfTheConsumerGroupIsNamed(t *testing.T) {
+	sim := startSimulator(t, usually)
+	roots, err := rootsOf(sim.CAPEM())
+	must(t, err)
+	other, err := azeventhubs.NewConsumerClientFromConnectionString(sim.EventHubConnectionString("service"), "", "$Default", &azeventhubs.ConsumerClientOptions{
+		CustomEndpoint: sim.EventsAddress(), TLSConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+	})
+	must(t, err)
+	defer func() { _ = other.Close(context.Background()) }()
+	all, err := other.GetEventHubProperties(t.Context(), nil)
+	must(t, err)
+	for _, id := range all.PartitionIDs {
+		p, err := other.NewPartitionClient(id, &azeventhubs.PartitionClientOptions{OwnerLevel: new(int64)})
+		must(t, err)
+		go func() { _, _ = p.ReceiveEvents(t.Context(), 1000, nil) }()
+	}
+	_, err = eventually(t.Context(), 10*time.Second, func() (bool, error) { return len(sim.AMQP().Receivers()) == len(all.PartitionIDs), nil })
+	must(t, err)
+	rows, _ := playOn(t, sim, "--service-only", "--only", `^event\.patch`, "--patience=3s")
+	if rows[0].verdict != failed || !strings.Contains(rows[0].seen, "consumer group $Default") {
+		t.Errorf("%s: %s", rows[0].verdict, rows[0].seen)
+	}
+	if rows, _ := playOn(t, sim, "--service-only", "--only", `^event\.patch`, "--consumer-group", simulator.DefaultConsumerGroup, "--patience=10s"); rows[0].verdict != agrees {
+		t.Errorf("in another group: %s: %s", rows[0].verdict, rows[0].seen)
+	}
 }
 
 func TestTwoRunsDoNotCollide(t *testing.T) {
