@@ -45,6 +45,7 @@ var queryFacts = []check{
 		},
 	},
 	rowsThatFit("query.unequal", "What is not there is not unequal to anything", "tags.nope != 'x'", 0),
+	rowsThatFit("query.drifted", "Unless that is asked for, too", "(tags.nope != 'x' OR NOT IS_DEFINED(tags.nope))", 1),
 	rowsThatFit("query.undefined", "What is not there can be asked for", "NOT IS_DEFINED(tags.nope)", 1),
 	{
 		id: "query.attributes", needs: aDevice, fact: "A desired value can be compared with a reported one",

@@ -20,7 +20,7 @@ const help = `hubcheck compares what this project believes of Azure IoT Hub with
 hubcheck-..., plays facts with it by Microsoft's device SDK for Node, prints a table and removes the device. It writes nothing else, unless
 --configuration is given, and takes fewer than 500 messages of the hub's day.
 
-Exit codes: 0 all facts agree, 1 some differ, 2 not all could be played.
+Exit codes: 0 all facts agree that were played, 1 some differ, 2 something failed.
 
 Flags:
 `
