@@ -140,6 +140,26 @@ fuzz: prerequisites ## Run every fuzz target for FUZZTIME (default 20s).
 conformance: prerequisites ## Hold the simulator against Microsoft's clients: Python's and the Azure CLI's words, Go's live tests (needs port 443 of 127.0.0.2).
 	@hack/conformance.sh
 
+# What the program is told by flags; $(if ...) leaves out what is not given. Built rather than run by `go run`, which would not
+# pass an interrupt on, and the device would stay.
+HUBCHECK_FLAGS = --connection-string-file='$(CONNECTION_STRING_FILE)' \
+	$(if $(EVENTS_CONNECTION_STRING_FILE),--events-connection-string-file='$(EVENTS_CONNECTION_STRING_FILE)') \
+	$(if $(CONSUMER_GROUP),--consumer-group='$(CONSUMER_GROUP)') $(if $(FACTS),--only='$(FACTS)') \
+	$(if $(SERVICE_ONLY),--service-only) $(if $(CONFIGURATION),--configuration) $(if $(THROTTLE),--throttle)
+
+.PHONY: hubcheck
+hubcheck: bin/hubcheck ## Compare what is believed of IoT Hub with a real one: CONNECTION_STRING_FILE=..., EVENTS_CONNECTION_STRING_FILE=... (needs node and npm: Debian packages nodejs, npm).
+	@bin/hubcheck $(HUBCHECK_FLAGS)
+
+.PHONY: bin/hubcheck
+bin/hubcheck: prerequisites
+	@go build -o $@ ./hack/hubcheck
+
+.PHONY: hubcheck-simulator
+hubcheck-simulator: prerequisites ## The same with the simulator: all facts hold there, and tell both positions of each of its switches apart (needs node and npm).
+	@command -v node >/dev/null && command -v npm >/dev/null || { echo "hubcheck-simulator: node or npm is missing: install the Debian packages nodejs and npm" >&2; exit 1; }
+	PNP_HUBCHECK_SIMULATOR=1 go test ./hack/hubcheck -count=1 -parallel 16 -timeout 10m
+
 ##@ Check
 
 .PHONY: verify

@@ -97,8 +97,11 @@ type Settings struct {
 	// ConfigurationInterval, "5s" for one, is how long the hub's configurations rest between evaluations.
 	ConfigurationInterval *string `json:"configurationInterval,omitempty"`
 	LenientDigitalTwins   *bool   `json:"lenientDigitalTwins,omitempty"`
-	Limits                *Limits `json:"limits,omitempty"`      // {} for none
-	ClockOffset           *string `json:"clockOffset,omitempty"` // "-5m": how far the hub's clock is ahead
+	// WholeConfigurationEvents has the event of a configuration's write carry all desired properties.
+	WholeConfigurationEvents *bool   `json:"wholeConfigurationEvents,omitempty"`
+	QueryRows                *int    `json:"queryRows,omitempty"`   // how many a page has at most
+	Limits                   *Limits `json:"limits,omitempty"`      // {} for none
+	ClockOffset              *string `json:"clockOffset,omitempty"` // "-5m": how far the hub's clock is ahead
 	// MessagesToday are counted, and cannot be changed.
 	MessagesToday int64 `json:"messagesToday,omitempty"`
 }
@@ -396,7 +399,11 @@ func (d debugAPI) countCalls(r *http.Request) (any, error) {
 func (d debugAPI) settings() Settings {
 	lag, lenient, limits, offset := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins(), d.throttle.Limits(), d.ClockOffset().String()
 	interval := d.configurations.Interval().String()
-	return Settings{ConfigurationInterval: &interval, IndexLag: &lag, LenientDigitalTwins: &lenient, Limits: &limits, ClockOffset: &offset, MessagesToday: d.throttle.Used()}
+	whole, rows := d.hub.WholeConfigurationEvents(), d.hub.QueryRows()
+	return Settings{
+		ConfigurationInterval: &interval, IndexLag: &lag, LenientDigitalTwins: &lenient, WholeConfigurationEvents: &whole, QueryRows: &rows,
+		Limits: &limits, ClockOffset: &offset, MessagesToday: d.throttle.Used(),
+	}
 }
 
 func (d debugAPI) changeSettings(r *http.Request) (any, error) {
@@ -420,8 +427,8 @@ func (d debugAPI) changeSettings(r *http.Request) (any, error) {
 			return nil, badRequest(err)
 		}
 	}
-	if want.LenientDigitalTwins != nil {
-		d.hub.SetLenientDigitalTwins(*want.LenientDigitalTwins)
+	if err := d.changeAnswers(want); err != nil {
+		return nil, badRequest(err)
 	}
 	if want.Limits != nil {
 		if err := want.Limits.Check(); err != nil {
@@ -437,4 +444,21 @@ func (d debugAPI) changeSettings(r *http.Request) (any, error) {
 		d.SetClockOffset(offset)
 	}
 	return d.settings(), nil
+}
+
+// changeAnswers is the part of changeSettings about what the hub says.
+func (d debugAPI) changeAnswers(want Settings) error {
+	if want.QueryRows != nil {
+		if *want.QueryRows < 1 {
+			return fmt.Errorf("queryRows is %d, expected 1 or more", *want.QueryRows)
+		}
+		d.hub.SetQueryRows(*want.QueryRows)
+	}
+	if want.LenientDigitalTwins != nil {
+		d.hub.SetLenientDigitalTwins(*want.LenientDigitalTwins)
+	}
+	if want.WholeConfigurationEvents != nil {
+		d.hub.SetWholeConfigurationEvents(*want.WholeConfigurationEvents)
+	}
+	return nil
 }

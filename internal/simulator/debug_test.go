@@ -177,6 +177,7 @@ func TestDebugRefusals(t *testing.T) {
 		"no JSON":                  {"POST", "/devices/bare/reported", `{`, 400},
 		"a bad key":                {"POST", "/devices/bare/desired", `{"a.b":1}`, 400},
 		"a bad duration":           {"PUT", "/settings", `{"indexLag":"soon"}`, 400},
+		"pages without rows":       {"PUT", "/settings", `{"queryRows":0}`, 400},
 		"no interval":              {"PUT", "/settings", `{"configurationInterval":"0s"}`, 400},
 		"a bad interval":           {"PUT", "/settings", `{"configurationInterval":"soon"}`, 400},
 		"a bad number":             {"GET", "/calls?limit=x", ``, 400},

@@ -41,6 +41,9 @@ type Change struct {
 	By       string // name of the configuration that wrote it, if one did
 	Service  bool   // it was asked for over the service API, not by the device and not behind the hub's back
 
+	// Whole says that the event has all desired properties, and metadata only of those that were written.
+	Whole bool
+
 	Tags, Desired, Reported jsontree.Object
 
 	Before, After *Twin
@@ -54,7 +57,11 @@ func (c Change) Notification() jsontree.Object {
 	}
 	properties := jsontree.Object{}
 	if c.Desired != nil {
-		properties = append(properties, jsontree.Member{Name: "desired", Value: c.After.desired.notification(c.Desired)})
+		desired := c.After.desired.notification(c.Desired)
+		if c.Whole {
+			desired = append(c.After.Desired(), desired[len(desired)-2:]...)
+		}
+		properties = append(properties, jsontree.Member{Name: "desired", Value: desired})
 	}
 	if c.Reported != nil {
 		properties = append(properties, jsontree.Member{Name: "reported", Value: c.After.reported.notification(c.Reported)})

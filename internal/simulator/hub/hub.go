@@ -37,6 +37,8 @@ type Hub struct {
 	generation  atomic.Int64
 	seq         atomic.Uint64
 	lenient     atomic.Bool
+	whole       atomic.Bool
+	queryRows   atomic.Int64 // 0: usualRows
 	subscribers subscribers
 	index       index
 }

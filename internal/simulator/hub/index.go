@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -39,6 +40,16 @@ func (h *Hub) IndexLag() time.Duration {
 	defer h.index.mu.Unlock()
 	return h.index.lag
 }
+
+// usualRows is how many rows a page of a query has at most.
+const usualRows = 100
+
+// SetQueryRows decides how many rows a page of a query has at most; 0 is the usual 100. Whether a real hub gives more where
+// more are asked for is not documented.
+func (h *Hub) SetQueryRows(n int) { h.queryRows.Store(int64(n)) }
+
+// QueryRows returns how many rows a page of a query has at most.
+func (h *Hub) QueryRows() int { return cmp.Or(int(h.queryRows.Load()), usualRows) }
 
 func (x *index) record(c Change) {
 	x.mu.Lock()

@@ -83,7 +83,8 @@ func (h *Hub) write(id, ifMatch string, change func(*Twin) (write, error)) (*Twi
 			return t, Change{}, err
 		}
 		next, err := t.apply(w, at)
-		return next, Change{Kind: w.kind, By: w.by, Service: w.service, Tags: w.tags, Desired: w.desired, Reported: w.reported}, err
+		whole := w.by != "" && h.whole.Load()
+		return next, Change{Kind: w.kind, By: w.by, Service: w.service, Whole: whole, Tags: w.tags, Desired: w.desired, Reported: w.reported}, err
 	})
 }
 
@@ -295,6 +296,13 @@ func (h *Hub) Configure(id, configuration string, patches []jsontree.Object) err
 	})
 	return err
 }
+
+// SetWholeConfigurationEvents decides what the event of a configuration's write says: the keys written, which is the default,
+// or all desired properties with metadata only of those written, as users have reported of a real hub.
+func (h *Hub) SetWholeConfigurationEvents(whole bool) { h.whole.Store(whole) }
+
+// WholeConfigurationEvents returns what SetWholeConfigurationEvents set.
+func (h *Hub) WholeConfigurationEvents() bool { return h.whole.Load() }
 
 // joined is two patches of different paths as one.
 func joined(a, b jsontree.Object) jsontree.Object {

@@ -13,10 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator/query"
 )
 
-const (
-	maxQueryLength = 8192
-	maxPage        = 100
-)
+const maxQueryLength = 8192
 
 // position is where the next page starts. Clients see it as an opaque text.
 type position struct {
@@ -69,18 +66,19 @@ func (c *call) parseQuery() (*query.Query, string, error) {
 }
 
 func (c *call) pageSize() (int, error) {
+	most := c.server.Hub.QueryRows()
 	s := c.header.Get("x-ms-max-item-count")
 	if s == "" {
-		return maxPage, nil
+		return most, nil
 	}
 	n, err := strconv.Atoi(s)
 	if n == -1 { // the SDKs' "as many as you like"
-		n = maxPage
+		n = most
 	}
 	if err != nil || n < 1 {
 		return 0, usual[400].failure(400)
 	}
-	return min(n, maxPage), nil
+	return min(n, most), nil
 }
 
 func itemType(q *query.Query) string {
