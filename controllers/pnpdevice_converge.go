@@ -215,9 +215,9 @@ func (s *scope) resends() []twin.Change {
 func (s *scope) unanswered() []twin.Leaf {
 	var leaves []twin.Leaf
 	for leaf, value := range s.declared {
-		held, state := s.twin.Properties[leaf].Desired, s.entries[leaf].State
+		state := s.entries[leaf].State
 		isUnanswered := state == stateOf(twin.StateApplied) || state == stateOf(twin.StateRejected)
-		if isUnanswered && held != nil && twin.Equal(held.Value, value) {
+		if isUnanswered && s.twin.Holds(leaf, value) {
 			leaves = append(leaves, leaf)
 		}
 	}
