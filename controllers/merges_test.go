@@ -20,7 +20,9 @@ func (s *site) reportedAt(id string, path ...string) string {
 	return string(jsontree.Append(nil, v))
 }
 
-func readyMessage(d *v1alpha1.PnPDevice) string { return conditionOf(d, v1alpha1.ConditionReady).Message }
+func readyMessage(d *v1alpha1.PnPDevice) string {
+	return conditionOf(d, v1alpha1.ConditionReady).Message
+}
 
 var _ = Describe("A hub that merges what a device answers", func() {
 	for _, api := range bothAPIs {
@@ -116,6 +118,7 @@ var _ = Describe("A hub that merges what a device answers", func() {
 
 var _ = Describe("The marker of a component", func() {
 	const unmarked, marked = `{"thermostat1":{"targetTemperature":42}}`, `{"thermostat1":{"__t":"c","targetTemperature":42}}`
+	corrections := func(d *v1alpha1.PnPDevice) int { return len(property(d, "thermostat1", target).CorrectedAt) }
 	thermostat := withComponent("thermostat1", `{"targetTemperature":42}`)
 
 	for _, api := range bothAPIs {
@@ -123,8 +126,8 @@ var _ = Describe("The marker of a component", func() {
 			It("is written where an equal value lacks it, and the device answers", func() {
 				s := newSite()
 				s.virtual("d", simulator.TemperatureController, simulator.Acknowledge())
+				Eventually(func() string { return s.reportedAt("d", "thermostat1", target, "av") }).Should(Equal("0"), "its own default")
 				s.foreign("d", unmarked)
-				Expect(s.reportedAt("d", "thermostat1", "targetTemperature", "av")).To(Equal("0"), "the device does not take it for the component's")
 				s.create("d", through(api), thermostat)
 				s.eventually("d", And(beReady(), haveState("thermostat1", target, "Acknowledged")))
 				s.expectDesired("d", marked)
@@ -141,10 +144,9 @@ var _ = Describe("The marker of a component", func() {
 				s.eventually("d", beReady())
 				s.foreign("d", `{"thermostat1":{"__t":null}}`)
 				s.eventuallyDesired("d", marked)
-				s.eventually("d", beReady())
 				notes := func() []string { return s.eventNotes("d", v1alpha1.ReasonDriftCorrected) }
 				Eventually(notes).Should(ConsistOf(And(ContainSubstring("thermostat1/targetTemperature"), ContainSubstring("marker"))))
-				Expect(property(s.get("d"), "thermostat1", target).CorrectedAt).To(HaveLen(1))
+				s.eventually("d", And(beReady(), WithTransform(corrections, Equal(1))))
 			})
 
 			It("is put back after a replacement of the twin that lacks it", func() {
@@ -215,9 +217,7 @@ var _ = Describe("The marker of a component", func() {
 		for i := range 3 {
 			s.foreign("d", `{"thermostat1":{"__t":null}}`)
 			s.eventuallyDesired("d", marked)
-			s.eventually("d", WithTransform(func(d *v1alpha1.PnPDevice) int {
-				return len(property(d, "thermostat1", target).CorrectedAt)
-			}, Equal(i+1)))
+			s.eventually("d", WithTransform(corrections, Equal(i+1)))
 		}
 		s.foreign("d", `{"thermostat1":{"__t":null}}`)
 		s.eventually("d", And(beStalled(v1alpha1.ReasonOwnershipConflict), haveState("thermostat1", target, "Drifted")))
