@@ -208,6 +208,18 @@ var _ = Describe("The marker of a component", func() {
 		Expect(s.eventNotes("d", v1alpha1.ReasonDriftCorrected)).To(ConsistOf(ContainSubstring("marker")))
 	})
 
+	It("is missed in words by a digital twin that cannot get it, until the device reports the component", func() {
+		s := newEventSite()
+		s.trusted()
+		Expect(s.sim.Hub().CreateDevice("d", simulator.WithDesired(unmarked))).To(Succeed())
+		s.create("d", thermostat, onceApplied)
+		s.eventually("d", And(beStalled(v1alpha1.ReasonNotConformant), haveMessage("thermostat1", "marker", "twinAPI: DeviceTwin")))
+		s.expectDesired("d", unmarked)
+		s.report("d", `{"thermostat1":{"__t":"c","maxTempSinceLastReboot":1}}`)
+		s.eventually("d", beReady())
+		s.expectDesired("d", marked)
+	})
+
 	It("ends in OwnershipConflict if somebody takes it away over and over", func() {
 		s := newEventSite()
 		s.trusted()
