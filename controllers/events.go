@@ -63,8 +63,17 @@ func isTrouble(reason string) bool {
 
 // announceCorrection tells of a foreign change that was put back.
 func announceCorrection(to events.EventRecorder, device *v1alpha1.PnPDevice, c twin.Change) {
+	why := "someone else had changed it at the hub"
+	if c.Unmarked {
+		why = "the hub held it in " + unmarkedText(c.Leaf.Component)
+	}
 	to.Eventf(device, fieldOf(device, c.Leaf), corev1.EventTypeWarning, v1alpha1.ReasonDriftCorrected, actionWrite,
-		"Put %s back from %s to %s: someone else had changed it at the hub", c.Leaf, shown(c.Was), shownValue(c.Value))
+		"Put %s back from %s to %s: %s", c.Leaf, shown(c.Was), shownValue(c.Value), why)
+}
+
+// unmarkedText names what a component lacks at the hub, and what follows from that.
+func unmarkedText(component string) string {
+	return fmt.Sprintf(`%q without the marker "__t": "c", by which devices tell a component`, component)
 }
 
 // announceRelease tells of a property that left the declaration and was not removed.

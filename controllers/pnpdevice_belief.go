@@ -64,8 +64,8 @@ func propertiesOf(status *v1alpha1.PnPDeviceStatus) iter.Seq2[twin.Leaf, *v1alph
 
 func (e entries) sorted() []twin.Leaf { return slices.SortedFunc(maps.Keys(e), twin.CompareLeaves) }
 
-// writeTo lays the entries out in status, sorted.
-func (e entries) writeTo(status *v1alpha1.PnPDeviceStatus, exists map[string]bool) {
+// writeTo lays the entries out in status, sorted, with what a twin says of their components.
+func (e entries) writeTo(status *v1alpha1.PnPDeviceStatus, t *twin.Twin) {
 	status.Properties = nil
 	var components []v1alpha1.ComponentStatus
 	for _, leaf := range e.sorted() {
@@ -74,7 +74,8 @@ func (e entries) writeTo(status *v1alpha1.PnPDeviceStatus, exists map[string]boo
 			continue
 		}
 		if n := len(components); n == 0 || components[n-1].Name != leaf.Component {
-			components = append(components, v1alpha1.ComponentStatus{Name: leaf.Component, Exists: exists[leaf.Component]})
+			name := leaf.Component
+			components = append(components, v1alpha1.ComponentStatus{Name: name, Exists: t.Components[name], Unmarked: t.Unmarked[name]})
 		}
 		last := &components[len(components)-1]
 		last.Properties = append(last.Properties, e[leaf])
@@ -162,11 +163,14 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 		Partial: true, DeviceID: ref.DeviceID, ModelID: status.ModelID, ETag: ref.Etag, DeviceETag: ref.DeviceEtag,
 		Version: ref.Version, DesiredVersion: ref.DesiredVersion,
 		ConnectionState: status.ConnectionState, ConnectionStateSince: timeOf(status.ConnectionStateSince),
-		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
+		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{}, Unmarked: map[string]bool{},
 	}
 	for _, c := range status.Components {
 		if c.Exists {
 			t.Components[c.Name] = true
+		}
+		if c.Unmarked {
+			t.Unmarked[c.Name] = true
 		}
 	}
 	for leaf, p := range propertiesOf(status) {

@@ -215,9 +215,9 @@ func (s *scope) resends() []twin.Change {
 func (s *scope) unanswered() []twin.Leaf {
 	var leaves []twin.Leaf
 	for leaf, value := range s.declared {
-		held, state := s.twin.Properties[leaf].Desired, s.entries[leaf].State
+		state := s.entries[leaf].State
 		isUnanswered := state == stateOf(twin.StateApplied) || state == stateOf(twin.StateRejected)
-		if isUnanswered && held != nil && twin.Equal(held.Value, value) {
+		if isUnanswered && s.twin.Holds(leaf, value) {
 			leaves = append(leaves, leaf)
 		}
 	}
@@ -376,13 +376,16 @@ func (s *scope) attempt(changes []twin.Change, send func() error) error {
 }
 
 // unrenderable is the verdict on a name that is a component on one side and a property on the other.
-func (s *scope) unrenderable(err error) error {
+func (s *scope) unrenderable(conflict *twin.KindConflictError) error {
 	s.isUnconfirmed = true
-	way := ""
-	if s.dialect() == twin.DigitalTwin {
-		way = ": if that is meant, set twinAPI: DeviceTwin"
+	text := conflict.Error()
+	if !conflict.Component && s.twin.LacksMarker(conflict.Name) {
+		text += ", since the hub holds " + unmarkedText(conflict.Name)
 	}
-	return stalled(v1alpha1.ReasonNotConformant, err.Error()+way, retryTerminal)
+	if s.dialect() == twin.DigitalTwin {
+		text += ": if that is meant, set twinAPI: DeviceTwin"
+	}
+	return stalled(v1alpha1.ReasonNotConformant, text, retryTerminal)
 }
 
 func follows(before, after string) bool {

@@ -133,7 +133,7 @@ func (s *scope) newest() *twin.Twin {
 	}
 	s.isUnconfirmed = true
 	if saved.IsOther { // status is about another one
-		t.Properties, t.Components = map[twin.Leaf]twin.Property{}, map[string]bool{}
+		t.Properties, t.Components, t.Unmarked = map[twin.Leaf]twin.Property{}, map[string]bool{}, nil
 	}
 	t.DeviceETag, t.Version = saved.Of.DeviceETag, saved.Of.Version
 	t.DesiredVersion, t.DesiredUpdated = saved.Of.DesiredVersion, saved.Of.DesiredUpdated

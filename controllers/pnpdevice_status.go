@@ -176,7 +176,7 @@ func (s *scope) describeProperties() {
 	if s.device.Spec.Reported == v1alpha1.ReportedAll {
 		s.describeReported(all, &room)
 	}
-	all.writeTo(&s.device.Status, s.twin.Components)
+	all.writeTo(&s.device.Status, s.twin)
 	s.device.Status.Mirrored = s.mirrored()
 }
 
@@ -272,7 +272,7 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	_, isContested := s.conflicts[leaf]
 	e.Desired, e.State = previous.Desired, stateOf(twin.StatePending)
 	switch {
-	case p.Desired != nil && twin.Equal(p.Desired.Value, value):
+	case s.twin.Holds(leaf, value):
 		version := s.setVersion(leaf, *p.Desired)
 		s.holds(&e, p.Desired, version)
 		e.State = stateOf(twin.Judge(value, p, version, s.twin.AckLimit()))

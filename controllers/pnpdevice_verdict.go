@@ -98,11 +98,18 @@ func (s *scope) driftedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
 	if p.Desired != nil {
 		held = shownValue(factOf(p.Desired))
 	}
+	if s.twin.LacksMarker(leaf.Component) {
+		held += ", in " + unmarkedText(leaf.Component)
+	}
 	return fmt.Sprintf("%s: declared %s, the hub holds %s", leaf, shownValue(s.declared[leaf]), held)
 }
 
 func rejectedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
-	return fmt.Sprintf("The device rejected %s with code %d: %s", leaf, p.AckCode, p.AckDescription)
+	text := fmt.Sprintf("The device rejected %s with code %d", leaf, p.AckCode)
+	if p.AckDescription != "" {
+		text += ": " + p.AckDescription
+	}
+	return text
 }
 
 func (s *scope) adjustedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {

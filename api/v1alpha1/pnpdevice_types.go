@@ -312,6 +312,11 @@ type ComponentStatus struct {
 	// +optional
 	Exists bool `json:"exists,omitempty"`
 
+	// unmarked is true if desired lacks the marker of the component, by which a device tells it from a property: what desired
+	// holds of it is not what is declared.
+	// +optional
+	Unmarked bool `json:"unmarked,omitempty"`
+
 	// properties of the component.
 	// +optional
 	// +listType=atomic

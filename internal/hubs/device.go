@@ -191,6 +191,9 @@ func (d *Device) Accepted(t *twin.Twin) {
 		d.known = d.pass.began
 	}
 	d.known.DesiredVersion, d.known.DesiredUpdated = t.DesiredVersion, t.DesiredUpdated
+	if t.ReportedUpdated.IsZero() { // it follows from what status says
+		t.ReportedUpdated = d.known.ReportedUpdated
+	}
 	d.unpersisted = d.replay(t)
 }
 

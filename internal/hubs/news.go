@@ -166,7 +166,7 @@ func (d *Device) base(belief Belief) *twin.Twin {
 		d.known, d.deviceETag, d.model = belief.Twin.Position(), belief.Twin.DeviceETag, belief.Twin.ModelID
 	}
 	t := *belief.Twin
-	t.Version, t.ReportedVersion = d.known.Version, d.known.ReportedVersion
+	t.Version, t.ReportedVersion, t.ReportedUpdated = d.known.Version, d.known.ReportedVersion, d.known.ReportedUpdated
 	return &t
 }
 

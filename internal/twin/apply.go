@@ -18,16 +18,27 @@ func (t *Twin) Apply(changes []Change, etag string, desiredVersion int64) *Twin 
 	next := *t
 	next.ETag, next.DesiredVersion = unquoteETag(etag), desiredVersion
 	next.DesiredUpdated = time.Time{} // the hub's, and the answer lacks it
-	next.Properties, next.Components = copyOf(t.Properties), copyOf(t.Components)
+	next.Properties, next.Components, next.Unmarked = copyOf(t.Properties), copyOf(t.Components), maps.Clone(t.Unmarked)
 	for _, c := range changes {
 		next.apply(c, desiredVersion)
 	}
 	for _, c := range changes {
-		if c.Cause == Removed && !next.hasLeaves(c.Leaf.Component) {
-			delete(next.Components, c.Leaf.Component)
+		if c.Cause == Removed {
+			next.settleComponent(c.Leaf.Component)
 		}
 	}
 	return &next
+}
+
+// settleComponent says what is left of a component that a leaf was removed from: on desired's side it goes with its last one.
+func (t *Twin) settleComponent(name string) {
+	exists := t.hasLeaves(name)
+	if !exists {
+		delete(t.Components, name)
+	}
+	if name != "" && !t.Partial {
+		t.setUnmarked(name, exists && !t.hasDesired(name))
+	}
 }
 
 func (t *Twin) apply(c Change, desiredVersion int64) {
@@ -35,6 +46,7 @@ func (t *Twin) apply(c Change, desiredVersion int64) {
 		t.setDesired(c.Leaf, &Desired{Value: c.Value, Version: desiredVersion})
 		if c.Leaf.Component != "" {
 			t.Components[c.Leaf.Component] = true
+			t.setUnmarked(c.Leaf.Component, false)
 		}
 		return
 	}

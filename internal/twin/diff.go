@@ -24,17 +24,21 @@ type Change struct {
 	Value any
 	// Was is what the hub holds, nil if nothing.
 	Was *Desired
+	// Unmarked is true if the hub holds the component without its marker.
+	Unmarked bool
 }
 
 // Diff lists what has to be written so that the hub holds the declaration, sorted by leaf. What the device reports does not
 // matter: a value that is reported but not desired is written, and one that is desired already is never written again, since
-// that would bump its version and demand a new acknowledgement. Leaves that are not declared are not in it: see Read.Depart.
+// that would bump its version and demand a new acknowledgement. Of a component that lacks its marker all is written again: a
+// device takes no value without it. Leaves that are not declared are not in it: see Read.Depart.
 func Diff(d Declaration, o Ownership, t *Twin) []Change {
 	var changes []Change
 	for leaf, value := range d {
-		was := t.Properties[leaf].Desired
-		if was == nil || !Equal(was.Value, value) {
-			changes = append(changes, Change{Leaf: leaf, Cause: o.cause(leaf, value), Value: value, Was: was})
+		if !t.Holds(leaf, value) {
+			changes = append(changes, Change{
+				Leaf: leaf, Cause: o.cause(leaf, value), Value: value, Was: t.Properties[leaf].Desired, Unmarked: t.LacksMarker(leaf.Component),
+			})
 		}
 	}
 	slices.SortFunc(changes, compareChanges)
@@ -42,13 +46,15 @@ func Diff(d Declaration, o Ownership, t *Twin) []Change {
 }
 
 // cause is why a declared value that the hub does not hold is written. A drifted leaf whose last value is not known was not
-// edited since.
+// edited since. Of an equal value of the object another writer took the marker.
 func (o Ownership) cause(leaf Leaf, declared any) Cause {
-	if _, held := o.Held[leaf]; held {
-		return Edited
-	}
+	owned, held := o.Held[leaf]
 	last, lost := o.Lost[leaf]
 	switch {
+	case held && Equal(owned.Value, declared):
+		return Drifted
+	case held:
+		return Edited
 	case !lost:
 		return New
 	case last == nil || Equal(last, declared):

@@ -2,8 +2,9 @@ package twin
 
 import (
 	"encoding/json"
+	"reflect"
+	"slices"
 	"strconv"
-	"time"
 )
 
 // Keys of an acknowledgement envelope, by the IoT Plug and Play conventions on writable properties.
@@ -15,19 +16,28 @@ const (
 )
 
 // newReported takes an acknowledgement envelope apart: an object with "value" and "ac" or "av". One whose "ac" or "av" is
-// missing or not an integer acknowledges nothing, but its value is still what the device holds.
-func newReported(value any, updated time.Time) *Reported {
-	r := &Reported{Value: value, LastUpdated: updated}
+// missing or not an integer acknowledges nothing, but its value is still what the device holds. Of a valid one, what meta
+// shows to be left over from earlier reports is left out.
+func newReported(value, meta any) *Reported {
+	r := &Reported{Value: value}
+	r.LastUpdated, _ = newestUpdate(meta)
 	envelope, ok := value.(map[string]any)
 	if !ok || !isEnvelope(envelope) {
 		return r
 	}
 	r.Value = envelope[envelopeValue]
 	r.Ack = newAck(envelope[envelopeVersion], envelope[envelopeCode], envelope[envelopeDescription])
-	if !r.Ack.tellsAllOf(envelope) {
+	r.leaveOut(meta)
+	r.keep(envelope)
+	return r
+}
+
+// keep keeps the envelope if value and acknowledgement do not tell all of it.
+func (r *Reported) keep(envelope map[string]any) {
+	r.Envelope = nil
+	if !r.Ack.tellsAllOf(envelope, r.Value) {
 		r.Envelope = envelope
 	}
-	return r
 }
 
 func isEnvelope(fields map[string]any) bool {
@@ -49,14 +59,14 @@ func newAck(version, code, description any) *Ack {
 }
 
 // tellsAllOf is true if the envelope can be rebuilt from the acknowledgement and the value.
-func (a *Ack) tellsAllOf(envelope map[string]any) bool {
+func (a *Ack) tellsAllOf(envelope map[string]any, value any) bool {
 	if a == nil {
 		return false
 	}
-	rebuilt := a.envelope(envelope[envelopeValue])
+	rebuilt := a.envelope(value)
 	return len(rebuilt) == len(envelope) &&
 		rebuilt[envelopeCode] == envelope[envelopeCode] && rebuilt[envelopeVersion] == envelope[envelopeVersion] &&
-		rebuilt[envelopeDescription] == envelope[envelopeDescription]
+		rebuilt[envelopeDescription] == envelope[envelopeDescription] && reflect.DeepEqual(value, envelope[envelopeValue])
 }
 
 // envelope is the object that a device reports for the acknowledgement and a value.
@@ -75,7 +85,7 @@ func (a *Ack) envelope(value any) map[string]any {
 // possibleEnvelopes are those that an acknowledgement and a value may have come from.
 func possibleEnvelopes(ack *Ack, values []any) []any {
 	var all []any
-	for _, v := range values {
+	for _, v := range withLeftovers(values) {
 		more := ack.envelope(v)
 		more[unknownKey] = unknown{}
 		all = append(all, ack.envelope(v), more)
@@ -100,10 +110,10 @@ func possiblyEnveloped(values []any, patch any) []any {
 
 func touchesEnvelope(patch any) bool {
 	fields, _ := patch.(map[string]any)
-	for _, key := range []string{envelopeValue, envelopeCode, envelopeVersion, envelopeDescription} {
-		if _, ok := fields[key]; ok {
-			return true
-		}
-	}
-	return false
+	return touches(fields, envelopeValue, envelopeCode, envelopeVersion, envelopeDescription)
+}
+
+// touches is true if a patch writes or removes one of some keys.
+func touches(patch map[string]any, keys ...string) bool {
+	return slices.ContainsFunc(keys, func(key string) bool { _, ok := patch[key]; return ok })
 }

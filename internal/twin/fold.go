@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -58,7 +59,7 @@ func (t *Twin) Fold(n *Notification) (*Twin, error) {
 		return nil, &DoubtError{Doubt: DoubtIncomplete}
 	}
 	next := *t
-	next.Properties, next.Components = copyOf(t.Properties), copyOf(t.Components)
+	next.Properties, next.Components, next.Unmarked = copyOf(t.Properties), copyOf(t.Components), maps.Clone(t.Unmarked)
 	if err := next.foldCounters(n); err != nil {
 		return nil, err
 	}
@@ -68,7 +69,8 @@ func (t *Twin) Fold(n *Notification) (*Twin, error) {
 	if err := next.foldSection(n.Desired, next.foldDesired); err != nil {
 		return nil, err
 	}
-	if err := next.foldSection(n.Reported, next.foldReported); err != nil {
+	foldReported := func(p *Patch, w leafWrite) error { return next.foldReported(p, w, t.ReportedUpdated) }
+	if err := next.foldSection(n.Reported, foldReported); err != nil {
 		return nil, err
 	}
 	return &next, nil
@@ -105,8 +107,14 @@ func (t *Twin) foldKinds(n *Notification) error {
 			}
 		}
 	}
+	known := copyOf(t.Components)
 	for _, p := range n.patches() {
 		p.section.markComponents(t.Components)
+	}
+	for name := range t.Components {
+		if isMarked := n.Desired != nil && n.Desired.section.marks(name); isMarked || !known[name] {
+			t.setUnmarked(name, !isMarked)
+		}
 	}
 	return nil
 }
@@ -175,30 +183,34 @@ func (t *Twin) foldDesired(p *Patch, w leafWrite) error {
 	return nil
 }
 
-func (t *Twin) foldReported(p *Patch, w leafWrite) error {
+// foldReported merges a report. before is when the section had been written last, zero if that is not known.
+func (t *Twin) foldReported(p *Patch, w leafWrite, before time.Time) error {
 	if w.value == nil {
 		t.setReported(w.leaf, nil)
 		return nil
 	}
-	updated := newestUpdate(w.meta.own())
+	updated, _ := newestUpdate(w.meta.own())
 	if updated.IsZero() {
 		updated = p.LastUpdated
 	}
-	next := foldReport(t.possibleReports(w), w.value, updated)
+	next := t.foldReport(w, before)
 	if next == nil {
 		return &DoubtError{Doubt: DoubtValue, Leaf: w.leaf}
 	}
+	next.LastUpdated = updated
 	t.setReported(w.leaf, next)
 	return nil
 }
 
 // foldReport is what the device holds after a patch onto one of the objects and values that the hub may have had, nil if it
 // matters which one it was.
-func foldReport(held []any, patch any, updated time.Time) *Reported {
-	next := newReported(merged(held[0], patch), updated)
+func (t *Twin) foldReport(w leafWrite, before time.Time) *Reported {
+	was := t.Properties[w.leaf].Reported
+	held := t.possibleReports(w)
+	next := was.after(held[0], w, before)
 	for _, other := range held[1:] {
-		alternative := newReported(merged(other, patch), updated)
-		if !reflect.DeepEqual(next.Value, alternative.Value) || !reflect.DeepEqual(next.Ack, alternative.Ack) {
+		alternative := was.after(other, w, before)
+		if next == nil || alternative == nil || !reflect.DeepEqual(next.Value, alternative.Value) || !reflect.DeepEqual(next.Ack, alternative.Ack) {
 			return nil
 		}
 		next.Envelope = nil // as little known as before

@@ -195,6 +195,7 @@ func TestDoubts(t *testing.T) {
 			leaf("", "lost"):      {Desired: &twin.Desired{Version: 3}},
 			leaf("", "plain"):     {Reported: &twin.Reported{Value: value(`1`)}},
 			leaf("", "acked"):     {Reported: &twin.Reported{Value: value(`1`), Ack: &twin.Ack{Version: 4, Code: 200}}},
+			leaf("", "answered"):  {Reported: &twin.Reported{Value: value(`{"x":{"y":1}}`), Ack: &twin.Ack{Version: 4, Code: 200}}},
 			leaf("planned", "a"):  {},
 			leaf("planned2", "a"): {},
 		},
@@ -227,6 +228,8 @@ func TestDoubts(t *testing.T) {
 		"an acknowledgement without a value onto one":          {status, `{"version":13,"properties":{"reported":` + patch(6, `{"hidden":{"ac":202}}`) + `}}`, twin.DoubtError{Doubt: twin.DoubtValue, Leaf: leaf("", "hidden")}},
 		"a desired object onto a lost value":                   {status, `{"version":13,"properties":{"desired":` + patch(5, `{"lost":{"x":1}}`) + `}}`, twin.DoubtError{Doubt: twin.DoubtValue, Leaf: leaf("", "lost")}},
 		"part of an envelope onto what may be one":             {status, `{"version":13,"properties":{"reported":` + patch(6, `{"plain":{"ac":200}}`) + `}}`, twin.DoubtError{Doubt: twin.DoubtValue, Leaf: leaf("", "plain")}},
+		"an object onto an answer beside which more may be":    {status, `{"version":13,"properties":{"reported":` + patch(6, `{"answered":{"value":{"x":{"z":1}}}}`) + `}}`, twin.DoubtError{Doubt: twin.DoubtValue, Leaf: leaf("", "answered")}},
+		"an answer without times that lacks a key":             {status, `{"version":13,"properties":{"reported":` + patch(6, `{"answered":{"value":{"x":{}},"ac":200,"av":4}}`) + `}}`, twin.DoubtError{Doubt: twin.DoubtValue, Leaf: leaf("", "answered")}},
 		"an envelope that ends, with something left of it":     {status, `{"version":13,"properties":{"reported":` + patch(6, `{"acked":{"value":null}}`) + `}}`, twin.DoubtError{Doubt: twin.DoubtValue, Leaf: leaf("", "acked")}},
 	}
 	for name, tc := range tests {
@@ -260,7 +263,6 @@ func TestFoldIntoAPartialTwin(t *testing.T) {
 		"a first acknowledgement":             {reported: `{"a":{"value":1,"ac":200,"av":4,"ad":"ok"}}`, want: twin.Property{Reported: &twin.Reported{Value: value(`1`), Ack: ack}}},
 		"a first one, of a plain value":       {before: twin.Property{Reported: &twin.Reported{Value: value(`0`)}}, reported: `{"a":{"value":1,"ac":200,"av":4,"ad":"ok"}}`, want: twin.Property{Reported: &twin.Reported{Value: value(`1`), Ack: ack}}},
 		"an envelope keeps what is not sent":  {before: twin.Property{Reported: &twin.Reported{Value: value(`1`), Ack: ack}}, reported: `{"a":{"value":2}}`, want: twin.Property{Reported: &twin.Reported{Value: value(`2`), Ack: ack}}},
-		"objects in an envelope merge":        {before: twin.Property{Reported: &twin.Reported{Value: value(`{"x":1}`), Ack: ack}}, reported: `{"a":{"value":{"y":2}}}`, want: twin.Property{Reported: &twin.Reported{Value: value(`{"x":1,"y":2}`), Ack: ack}}},
 		"objects without one merge":           {before: twin.Property{Reported: &twin.Reported{Value: value(`{"x":1}`)}}, reported: `{"a":{"y":2}}`, want: twin.Property{Reported: &twin.Reported{Value: value(`{"x":1,"y":2}`)}}},
 		"a hidden value is shown by a scalar": {before: twin.Property{Reported: &twin.Reported{Ack: ack}}, reported: `{"a":3}`, want: twin.Property{Reported: &twin.Reported{Value: value(`3`)}}},
 		"and by an envelope with a scalar":    {before: twin.Property{Reported: &twin.Reported{Ack: &twin.Ack{Version: 2, Code: 202}}}, reported: `{"a":{"value":3,"ac":200,"av":4,"ad":"ok"}}`, want: twin.Property{Reported: &twin.Reported{Value: value(`3`), Ack: ack}}},

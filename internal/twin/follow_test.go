@@ -173,6 +173,20 @@ func undecidable(e event) bool {
 			return true
 		}
 	}
+	return e.isSimultaneous(held)
+}
+
+// isSimultaneous is true if an acknowledgement got another part at the time of the write before: which of them is older
+// nobody can tell.
+func (e event) isSimultaneous(held map[twin.Leaf]twin.Property) bool {
+	if e.write.reported == nil || e.before.reportedMeta["$lastUpdated"] != e.before.timestamp() || e.first > e.before.now {
+		return false
+	}
+	for leaf, v := range e.after.leaves(e.write.reported) {
+		if fields, isObject := v.(object); isObject && held[leaf].Reported != nil && mentionsEnvelope(fields) {
+			return true
+		}
+	}
 	return false
 }
 

@@ -23,6 +23,7 @@ type write struct {
 func (h *hub) apply(w write) event {
 	e := event{write: w, before: h.clone()}
 	h.now += w.after
+	e.first = h.now
 	h.by = w.by
 	if w.tags != nil || w.desired != nil {
 		h.counter++
@@ -76,6 +77,7 @@ type event struct {
 	before, after     *hub
 	version           int64
 	desired, reported object
+	first             time.Duration // when the first of its writes was
 }
 
 func (e event) body() []byte {
@@ -99,7 +101,7 @@ func (e event) body() []byte {
 // false for two writes that no patch can stand for, such as a removal and then an object in its place.
 func coalesce(first, second event) (event, bool) {
 	both := second
-	both.before = first.before
+	both.before, both.first = first.before, first.first
 	var ok [3]bool
 	both.write.tags, ok[0] = overlay(first.write.tags, second.write.tags)
 	both.write.desired, ok[1] = overlay(first.write.desired, second.write.desired)

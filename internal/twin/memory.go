@@ -21,6 +21,7 @@ func (t *Twin) Exceeds(limit int) bool {
 	for name := range t.Components {
 		left -= leafBytes + len(name)
 	}
+	left -= leafBytes * len(t.Unmarked)
 	for leaf, p := range t.Properties {
 		left -= leafBytes + len(leaf.Component) + len(leaf.Name)
 		if p.Desired != nil {
@@ -28,8 +29,9 @@ func (t *Twin) Exceeds(limit int) bool {
 		}
 		if r := p.Reported; r != nil {
 			left = without(left, r.Value)
+			_, isObject := r.Value.(map[string]any)
 			for key, field := range r.Envelope {
-				if key != envelopeValue { // it is counted
+				if key != envelopeValue || isObject { // it is counted, unless it is another one for its leftovers
 					left = without(left-fieldBytes-len(key), field)
 				}
 			}

@@ -25,7 +25,7 @@ func merged(held, patch any) any {
 	return next
 }
 
-// rewrites is true if the patch wrote every part of the value that came of it.
+// rewrites is true if the patch wrote every part of the value that came of it, leftovers aside.
 func rewrites(patch, value any) bool {
 	fields, ok := value.(map[string]any)
 	if !ok {
@@ -33,7 +33,7 @@ func rewrites(patch, value any) bool {
 	}
 	from, _ := patch.(map[string]any)
 	for key, inner := range fields {
-		if written := from[key]; written == nil || !rewrites(written, inner) {
+		if written := from[key]; key != leftoverKey && (written == nil || !rewrites(written, inner)) {
 			return false
 		}
 	}

@@ -41,15 +41,16 @@ func highestVersion(node any) int64 {
 	return highest
 }
 
-func newestUpdate(node any) time.Time {
+// newestUpdate is the newest time of a node and of all below it, false if the hub does not say any.
+func newestUpdate(node any) (newest time.Time, known bool) {
 	fields, _ := node.(map[string]any)
-	newest := instant(fields[lastUpdatedKey])
+	newest, known = instant(fields[lastUpdatedKey])
 	for child := range children(node) {
-		if at := newestUpdate(child); at.After(newest) {
-			newest = at
+		if at, ok := newestUpdate(child); ok && (!known || at.After(newest)) {
+			newest, known = at, true
 		}
 	}
-	return newest
+	return newest, known
 }
 
 // configurationIn is the configuration that wrote the node, else the first in key order that wrote something below it.

@@ -52,6 +52,9 @@ type Twin struct {
 	Properties map[Leaf]Property
 	// Components are those that exist at the hub: desired or reported holds the name with the component marker.
 	Components map[string]bool
+	// Unmarked are those of Components whose marker desired lacks, nil if there are none, and in the digital-twin dialect,
+	// which does not show it. A device takes what desired holds of one for anything but the component's.
+	Unmarked map[string]bool
 	// Partial: Properties hold only the leaves that somebody asked to keep, such as those that a status shows. What they say
 	// of these is true, and a leaf without either side is absent at the hub. Of other leaves nothing is known.
 	Partial bool
@@ -75,13 +78,16 @@ type Desired struct {
 
 // Reported is the value that the device says it holds.
 type Reported struct {
+	// Value is, with an acknowledgement, what the device answered: without the inner keys that the hub, which merges reports,
+	// still holds of earlier ones.
 	Value any
 	// Ack is nil for a plain value and for an envelope that lacks an integer "ac" or "av".
 	Ack *Ack
 	// LastUpdated is the hub's time of the report, zero if the hub does not say.
 	LastUpdated time.Time
-	// Envelope is the object around Value as the device reported it, if Value and Ack do not tell all of it: one of "ac" and
-	// "av" is missing or not an integer, or there is more in it. Later reports merge into it. Nil otherwise.
+	// Envelope is the object around Value as the hub holds it, if Value and Ack do not tell all of it: one of "ac" and
+	// "av" is missing or not an integer, there is more in it, or leftovers of earlier reports. Later reports merge into it.
+	// Nil otherwise.
 	Envelope map[string]any
 }
 

@@ -71,7 +71,7 @@ func (o Ownership) After(t *Twin, attempts Attempts, d Declaration, adopts bool)
 		declared, isDeclared := d[leaf]
 		if owned, ok := o.proven(leaf, p.Desired, attempts[leaf]); ok {
 			next.Held[leaf] = owned
-		} else if isDeclared && adopts && p.Desired != nil && Equal(declared, p.Desired.Value) {
+		} else if isDeclared && adopts && t.Holds(leaf, declared) {
 			next.Held[leaf] = o.adopted(leaf, *p.Desired)
 		} else if last, ok := o.last(leaf, p.Desired, attempts[leaf]); ok {
 			next.Lost[leaf] = last

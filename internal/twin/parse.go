@@ -72,14 +72,14 @@ func integer(v any) (int64, bool) {
 }
 
 // instant reads the hub's times, which carry up to 7 fractional digits and lack the zone where they are unset. It is zero
-// for anything unreadable: no decision rests on a time alone.
-func instant(v any) time.Time {
+// and false for anything unreadable.
+func instant(v any) (t time.Time, ok bool) {
 	s, _ := v.(string)
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if t = t.UTC(); err != nil || !isWritable(t) {
-		return time.Time{}
+		return time.Time{}, false
 	}
-	return t
+	return t, true
 }
 
 func (t *Twin) setDesired(leaf Leaf, d *Desired) {

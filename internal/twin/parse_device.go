@@ -66,11 +66,14 @@ func (w *deviceTwin) twin() (*Twin, error) {
 	}
 	desired.markComponents(t.Components)
 	reported.markComponents(t.Components)
+	for name := range t.Components {
+		t.setUnmarked(name, !desired.marks(name))
+	}
 	desired.eachLeaf(t.Components, func(leaf Leaf, value any, meta metadataPath) {
 		t.setDesired(leaf, &Desired{Value: value, Version: meta.version(), By: configurationIn(meta.own())})
 	})
 	reported.eachLeaf(t.Components, func(leaf Leaf, value any, meta metadataPath) {
-		t.setReported(leaf, newReported(value, newestUpdate(meta.own())))
+		t.setReported(leaf, newReported(value, meta.own()))
 	})
 	return t, nil
 }
@@ -95,14 +98,23 @@ func newSection(fields map[string]any) (section, error) {
 }
 
 // updated is the hub's time of the section's last write.
-func (s section) updated() time.Time { return instant(s.metadata[lastUpdatedKey]) }
+func (s section) updated() time.Time {
+	at, _ := instant(s.metadata[lastUpdatedKey])
+	return at
+}
 
 func (s section) markComponents(components map[string]bool) {
-	for name, value := range s.fields {
-		if fields, ok := value.(map[string]any); ok && name != "" && isLeafName(name) && fields[componentMarker] == markerValue {
+	for name := range s.fields {
+		if s.marks(name) {
 			components[name] = true
 		}
 	}
+}
+
+// marks is true if the section holds a component of that name, with its marker.
+func (s section) marks(name string) bool {
+	fields, isObject := s.fields[name].(map[string]any)
+	return isObject && name != "" && isLeafName(name) && fields[componentMarker] == markerValue
 }
 
 // eachLeaf visits every leaf that is not null, with the metadata on the way to it.

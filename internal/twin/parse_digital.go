@@ -107,7 +107,7 @@ func (t *Twin) addDigitalMetadata(leaf Leaf, metadata map[string]any) error {
 
 // newDigitalReport puts the acknowledgement, if there is one, back around the value.
 func newDigitalReport(value any, entry map[string]any) *Reported {
-	updated := instant(entry["lastUpdateTime"])
+	meta := map[string]any{lastUpdatedKey: entry["lastUpdateTime"]} // the dialect has one time for the property
 	envelope := map[string]any{envelopeValue: value}
 	for from, to := range map[string]string{"ackVersion": envelopeVersion, "ackCode": envelopeCode, "ackDescription": envelopeDescription} {
 		if v := entry[from]; v != nil {
@@ -115,7 +115,8 @@ func newDigitalReport(value any, entry map[string]any) *Reported {
 		}
 	}
 	if !isEnvelope(envelope) {
+		updated, _ := newestUpdate(meta)
 		return &Reported{Value: value, LastUpdated: updated}
 	}
-	return newReported(envelope, updated)
+	return newReported(envelope, meta)
 }

@@ -65,6 +65,7 @@ func TestParseDeviceTwin(t *testing.T) {
 			want: &twin.Twin{
 				DeviceID:   "dev1",
 				Components: map[string]bool{"t1": true, "t2": true, "t3": true},
+				Unmarked:   map[string]bool{"t2": true, "t3": true},
 				Properties: map[twin.Leaf]twin.Property{
 					leaf("t1", "a"): {Desired: &twin.Desired{Value: value(`1`)}},
 					leaf("t1", "c"): {Reported: &twin.Reported{Value: value(`3`)}},
@@ -82,6 +83,7 @@ func TestParseDeviceTwin(t *testing.T) {
 			want: &twin.Twin{
 				DeviceID:   "dev1",
 				Components: map[string]bool{"x": true},
+				Unmarked:   map[string]bool{"x": true},
 				Properties: map[twin.Leaf]twin.Property{
 					leaf("", "x"):  {Desired: &twin.Desired{Value: value(`1`)}},
 					leaf("x", "y"): {Reported: &twin.Reported{Value: value(`2`)}},
@@ -103,6 +105,7 @@ func TestParseDeviceTwin(t *testing.T) {
 				DeviceID:        "dev1",
 				ReportedUpdated: at("2026-01-09T00:00:00Z"),
 				Components:      map[string]bool{"t1": true},
+				Unmarked:        map[string]bool{"t1": true},
 				Properties: map[twin.Leaf]twin.Property{
 					leaf("", "a"):   {Reported: &twin.Reported{Value: value(`{"b":1,"c":2}`), LastUpdated: at("2026-01-03T00:00:00.1234567Z")}},
 					leaf("t1", "d"): {Reported: &twin.Reported{Value: "x"}},

@@ -61,18 +61,46 @@ func parseDigital(t *rapid.T, h *hub) *twin.Twin {
 // want is the desired section that the hub has to end up with, spelled as it has to be: a value that is equal already stays
 // as it is written, foreign leaves too.
 func (s *scenario) want() map[twin.Leaf]any {
-	want := s.hub.leaves(s.hub.desired)
+	held := s.hub.clone()
+	for leaf := range s.declaration { // an object gets the marker, and so becomes a component
+		if fields, isObject := held.desired[leaf.Component].(object); isObject && leaf.Component != "" {
+			fields["__t"] = "c"
+		}
+	}
+	want := held.leaves(held.desired)
 	for leaf := range s.owned.Held {
 		if _, declared := s.declaration[leaf]; !declared {
 			delete(want, leaf)
 		}
 	}
 	for leaf, v := range s.declaration {
-		if held, ok := want[leaf]; !ok || !twin.Equal(held, v) {
+		if held, ok := want[leaf]; !ok || !twin.Equal(held, v) || s.hub.lacksMarker(leaf.Component) {
 			want[leaf] = v
 		}
 	}
 	return want
+}
+
+// lacksMarker is true if desired has an object of a component's name without the marker.
+func (h *hub) lacksMarker(component string) bool {
+	fields, isObject := h.desired[component].(object)
+	return component != "" && isObject && fields["__t"] != "c"
+}
+
+// conflictsByMerge is conflicts for a patch of the device twin, whose marker makes an object a component, unless that goes.
+func (s *scenario) conflictsByMerge() bool {
+	merging := *s
+	merging.hub = s.hub.clone()
+	going := map[string]bool{}
+	for _, c := range s.changes {
+		going[c.Leaf.Name] = going[c.Leaf.Name] || c.Leaf.Component == ""
+	}
+	for _, c := range s.changes {
+		if name := c.Leaf.Component; c.Cause != twin.Removed && !going[name] && s.hub.lacksMarker(name) {
+			merging.hub.desired[name].(object)["__t"] = "c"
+		}
+	}
+	return merging.conflicts(merging.hub.desired)
 }
 
 // conflicts says whether a set meets a name that is held as the other kind.
@@ -111,21 +139,26 @@ func (s *scenario) checkHeld(t *rapid.T, after *hub, patch []byte) {
 	}
 }
 
+// checkMarked fails unless desired marks every declared component.
+func (s *scenario) checkMarked(t *rapid.T, after *hub) {
+	for leaf := range s.declaration {
+		if fields, ok := after.desired[leaf.Component].(object); leaf.Component != "" && (!ok || fields["__t"] != "c") {
+			t.Fatalf("component %s has no marker in %v", leaf.Component, after.desired)
+		}
+	}
+}
+
 func TestADeviceTwinPatchMakesTheHubHoldTheDeclaration(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawScenario(t, true)
 		patch, err := twin.RenderDeviceTwin(s.changes, s.twin)
-		if !checkRendered(t, err, s.conflicts(s.hub.desired)) {
+		if !checkRendered(t, err, s.conflictsByMerge()) {
 			return
 		}
 		after := s.hub.clone()
 		after.patchDevice(patch)
 		s.checkHeld(t, after, patch)
-		for name, v := range after.desired {
-			if fields, ok := v.(object); ok && after.isComponent(name) && s.hub.desired[name] == nil && fields["__t"] != "c" {
-				t.Fatalf("component %s was created without its marker", name)
-			}
-		}
+		s.checkMarked(t, after)
 	})
 }
 
@@ -141,6 +174,7 @@ func TestADigitalTwinPatchMakesTheHubHoldTheDeclaration(t *testing.T) {
 			t.Fatalf("%s: %v", patch, err)
 		}
 		s.checkHeld(t, after, patch)
+		s.checkMarked(t, after)
 		if s.hub.changesKind(after) {
 			t.Skip("undocumented: a component goes that the device reports without a marker")
 		}
@@ -219,7 +253,7 @@ func TestBothDialectsReadTheSameTwin(t *testing.T) {
 		device.DeviceETag, device.Version, device.ReportedVersion = "", 0, 0
 		device.ConnectionState, device.Status = "", ""
 		device.DesiredUpdated, device.ReportedUpdated = time.Time{}, time.Time{}
-		device.DesiredVersion = 0
+		device.DesiredVersion, device.Unmarked = 0, nil
 		for leaf, p := range device.Properties {
 			if p.Desired != nil {
 				p.Desired.By = ""

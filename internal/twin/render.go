@@ -39,16 +39,31 @@ func RenderDeviceTwin(changes []Change, t *Twin) ([]byte, error) {
 			return nil, err
 		}
 		target := desired
-		if c.Leaf.Component != "" {
-			target = componentIn(desired, c.Leaf.Component)
+		if name := c.Leaf.Component; name != "" {
+			if c.Cause != Removed && includes(changes, Leaf{Name: name}) { // the object that it would become goes
+				return nil, &KindConflictError{Name: name}
+			}
+			target = componentIn(desired, name)
 		}
-		var held any
-		if d := t.Properties[c.Leaf].Desired; d != nil {
-			held = d.Value
-		}
-		target[c.Leaf.Name] = mergePatch(held, c.Value)
+		target[c.Leaf.Name] = mergePatch(t.desiredAt(c.Leaf), c.Value)
 	}
 	return EncodeValue(map[string]any{"properties": map[string]any{"desired": desired}}), nil
+}
+
+func includes(changes []Change, leaf Leaf) bool {
+	return slices.ContainsFunc(changes, func(c Change) bool { return c.Leaf == leaf })
+}
+
+// desiredAt is the value that desired holds at a leaf's path, nil for none: also where the component lacks its marker.
+func (t *Twin) desiredAt(leaf Leaf) any {
+	if d := t.Properties[leaf].Desired; d != nil {
+		return d.Value
+	}
+	if plain := t.Properties[Leaf{Name: leaf.Component}].Desired; plain != nil && leaf.Component != "" {
+		fields, _ := plain.Value.(map[string]any)
+		return fields[leaf.Name]
+	}
+	return nil
 }
 
 // componentIn is the component's object in a patch, added with its marker if need be.
@@ -150,9 +165,13 @@ func (t *Twin) writable(c Change, dialect Dialect) error {
 	return nil
 }
 
-// holdsPlain says whether a property of the default component stands where a component is to go. A device that reports a
-// component without its marker is no obstacle in the DeviceTwin dialect: the marker that we write makes it one.
+// holdsPlain says whether a property of the default component stands where a component is to go. An object that desired or
+// reported hold without the marker of a component is no obstacle in the DeviceTwin dialect: the marker that we write makes it
+// one, with all that is in it.
 func (t *Twin) holdsPlain(name string, dialect Dialect) bool {
 	p := t.Properties[Leaf{Name: name}]
-	return p.Desired != nil || dialect == DigitalTwin && p.Reported != nil
+	if dialect == DigitalTwin {
+		return p.Desired != nil || p.Reported != nil
+	}
+	return p.Desired != nil && !isObject(p.Desired.Value)
 }

@@ -132,8 +132,12 @@ func TestNamesHeldAsTheOtherKind(t *testing.T) {
 		device, digital *twin.KindConflictError
 	}{
 		"a component over a desired property": {
-			twin: twinOf(`{"x":{"a":1}}`, `{}`), change: set("x", "a", `1`),
+			twin: twinOf(`{"x":1}`, `{}`), change: set("x", "a", `1`),
 			device: &twin.KindConflictError{Name: "x"}, digital: &twin.KindConflictError{Name: "x"},
+		},
+		"a component over a desired object stops the digital twin only": {
+			twin: twinOf(`{"x":{"a":1}}`, `{}`), change: set("x", "a", `1`),
+			digital: &twin.KindConflictError{Name: "x"},
 		},
 		"a component over a reported property stops the digital twin only": {
 			twin: twinOf(`{}`, `{"x":1}`), change: set("x", "a", `1`),
