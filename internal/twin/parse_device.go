@@ -35,6 +35,8 @@ type deviceTwin struct {
 	Version         int64  `json:"version"`
 	ConnectionState string `json:"connectionState"`
 	Status          string `json:"status"`
+	StatusReason    string `json:"statusReason"`
+	StatusUpdated   string `json:"statusUpdateTime"`
 	Properties      struct {
 		Desired  map[string]any `json:"desired"`
 		Reported map[string]any `json:"reported"`
@@ -58,7 +60,8 @@ func (w *deviceTwin) twin() (*Twin, error) {
 		ETag: unquoteETag(w.ETag), DeviceETag: unquoteETag(w.DeviceETag),
 		Version: w.Version, DesiredVersion: desired.version, ReportedVersion: reported.version,
 		DesiredUpdated: desired.updated(), ReportedUpdated: reported.updated(),
-		ConnectionState: w.ConnectionState, Status: w.Status,
+		ConnectionState: w.ConnectionState,
+		Status:          w.Status, StatusReason: w.StatusReason, StatusSince: instant(w.StatusUpdated),
 		Properties: map[Leaf]Property{}, Components: map[string]bool{},
 	}
 	if err := t.plausible(); err != nil {
