@@ -44,7 +44,9 @@ func TestStatusIsHeldAgainstTheTwin(t *testing.T) {
 		want   []string // parts of the complaints; none: status is right
 	}{
 		"all is well":                           {},
-		"the etag is old":                       {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "x" }, want: []string{"ETag:x"}},
+		"the etag is none":                      {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "x" }, want: []string{"ETag:x"}},
+		"the etag is behind":                    {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "AAAAAAAAAAE=" }},
+		"the etag is ahead":                     {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "AAAAAAAAAAM=" }, want: []string{"ETag:AAAAAAAAAAM="}},
 		"the version is behind":                 {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Version = 3 }},
 		"the version is ahead":                  {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Version = 5 }, want: []string{"version 5"}},
 		"a generation was not observed":         {object: func(d *v1alpha1.PnPDevice) { d.Generation = 2 }, want: []string{"generation 1"}},
@@ -158,5 +160,23 @@ func TestPendingRemovals(t *testing.T) {
 	deleted.DeletionTimestamp = &metav1.Time{}
 	if got := Pending([]*v1alpha1.PnPDevice{kept, edited, deleted}); got != 2 {
 		t.Errorf("%d properties are about to be removed, want 2", got)
+	}
+}
+
+func TestNothingIsClaimedOfADeviceThatIsGone(t *testing.T) {
+	d := acknowledged()
+	reason(d, v1alpha1.ReasonDeviceNotFound)
+	d.Status.ConnectionState, d.Status.Acknowledged = "", 0
+	got, err := (&Trace{}).Compare(d, nil)
+	must(t, err)
+	if len(got) > 0 {
+		t.Errorf("got %q", got)
+	}
+	d.Status.ConnectionState = "Connected"
+	d.Status.Conditions = append(d.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionTrue})
+	got, err = (&Trace{}).Compare(d, nil)
+	must(t, err)
+	if len(got) != 2 {
+		t.Errorf("got %q, want complaints about the condition and the connection", got)
 	}
 }
