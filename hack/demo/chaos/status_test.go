@@ -145,10 +145,11 @@ func TestADeviceThatTheHubDoesNotKnowIsSaid(t *testing.T) {
 	d := acknowledged()
 	got, err := trace.Compare(d, nil)
 	must(t, err)
-	if len(got) != 1 || !strings.Contains(got[0], "should be DeviceNotFound") {
+	if len(got) != 2 || !strings.Contains(got[0], "should be DeviceNotFound") || !strings.Contains(got[1], `"Connected"`) {
 		t.Errorf("got %q", got)
 	}
 	reason(d, v1alpha1.ReasonDeviceNotFound)
+	d.Status.ConnectionState = ""
 	if got, err = trace.Compare(d, nil); err != nil || len(got) > 0 {
 		t.Errorf("got %q, %v", got, err)
 	}
@@ -160,23 +161,5 @@ func TestPendingRemovals(t *testing.T) {
 	deleted.DeletionTimestamp = &metav1.Time{}
 	if got := Pending([]*v1alpha1.PnPDevice{kept, edited, deleted}); got != 2 {
 		t.Errorf("%d properties are about to be removed, want 2", got)
-	}
-}
-
-func TestNothingIsClaimedOfADeviceThatIsGone(t *testing.T) {
-	d := acknowledged()
-	reason(d, v1alpha1.ReasonDeviceNotFound)
-	d.Status.ConnectionState, d.Status.Acknowledged = "", 0
-	got, err := (&Trace{}).Compare(d, nil)
-	must(t, err)
-	if len(got) > 0 {
-		t.Errorf("got %q", got)
-	}
-	d.Status.ConnectionState = "Connected"
-	d.Status.Conditions = append(d.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionSynced, Status: metav1.ConditionTrue})
-	got, err = (&Trace{}).Compare(d, nil)
-	must(t, err)
-	if len(got) != 2 {
-		t.Errorf("got %q, want complaints about the condition and the connection", got)
 	}
 }
