@@ -143,7 +143,7 @@ func (s *scope) keepVersion(previous *v1alpha1.PnPDeviceStatus) {
 		return
 	}
 	was, is := *previous.Twin, *st.Twin
-	isToldByEvents := !s.wasRead && !s.wrote
+	isToldByEvents := !s.wasRead && !s.wrote && was.Etag != ""
 	if isToldByEvents {
 		is.Etag, is.DesiredVersion = was.Etag, was.DesiredVersion
 	}
@@ -183,6 +183,7 @@ func (s *scope) describeAbsence() {
 		all[leaf] = p
 	}
 	all.writeTo(st, nil)
+	st.NotShown = 0
 }
 
 func (s *scope) describeConnection() {
