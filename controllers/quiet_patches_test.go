@@ -48,6 +48,7 @@ var _ = Describe("Other writers of what nobody declared, and of tags", func() {
 				s.eventually("d", beReady())
 				Eventually(s.checkpointIsAtTheEnd).Should(BeTrue())
 				s.readNow("d") // behind what the device said by itself when it connected
+				Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed()) // it answers to what others write, too
 				before := s.get("d").ResourceVersion
 				s.sim.Calls().Reset()
 				s.foreignWrites(20)
@@ -55,6 +56,7 @@ var _ = Describe("Other writers of what nobody declared, and of tags", func() {
 				Expect(s.calls()).To(BeZero(), s.history("d"))
 
 				By("not having the next edit refused, nor read for")
+				Expect(s.sim.Devices().Behave("d", simulator.Acknowledge())).To(Succeed())
 				s.edit("d", withProperties(`{"targetTemperature": 43}`))
 				s.eventually("d", beReady())
 				Expect(s.writes("d")).To(Equal(1), s.history("d"))
