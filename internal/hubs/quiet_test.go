@@ -152,3 +152,18 @@ func TestADeletionIsTheHubsWordUntilItSpeaksAgain(t *testing.T) {
 		t.Error("a device that was read is gone")
 	}
 }
+
+// TestTheStatusOfAnotherObjectIsNotVouchedFor: it may be of before the one whose changes memory followed.
+func TestTheStatusOfAnotherObjectIsNotVouchedFor(t *testing.T) {
+	d := &Device{}
+	if d.Belongs("a"); d.Doubtful() {
+		t.Error("the first object has its device read, although status may know all")
+	}
+	d.Observe(read(10, 5), d.BeginRead())
+	if d.Belongs("a"); d.Doubtful() {
+		t.Error("the same object has it read again")
+	}
+	if d.Belongs("b"); !d.Doubtful() {
+		t.Error("what another object's status says is believed")
+	}
+}
