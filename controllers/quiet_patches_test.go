@@ -67,8 +67,10 @@ var _ = Describe("Other writers of what nobody declared, and of tags", func() {
 				Expect(s.get("d").Status.Twin).To(And(HaveField("Etag", twin.ETag()), HaveField("DesiredVersion", twin.DesiredVersion())))
 
 				By("having the first edit after a start refused once, and tried again")
+				Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed())
 				s.foreignWrites(5)
 				Expect(s.get("d").Status.Twin.Etag).To(Equal(twin.ETag()))
+				Expect(s.sim.Devices().Behave("d", simulator.Acknowledge())).To(Succeed())
 				restartOperator()
 				s.eventuallyHub(beStreaming())
 				s.sim.Calls().Reset()
