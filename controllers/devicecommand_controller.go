@@ -51,7 +51,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Channel(r.Wakes.callers, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
-		Complete(r)
+		Complete(calm(r))
 }
 
 // Reconcile makes one pass: a command that is not finished goes through the phases settle, expire,

@@ -71,7 +71,7 @@ func (r *DeviceModelReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		Watches(&v1alpha1.PnPDevice{}, r.counts()).
 		WatchesRawSource(source.Channel(r.changed, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff()}).
-		Complete(r)
+		Complete(calm(r))
 }
 
 // Reconcile makes one pass: compile, count, write status, and have those checked again who use the model.

@@ -58,6 +58,8 @@ func lacking(reason, message string, after time.Duration) *halt {
 // quietly halts without a word in status.
 func quietly(after time.Duration) *halt { return &halt{quiet: true, after: after} }
 
+const notFoundText = "The hub does not know the device: create its identity at the hub"
+
 const tooLargeText = "The twin of the device has more than the operator reads, 8 MiB or 400,000 values: reduce what the device reports"
 
 // isQuiet reports whether an outcome leaves status as it is.
@@ -73,7 +75,7 @@ func haltOf(err error) *halt {
 	}
 	switch {
 	case iothub.IsNotFound(err):
-		return stalled(v1alpha1.ReasonDeviceNotFound, "The hub does not know the device: create its identity at the hub", retryAbsent)
+		return stalled(v1alpha1.ReasonDeviceNotFound, notFoundText, retryAbsent)
 	case iothub.IsUnauthorized(err):
 		return waiting(v1alpha1.ReasonHubNotReady, "The hub refused the credential of the IoTHub", retryTerminal)
 	case iothub.IsTooLarge(err):

@@ -96,7 +96,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.seen(), changed)).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
-		Complete(r)
+		Complete(calm(r))
 }
 
 // Reconcile builds the session that the spec, and the Secret or the ServiceAccount, describe and proves that the hub accepts it. The order is

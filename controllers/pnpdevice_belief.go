@@ -165,6 +165,9 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 		ConnectionState: status.ConnectionState, ConnectionStateSince: timeOf(status.ConnectionStateSince),
 		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{}, Unmarked: map[string]bool{},
 	}
+	if status.DeviceStatus == disabled {
+		t.Status, t.StatusReason, t.StatusSince = twinDisabled, status.DeviceStatusReason, timeOf(status.DeviceStatusSince)
+	}
 	for _, c := range status.Components {
 		if c.Exists {
 			t.Components[c.Name] = true

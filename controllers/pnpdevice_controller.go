@@ -72,7 +72,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
 		WatchesRawSource(source.Channel(r.Wakes.members, r.enqueueMembers())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workersOf(r.Concurrency), RateLimiter: r.retries}).
-		Complete(r)
+		Complete(calm(r))
 }
 
 // workersOf is how many workers there have to be for so many to wait for one hub: it gets half of

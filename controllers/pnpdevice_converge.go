@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 		if len(changes) == 0 {
 			r.release(s, released)
 			s.resent = true
+			s.memory.Unblocked()
 			return nil
 		}
 		if s.hub.Spec.Suspend {
@@ -378,6 +380,7 @@ func (s *scope) attempt(changes []twin.Change, send func() error) error {
 // unrenderable is the verdict on a name that is a component on one side and a property on the other.
 func (s *scope) unrenderable(conflict *twin.KindConflictError) error {
 	s.isUnconfirmed = true
+	s.memory.Blocked(nil)
 	text := conflict.Error()
 	if !conflict.Component && s.twin.LacksMarker(conflict.Name) {
 		text += ", since the hub holds " + unmarkedText(conflict.Name)
@@ -411,6 +414,7 @@ func (r *PnPDeviceReconciler) accepted(ctx context.Context, s *scope, changes []
 		}
 	}
 	s.resent, s.wrote = true, true
+	s.memory.Unblocked()
 	r.tell(ctx, s, changes)
 }
 
@@ -427,10 +431,14 @@ func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin
 // explain names what makes the hub refuse a digital-twin patch for good, if the twin shows it.
 func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal error) error {
 	s.isUnconfirmed = true
+	s.memory.Blocked(nil)
 	if s.dialect() == twin.DigitalTwin && s.hub.Spec.Authentication.WorkloadIdentity != nil && iothub.RefusesCredential(refusal) {
 		return stalled(v1alpha1.ReasonHubRefused, "The hub takes no tokens of Microsoft Entra ID for digital twins: do without twinAPI: DigitalTwin on the PnPDevice and its IoTHub", retryTerminal)
 	}
-	if s.dialect() == twin.DeviceTwin || iothub.IsUnauthorized(refusal) || iothub.IsNotFound(refusal) {
+	if iothub.IsNotFound(refusal) {
+		return cmp.Or(r.read(ctx, s), refusal)
+	}
+	if s.dialect() == twin.DeviceTwin || iothub.IsUnauthorized(refusal) {
 		return r.refused(ctx, s, refusal)
 	}
 	if !s.wasRead {
@@ -442,6 +450,7 @@ func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal err
 	if len(names) == 0 {
 		return refusal
 	}
+	s.memory.Blocked(names)
 	return stalled(v1alpha1.ReasonNotConformant, "The hub refuses every digital-twin patch while the twin holds what a digital twin cannot: "+
 		strings.Join(names, ", ")+". Remove that, or set twinAPI: DeviceTwin on the PnPDevice or its IoTHub", retryTerminal)
 }

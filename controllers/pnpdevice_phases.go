@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -118,7 +119,7 @@ func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 	case !s.isAdopted || !s.statusSuffices() || s.mirrorsTooLittle():
 		return r.read(ctx, s)
 	default:
-		s.adopt(belief(&s.device.Status))
+		s.adopt(s.memory.Newer(belief(&s.device.Status)))
 	}
 	return nil
 }
@@ -140,7 +141,10 @@ func (r *PnPDeviceReconciler) listen(s *scope) {
 
 // rest is the whole of a suspended pass: the hub is neither read nor written. What events tell costs it nothing.
 func (s *scope) rest() error {
-	if adopted(s.device, s.destination) {
+	if s.gone = s.memory.IsAbsent(); s.gone {
+		s.isUnconfirmed = true
+	}
+	if !s.gone && !wasGone(s.device) && adopted(s.device, s.destination) {
 		s.adopt(s.newest())
 		if s.statusSuffices() && len(twin.Diff(s.declared, s.owned, s.twin)) == 0 && len(s.departing()) == 0 {
 			return nil
@@ -149,11 +153,17 @@ func (s *scope) rest() error {
 	return stalled(v1alpha1.ReasonSuspended, "Suspended with values that the hub does not hold yet", 0)
 }
 
+// wasGone reports whether the hub did not know the device when it was asked last.
+func wasGone(device *v1alpha1.PnPDevice) bool {
+	c := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionSynced)
+	return c != nil && c.Reason == v1alpha1.ReasonDeviceNotFound
+}
+
 // mustAsk reports whether the hub has to be read although something is known.
 func (s *scope) mustAsk() bool {
-	due := s.memory.FollowUpDue(s.now) && !s.session.EventsTrusted()
+	due := s.memory.FollowUpDue(s.now) && (!s.session.EventsTrusted() || isUnreachable(&s.device.Status))
 	_, retry := s.conflictRetry()
-	return s.memory.Doubtful() || due || retry ||
+	return s.memory.Doubtful() || due || retry || s.mayBeEnabled() ||
 		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
 }
 
@@ -203,13 +213,15 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	t, err := s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID())
 	if err != nil {
 		s.doubt()
-		if s.wasRead = iothub.IsNotFound(err); s.wasRead {
+		if s.gone = iothub.IsNotFound(err); s.gone {
+			s.twin = nil // what was believed of it is over
 			s.memory.Absent()
 		}
+		s.wasRead = s.gone
 		return r.refused(ctx, s, err)
 	}
 	s.memory.Observe(t, token)
-	s.wasRead = true
+	s.wasRead, s.gone = true, false
 	s.settle(t)
 	return nil
 }

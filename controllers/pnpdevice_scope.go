@@ -15,6 +15,8 @@ import (
 const (
 	connected    = "Connected"
 	disconnected = "Disconnected"
+	// disabled is what status says of a device that the hub lets in no more.
+	disabled = "Disabled"
 )
 
 // scope is one pass over one PnPDevice. Phases fill it in order; summarise turns it into status at the end. A phase
@@ -45,6 +47,8 @@ type scope struct {
 	twin *twin.Twin
 	// conformity is what the DeviceModel of the device says to the declaration; nil: it was not asked.
 	conformity *models.Verdict
+	// gone is true if the hub does not know the device.
+	gone bool
 	// wasRead is true once this pass asked the hub and had an answer, if only that there is no such device.
 	wasRead bool
 	// written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.

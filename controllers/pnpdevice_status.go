@@ -20,8 +20,13 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// maxAckDescription in bytes.
-const maxAckDescription = 512
+const (
+	// maxAckDescription and maxStatusReason in bytes.
+	maxAckDescription = 512
+	maxStatusReason   = 512
+	// twinDisabled is how a twin says that the hub lets its device in no more.
+	twinDisabled = "disabled"
+)
 
 // summarise computes the whole status from what the pass found and returns when the next pass is due, 0 if only when
 // woken. It is the only writer of status.
@@ -29,7 +34,7 @@ func summarise(s *scope, h *halt) time.Duration {
 	st := &s.device.Status
 	previous := *st // a shallow copy: what becomes of twin and properties are new values
 	s.describe()
-	keepVersion(&previous, st)
+	s.keepVersion(&previous)
 	v := verdict{}
 	if h == nil {
 		v = s.judge()
@@ -42,7 +47,7 @@ func summarise(s *scope, h *halt) time.Duration {
 		st.ObservedGeneration = s.device.Generation
 		st.Twin.Unconfirmed = s.unconfirmed(&previous)
 	}
-	return s.next(h, entriesOf(&previous))
+	return s.next(h, &previous)
 }
 
 // describe writes what is known of the twin and its properties, and which requests were met: a
@@ -56,6 +61,9 @@ func (s *scope) describe() {
 		s.describeConnection()
 		s.describeProperties()
 	}
+	if s.gone || s.isElsewhere() {
+		s.describeAbsence()
+	}
 	s.describeConformity()
 	declared := s.declared
 	if declared == nil { // a declaration that does not decode counts as nothing
@@ -63,7 +71,7 @@ func (s *scope) describe() {
 	}
 	st.Declared, st.Acknowledged = int32(len(declared)), 0 //nolint:gosec // bounded by the size of an object
 	for leaf, p := range propertiesOf(st) {
-		if _, ok := declared[leaf]; ok && p.State == stateOf(twin.StateAcknowledged) {
+		if _, ok := declared[leaf]; ok && p.State == stateOf(twin.StateAcknowledged) && !s.isElsewhere() {
 			st.Acknowledged++
 		}
 	}
@@ -111,52 +119,103 @@ func instantOf(text string) time.Time {
 	return at
 }
 
+// isElsewhere reports whether status is about the twin of another hub than the one that the declaration is for now.
+func (s *scope) isElsewhere() bool {
+	is := s.device.Status.Twin
+	return s.twin == nil && s.hub != nil && is != nil && is.Etag != "" && iothub.HostOf(is.Hub) != s.hub.Spec.HostName
+}
+
 // unconfirmed reports whether the next pass has to read before it believes status: a call left open what the hub holds, or
 // status is about another hub than the declaration.
 func (s *scope) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
 	is := s.device.Status.Twin
-	isElsewhere := s.twin == nil && is.Etag != "" && (s.hub == nil || iothub.HostOf(is.Hub) != s.hub.Spec.HostName)
+	isNowhere := s.twin == nil && is.Etag != "" && s.hub == nil
 	wasUnconfirmed := previous.Twin != nil && previous.Twin.Unconfirmed && !s.wasRead && !s.wrote
-	return s.isUnconfirmed || isElsewhere || wasUnconfirmed
+	return s.isUnconfirmed || isNowhere || s.isElsewhere() || wasUnconfirmed
 }
 
-// keepVersion drops a change of the twin's version alone, or of the time of its last write: what a device reports beside its
-// declaration costs no write.
-func keepVersion(previous, st *v1alpha1.PnPDeviceStatus) {
+// keepVersion drops a change of the twin's counters alone: what a device reports beside its declaration costs no write, and
+// neither does another writer of tags, or of what nobody declared. Memory has the newest ones; after a start an etag that is
+// older than the hub's costs a read. What a read found is on record: no start need find it again.
+func (s *scope) keepVersion(previous *v1alpha1.PnPDeviceStatus) {
+	st := &s.device.Status
 	if previous.Twin == nil || st.Twin == nil {
 		return
 	}
 	was, is := *previous.Twin, *st.Twin
-	version, updated := is.Version, is.DesiredUpdated
-	was.Version, is.Version, was.DesiredUpdated, is.DesiredUpdated = 0, 0, "", ""
-	was.Unconfirmed = false
-	isFirstTime := previous.Twin.DesiredUpdated == "" && updated != "" // from now on another twin is told by it
-	if !isFirstTime && was == is && previous.ConnectionState == st.ConnectionState && previous.ModelID == st.ModelID &&
-		sameProperties(previous, st) {
-		version, updated = previous.Twin.Version, previous.Twin.DesiredUpdated
+	isToldByEvents := !s.wasRead && !s.wrote && was.Etag != ""
+	if isToldByEvents {
+		is.Etag, is.DesiredVersion = was.Etag, was.DesiredVersion
 	}
-	st.Twin.Version, st.Twin.DesiredUpdated = version, updated
+	is.Version, is.DesiredUpdated, is.Unconfirmed = was.Version, was.DesiredUpdated, was.Unconfirmed
+	isFirstTime := !isToldByEvents && was.DesiredUpdated == "" && st.Twin.DesiredUpdated != "" // from now on another twin is told by it
+	if !isFirstTime && was == is && sameConnection(previous, st) && previous.ModelID == st.ModelID && sameProperties(previous, st) {
+		is.Unconfirmed = st.Twin.Unconfirmed
+		st.Twin = &is
+	}
+}
+
+func sameConnection(a, b *v1alpha1.PnPDeviceStatus) bool {
+	return a.ConnectionState == b.ConnectionState && a.DeviceStatus == b.DeviceStatus
 }
 
 func sameProperties(a, b *v1alpha1.PnPDeviceStatus) bool {
 	return isSame(a.Properties, b.Properties) && isSame(a.Components, b.Components)
 }
 
+// describeAbsence takes back what status says of a device that the hub does not know, or has not been asked for yet. What the
+// object owned stays on record, should the hub be mistaken: it comes to nothing once a device of that name is another one.
+func (s *scope) describeAbsence() {
+	st := &s.device.Status
+	st.ConnectionState, st.ConnectionStateSince, st.ConnectionStateSeenTime = "", nil, nil
+	st.DeviceStatus, st.DeviceStatusReason, st.DeviceStatusSince = "", "", nil
+	if s.isElsewhere() { // the properties are those at the other hub
+		return
+	}
+	all := entriesOf(st)
+	maps.DeleteFunc(all, func(_ twin.Leaf, p v1alpha1.PropertyStatus) bool { return p.State == stateOf(twin.StateReported) })
+	for leaf, p := range all {
+		p.Reported, p.AckVersion, p.AckCode, p.AckDescription = nil, 0, 0, ""
+		if p.State != stateOf(twin.StateDrifted) {
+			p.State = stateOf(twin.StatePending)
+		}
+		s.transition(&p, s.entries[leaf], false)
+		all[leaf] = p
+	}
+	all.writeTo(st, nil)
+	st.NotShown = 0
+}
+
 func (s *scope) describeConnection() {
 	st := &s.device.Status
+	wasDisabled := st.DeviceStatus == disabled
+	s.describeEnablement()
 	if since := s.twin.ConnectionStateSince; !since.IsZero() && !since.Equal(timeOf(st.ConnectionStateSince)) {
 		at := metav1.NewTime(since)
 		st.ConnectionStateSince = &at
 	}
-	if st.ConnectionState == s.twin.ConnectionState {
-		return
-	}
-	st.ConnectionState = s.twin.ConnectionState
-	if s.twin.ConnectionStateSince.IsZero() {
+	isOther := st.ConnectionState != s.twin.ConnectionState
+	if isOther && s.twin.ConnectionStateSince.IsZero() {
 		st.ConnectionStateSince = nil // a read shows the state, not since when
 	}
-	seen := metav1.NewTime(s.now.Truncate(time.Second))
-	st.ConnectionStateSeenTime = &seen
+	if isEnabled := wasDisabled && st.DeviceStatus != disabled; isOther || isEnabled { // the device has all its time to answer
+		seen := metav1.NewTime(s.now.Truncate(time.Second))
+		st.ConnectionState, st.ConnectionStateSeenTime = s.twin.ConnectionState, &seen
+	}
+}
+
+// describeEnablement says whether the hub has the device disabled, and what the one who did that gave as a reason.
+func (s *scope) describeEnablement() {
+	st := &s.device.Status
+	st.DeviceStatus, st.DeviceStatusReason, st.DeviceStatusSince = "", "", nil
+	if s.twin.Status != twinDisabled {
+		return
+	}
+	st.DeviceStatus, st.DeviceStatusReason = disabled, storable.Text(s.twin.StatusReason, maxStatusReason)
+	if since := s.twin.StatusSince; !since.IsZero() {
+		at := metav1.NewTime(since.Truncate(time.Second))
+		st.DeviceStatusSince = &at
+	}
 }
 
 func (s *scope) describeProperties() {
@@ -362,11 +421,15 @@ func (s *scope) echo() {
 	}
 }
 
-// setDetails writes Synced and Acknowledged. Where this pass did not settle them they keep what they said.
+// setDetails writes Synced and Acknowledged. Where this pass did not settle them they keep what they said, unless that was
+// about a device that is gone, or about one at another hub.
 func (s *scope) setDetails(v verdict) {
 	if s.twin == nil {
 		for _, kind := range []string{v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
-			if apimeta.FindStatusCondition(s.device.Status.Conditions, kind) == nil {
+			switch {
+			case s.gone: // whatever else keeps the object from being Ready
+				setCondition(s.device, kind, false, v1alpha1.ReasonDeviceNotFound, notFoundText)
+			case s.isElsewhere(), apimeta.FindStatusCondition(s.device.Status.Conditions, kind) == nil:
 				setCondition(s.device, kind, false, v.reason, v.message)
 			}
 		}
@@ -405,7 +468,7 @@ func (s *scope) detail() (synced, acknowledged bool) {
 }
 
 // next manages the follow-up reads and returns when the next pass is due.
-func (s *scope) next(h *halt, previous entries) time.Duration {
+func (s *scope) next(h *halt, previous *v1alpha1.PnPDeviceStatus) time.Duration {
 	var in time.Duration
 	if h != nil {
 		in = h.after
@@ -418,6 +481,9 @@ func (s *scope) next(h *halt, previous entries) time.Duration {
 		if deadline, ok := s.deadline(); ok && deadline > 0 {
 			in = sooner(in, deadline)
 		}
+		if s.waitsForDisabled() {
+			in = sooner(in, retryTerminal)
+		}
 	}
 	s.entries = entriesOf(&s.device.Status)
 	retry, _ := s.conflictRetry()
@@ -428,26 +494,28 @@ func (s *scope) next(h *halt, previous entries) time.Duration {
 	return in + jittered(in)/20 // late rather than early: what is due must be due then
 }
 
-// followUp wants reads after a write, and while an answer of the device is missing.
-func (s *scope) followUp(previous entries) time.Duration {
-	waits, moved := false, len(s.written) > 0
+// followUp wants reads after a write, and while an answer of the device is missing. Where events tell of answers, no more than
+// one: none of them tells why a device is offline.
+func (s *scope) followUp(previous *v1alpha1.PnPDeviceStatus) time.Duration {
+	waits, moved, before := false, len(s.written) > 0, entriesOf(previous)
 	for leaf, p := range propertiesOf(&s.device.Status) {
 		if !isUnanswered(p.State) {
 			continue
 		}
 		waits = true
-		moved = moved || p.State == stateOf(twin.StateInProgress) && previous[leaf].State != p.State
+		moved = moved || p.State == stateOf(twin.StateInProgress) && before[leaf].State != p.State
 	}
 	s.memory.Awaits(waits)
-	if s.session.EventsTrusted() {
+	st, isWaitedFor := &s.device.Status, s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied
+	isOffline := isUnreachable(st)
+	switch isTold := s.session.EventsTrusted(); {
+	case !waits, isTold && !(isOffline && isWaitedFor):
 		s.memory.Settled()
-		return 0
-	}
-	offline := s.device.Status.ConnectionState == disconnected || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied
-	switch {
-	case !waits:
-		s.memory.Settled()
-	case moved || !offline:
+	case isTold:
+		if went := !isUnreachable(previous); (went || len(s.written) > 0) && !s.memory.ReadSince(s.now) {
+			s.memory.Unexplained(s.now)
+		}
+	case moved || !isOffline && isWaitedFor:
 		s.memory.Unsettled(s.now, moved)
 	}
 	in, ok := s.memory.NextFollowUp(s.now)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -46,7 +48,7 @@ func (s *scope) answerVerdict() verdict {
 		return verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged, message: "The device acknowledged every declared value"}
 	}
 	text := listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)
-	if s.device.Status.ConnectionState == disconnected {
+	if isUnreachable(&s.device.Status) {
 		return s.offlineVerdict(text)
 	}
 	if left, ok := s.deadline(); ok && left <= 0 {
@@ -58,19 +60,43 @@ func (s *scope) answerVerdict() verdict {
 
 // offlineVerdict is that of a device that cannot acknowledge for now.
 func (s *scope) offlineVerdict(waitsFor string) verdict {
-	v := verdict{reason: v1alpha1.ReasonDeviceOffline, message: "Offline" + s.sinceText() + ": waiting for " + waitsFor}
+	st := &s.device.Status
+	v := verdict{reason: v1alpha1.ReasonDeviceOffline, message: "Offline" + sinceText(st.ConnectionStateSince) + ": waiting for " + waitsFor}
+	if st.DeviceStatus == disabled {
+		why := ""
+		if st.DeviceStatusReason != "" {
+			why = " (" + st.DeviceStatusReason + ")"
+		}
+		v = verdict{reason: v1alpha1.ReasonDeviceDisabled, message: "Disabled at the hub" + sinceText(st.DeviceStatusSince) + why + ", enable it there: waiting for " + waitsFor}
+	}
 	if s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenReachable {
 		v.ready, v.message = true, "The hub holds every declared value. "+v.message
 	}
 	return v
 }
 
-// sinceText says since when the device is offline, if an event told.
-func (s *scope) sinceText() string {
-	if since := s.device.Status.ConnectionStateSince; since != nil {
-		return " since " + since.UTC().Format(time.RFC3339)
+// sinceText says since when, if that is known.
+func sinceText(since *metav1.Time) string {
+	if since == nil {
+		return ""
 	}
-	return ""
+	return " since " + since.UTC().Format(time.RFC3339)
+}
+
+// isUnreachable reports whether the device cannot answer for now: it is offline, or the hub lets it in no more.
+func isUnreachable(st *v1alpha1.PnPDeviceStatus) bool {
+	return st.ConnectionState == disconnected || st.DeviceStatus == disabled
+}
+
+// waitsForDisabled reports whether an answer is waited for from a device that was disabled when the hub spoke of it last.
+func (s *scope) waitsForDisabled() bool {
+	return s.device.Status.DeviceStatus == disabled && s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied &&
+		len(s.inState(twin.StateApplied, twin.StateInProgress)) > 0
+}
+
+// mayBeEnabled reports whether that was a while ago: no event tells that a device was enabled.
+func (s *scope) mayBeEnabled() bool {
+	return s.waitsForDisabled() && !s.memory.ReadSince(s.now.Add(-retryTerminal))
 }
 
 // plainHint tells users of devices that do not acknowledge how to live with them.
@@ -138,10 +164,11 @@ func (s *scope) inState(states ...twin.State) []twin.Leaf {
 	return leaves
 }
 
-// deadline returns how long until a connected device has been silent for too long. It pauses while the device is offline.
+// deadline returns how long until a connected device has been silent for too long. It pauses while the device is offline, or
+// disabled.
 func (s *scope) deadline() (time.Duration, bool) {
 	st := &s.device.Status
-	if st.ConnectionState == disconnected || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
+	if isUnreachable(st) || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
 		return 0, false
 	}
 	within := time.Duration(s.device.Spec.AcknowledgeWithinSeconds) * time.Second

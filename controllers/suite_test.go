@@ -199,6 +199,7 @@ func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	cfg.Wrap(requests.wrap)
 	cfg.Wrap(meddler.wrap)
 	cfg.Wrap(refuser.wrap)
+	cfg.Wrap(outrunner.wrap)
 	cfg.Wrap(writesOfCommands.wrap)
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
 	unnamed := true

@@ -59,7 +59,9 @@ func (v deviceValidator) ValidateUpdate(ctx context.Context, before, device *v1a
 // declared is what of a spec is checked.
 func declared(device *v1alpha1.PnPDevice) v1alpha1.PnPDeviceSpec {
 	spec := device.Spec
-	return v1alpha1.PnPDeviceSpec{HubRef: spec.HubRef, ModelID: spec.ModelID, TwinAPI: spec.TwinAPI, Properties: spec.Properties, Components: spec.Components}
+	return v1alpha1.PnPDeviceSpec{
+		HubRef: spec.HubRef, ModelID: spec.ModelID, TwinAPI: spec.TwinAPI, Properties: spec.Properties, Components: spec.Components, ReadyWhen: spec.ReadyWhen,
+	}
 }
 
 // ValidateDelete is not called.

@@ -358,7 +358,7 @@ type PnPDeviceStatus struct {
 	// +kubebuilder:validation:MaxLength=2176
 	CheckedModel string `json:"checkedModel,omitempty"`
 
-	// connectionState as the hub said when it was last asked: Connected or Disconnected.
+	// connectionState as the hub said last: Connected or Disconnected. Absent if it does not know the device.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	ConnectionState string `json:"connectionState,omitempty"`
@@ -367,9 +367,23 @@ type PnPDeviceStatus struct {
 	// +optional
 	ConnectionStateSince *metav1.Time `json:"connectionStateSince,omitempty"`
 
-	// connectionStateSeenTime is when the operator first saw this connectionState.
+	// connectionStateSeenTime is when the operator first saw this connectionState, or that the device is disabled no more.
 	// +optional
 	ConnectionStateSeenTime *metav1.Time `json:"connectionStateSeenTime,omitempty"`
+
+	// deviceStatus is Disabled if the hub lets the device in no more. Absent otherwise.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	DeviceStatus string `json:"deviceStatus,omitempty"`
+
+	// deviceStatusReason is what was given at the hub as the reason, on one line.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	DeviceStatusReason string `json:"deviceStatusReason,omitempty"`
+
+	// deviceStatusSince is when the device was disabled, as the hub says.
+	// +optional
+	DeviceStatusSince *metav1.Time `json:"deviceStatusSince,omitempty"`
 
 	// twin that this status is about.
 	// +optional
@@ -426,8 +440,8 @@ type PnPDeviceStatus struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:path=pnpdevices,shortName=pnp,categories=iot
 // +kubebuilder:printcolumn:name="Hub",type=string,JSONPath=`.spec.hubRef.name`
-// +kubebuilder:printcolumn:name="Device",type=string,JSONPath=`.status.twin.deviceID`
-// +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status.connectionState`
+// +kubebuilder:printcolumn:name="Device",type=string,JSONPath=`.*['deviceID','name']`
+// +kubebuilder:printcolumn:name="Connected",type=string,JSONPath=`.status['deviceStatus','connectionState']`
 // +kubebuilder:printcolumn:name="Acked",type=string,JSONPath=`.status.summary`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`

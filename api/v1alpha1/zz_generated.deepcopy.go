@@ -689,6 +689,10 @@ func (in *PnPDeviceStatus) DeepCopyInto(out *PnPDeviceStatus) {
 		in, out := &in.ConnectionStateSeenTime, &out.ConnectionStateSeenTime
 		*out = (*in).DeepCopy()
 	}
+	if in.DeviceStatusSince != nil {
+		in, out := &in.DeviceStatusSince, &out.DeviceStatusSince
+		*out = (*in).DeepCopy()
+	}
 	if in.Twin != nil {
 		in, out := &in.Twin, &out.Twin
 		*out = new(TwinReference)

@@ -96,7 +96,7 @@ func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	return twin.DigitalTwin
 }
 
-// Check decodes what a spec declares and lists what the rules of every twin forbid in it, one sentence each, as many as Violations keeps. hub is the IoTHub of the device, nil if
+// Check decodes what a spec declares and lists what the rules of every twin forbid in it, or what no device can acknowledge if that is waited for, one sentence each, as many as Violations keeps. hub is the IoTHub of the device, nil if
 // that is not known: what either API takes is let through then.
 func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.Declaration, violations []string) {
 	declared, err := Of(spec)
@@ -110,8 +110,12 @@ func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.De
 	if hub != nil || spec.TwinAPI != "" {
 		dialect = Dialect(spec, hub)
 	}
+	broken := twin.Validate(declared, dialect)
+	if len(broken) == 0 && spec.ReadyWhen != v1alpha1.ReadyWhenApplied {
+		broken = twin.ValidateAnswer(declared)
+	}
 	var found Violations
-	for _, v := range twin.Validate(declared, dialect) {
+	for _, v := range broken {
 		found.Add(v.String)
 	}
 	return declared, found.Texts()

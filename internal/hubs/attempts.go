@@ -18,11 +18,15 @@ type Attempt struct {
 	recorded map[twin.Leaf]twin.Sent
 }
 
-// Belongs says which object the device is declared by. What an earlier one wrote is not this one's.
+// Belongs says which object the device is declared by. What an earlier one wrote is not this one's, and what memory followed
+// it did not compare with the status of this one, which may be old: the twin is read.
 func (d *Device) Belongs(object types.UID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.object != object {
+		if d.object != "" {
+			d.raise()
+		}
 		d.object, d.attempts, d.withheld, d.unsaved, d.shown, d.corrections = object, nil, nil, nil, Shown{}, nil
 	}
 }

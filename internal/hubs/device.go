@@ -15,6 +15,7 @@ type Device struct {
 	mu sync.Mutex
 
 	known      twin.Position // counters of the newest state known, zero if nothing was seen since the start
+	etag       string        // of that state
 	deviceETag string        // identity that they belong to
 	model      string        // announced when it was last seen
 	seen       int64         // newest version that a read, an event or a query showed since the start
@@ -27,6 +28,8 @@ type Device struct {
 	absent       bool                      // the hub did not know the device when it was read last
 	pressing     bool                      // a doubt has more behind it than a sweep or a resync
 	deferred     bool                      // the pass that read the twin had no token to write it
+	blocked      bool                      // the hub refuses to be written
+	blame        []string                  // names in the twin that make it do so, if they are known
 	foreign      string                    // model that the newest message of another model named
 	unpersisted  *twin.Twin                // seen at the hub, not in status yet, see Shed
 	object       types.UID                 // that the following are about: one of those that declare the device
@@ -160,7 +163,9 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	if known := d.unpersisted; known != nil && known.ConnectionState == t.ConnectionState && t.ConnectionStateSince.IsZero() {
 		t.ConnectionStateSince = known.ConnectionStateSince // a read does not say since when
 	}
+	d.followUps = d.followUps.answered()
 	d.unpersisted = d.replay(t)
+	d.etag = d.unpersisted.ETag
 }
 
 // Absent says that the hub was asked and does not know the device. The doubt lasts.
@@ -170,7 +175,17 @@ func (d *Device) Absent() {
 	d.absent = true
 }
 
-func (d *Device) isAbsent() bool {
+// Deleted says that an event told that the device is gone, or with false, that it is there again. Either is confirmed by a
+// read, which a suspended object does not get.
+func (d *Device) Deleted(is bool, at Place) News {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.absent = is
+	return d.suspect(at)
+}
+
+// IsAbsent reports whether the hub did not know the device when it spoke of it last.
+func (d *Device) IsAbsent() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.absent
@@ -195,6 +210,47 @@ func (d *Device) Accepted(t *twin.Twin) {
 		t.ReportedUpdated = d.known.ReportedUpdated
 	}
 	d.unpersisted = d.replay(t)
+	d.etag = d.unpersisted.ETag
+}
+
+// Newer is the twin that status tells of, with the counters of the newest state known: status does not follow writes that
+// concern nothing that it shows.
+func (d *Device) Newer(told *twin.Twin) *twin.Twin {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.newer(told)
+}
+
+func (d *Device) newer(told *twin.Twin) *twin.Twin {
+	if d.etag == "" {
+		return told
+	}
+	t := *told
+	t.ETag, t.Version = d.etag, d.known.Version
+	t.ReportedVersion, t.ReportedUpdated = d.known.ReportedVersion, d.known.ReportedUpdated
+	t.DesiredVersion, t.DesiredUpdated = d.known.DesiredVersion, d.known.DesiredUpdated
+	return &t
+}
+
+// hasSeen reports whether memory knows of a write as late as an etag's.
+func (d *Device) hasSeen(etag string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.etag != "" && !aheadOf(etag, d.etag)
+}
+
+// Blocked says that the hub refuses to be written, and which names in the twin are to blame, if that is known.
+func (d *Device) Blocked(names []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blocked, d.blame = true, names
+}
+
+// Unblocked says that nothing is left to write that the hub refuses.
+func (d *Device) Unblocked() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blocked, d.blame = false, nil
 }
 
 // Unpersisted returns the newest twin that is not in status yet, or nil.

@@ -67,8 +67,10 @@ func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 	switch e.Kind {
 	case watch.TwinChanged:
 		f.twinChanged(ctx, e)
-	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted:
+	case watch.TwinReplaced:
 		f.suspect(ctx, e)
+	case watch.DeviceCreated, watch.DeviceDeleted:
+		f.take(ctx, e, func(d *Device, _ func() Belief) News { return d.Deleted(e.Kind == watch.DeviceDeleted, placeOf(e)) })
 	case watch.DigitalTwinChanged:
 		f.digitalTwinChanged(ctx, e)
 	case watch.Connected:

@@ -9,6 +9,7 @@ var followUpDelays = []time.Duration{2 * time.Second, 10 * time.Second, 60 * tim
 type followUps struct {
 	since time.Time // zero: none wanted
 	done  int       // how many of followUpDelays
+	once  bool      // any read ends them
 }
 
 func (f *followUps) next(now time.Time) (time.Duration, bool) {
@@ -24,6 +25,23 @@ func (d *Device) Unsettled(now time.Time, restart bool) {
 	defer d.mu.Unlock()
 	if restart || d.followUps.since.IsZero() {
 		d.followUps = followUps{since: now}
+	}
+}
+
+// answered are the follow-up reads that are wanted after a read.
+func (f followUps) answered() followUps {
+	if f.once {
+		return followUps{}
+	}
+	return f
+}
+
+// Unexplained wants to know soon why the device is offline: events do not tell that it was disabled. One read answers that.
+func (d *Device) Unexplained(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.followUps.since.IsZero() {
+		d.followUps = followUps{since: now, once: true}
 	}
 }
 

@@ -68,6 +68,9 @@ type connection struct {
 func (c *connection) on(t *twin.Twin) *twin.Twin {
 	next := *t
 	next.ConnectionState, next.ConnectionStateSince = c.state, c.since
+	if c.state == "Connected" && !c.since.Before(t.StatusSince.Truncate(time.Second)) { // no hub lets a device in that is disabled
+		next.Status, next.StatusReason, next.StatusSince = "enabled", "", time.Time{}
+	}
 	return &next
 }
 
@@ -126,32 +129,41 @@ func (d *Device) Fold(n *twin.Notification, at Place, believed func() Belief) Ne
 	if err != nil {
 		return d.suspect(at)
 	}
-	d.known, d.seen = d.known.After(n), n.Version
+	d.known, d.seen, d.etag = d.known.After(n), n.Version, next.ETag
 	return d.learn(base, next, n, at, belief.MirrorsAll)
 }
 
-// learn keeps the folded twin if status has to say something of it. What nobody declared moves the counters only.
+// learn keeps the folded twin if status has to say something of it. What nobody declared, and tags, move the counters only,
+// unless it may be what kept the hub from taking a write.
 func (d *Device) learn(base, next *twin.Twin, n *twin.Notification, at Place, mirrorsAll bool) News {
-	urgent := next.ETag != base.ETag || next.DesiredVersion != base.DesiredVersion
-	followed := func(leaf twin.Leaf) bool {
+	moved := next.ETag != base.ETag || next.DesiredVersion != base.DesiredVersion
+	leaves := n.Leaves(base)
+	isFollowed := slices.ContainsFunc(leaves, func(leaf twin.Leaf) bool {
 		_, ok := base.Properties[leaf]
 		return ok
-	}
-	leaves := n.Leaves(base)
-	if mirrorsAll && base.Partial && !slices.ContainsFunc(leaves, followed) {
+	})
+	switch {
+	case mirrorsAll && n.Reported != nil && base.Partial && !isFollowed:
 		return d.suspect(at) // status is to show a property that it knows nothing of
-	}
-	if !urgent && !slices.ContainsFunc(leaves, followed) {
+	case !isFollowed && !d.mayUnblock(moved, leaves):
 		if d.unpersisted != nil {
 			d.unpersisted = next
 		}
 		return Nothing
 	}
 	d.unpersisted = next
-	if urgent {
+	if moved || !isFollowed {
 		return d.hold(at, Urgent)
 	}
 	return d.hold(at, FromDevice)
+}
+
+// mayUnblock reports whether a change may have taken away what makes the hub refuse to be written: it is one of what the hub
+// asks for, which leaves room, or of what is to blame.
+func (d *Device) mayUnblock(moved bool, leaves []twin.Leaf) bool {
+	return d.blocked && (moved || slices.ContainsFunc(leaves, func(leaf twin.Leaf) bool {
+		return slices.Contains(d.blame, leaf.String()) || slices.Contains(d.blame, leaf.Name) || slices.Contains(d.blame, leaf.Component)
+	}))
 }
 
 // base is the newest twin known, with the newest counters: status does not follow those that concern nobody.
@@ -164,10 +176,9 @@ func (d *Device) base(belief Belief) *twin.Twin {
 	}
 	if d.known.Version == 0 {
 		d.known, d.deviceETag, d.model = belief.Twin.Position(), belief.Twin.DeviceETag, belief.Twin.ModelID
+		d.etag = belief.Twin.ETag
 	}
-	t := *belief.Twin
-	t.Version, t.ReportedVersion, t.ReportedUpdated = d.known.Version, d.known.ReportedVersion, d.known.ReportedUpdated
-	return &t
+	return d.newer(belief.Twin)
 }
 
 // Suspect raises a doubt because of an event.

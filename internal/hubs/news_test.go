@@ -71,7 +71,8 @@ func TestEventsAreFoldedOnlyWhereTheyComeNext(t *testing.T) {
 		"a gap is a doubt":                                                {read(10, 5), reported(t, 12, 7, `"target":"on",`, 9), Urgent, nil},
 		"a report of what nobody declared is nothing":                     {read(10, 5), reported(t, 11, 6, `"foreign":1,`, 9), Nothing, nil},
 		"a desired write that was not seen is a doubt":                    {read(10, 5), reported(t, 12, 6, `"target":"on",`, 9), Urgent, nil},
-		"a foreign write is urgent":                                       {read(10, 5), desired(t, 11, 5, `"foreign":1,`, 9), Urgent, "off"},
+		"a foreign write of what is declared is urgent":                   {read(10, 5), desired(t, 11, 5, `"target":"off",`, 9), Urgent, "off"},
+		"a foreign write of what nobody declared is nothing":              {read(10, 5), desired(t, 11, 5, `"foreign":1,`, 9), Nothing, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &Device{}

@@ -295,7 +295,7 @@ func (s *Sweep) current(ctx context.Context, devices []Declared) ([]Declared, er
 func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, found, byValue bool) (bool, error) {
 	memory := s.Session.Device(d.DeviceID)
 	switch {
-	case memory.isAbsent():
+	case memory.IsAbsent():
 		return found, nil
 	case !d.Adopted || memory.busy():
 		return false, nil // the reconciler is about to read it anyway
@@ -309,7 +309,7 @@ func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, fo
 	if memory.older(row) {
 		return false, nil
 	}
-	if memory.compare(row) || row.ConnectionState != d.ConnectionState || aheadOf(row.ETag, d.ETag) {
+	if memory.compare(row) || row.ConnectionState != d.ConnectionState || aheadOf(row.ETag, d.ETag) && !memory.hasSeen(row.ETag) {
 		return true, nil
 	}
 	if !byValue {

@@ -45,21 +45,21 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestAWatchFromTheFutureIsExpired(t *testing.T) {
 	const list, watch = "fieldSelector=metadata.name%3Dx&limit=1", "fieldSelector=metadata.name%3Dx&resourceVersion="
 	for name, c := range map[string]struct {
-		server  apiServer
+		server  *apiServer
 		from    string
 		expired bool
 		want    []string
 	}{
-		"as it always was":              {apiServer{at: "120"}, "120", false, []string{list, watch + "120&watch=true"}},
-		"behind the API server":         {apiServer{at: "1000"}, "999", false, []string{list, watch + "999&watch=true"}},
-		"ahead of the API server":       {apiServer{at: "999"}, "1000", true, []string{list}},
-		"from anywhere":                 {apiServer{at: "9"}, "0", false, []string{watch + "0&watch=true"}},
-		"from the newest":               {apiServer{at: "9"}, "", false, []string{"fieldSelector=metadata.name%3Dx&watch=true"}},
-		"where the list is refused":     {apiServer{refuses: true}, "1000", false, []string{list, watch + "1000&watch=true"}},
-		"where the list has no version": {apiServer{}, "1000", false, []string{list, watch + "1000&watch=true"}},
+		"as it always was":              {&apiServer{at: "120"}, "120", false, []string{list, watch + "120&watch=true"}},
+		"behind the API server":         {&apiServer{at: "1000"}, "999", false, []string{list, watch + "999&watch=true"}},
+		"ahead of the API server":       {&apiServer{at: "999"}, "1000", true, []string{list}},
+		"from anywhere":                 {&apiServer{at: "9"}, "0", false, []string{watch + "0&watch=true"}},
+		"from the newest":               {&apiServer{at: "9"}, "", false, []string{"fieldSelector=metadata.name%3Dx&watch=true"}},
+		"where the list is refused":     {&apiServer{refuses: true}, "1000", false, []string{list, watch + "1000&watch=true"}},
+		"where the list has no version": {&apiServer{}, "1000", false, []string{list, watch + "1000&watch=true"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(&c.server)
+			server := httptest.NewServer(c.server)
 			t.Cleanup(server.Close)
 			config := &rest.Config{Host: server.URL}
 			config.Wrap(restored.Transport(logr.Discard()))

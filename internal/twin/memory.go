@@ -17,7 +17,7 @@ const (
 // Exceeds reports whether the twin takes more memory than a number of bytes, roughly. It looks at no more of the twin than it
 // has to.
 func (t *Twin) Exceeds(limit int) bool {
-	left := limit - len(t.Status)
+	left := limit - len(t.Status) - len(t.StatusReason)
 	for name := range t.Components {
 		left -= leafBytes + len(name)
 	}

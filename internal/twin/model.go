@@ -46,8 +46,10 @@ type Twin struct {
 	ConnectionState string
 	// ConnectionStateSince is when that began, zero unless an event told: twins carry no such time.
 	ConnectionStateSince time.Time
-	// Status is "enabled" or "disabled", "" if unknown.
-	Status string
+	// Status is "enabled" or "disabled", "" if unknown. StatusReason is what the one who set it gave for it, StatusSince when
+	// that was, zero if the hub does not say.
+	Status, StatusReason string
+	StatusSince          time.Time
 	// Properties holds every leaf that desired or reported holds, own or foreign.
 	Properties map[Leaf]Property
 	// Components are those that exist at the hub: desired or reported holds the name with the component marker.

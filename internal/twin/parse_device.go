@@ -35,6 +35,8 @@ type deviceTwin struct {
 	Version         int64  `json:"version"`
 	ConnectionState string `json:"connectionState"`
 	Status          string `json:"status"`
+	StatusReason    string `json:"statusReason"`
+	StatusUpdated   string `json:"statusUpdateTime"`
 	Properties      struct {
 		Desired  map[string]any `json:"desired"`
 		Reported map[string]any `json:"reported"`
@@ -53,12 +55,14 @@ func (w *deviceTwin) twin() (*Twin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reported: %w", err)
 	}
+	statusSince, _ := instant(w.StatusUpdated)
 	t := &Twin{
 		DeviceID: w.DeviceID, ModelID: modelOf(w.ModelID),
 		ETag: unquoteETag(w.ETag), DeviceETag: unquoteETag(w.DeviceETag),
 		Version: w.Version, DesiredVersion: desired.version, ReportedVersion: reported.version,
 		DesiredUpdated: desired.updated(), ReportedUpdated: reported.updated(),
-		ConnectionState: w.ConnectionState, Status: w.Status,
+		ConnectionState: w.ConnectionState,
+		Status:          w.Status, StatusReason: w.StatusReason, StatusSince: statusSince,
 		Properties: map[Leaf]Property{}, Components: map[string]bool{},
 	}
 	if err := t.plausible(); err != nil {

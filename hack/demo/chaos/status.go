@@ -1,9 +1,12 @@
 package chaos
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,6 +43,7 @@ func (t *Trace) Compare(object *v1alpha1.PnPDevice, raw json.RawMessage) ([]stri
 	}
 	if raw == nil {
 		c.wantReason(v1alpha1.ReasonDeviceNotFound)
+		c.absence()
 		return c.wrong, nil
 	}
 	var err error
@@ -56,25 +60,49 @@ func (t *Trace) Compare(object *v1alpha1.PnPDevice, raw json.RawMessage) ([]stri
 	return c.wrong, nil
 }
 
-// identity compares what status says of the twin as a whole. Its version is promised only not to be ahead.
+// absence wants nothing to be claimed of a device that the hub does not know.
+func (c *comparison) absence() {
+	status := &c.object.Status
+	for _, kind := range []string{v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
+		if apimeta.IsStatusConditionTrue(status.Conditions, kind) {
+			c.wrongf("%s is True, and the hub knows no such device", kind)
+		}
+	}
+	if status.ConnectionState != "" || status.Acknowledged != 0 {
+		c.wrongf("it is %q with %s acknowledged, and the hub knows no such device", status.ConnectionState, status.Summary)
+	}
+}
+
+// identity compares what status says of the twin as a whole. Its counters are promised only not to be ahead.
 func (c *comparison) identity() {
 	ref := c.object.Status.Twin
 	if ref == nil {
 		c.wrongf("status has no twin")
 		return
 	}
-	type counters struct {
-		ETag, DeviceETag, ModelID, ConnectionState string
-		DesiredVersion                             int64
+	type facts struct {
+		DeviceETag, ModelID, ConnectionState string
 	}
-	want := counters{c.twin.ETag, c.twin.DeviceETag, c.twin.ModelID, c.twin.ConnectionState, version(c.twin.Properties.Desired)}
-	got := counters{ref.Etag, ref.DeviceEtag, c.object.Status.ModelID, c.object.Status.ConnectionState, ref.DesiredVersion}
+	want := facts{c.twin.DeviceETag, c.twin.ModelID, c.twin.ConnectionState}
+	got := facts{ref.DeviceEtag, c.object.Status.ModelID, c.object.Status.ConnectionState}
 	if want != got {
 		c.wrongf("status says %+v, the hub %+v", got, want)
 	}
-	if ref.Version > c.twin.Version {
-		c.wrongf("status has version %d of the twin, the hub %d", ref.Version, c.twin.Version)
+	if is, newest := writes(ref.Etag), writes(c.twin.ETag); is > newest {
+		c.wrongf("status has ETag:%s of the twin, the hub %s", ref.Etag, c.twin.ETag)
 	}
+	if newest := version(c.twin.Properties.Desired); ref.Version > c.twin.Version || ref.DesiredVersion > newest {
+		c.wrongf("status has version %d of the twin and %d of desired, the hub %d and %d", ref.Version, ref.DesiredVersion, c.twin.Version, newest)
+	}
+}
+
+// writes is the counter in the etag of a twin. What holds none is ahead of all that do.
+func writes(etag string) uint64 {
+	raw, err := base64.StdEncoding.DecodeString(etag)
+	if err != nil || len(raw) != 8 {
+		return math.MaxUint64
+	}
+	return binary.BigEndian.Uint64(raw)
 }
 
 func (c *comparison) properties() {

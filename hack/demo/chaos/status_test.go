@@ -44,7 +44,9 @@ func TestStatusIsHeldAgainstTheTwin(t *testing.T) {
 		want   []string // parts of the complaints; none: status is right
 	}{
 		"all is well":                           {},
-		"the etag is old":                       {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "x" }, want: []string{"ETag:x"}},
+		"the etag is none":                      {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "x" }, want: []string{"ETag:x"}},
+		"the etag is behind":                    {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "AAAAAAAAAAE=" }},
+		"the etag is ahead":                     {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Etag = "AAAAAAAAAAM=" }, want: []string{"ETag:AAAAAAAAAAM="}},
 		"the version is behind":                 {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Version = 3 }},
 		"the version is ahead":                  {object: func(d *v1alpha1.PnPDevice) { d.Status.Twin.Version = 5 }, want: []string{"version 5"}},
 		"a generation was not observed":         {object: func(d *v1alpha1.PnPDevice) { d.Generation = 2 }, want: []string{"generation 1"}},
@@ -143,10 +145,11 @@ func TestADeviceThatTheHubDoesNotKnowIsSaid(t *testing.T) {
 	d := acknowledged()
 	got, err := trace.Compare(d, nil)
 	must(t, err)
-	if len(got) != 1 || !strings.Contains(got[0], "should be DeviceNotFound") {
+	if len(got) != 2 || !strings.Contains(got[0], "should be DeviceNotFound") || !strings.Contains(got[1], `"Connected"`) {
 		t.Errorf("got %q", got)
 	}
 	reason(d, v1alpha1.ReasonDeviceNotFound)
+	d.Status.ConnectionState = ""
 	if got, err = trace.Compare(d, nil); err != nil || len(got) > 0 {
 		t.Errorf("got %q, %v", got, err)
 	}
