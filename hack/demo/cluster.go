@@ -53,9 +53,8 @@ func (d *demo) installManifests(ctx context.Context) error {
 	if _, err := d.kubectl.showInput(ctx, string(manifests), "apply", "--server-side", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = d.kubectl.show(ctx, "wait", "--for=condition=Established", "crd/iothubs.iot.pnp-operator.io", "crd/pnpdevices.iot.pnp-operator.io", "crd/devicecommands.iot.pnp-operator.io",
-		"crd/devicemodels.iot.pnp-operator.io", "--timeout=20s")
-	return err
+	return d.kubectl.established(ctx, "crd/iothubs.iot.pnp-operator.io", "crd/pnpdevices.iot.pnp-operator.io",
+		"crd/devicecommands.iot.pnp-operator.io", "crd/devicemodels.iot.pnp-operator.io")
 }
 
 // identify writes the operator's own kubeconfig and checks that it is not an administrator's.

@@ -84,9 +84,7 @@ func (g *gitops) installArgoCD(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	_, err := g.kubectl.show(ctx, "wait", "--for=condition=Established", "--timeout=20s",
-		"crd/applications.argoproj.io", "crd/appprojects.argoproj.io")
-	if err != nil {
+	if err := g.kubectl.established(ctx, "crd/applications.argoproj.io", "crd/appprojects.argoproj.io"); err != nil {
 		return err
 	}
 	if _, err := g.kubectl.show(ctx, "create", "namespace", argoNamespace); err != nil {

@@ -74,8 +74,7 @@ func (g *gitops) installFluxDefinitions(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := g.kubectl.show(ctx, "wait", "--for=condition=Established", "--timeout=20s",
-		"crd/gitrepositories.source.toolkit.fluxcd.io", "crd/kustomizations.kustomize.toolkit.fluxcd.io")
+	err := g.kubectl.established(ctx, "crd/gitrepositories.source.toolkit.fluxcd.io", "crd/kustomizations.kustomize.toolkit.fluxcd.io")
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,13 @@ func deleteDefinitions(ctx context.Context, h *hostileRun) (string, error) {
 	for _, words := range [][]string{
 		{"delete", "-f", h.path("config/crd/bases")},
 		{"apply", "--server-side", "-f", h.path("config/crd/bases")},
-		{"wait", "--for=condition=Established", "-f", h.path("config/crd/bases")},
 	} {
 		if _, err := h.kubectl.output(ctx, "", words...); err != nil {
 			return "", err
 		}
+	}
+	if err := h.kubectl.established(ctx, "-f", h.path("config/crd/bases")); err != nil {
+		return "", err
 	}
 	for _, object := range []client.Object{
 		&v1alpha1.IoTHub{ObjectMeta: named(sampleHub), Spec: hub.Spec}, &v1alpha1.PnPDevice{ObjectMeta: named(victimDevice), Spec: device.Spec},

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 const (
@@ -64,6 +65,21 @@ func (k kubectl) showInput(ctx context.Context, in string, args ...string) (stri
 	}
 	k.out.block("$ "+commandLine(append([]string{"kubectl"}, args...)...), out)
 	return out, nil
+}
+
+// established waits until definitions can be used, named as in crd/NAME. kubectl wait fails at one that is so new that it has
+// no conditions yet, and is asked again then.
+func (k kubectl) established(ctx context.Context, names ...string) error {
+	const within = 20 * time.Second
+	var failed error
+	late := func() error { return failed }
+	return pollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+		_, failed = k.show(ctx, append([]string{"wait", "--for=condition=Established", "--timeout=" + within.String()}, names...)...)
+		if failed != nil && !strings.Contains(failed.Error(), "accessor error") {
+			return false, failed
+		}
+		return failed == nil, nil
+	})
 }
 
 // get decodes what `kubectl get -o json` returns.
