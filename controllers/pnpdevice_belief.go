@@ -75,7 +75,8 @@ func (e entries) writeTo(status *v1alpha1.PnPDeviceStatus, t *twin.Twin) {
 		}
 		if n := len(components); n == 0 || components[n-1].Name != leaf.Component {
 			name := leaf.Component
-			components = append(components, v1alpha1.ComponentStatus{Name: name, Exists: t.Components[name], Unmarked: t.Unmarked[name]})
+			exists := t.Components[name]
+			components = append(components, v1alpha1.ComponentStatus{Name: name, Exists: exists, Unmarked: exists && t.LacksMarker(name)})
 		}
 		last := &components[len(components)-1]
 		last.Properties = append(last.Properties, e[leaf])
@@ -172,7 +173,7 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 		if c.Exists {
 			t.Components[c.Name] = true
 		}
-		if c.Unmarked {
+		if c.Exists && (c.Unmarked || !isDesired(c.Properties)) { // what is not there has no marker, as far as is known
 			t.Unmarked[c.Name] = true
 		}
 	}
@@ -180,6 +181,11 @@ func belief(status *v1alpha1.PnPDeviceStatus) *twin.Twin {
 		t.Properties[leaf] = twin.Property{Desired: believedDesired(p), Reported: believedReported(p)}
 	}
 	return t
+}
+
+// isDesired reports whether the hub holds a desired value of some of the properties.
+func isDesired(properties []v1alpha1.PropertyStatus) bool {
+	return slices.ContainsFunc(properties, func(p v1alpha1.PropertyStatus) bool { return believedDesired(&p) != nil })
 }
 
 // shownIn is which state of the twin a status is about.

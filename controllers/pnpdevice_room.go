@@ -18,7 +18,7 @@ const (
 	// shownBytes is more than an entry takes that only shows what is reported.
 	shownBytes = 112
 	// componentBytes is more than a component takes without its name.
-	componentBytes = 56
+	componentBytes = 72
 	// formBytes is more than twin.Omitted takes.
 	formBytes = 96
 	// maxShownEntries that are no facts: each report of a device costs the API server a look at all of them.

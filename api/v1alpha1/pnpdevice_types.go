@@ -312,8 +312,8 @@ type ComponentStatus struct {
 	// +optional
 	Exists bool `json:"exists,omitempty"`
 
-	// unmarked is true if desired lacks the marker of the component, by which a device tells it from a property: what desired
-	// holds of it is not what is declared.
+	// unmarked is true if desired holds properties of the component without its marker, by which a device tells it from a
+	// property: that is not what is declared.
 	// +optional
 	Unmarked bool `json:"unmarked,omitempty"`
 

@@ -14,7 +14,7 @@ func (t *Twin) LacksMarker(component string) bool {
 	if component == "" {
 		return false
 	}
-	if plain := t.Properties[Leaf{Name: component}].Desired; plain != nil && isObject(plain.Value) {
+	if plain := t.Properties[Leaf{Name: component}].Desired; plain != nil && isJSONObject(plain.Value) {
 		return true
 	}
 	return t.Unmarked[component] && t.hasDesired(component)
@@ -43,7 +43,7 @@ func (t *Twin) setUnmarked(component string, lacks bool) {
 	}
 }
 
-func isObject(v any) bool {
+func isJSONObject(v any) bool {
 	_, is := v.(map[string]any)
 	return is
 }

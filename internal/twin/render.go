@@ -173,5 +173,5 @@ func (t *Twin) holdsPlain(name string, dialect Dialect) bool {
 	if dialect == DigitalTwin {
 		return p.Desired != nil || p.Reported != nil
 	}
-	return p.Desired != nil && !isObject(p.Desired.Value)
+	return p.Desired != nil && !isJSONObject(p.Desired.Value)
 }
