@@ -47,7 +47,7 @@ var _ = Describe("Other writers of what nobody declared, and of tags", func() {
 				s.create("d", through(api), withProperties(`{"targetTemperature": 42}`), withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.Reported = reported }))
 				s.eventually("d", beReady())
 				Eventually(s.checkpointIsAtTheEnd).Should(BeTrue())
-				s.readNow("d") // behind what the device said by itself when it connected
+				s.readNow("d")                                                        // behind what the device said by itself when it connected
 				Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed()) // it answers to what others write, too
 				before := s.get("d").ResourceVersion
 				s.sim.Calls().Reset()
