@@ -494,8 +494,7 @@ func (s *scope) next(h *halt, previous *v1alpha1.PnPDeviceStatus) time.Duration 
 	return in + jittered(in)/20 // late rather than early: what is due must be due then
 }
 
-// followUp wants reads after a write, and while an answer of the device is missing. Where events tell of answers, no more than
-// one: none of them tells why a device is offline.
+// followUp wants reads after a write, and while an answer of the device is missing.
 func (s *scope) followUp(previous *v1alpha1.PnPDeviceStatus) time.Duration {
 	waits, moved, before := false, len(s.written) > 0, entriesOf(previous)
 	for leaf, p := range propertiesOf(&s.device.Status) {
@@ -506,16 +505,12 @@ func (s *scope) followUp(previous *v1alpha1.PnPDeviceStatus) time.Duration {
 		moved = moved || p.State == stateOf(twin.StateInProgress) && before[leaf].State != p.State
 	}
 	s.memory.Awaits(waits)
-	st, isWaitedFor := &s.device.Status, s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied
-	isOffline := isUnreachable(st)
-	switch isTold := s.session.EventsTrusted(); {
-	case !waits, isTold && !(isOffline && isWaitedFor):
+	switch {
+	case s.session.EventsTrusted():
+		s.askWhyOffline(waits, previous)
+	case !waits:
 		s.memory.Settled()
-	case isTold:
-		if went := !isUnreachable(previous); (went || len(s.written) > 0) && !s.memory.ReadSince(s.now) {
-			s.memory.Unexplained(s.now)
-		}
-	case moved || !isOffline && isWaitedFor:
+	case moved || !isUnreachable(&s.device.Status) && s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied:
 		s.memory.Unsettled(s.now, moved)
 	}
 	in, ok := s.memory.NextFollowUp(s.now)
@@ -523,6 +518,18 @@ func (s *scope) followUp(previous *v1alpha1.PnPDeviceStatus) time.Duration {
 		return 0
 	}
 	return max(in, soon)
+}
+
+// askWhyOffline wants one read once a device that owes an answer has gone offline, or was written to while it was: no event
+// tells that it was disabled. All else events tell.
+func (s *scope) askWhyOffline(waits bool, previous *v1alpha1.PnPDeviceStatus) {
+	isNews := len(s.written) > 0 || !isUnreachable(previous)
+	switch {
+	case !waits, !isUnreachable(&s.device.Status), s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied:
+		s.memory.Settled()
+	case isNews && !s.memory.ReadSince(s.now):
+		s.memory.Unexplained(s.now)
+	}
 }
 
 // describeConformity says what the DeviceModel of the device has to say.
