@@ -40,6 +40,7 @@ func (s *scope) settle(t *twin.Twin) {
 // beyond that.
 func (s *scope) adopt(t *twin.Twin) {
 	s.twin = t
+	s.declared = s.inWordsOf(t)
 	known, lineage := s.recorded, twin.Successor
 	if saved := s.unsaved(); saved != nil {
 		known, lineage = saved.Ownership, saved.Of.Lineage(t)

@@ -275,7 +275,7 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	case p.Desired != nil && twin.Equal(p.Desired.Value, value):
 		version := s.setVersion(leaf, *p.Desired)
 		s.holds(&e, p.Desired, version)
-		e.State = stateOf(twin.Judge(value, p, version, s.twin.AckLimit()))
+		e.State = stateOf(twin.Judge(value, s.heard(leaf, value, p), version, s.twin.AckLimit()))
 	case s.observes() || isContested || isLost:
 		s.holds(&e, p.Desired, s.owned.Held[leaf].SetVersion)
 		e.State = stateOf(twin.StateDrifted)

@@ -106,24 +106,33 @@ func (l *Library) CheckCommand(ctx context.Context, namespace, modelID string, c
 }
 
 func (l *Library) check(ctx context.Context, namespace, modelID string, violations func(*dtdl.Interface) []string) (Verdict, error) {
+	device, verdict, err := l.Device(ctx, namespace, modelID)
+	if device != nil {
+		verdict.Violations = violations(device)
+	}
+	return verdict, err
+}
+
+// Device finds what a device of a model has, nil if no DeviceModel of the namespace can say. The
+// verdict tells which one was asked.
+func (l *Library) Device(ctx context.Context, namespace, modelID string) (*dtdl.Interface, Verdict, error) {
 	if modelID == "" {
-		return Verdict{}, nil
+		return nil, Verdict{}, nil
 	}
 	found, err := l.Shelf.ByModelID(ctx, namespace, modelID)
 	if err != nil || len(found) == 0 {
-		return Verdict{Of: modelID}, err
+		return nil, Verdict{Of: modelID}, err
 	}
 	verdict := Verdict{Model: found[0].Name, Of: fmt.Sprintf("%s %s/%d", modelID, found[0].UID, found[0].Generation), Warn: found[0].Spec.Validation == v1alpha1.ValidationWarn}
 	model, trouble, err := l.compile(ctx, found[0], false)
 	switch {
 	case err != nil:
-		return Verdict{}, err
+		return nil, Verdict{}, err
 	case trouble != nil:
 		verdict.NotReady = trouble.Message
-	default:
-		verdict.Violations = violations(model.Device)
+		return nil, verdict, nil
 	}
-	return verdict, nil
+	return model.Device, verdict, nil
 }
 
 // CheckModel lists what is wrong with a DeviceModel, and what it still needs. A repository is not asked. It fails if ctx ends while other models are parsed.
