@@ -26,7 +26,9 @@ func countersModel(s *site) *v1alpha1.DeviceModel {
 				{"@type": "Property", "name": "dur", "writable": true, "schema": "duration"},
 				{"@type": "Property", "name": "plan", "writable": true, "schema": {"@type": "Object", "fields": [
 					{"name": "pauses", "schema": {"@type": "Array", "elementSchema": "duration"}},
-					{"name": "prices", "schema": {"@type": "Map", "mapKey": {"name": "k", "schema": "string"}, "mapValue": {"name": "v", "schema": "decimal"}}}]}}
+					{"name": "prices", "schema": {"@type": "Map", "mapKey": {"name": "k", "schema": "string"}, "mapValue": {"name": "v", "schema": "decimal"}}}]}},
+				{"@type": "Command", "name": "set", "request": {"name": "v", "schema": "unsignedLong"}},
+				{"@type": "Command", "name": "weigh", "request": {"name": "v", "schema": "double"}}
 			]}`)},
 	}
 }

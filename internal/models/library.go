@@ -100,9 +100,16 @@ func (l *Library) CheckDevice(ctx context.Context, namespace, modelID string, de
 	return l.check(ctx, namespace, modelID, func(device *dtdl.Interface) []string { return checkDeclaration(device, declared) })
 }
 
-// CheckCommand checks a command for a device of a model.
+// CheckCommand checks a command for a device of a model, and what no model makes good.
 func (l *Library) CheckCommand(ctx context.Context, namespace, modelID string, command *v1alpha1.DeviceCommandSpec) (Verdict, error) {
-	return l.check(ctx, namespace, modelID, func(device *dtdl.Interface) []string { return checkCommand(device, command) })
+	device, verdict, err := l.Device(ctx, namespace, modelID)
+	if err != nil || verdict.NotReady != "" {
+		return verdict, err
+	}
+	if verdict.Rounded = rounded(requestOf(device, command), command.Payload); len(verdict.Rounded) == 0 && device != nil {
+		verdict.Violations = checkCommand(device, command)
+	}
+	return verdict, nil
 }
 
 func (l *Library) check(ctx context.Context, namespace, modelID string, violations func(*dtdl.Interface) []string) (Verdict, error) {
