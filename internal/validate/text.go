@@ -41,7 +41,7 @@ func texts(node *yaml.Node) []*yaml.Node {
 	}
 	var objects []*yaml.Node
 	for _, item := range items.Content {
-		if item.Kind == yaml.MappingNode {
+		if item = meant(item); item.Kind == yaml.MappingNode {
 			objects = append(objects, texts(item)...)
 		}
 	}
@@ -55,10 +55,18 @@ func member(node *yaml.Node, key string) *yaml.Node {
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		if node.Content[i].Value == key {
-			return node.Content[i+1]
+			return meant(node.Content[i+1])
 		}
 	}
 	return nil
+}
+
+// meant is what an alias stands for.
+func meant(node *yaml.Node) *yaml.Node {
+	if node.Kind == yaml.AliasNode {
+		return node.Alias
+	}
+	return node
 }
 
 // remarksOn lists what is to be told about the text of an object.

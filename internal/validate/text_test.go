@@ -101,6 +101,14 @@ func TestThePlaceOfARemark(t *testing.T) {
 	}
 }
 
+func TestListsByAlias(t *testing.T) {
+	object := "{apiVersion: iot.pnp-operator.io/v1alpha1, kind: PnPDevice, metadata: {name: d}, spec: {hubRef: {name: h}, twinAPI: DeviceTwin, properties: {mode: on}}}"
+	result := files(t, "apiVersion: v1\nkind: List\nmetadata: {annotations: &a [&b "+object+"]}\nitems: *a\n---\nkind: List\nother: &c "+object+"\nitems: [*c]\n")
+	if result.Objects != 2 || len(result.Findings) != 2 || result.Failed() {
+		t.Errorf("%+v", result)
+	}
+}
+
 func TestRemarksAreBounded(t *testing.T) {
 	found := files(t, strings.Replace(dialects, "%s", "list: ["+strings.Repeat("on, ", 500)+"on]", 1)).Findings
 	if len(found) != maxRemarks+1 || !strings.Contains(found[maxRemarks].String(), "and 481 more") {
