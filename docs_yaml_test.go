@@ -50,7 +50,7 @@ func isReadAlike(document []byte) bool {
 	return errA == nil && errB == nil && reflect.DeepEqual(a, b)
 }
 
-// What a page or a manifest says has to arrive as it is written, whichever tool reads it.
+// TestYAMLIsReadAlike has examples and manifests arrive as they are written, whichever tool reads them.
 func TestYAMLIsReadAlike(t *testing.T) {
 	documents := map[string][][]byte{}
 	pages, err := filepath.Glob(filepath.Join("docs", "*.md"))

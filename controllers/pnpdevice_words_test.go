@@ -21,8 +21,8 @@ func durationModel(t *testing.T) *dtdl.Interface {
 	return i
 }
 
-// What a value means is asked for only where texts differ, and once a pass. While the model cannot be used, what status says
-// of this declaration holds.
+// TestWordsOfAPass has the model asked for only where texts differ, and once a pass. While it cannot be used, status counts with
+// what it says of this declaration.
 func TestWordsOfAPass(t *testing.T) {
 	leaf := twin.Leaf{Name: "pause"}
 	const of = "dtmi:test:Thing;1 uid/1"

@@ -13,7 +13,7 @@ import (
 // Canonical is a decoded JSON value with the parts that its schema has several texts for in one of them:
 // "PT300S" and "PT5M" become the same, and so do instants, decimals, UUIDs, bytes and floats. So two
 // values mean the same to the schema exactly if they are equal then, numbers by what they amount to.
-// What the schema does not allow stays as it is, and so does the value that was given.
+// A part that the schema does not allow stays as it is, and so does the value that was given.
 func (s *Schema) Canonical(value any) any {
 	switch v := value.(type) {
 	case string:

@@ -28,7 +28,7 @@ const (
 	toBase      = `"dtmi:test:Base;1"`
 )
 
-// What annotations and overrides are about is looked for among all that an interface has, from the side of each heir.
+// Annotations and overrides look for what they are about among all that an interface has, from the side of each heir.
 func TestSiblingsOfAnnotationsComeFromTheWholeFamily(t *testing.T) {
 	for name, c := range map[string]struct {
 		document string

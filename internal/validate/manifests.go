@@ -44,7 +44,7 @@ type reader struct {
 	take func(manifest)
 }
 
-// read hands on what is in files and folders. What is no YAML is a finding of its own. A link is followed to a file, not to a
+// read hands on what is in files and folders. A text that is no YAML is a finding of its own. A link is followed to a file, not to a
 // folder.
 func (r reader) read(paths []string) (broken []Finding, err error) {
 	left := int64(maxFiles)

@@ -12,7 +12,7 @@ type named map[inNamespace]map[string]bool
 
 type inNamespace struct{ kind, namespace string }
 
-// add notes an object. What makes a Secret stands for it: tools for Secrets have kinds of their own.
+// add notes an object. One that makes a Secret stands for it: tools for Secrets have kinds of their own.
 func (n named) add(raw map[string]any) {
 	kind, _ := raw["kind"].(string)
 	metadata, _ := raw["metadata"].(map[string]any)
