@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 
 	yamlv3 "go.yaml.in/yaml/v3"
@@ -136,43 +135,50 @@ func (r reader) documents(file string, data []byte) (broken []Finding) {
 		if err != nil {
 			return append(broken, Finding{File: file, Line: line, Message: err.Error()})
 		}
-		begin, at := line, line+leading(document)
+		if err := r.objects(file, line, document); err != nil {
+			broken = append(broken, Finding{File: file, Line: line + leading(document), Message: err.Error()})
+		}
 		line += bytes.Count(document, []byte("\n")) + 1 // and the line that separates
-		object, err := decode(document)
-		if err != nil {
-			broken = append(broken, Finding{File: file, Line: at, Message: err.Error()})
-			continue
-		}
-		text := sync.OnceValues(func() ([]*yamlv3.Node, error) { return nodesOf(document, object) })
-		for i, raw := range unlisted(object) {
-			r.see(raw)
-			m, ok := ours(raw)
-			if !ok {
-				continue
-			}
-			nodes, err := text()
-			if err != nil {
-				broken = append(broken, Finding{File: file, Line: at, Message: err.Error()})
-				break
-			}
-			m.file, m.line = file, at
-			for _, found := range remarksOn(nodes[i]) {
-				found.line += begin - 1
-				m.text = append(m.text, found)
-			}
-			r.take(m)
-		}
 	}
 }
 
-// nodesOf reads a document as kustomize and Flux do, for the texts of its objects.
-func nodesOf(document []byte, object map[string]any) ([]*yamlv3.Node, error) {
+// objects hands on those of a document that begins at a line of its file.
+func (r reader) objects(file string, line int, document []byte) error {
+	object, err := decode(document)
+	if err != nil {
+		return err
+	}
+	var nodes []*yamlv3.Node // for ours alone
+	all := unlisted(object)
+	for i, raw := range all {
+		r.see(raw)
+		m, ok := ours(raw)
+		if !ok {
+			continue
+		}
+		if nodes == nil {
+			if nodes, err = nodesOf(document, len(all)); err != nil {
+				return err
+			}
+		}
+		m.file, m.line = file, line+leading(document)
+		for _, found := range remarksOn(nodes[i]) {
+			found.line += line - 1
+			m.text = append(m.text, found)
+		}
+		r.take(m)
+	}
+	return nil
+}
+
+// nodesOf reads a document as kustomize and Flux do, for the texts of its objects, of which kubectl finds so many.
+func nodesOf(document []byte, count int) ([]*yamlv3.Node, error) {
 	var root yamlv3.Node
 	if err := yamlv3.Unmarshal(document, &root); err != nil {
 		return nil, fmt.Errorf("kubectl reads it, kustomize and Flux do not: %w", err)
 	}
 	nodes := texts(&root)
-	if len(nodes) != len(unlisted(object)) {
+	if len(nodes) != count {
 		return nil, errors.New("kubectl and kustomize find other objects in it")
 	}
 	return nodes, nil
