@@ -50,7 +50,7 @@ func (s *scope) adopt(t *twin.Twin) {
 	if lineage != twin.Successor {
 		known = s.inherit(known, lineage)
 	}
-	s.owned = known.After(t, s.attempts(), s.declared, !s.observes())
+	s.owned = s.ownedInWordsOf(t, known).After(t, s.attempts(), s.declared, !s.observes())
 	s.resent = s.resent || s.hasResendArrived()
 	s.save()
 }

@@ -297,7 +297,7 @@ func (s *scope) setVersion(leaf twin.Leaf, held twin.Desired) int64 {
 	if owned, ok := s.owned.Held[leaf]; ok {
 		return owned.SetVersion
 	}
-	if previous := s.entries[leaf]; s.entries.isKnown(leaf) && twin.Equal(factOf(previous.Desired), held.Value) {
+	if previous := s.entries[leaf]; s.entries.isKnown(leaf) && s.isSame(leaf, factOf(previous.Desired), held.Value) {
 		return previous.DesiredVersion
 	}
 	return held.Version

@@ -85,6 +85,11 @@ func (s *scope) wasSame(leaf twin.Leaf, got any) bool {
 	}
 }
 
+// isSame reports whether the hub has a value of a leaf, in whatever words.
+func (s *scope) isSame(leaf twin.Leaf, value, held any) bool {
+	return twin.Equal(value, held) || !isOmitted(held) && s.means(leaf, value, held, twin.Equal)
+}
+
 // inWordsOf is the declaration with each value as the hub has it, where that means the same.
 func (s *scope) inWordsOf(t *twin.Twin) twin.Declaration {
 	if s.spelled == nil {
@@ -93,7 +98,7 @@ func (s *scope) inWordsOf(t *twin.Twin) twin.Declaration {
 	var words twin.Declaration
 	for leaf, value := range s.spelled {
 		held := t.Properties[leaf].Desired
-		if held == nil || isOmitted(held.Value) || twin.Equal(value, held.Value) || !s.means(leaf, value, held.Value, twin.Equal) {
+		if held == nil || twin.Equal(value, held.Value) || !s.isSame(leaf, value, held.Value) {
 			continue
 		}
 		if words == nil {
@@ -105,6 +110,27 @@ func (s *scope) inWordsOf(t *twin.Twin) twin.Declaration {
 		return s.spelled
 	}
 	return words
+}
+
+// ownedInWordsOf is what is the object's with each value as the hub has it, where that means the same: a
+// device that has answered need not answer to other words.
+func (s *scope) ownedInWordsOf(t *twin.Twin, o twin.Ownership) twin.Ownership {
+	var words map[twin.Leaf]twin.Owned
+	for leaf, owned := range o.Held {
+		held := t.Properties[leaf].Desired
+		if held == nil || twin.Equal(owned.Value, held.Value) || !s.isSame(leaf, owned.Value, held.Value) {
+			continue
+		}
+		if words == nil {
+			words = maps.Clone(o.Held)
+		}
+		owned.Value = held.Value
+		words[leaf] = owned
+	}
+	if words != nil {
+		o.Held = words
+	}
+	return o
 }
 
 // heard is a property with its report in the words of the declaration, where that means the same.

@@ -83,3 +83,34 @@ func TestWordsOfAPass(t *testing.T) {
 		})
 	}
 }
+
+// TestOtherWordsAskForNoOtherAnswer has another writer respell a value that the device has acknowledged.
+func TestOtherWordsAskForNoOtherAnswer(t *testing.T) {
+	leaf := twin.Leaf{Name: "pause"}
+	for name, c := range map[string]struct {
+		held string
+		want v1alpha1.PropertyState
+		set  int64
+	}{
+		"in other words":   {"PT5M", "Acknowledged", 2},
+		"to another value": {"PT6M", "Drifted", 3},
+	} {
+		for _, owned := range []bool{true, false} {
+			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{Properties: []v1alpha1.PropertyStatus{{
+				Name: leaf.Name, State: "Acknowledged", Desired: jsonOf("PT300S"), DesiredVersion: 2, Owned: owned,
+			}}}}
+			device.Spec.Management = v1alpha1.ManagementObserve
+			s := newScope(device, time.Now())
+			s.lexicon = &lexicon{ask: func(string) (*dtdl.Interface, models.Verdict) { return durationModel(t), models.Verdict{} }}
+			s.declared = twin.Declaration{leaf: "PT300S"}
+			s.recall(true)
+			s.adopt(&twin.Twin{DesiredVersion: 3, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {
+				Desired:  &twin.Desired{Value: c.held, Version: 3},
+				Reported: &twin.Reported{Value: "PT300S", Ack: &twin.Ack{Version: 2, Code: 200}},
+			}}})
+			if got := s.entry(leaf); got.State != c.want || got.DesiredVersion != c.set {
+				t.Errorf("%s, owned %t: got %s of version %d, want %s of %d", name, owned, got.State, got.DesiredVersion, c.want, c.set)
+			}
+		}
+	}
+}
