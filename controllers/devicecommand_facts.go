@@ -171,7 +171,7 @@ func lookingSince(lined time.Duration) *halt {
 	return waitingFor(budget.Wait{Class: budget.TwinRead, Why: budget.WhySlow, For: DefaultGrace, Lasts: lined})
 }
 
-// conform fails a command that the DeviceModel of the device does not allow.
+// conform fails a command that the DeviceModel of the device does not allow, and one whose numbers were changed.
 func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) error {
 	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
 	switch {
@@ -181,6 +181,8 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):
 		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, "An earlier attempt may have run; it is not sent again: "+found.Text())
+	case len(found.Rounded) > 0:
+		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonInvalidCommand, found.Text())
 	case found.Refuses():
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
 	case found.NotReady != "":

@@ -101,6 +101,7 @@ func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 }
 
 func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
+	s.lexicon = r.newLexicon(ctx, s.device)
 	for _, phase := range []func(context.Context, *scope) error{
 		r.resolveHub, r.compete, r.check, r.observe, r.checkModel, r.conform, r.converge,
 	} {

@@ -40,6 +40,7 @@ func (s *scope) settle(t *twin.Twin) {
 // beyond that.
 func (s *scope) adopt(t *twin.Twin) {
 	s.twin = t
+	s.declared = s.inWordsOf(t)
 	known, lineage := s.recorded, twin.Successor
 	if saved := s.unsaved(); saved != nil {
 		known, lineage = saved.Ownership, saved.Of.Lineage(t)
@@ -49,7 +50,7 @@ func (s *scope) adopt(t *twin.Twin) {
 	if lineage != twin.Successor {
 		known = s.inherit(known, lineage)
 	}
-	s.owned = known.After(t, s.attempts(), s.declared, !s.observes())
+	s.owned = s.ownedInWordsOf(t, known).After(t, s.attempts(), s.declared, !s.observes())
 	s.resent = s.resent || s.hasResendArrived()
 	s.save()
 }

@@ -36,7 +36,11 @@ type scope struct {
 	memory      *hubs.Device
 
 	declared twin.Declaration
-	entries  entries // what status said of each property at the beginning, less what no longer counts
+	// spelled is the declaration in the words of the spec; declared has those of the hub where they
+	// mean the same.
+	spelled twin.Declaration
+	lexicon *lexicon
+	entries entries // what status said of each property at the beginning, less what no longer counts
 	// recorded is what status recorded as the object's, owned is what is the object's as of twin.
 	recorded, owned twin.Ownership
 	// sent are the values that status records as about to be sent, or that this pass has it record.
@@ -90,7 +94,7 @@ type scope struct {
 
 func newScope(device *v1alpha1.PnPDevice, now time.Time) *scope {
 	return &scope{
-		device: device, now: now, entries: entriesOf(&device.Status), sent: sentOf(&device.Status),
+		device: device, now: now, entries: entriesOf(&device.Status), sent: sentOf(&device.Status), lexicon: remembering(device),
 		written: map[twin.Leaf]bool{}, corrected: map[twin.Leaf]bool{}, conflicts: map[twin.Leaf]string{},
 	}
 }

@@ -334,7 +334,7 @@ func (s *scope) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	case s.twin.Holds(leaf, value):
 		version := s.setVersion(leaf, *p.Desired)
 		s.holds(&e, p.Desired, version)
-		e.State = stateOf(twin.Judge(value, p, version, s.twin.AckLimit()))
+		e.State = stateOf(twin.Judge(value, s.heard(leaf, value, p), version, s.twin.AckLimit()))
 	case s.observes() || isContested || isLost:
 		s.holds(&e, p.Desired, s.owned.Held[leaf].SetVersion)
 		e.State = stateOf(twin.StateDrifted)
@@ -356,7 +356,7 @@ func (s *scope) setVersion(leaf twin.Leaf, held twin.Desired) int64 {
 	if owned, ok := s.owned.Held[leaf]; ok {
 		return owned.SetVersion
 	}
-	if previous := s.entries[leaf]; s.entries.isKnown(leaf) && twin.Equal(factOf(previous.Desired), held.Value) {
+	if previous := s.entries[leaf]; s.entries.isKnown(leaf) && s.isSame(leaf, factOf(previous.Desired), held.Value) {
 		return previous.DesiredVersion
 	}
 	return held.Version

@@ -12,6 +12,9 @@ bin/tools/controller-gen crd:ignoreUnexportedFields=true paths=./api/... output:
 sed -E -i '/x-kubernetes-map-type: atomic/{n;s/^( *)x-kubernetes-preserve-unknown-fields: true$/\1additionalProperties:\n\1  nullable: true\n\1  x-kubernetes-preserve-unknown-fields: true/}' config/crd/bases/*.yaml
 bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... paths=./internal/diagnostics/... output:rbac:dir=config/rbac
 bin/tools/controller-gen webhook paths=./webhooks/... output:webhook:dir=config/webhook
+# No marker can say these defaults. The API server takes rules as a whole: left out, they are a conflict
+# for whoever applies the same file as another manager.
+sed -E -i 's/^  sideEffects: None$/    scope: Namespaced\n  namespaceSelector: {}\n  objectSelector: {}\n&/; s/^( *)path: \/validate-.*$/&\n\1port: 443/' config/webhook/manifests.yaml
 # The chart has the same files.
 rm -rf charts/pnp-operator/files
 mkdir -p charts/pnp-operator/files/crds

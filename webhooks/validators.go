@@ -3,10 +3,11 @@ package webhooks
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -15,6 +16,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // +kubebuilder:webhookconfiguration:mutating=false,name=pnp-operator
@@ -45,7 +47,8 @@ func (v deviceValidator) ValidateCreate(ctx context.Context, device *v1alpha1.Pn
 		return nil, denied(violations...)
 	}
 	verdict, err := v.models.CheckDevice(ctx, device.Namespace, device.ModelID(), leaves)
-	return conclude(ctx, verdict, err)
+	warnings, err := conclude(ctx, verdict, err)
+	return append(warnings, warningsOf(misread(leaves))...), err
 }
 
 // ValidateUpdate looks at changes of the declaration only: who was let in once can always be labelled, finalized, suspended and deleted.
@@ -54,6 +57,25 @@ func (v deviceValidator) ValidateUpdate(ctx context.Context, before, device *v1a
 		return nil, nil
 	}
 	return v.ValidateCreate(ctx, device)
+}
+
+// misread lists names that were on, off or the like before a reader of YAML 1.1 took them for booleans.
+func misread(leaves twin.Declaration) []string {
+	var found []string
+	look := func(path, name string) {
+		if name == "true" || name == "false" {
+			found = append(found, fmt.Sprintf("%s has the name %q: if on, off, y or n was meant, quote it in the YAML", path, name))
+		}
+	}
+	for _, leaf := range slices.SortedFunc(maps.Keys(leaves), twin.CompareLeaves) {
+		look(leaf.String(), leaf.Name)
+		if fields, isObject := leaves[leaf].(map[string]any); isObject {
+			for _, name := range slices.Sorted(maps.Keys(fields)) {
+				look(leaf.String()+"."+name, name)
+			}
+		}
+	}
+	return found
 }
 
 // declared is what of a spec is checked.
@@ -75,14 +97,12 @@ type commandValidator struct {
 	objects client.Reader
 }
 
-// ValidateCreate refuses a command that the model of its device forbids. Its device may come later; then the operator checks.
+// ValidateCreate refuses a command that the model of its device forbids, and one whose numbers were changed on the way here.
+// Its device may come later; then the operator checks.
 func (v commandValidator) ValidateCreate(ctx context.Context, command *v1alpha1.DeviceCommand) (admission.Warnings, error) {
 	device := &v1alpha1.PnPDevice{}
 	err := v.objects.Get(ctx, client.ObjectKey{Namespace: command.Namespace, Name: command.Spec.DeviceRef.Name}, device)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
+	if client.IgnoreNotFound(err) != nil {
 		return conclude(ctx, models.Verdict{}, err)
 	}
 	verdict, err := v.models.CheckCommand(ctx, command.Namespace, device.ModelID(), &command.Spec)
@@ -137,6 +157,8 @@ func conclude(ctx context.Context, verdict models.Verdict, err error) (admission
 		return admission.Warnings{"not checked against its DeviceModel at admission; the operator checks it again"}, nil
 	case verdict.NotReady != "":
 		return warningsOf([]string{fmt.Sprintf("not checked: DeviceModel %q cannot be used: %s", verdict.Model, verdict.NotReady)}), nil
+	case len(verdict.Rounded) > 0:
+		return nil, denied(verdict.Rounded...)
 	case verdict.Refuses():
 		return nil, refusal(verdict)
 	}

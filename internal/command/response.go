@@ -10,7 +10,7 @@ import (
 const MaxResponse = 16 << 10
 
 // Response makes of what a device answered something that status can hold: JSON as it is, and anything else as a string of
-// its text, cleaned and cut as needed. Anything else is also a number beyond a double, text that a terminal acts on, what is
+// its text, cleaned and cut as needed. Anything else is also a number that a double cannot hold, an integer that it would change, text that a terminal acts on, what is
 // nested deeper than storable.MaxDepth, and more than MaxResponse. nil is no response.
 func Response(payload []byte) (value json.RawMessage, truncated bool) {
 	switch {

@@ -17,6 +17,7 @@ func (p *parser) check() {
 		switch el.class {
 		case classInterface:
 			p.interfaceFits(el)
+			p.inheritsAnnotations(el)
 		case classComponent:
 			p.componentFits(el)
 		case classProperty:

@@ -1,12 +1,19 @@
 package dtdl
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 )
 
 const dtdlContext = "dtmi:dtdl:context;"
+
+// The parts of the context of DTDL v4: the language without its limits, and the limits alone.
+const (
+	limitless  = dtdlContext + "4#limitless"
+	limitsOnly = dtdlContext + "4#limits"
+)
 
 // iotCentralContext is the only extension that may come before the context of DTDL: it says that version 2 is meant.
 const iotCentralContext = "dtmi:iotcentral:context;2"
@@ -67,6 +74,7 @@ func (p *parser) extend(names []string, at *place, outer *context) *context {
 		*ctx = *outer
 		ctx.extensions = slices.Clone(outer.extensions)
 	}
+	names = joined(names)
 	first := 0
 	for first < len(names) && names[first] == iotCentralContext {
 		ctx.add(extensions[iotCentralContext])
@@ -74,7 +82,7 @@ func (p *parser) extend(names []string, at *place, outer *context) *context {
 	}
 	for first < len(names) && strings.HasPrefix(names[first], dtdlContext) {
 		if ctx.version = dtdlVersion(names[first]); ctx.version == 0 {
-			p.report(nil, at, "contextUnknown", "names %s, want %s2 to %d", quote(names[first]), dtdlContext, newestVersion)
+			p.report(nil, at, "contextUnknown", "names %s, want %s", quote(names[first]), contextFor(names[first]))
 			return nil
 		}
 		first++
@@ -89,6 +97,33 @@ func (p *parser) extend(names []string, at *place, outer *context) *context {
 		}
 	}
 	return ctx
+}
+
+// joined has the whole context of DTDL v4 for its part without limits, wherever the limits follow:
+// DTDL v4, "Context". A part that is alone stays, and is no version of DTDL.
+func joined(names []string) []string {
+	whole := dtdlContext + "4"
+	var all []string
+	for i := 0; i < len(names); i++ {
+		if names[i] == limitless && i+1 < len(names) && (names[i+1] == limitsOnly || names[i+1] == whole) {
+			all = append(all, whole)
+			i++
+			continue
+		}
+		all = append(all, names[i])
+	}
+	return all
+}
+
+// contextFor says what is wanted in place of a context that is none of DTDL's.
+func contextFor(name string) string {
+	switch name {
+	case limitless:
+		return "it right before " + limitsOnly + ": other limits than DTDL's own are not taken"
+	case limitsOnly:
+		return "it right after " + limitless
+	}
+	return fmt.Sprintf("%s2 to %d", dtdlContext, newestVersion)
 }
 
 // dtdlVersion is the version that a context of DTDL names, or 0. Since v3 it may have a minor version, which adds nothing yet.

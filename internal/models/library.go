@@ -100,30 +100,46 @@ func (l *Library) CheckDevice(ctx context.Context, namespace, modelID string, de
 	return l.check(ctx, namespace, modelID, func(device *dtdl.Interface) []string { return checkDeclaration(device, declared) })
 }
 
-// CheckCommand checks a command for a device of a model.
+// CheckCommand checks a command for a device of a model, and what no model makes good.
 func (l *Library) CheckCommand(ctx context.Context, namespace, modelID string, command *v1alpha1.DeviceCommandSpec) (Verdict, error) {
-	return l.check(ctx, namespace, modelID, func(device *dtdl.Interface) []string { return checkCommand(device, command) })
+	device, verdict, err := l.Device(ctx, namespace, modelID)
+	if err != nil || verdict.NotReady != "" {
+		return verdict, err
+	}
+	if verdict.Rounded = rounded(requestOf(device, command), command.Payload); len(verdict.Rounded) == 0 && device != nil {
+		verdict.Violations = checkCommand(device, command)
+	}
+	return verdict, nil
 }
 
 func (l *Library) check(ctx context.Context, namespace, modelID string, violations func(*dtdl.Interface) []string) (Verdict, error) {
+	device, verdict, err := l.Device(ctx, namespace, modelID)
+	if device != nil {
+		verdict.Violations = violations(device)
+	}
+	return verdict, err
+}
+
+// Device finds what a device of a model has, nil if no DeviceModel of the namespace can say. The
+// verdict tells which one was asked.
+func (l *Library) Device(ctx context.Context, namespace, modelID string) (*dtdl.Interface, Verdict, error) {
 	if modelID == "" {
-		return Verdict{}, nil
+		return nil, Verdict{}, nil
 	}
 	found, err := l.Shelf.ByModelID(ctx, namespace, modelID)
 	if err != nil || len(found) == 0 {
-		return Verdict{Of: modelID}, err
+		return nil, Verdict{Of: modelID}, err
 	}
 	verdict := Verdict{Model: found[0].Name, Of: fmt.Sprintf("%s %s/%d", modelID, found[0].UID, found[0].Generation), Warn: found[0].Spec.Validation == v1alpha1.ValidationWarn}
 	model, trouble, err := l.compile(ctx, found[0], false)
 	switch {
 	case err != nil:
-		return Verdict{}, err
+		return nil, Verdict{}, err
 	case trouble != nil:
 		verdict.NotReady = trouble.Message
-	default:
-		verdict.Violations = violations(model.Device)
+		return nil, verdict, nil
 	}
-	return verdict, nil
+	return model.Device, verdict, nil
 }
 
 // CheckModel lists what is wrong with a DeviceModel, and what it still needs. A repository is not asked. It fails if ctx ends while other models are parsed.

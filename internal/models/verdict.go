@@ -1,7 +1,10 @@
 // Package models checks what people declare against the DTDL models of their devices.
 package models
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Verdict is what the DeviceModel of a device says to a declaration or a command.
 type Verdict struct {
@@ -16,10 +19,15 @@ type Verdict struct {
 	Violations []string
 	// Warn is true if violations are to be told only, not refused.
 	Warn bool
+	// Rounded lists integers that Kubernetes cannot have kept as they were written, one sentence each. They
+	// are refused whatever the model says, and without one.
+	Rounded []string
 }
 
 // Refuses reports whether the declaration or command must not go through.
-func (v Verdict) Refuses() bool { return len(v.Violations) > 0 && !v.Warn }
+func (v Verdict) Refuses() bool {
+	return len(v.Rounded) > 0 || len(v.Violations) > 0 && !v.Warn
+}
 
 // IsCoveredBy reports whether an earlier verdict, whose Of was kept, is about the same model and
 // content. While there was no DeviceModel anything was allowed: one that is there now and cannot be
@@ -30,4 +38,6 @@ func (v Verdict) IsCoveredBy(earlier string) bool {
 }
 
 // Text is all violations in one line.
-func (v Verdict) Text() string { return strings.Join(v.Violations, "; ") }
+func (v Verdict) Text() string {
+	return strings.Join(append(slices.Clip(v.Rounded), v.Violations...), "; ")
+}

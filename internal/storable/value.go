@@ -3,6 +3,8 @@ package storable
 import (
 	"bytes"
 	"encoding/json"
+	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,6 +141,21 @@ func isKeptNumber(n json.Number) bool {
 	return ok && (n == as || twin.Equal(n, as))
 }
 
+// KeptNumber is a number as the API server writes it, and whether that is the same number: it has int64 and doubles, so that an
+// integer beyond int64 gets other digits, unless a double holds just these.
+func KeptNumber(n json.Number) (as json.Number, same bool) {
+	as, ok := storedNumber(n)
+	if !ok || n == as {
+		return as, ok
+	}
+	if f, err := n.Float64(); err != nil || math.Abs(f) < 1<<63 {
+		return as, twin.Equal(n, as)
+	}
+	exact, okN := new(big.Rat).SetString(string(n))
+	kept, okAs := new(big.Rat).SetString(string(as))
+	return as, okN && okAs && exact.Cmp(kept) == 0
+}
+
 // storedNumber is a number as the API server writes it, false if it refuses it.
 func storedNumber(n json.Number) (json.Number, bool) {
 	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
@@ -208,15 +225,19 @@ func Shown(v any, limit int) string {
 	return Text(string(Escape(twin.EncodeValue(v))), limit)
 }
 
-// IsReadable reports whether the API server takes a JSON text as it is, though it may round its numbers, and a terminal
-// draws its texts. It is for a text that no merge patch carries: that would drop null.
+// IsReadable reports whether the API server takes a JSON text as it is, though it may write a fraction otherwise, and a
+// terminal draws its texts. It is for a text that no merge patch carries: that would drop null.
 func IsReadable(raw []byte) bool {
-	var v any // numbers that no double holds are an error
-	return utf8.Valid(raw) && json.Unmarshal(raw, &v) == nil && depth(v) <= MaxDepth && isClean(v)
+	v, err := twin.DecodeValue(raw)
+	return utf8.Valid(raw) && err == nil && depth(v) <= MaxDepth && isClean(v)
 }
 
+// isClean reports whether a terminal draws all texts of a value, and the API server keeps its numbers.
 func isClean(v any) bool {
 	switch v := v.(type) {
+	case json.Number:
+		_, same := KeptNumber(v)
+		return same
 	case string:
 		return IsClean(v)
 	case []any:

@@ -3,8 +3,10 @@ package twin
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -147,7 +149,10 @@ func (v *validator) number(path string, n json.Number) {
 		}
 		return
 	}
-	if i, err := n.Int64(); err != nil || i < minInteger || i > maxInteger {
+	switch i, err := n.Int64(); {
+	case errors.Is(err, strconv.ErrRange):
+		v.add(path, "is an integer beyond 64 bits, about %s, which is not kept exactly on the way here; the hub takes %d to %d", cut(string(n)), minInteger, maxInteger)
+	case err != nil || i < minInteger || i > maxInteger:
 		v.add(path, "is the integer %s; the hub takes %d to %d", cut(string(n)), minInteger, maxInteger)
 	}
 }

@@ -110,8 +110,8 @@ func TestValidateRulesOfEveryTwin(t *testing.T) {
 		},
 		"an integer beyond int64 is refused and cut": {
 			declared: one("a", strings.Repeat("9", 100)),
-			want: []string{"properties.a is the integer " + strings.Repeat("9", 63) +
-				"…; the hub takes -4503599627370496 to 4503599627370495"},
+			want: []string{"properties.a is an integer beyond 64 bits, about " + strings.Repeat("9", 63) +
+				"…, which is not kept exactly on the way here; the hub takes -4503599627370496 to 4503599627370495"},
 		},
 		"a number that is none is refused": {
 			declared: twin.Declaration{{Name: "a"}: json.Number("abc")},

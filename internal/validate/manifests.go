@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	yamlv3 "go.yaml.in/yaml/v3"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -27,6 +28,7 @@ type manifest struct {
 	kind string
 	name string // with its namespace, if it says one
 	raw  map[string]any
+	text []remark // on what it is written like
 }
 
 // Limits, in bytes. The API server takes no request above 3 MiB, so no object is longer.
@@ -35,9 +37,15 @@ const (
 	maxFiles    = 64 << 20 // all files together
 )
 
-// read hands on the manifests of our API in files and folders, whatever else is there. What is no YAML is a finding of
-// its own. A link is followed to a file, not to a folder.
-func read(paths []string, take func(manifest)) (broken []Finding, err error) {
+// reader is told of every object, and takes the manifests of our API.
+type reader struct {
+	see  func(raw map[string]any)
+	take func(manifest)
+}
+
+// read hands on what is in files and folders. A text that is no YAML is a finding of its own. A link is followed to a file, not to a
+// folder.
+func (r reader) read(paths []string) (broken []Finding, err error) {
 	left := int64(maxFiles)
 	for _, path := range paths {
 		err := filepath.WalkDir(path, func(file string, entry fs.DirEntry, err error) error {
@@ -52,7 +60,7 @@ func read(paths []string, take func(manifest)) (broken []Finding, err error) {
 				return unreadable(file, err)
 			}
 			left -= int64(len(data))
-			broken = append(broken, documents(file, data, take)...)
+			broken = append(broken, r.documents(file, data)...)
 			return nil
 		})
 		if err != nil {
@@ -117,30 +125,63 @@ func checkRegular(mode fs.FileMode) error {
 	return fmt.Errorf("is %s, want a regular file", is)
 }
 
-func documents(file string, data []byte, take func(manifest)) (broken []Finding) {
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
+func (r reader) documents(file string, data []byte) (broken []Finding) {
+	split := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
 	for line := 1; ; {
-		document, err := reader.Read()
+		document, err := split.Read()
 		if errors.Is(err, io.EOF) {
 			return broken
 		}
 		if err != nil {
 			return append(broken, Finding{File: file, Line: line, Message: err.Error()})
 		}
-		at := line + leading(document)
+		if err := r.objects(file, line, document); err != nil {
+			broken = append(broken, Finding{File: file, Line: line + leading(document), Message: err.Error()})
+		}
 		line += bytes.Count(document, []byte("\n")) + 1 // and the line that separates
-		object, err := decode(document)
-		if err != nil {
-			broken = append(broken, Finding{File: file, Line: at, Message: err.Error()})
+	}
+}
+
+// objects hands on those of a document that begins at a line of its file.
+func (r reader) objects(file string, line int, document []byte) error {
+	object, err := decode(document)
+	if err != nil {
+		return err
+	}
+	var nodes []*yamlv3.Node // for ours alone
+	all := unlisted(object)
+	for i, raw := range all {
+		r.see(raw)
+		m, ok := ours(raw)
+		if !ok {
 			continue
 		}
-		for _, raw := range unlisted(object) {
-			if m, ok := ours(raw); ok {
-				m.file, m.line = file, at
-				take(m)
+		if nodes == nil {
+			if nodes, err = nodesOf(document, len(all)); err != nil {
+				return err
 			}
 		}
+		m.file, m.line = file, line+leading(document)
+		for _, found := range remarksOn(nodes[i]) {
+			found.line += line - 1
+			m.text = append(m.text, found)
+		}
+		r.take(m)
 	}
+	return nil
+}
+
+// nodesOf reads a document as kustomize and Flux do, for the texts of its objects, of which kubectl finds so many.
+func nodesOf(document []byte, count int) ([]*yamlv3.Node, error) {
+	var root yamlv3.Node
+	if err := yamlv3.Unmarshal(document, &root); err != nil {
+		return nil, fmt.Errorf("kubectl reads it, kustomize and Flux do not: %w", err)
+	}
+	nodes := texts(&root)
+	if len(nodes) != count {
+		return nil, errors.New("kubectl and kustomize find other objects in it")
+	}
+	return nodes, nil
 }
 
 // decode reads a document as the API server does: whole numbers stay whole. What is no object is no manifest.

@@ -57,8 +57,8 @@ func Files(ctx context.Context, paths []string, repositories *models.Repositorie
 	if err != nil {
 		return Result{}, err
 	}
-	c := &checker{}
-	broken, err := read(paths, func(m manifest) { c.take(m, known[m.kind]) })
+	c := &checker{named: named{}}
+	broken, err := reader{see: c.named.add, take: func(m manifest) { c.take(m, known[m.kind]) }}.read(paths)
 	if err != nil {
 		return Result{}, err
 	}
@@ -74,6 +74,7 @@ func Files(ctx context.Context, paths []string, repositories *models.Repositorie
 // checker holds the objects that are sound, to check them against each other.
 type checker struct {
 	result   Result
+	named    named
 	library  *models.Library
 	shelf    models.Objects
 	hubs     []of[*v1alpha1.IoTHub]
@@ -92,6 +93,9 @@ func (c *checker) take(m manifest, k *kind) {
 	c.result.Objects++
 	if k == nil {
 		c.tell(m, false, fmt.Sprintf("kind is %q, want DeviceCommand, DeviceModel, IoTHub or PnPDevice", m.kind))
+		return
+	}
+	if c.remark(m) { // what follows would be about something else than what is written
 		return
 	}
 	problems := k.check(m.raw)
@@ -120,6 +124,16 @@ func (c *checker) take(m manifest, k *kind) {
 	}
 }
 
+// remark tells what is to be said about the text of a manifest, and whether that is no warning.
+func (c *checker) remark(m manifest) (refused bool) {
+	for _, r := range m.text {
+		m.line = r.line
+		c.tell(m, r.warning, r.message)
+		refused = refused || !r.warning
+	}
+	return refused
+}
+
 func decoded[T any](list []of[*T], m manifest) ([]of[*T], error) {
 	raw, err := json.Marshal(m.raw)
 	if err != nil {
@@ -129,7 +143,7 @@ func decoded[T any](list []of[*T], m manifest) ([]of[*T], error) {
 	if err := json.Unmarshal(raw, object); err != nil {
 		return list, err
 	}
-	m.raw = nil // takes many times what the object does
+	m.raw, m.text = nil, nil // takes many times what the object does
 	return append(list, of[*T]{m, object}), nil
 }
 
@@ -152,6 +166,7 @@ func (c *checker) checkAll(ctx context.Context) {
 	for _, command := range c.commands {
 		c.checkCommand(ctx, command)
 	}
+	c.references()
 }
 
 // checkModel also fetches: what an interface needs has to be there.
@@ -202,6 +217,7 @@ func (c *checker) conclude(m manifest, verdict models.Verdict, err error) {
 	if verdict.Model == "" || verdict.NotReady != "" {
 		c.result.Unchecked++
 	}
+	c.tell(m, false, verdict.Rounded...)
 	c.tell(m, verdict.Warn, verdict.Violations...)
 }
 
