@@ -425,7 +425,7 @@ func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin
 func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal error) error {
 	s.isUnconfirmed = true
 	if s.dialect() == twin.DigitalTwin && s.hub.Spec.Authentication.WorkloadIdentity != nil && iothub.RefusesCredential(refusal) {
-		return stalled(v1alpha1.ReasonHubRefused, "The hub takes no tokens of Microsoft Entra ID for digital twins: do without twinAPI: DigitalTwin on the PnPDevice and its IoTHub", retryTerminal)
+		return hubRefused("The hub takes no tokens of Microsoft Entra ID for digital twins: do without twinAPI: DigitalTwin on the PnPDevice and its IoTHub")
 	}
 	if s.dialect() == twin.DeviceTwin || iothub.IsUnauthorized(refusal) || iothub.IsNotFound(refusal) {
 		return r.refused(ctx, s, refusal)

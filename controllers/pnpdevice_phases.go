@@ -220,9 +220,9 @@ func (s *scope) doubt() {
 	s.isUnconfirmed = true
 }
 
-// refused has the IoTHub prove itself again if the hub refused the credential.
+// refused has the IoTHub ask whether the hub still takes the credential that it refused.
 func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) error {
-	if iothub.IsUnauthorized(err) && s.session.Refuse() {
+	if iothub.IsUnauthorized(err) && s.session.Refused(s.now) {
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	return err

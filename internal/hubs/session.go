@@ -38,13 +38,13 @@ type Session struct {
 	// Budget of the hub, which the client's Gate draws from; nil: there is no limit.
 	Budget *budget.Budget
 
-	memory  *memory
-	stop    context.CancelFunc
-	done    chan struct{} // closed when its background work has ended
-	refused atomic.Bool
-	relied  atomic.Bool                 // somebody was told that events are trusted
-	stream  atomic.Pointer[streamState] // nil: none is read
-	heard   atomic.Pointer[time.Time]   // up to when the stream's events were handled
+	memory *memory
+	stop   context.CancelFunc
+	done   chan struct{} // closed when its background work has ended
+	doubt  doubt
+	relied atomic.Bool                 // somebody was told that events are trusted
+	stream atomic.Pointer[streamState] // nil: none is read
+	heard  atomic.Pointer[time.Time]   // up to when the stream's events were handled
 	// coverage of its sweeps, nil until the first one is over.
 	coverage atomic.Pointer[Coverage]
 }
@@ -267,10 +267,3 @@ func (s *Session) end() {
 	s.stop()
 	s.Close()
 }
-
-// Refuse notes that the hub refused the credential in the middle of work: the session has to prove itself again.
-// It reports whether this is the first word of it.
-func (s *Session) Refuse() bool { return !s.refused.Swap(true) }
-
-// Refused reports whether the hub refused the credential since the session was built.
-func (s *Session) Refused() bool { return s.refused.Load() }
