@@ -105,6 +105,9 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	r.Wakes.membersOf(ctx, key)
 }
 
+// doubted tells the proof of a session that there is from that of one to be made with the same settings.
+const doubted = "?"
+
 // confirm asks the hub, beside the work, whether it takes the credential of a session after it refused a
 // call: an answer about one device is no verdict on all of them. The error is that verdict. As long as
 // the hub says nothing about the credential the session goes on.
@@ -114,12 +117,12 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 		r.proofs.forget(key) // of settings that were taken back
 		return nil
 	}
-	of, pending := r.proofs.take(key, s.Fingerprint)
+	of, pending := r.proofs.take(key, s.Fingerprint+doubted)
 	switch {
 	case pending:
 		return nil
 	case of == nil:
-		r.proofs.begin(&proof{hub: key, fingerprint: s.Fingerprint, host: s.Destination, client: s.Hub, after: s.AskAfter(), anew: true})
+		r.proofs.begin(&proof{hub: key, fingerprint: s.Fingerprint + doubted, host: s.Destination, client: s.Hub, after: s.AskAfter(), anew: true})
 		return nil
 	case iothub.IsUnauthorized(of.err):
 		r.drop(ctx, hub)

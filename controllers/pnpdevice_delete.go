@@ -86,7 +86,7 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 		r.clearing.settle(s.device)
 		return nil
 	case iothub.IsUnauthorized(err) && r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another one
-		return &notClearedError{"the hub refused the credential"}
+		return r.notCleared(s, err, "the hub refused the credential")
 	case halted && h.refused:
 		return r.notCleared(s, err, h.message)
 	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
