@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -46,12 +48,16 @@ func (s *scope) answerVerdict() verdict {
 		return verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged, message: "The device acknowledged every declared value"}
 	}
 	text := listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)
-	if s.device.Status.ConnectionState == disconnected {
-		return s.offlineVerdict(text)
-	}
+	isOffline := s.device.Status.ConnectionState == disconnected
 	if left, ok := s.deadline(); ok && left <= 0 {
+		if isOffline {
+			text += "; it did something meanwhile, though the hub calls it disconnected"
+		}
 		return verdict{stalled: true, reason: v1alpha1.ReasonAcknowledgementTimeout,
 			message: fmt.Sprintf("Waited more than %d s for %s", s.device.Spec.AcknowledgeWithinSeconds, text)}
+	}
+	if isOffline {
+		return s.offlineVerdict(text)
 	}
 	return verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement, message: "Waiting for " + text}
 }
@@ -131,25 +137,56 @@ func (s *scope) inState(states ...twin.State) []twin.Leaf {
 	return leaves
 }
 
-// deadline returns how long until a connected device has been silent for too long. It pauses while the device is offline.
+// deadline returns how long until a device that is there has been silent for too long. It is there while it is connected, and
+// from when it did something that the hub told of, whatever that calls it.
 func (s *scope) deadline() (time.Duration, bool) {
 	st := &s.device.Status
-	if st.ConnectionState == disconnected || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
+	first := s.owedSince()
+	if first.IsZero() || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
 		return 0, false
 	}
 	within := time.Duration(s.device.Spec.AcknowledgeWithinSeconds) * time.Second
+	seen := timeOf(st.ConnectionStateSeenTime)
+	if st.ConnectionState == disconnected {
+		present, ok := s.presentSince(first, within)
+		if !ok {
+			return 0, false
+		}
+		seen = present
+	}
+	if seen.After(first) {
+		first = seen
+	}
+	return first.Add(within).Sub(s.now), true
+}
+
+// owedSince is since when the device owes an answer, zero if it owes none.
+func (s *scope) owedSince() time.Time {
 	var first time.Time
-	for leaf, p := range propertiesOf(st) {
+	for leaf, p := range propertiesOf(&s.device.Status) {
 		if _, declared := s.declared[leaf]; !declared || !isUnanswered(p.State) {
 			continue
 		}
-		since := p.LastTransitionTime.Time
-		if seen := st.ConnectionStateSeenTime; seen != nil && seen.After(since) {
-			since = seen.Time
-		}
-		if end := since.Add(within); first.IsZero() || end.Before(first) {
-			first = end
+		if since := p.LastTransitionTime.Time; first.IsZero() || since.Before(first) {
+			first = since
 		}
 	}
-	return first.Sub(s.now), !first.IsZero()
+	return first
+}
+
+// presentSince is since when a device is there that the hub calls disconnected: by memory, or by a verdict from before a
+// start, if nothing was told of its connection since.
+func (s *scope) presentSince(owed time.Time, within time.Duration) (time.Time, bool) {
+	if s.memory != nil {
+		if present, ok := s.memory.PresentSince(owed); ok {
+			return present, true
+		}
+	}
+	st := &s.device.Status
+	is := apimeta.FindStatusCondition(st.Conditions, v1alpha1.ConditionStalled)
+	if is == nil || is.Reason != v1alpha1.ReasonAcknowledgementTimeout || !is.LastTransitionTime.After(timeOf(st.ConnectionStateSeenTime)) {
+		return time.Time{}, false
+	}
+	present := is.LastTransitionTime.Add(-within)
+	return present, !present.Before(owed) && present.After(timeOf(st.ConnectionStateSince))
 }

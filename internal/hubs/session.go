@@ -235,11 +235,14 @@ func (s *Session) follow(before *Session) {
 		return
 	}
 	s.memory = before.memory
-	if before.Destination == s.Destination {
-		return
-	}
+	isElsewhere, relied, now := before.Destination != s.Destination, before.relied.Load(), time.Now()
 	for _, d := range s.devices() {
-		d.Doubt()
+		if isElsewhere {
+			d.Doubt()
+		}
+		if relied { // on a stream that has ended: nobody knows what becomes of this one's
+			d.askAgain(now)
+		}
 	}
 }
 
