@@ -90,7 +90,7 @@ func isDenied(err error) bool {
 // goesOn reports whether the session that there is may outlive a right that was withdrawn: it was built from the spec as it is, and the hub accepts it.
 func (r *IoTHubReconciler) goesOn(hub *v1alpha1.IoTHub) bool {
 	s := r.Hubs.Get(client.ObjectKeyFromObject(hub))
-	return s != nil && !s.Refused() && strings.HasPrefix(s.Fingerprint, settingsOf(hub))
+	return s != nil && strings.HasPrefix(s.Fingerprint, settingsOf(hub))
 }
 
 // goingOn turns a denial into a verdict on the session that there is: it works, but not for ever.

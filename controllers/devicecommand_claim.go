@@ -286,7 +286,8 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	if wait, ok := s.session.TakeForCommand(key.String(), payload); !ok {
 		return nil, waitingFor(wait)
 	}
-	if !s.session.Calls().Begin(deviceID, key, func() { r.Flights.look(key) }) {
+	freed := func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) }
+	if !s.session.Calls().Begin(deviceID, key, freed) {
 		s.session.GiveBack(key.String(), payload)
 		return nil, waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
 	}

@@ -44,7 +44,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.retries = newLasting()
 	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen())).
+		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen(), r.Flights.arrivals.seen())).
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
@@ -214,7 +214,7 @@ func (r *DeviceCommandReconciler) commandsOfNamespace(ctx context.Context, hub c
 
 // headsIn has only those looked at that may be sent: the others wait for them.
 func (r *DeviceCommandReconciler) headsIn(ctx context.Context, namespace string, which ...client.ListOption) []reconcile.Request {
-	first, err := heads(ctx, r, append(which, client.InNamespace(namespace))...)
+	first, err := heads(ctx, r, &r.Flights.arrivals, append(which, client.InNamespace(namespace))...)
 	if err != nil {
 		return nil
 	}

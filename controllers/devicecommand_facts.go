@@ -156,11 +156,11 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 	if full, ok := errors.AsType[*budget.WaitError](err); ok {
 		return "", waitingFor(full.Wait)
 	}
-	if iothub.IsUnauthorized(err) && s.session.Refuse() {
+	if iothub.IsUnauthorized(err) && s.session.Refused(seen.asked) {
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	if h := haltOf(err); h != nil {
-		return "", waiting(h.reason, h.message, h.after)
+		return "", waiting(h.reason, h.message, min(h.after, retryLook))
 	}
 	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
 }

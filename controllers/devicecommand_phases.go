@@ -93,7 +93,7 @@ func payloadOf(command *v1alpha1.DeviceCommand) []byte {
 
 // queue lets the commands of a device run one after the other, in the order of their creation.
 func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) error {
-	first, err := heads(ctx, r, client.InNamespace(s.command.Namespace), client.MatchingFields{indexUnfinished: s.command.Spec.DeviceRef.Name})
+	first, err := heads(ctx, r, &r.Flights.arrivals, client.InNamespace(s.command.Namespace), client.MatchingFields{indexUnfinished: s.command.Spec.DeviceRef.Name})
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) er
 }
 
 // heads lists, of the commands that are not finished, the first one of each device. They are the cache's own: not to be changed.
-func heads(ctx context.Context, c client.Reader, which ...client.ListOption) ([]*v1alpha1.DeviceCommand, error) {
+func heads(ctx context.Context, c client.Reader, order *arrivals, which ...client.ListOption) ([]*v1alpha1.DeviceCommand, error) {
 	var list v1alpha1.DeviceCommandList
 	if err := c.List(ctx, &list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil, fmt.Errorf("listing the commands that are not finished: %w", err)
@@ -115,15 +115,11 @@ func heads(ctx context.Context, c client.Reader, which ...client.ListOption) ([]
 		if one.Finished() || !one.DeletionTimestamp.IsZero() {
 			continue
 		}
-		if before := first[one.Spec.DeviceRef.Name]; before == nil || inOrder(one, before) < 0 {
+		if before := first[one.Spec.DeviceRef.Name]; before == nil || order.inOrder(one, before) < 0 {
 			first[one.Spec.DeviceRef.Name] = one
 		}
 	}
-	return slices.SortedFunc(maps.Values(first), inOrder), nil
-}
-
-func inOrder(a, b *v1alpha1.DeviceCommand) int {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	return slices.SortedFunc(maps.Values(first), order.inOrder), nil
 }
 
 // route follows the API that the device's twin is written through.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -33,6 +35,9 @@ const (
 	countAfter = 5 * time.Second
 	// fetchRetry is how often a repository that failed is asked again.
 	fetchRetry = time.Minute
+	// otherWithin is how long a DeviceModel waits for another one before a person is to look: they are applied one after the
+	// other, and a pipeline may give up what is Stalled.
+	otherWithin = 5 * time.Minute
 	// parseSoon is how soon a large model is parsed once that is on record: the cache has to show the record.
 	parseSoon = 200 * time.Millisecond
 )
@@ -159,9 +164,9 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 			return finding{}, 0, err
 		}
 		if len(same) > 0 && same[0].UID != object.UID {
-			found.verdict = verdict{stalled: true, reason: v1alpha1.ReasonModelAlreadyDefined,
+			found.verdict = verdict{reason: v1alpha1.ReasonModelAlreadyDefined,
 				message: fmt.Sprintf("DeviceModel %q is older and has the same modelID: that one is used", same[0].Name)}
-			return found, 0, nil
+			return found, found.waits(object, time.Now()), nil
 		}
 	}
 	model, trouble, err := r.Library.Load(models.AskedBy(ctx, client.ObjectKeyFromObject(object)), object)
@@ -171,6 +176,8 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	if trouble != nil {
 		found.verdict = verdict{stalled: trouble.Final, reason: trouble.Reason, message: trouble.Message}
 		switch {
+		case trouble.OfOther:
+			after = found.waits(object, time.Now())
 		case trouble.Soon:
 			after = parseSoon
 		case !trouble.Final:
@@ -183,6 +190,26 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	found.content = model.Content
 	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonModelUsable, message: "Devices and commands of the model are checked against it"}
 	return found, 0, nil
+}
+
+// waits makes a finding that another DeviceModel may mend one that is waited for, and returns for how long: 0 once a person is
+// to look.
+func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Duration {
+	left := otherWithin
+	since := func(kind string) *metav1.Time {
+		c := apimeta.FindStatusCondition(object.Status.Conditions, kind)
+		if c == nil || c.Reason != f.verdict.reason || c.ObservedGeneration != object.Generation {
+			return nil
+		}
+		return &c.LastTransitionTime
+	}
+	if began := since(v1alpha1.ConditionReconciling); began != nil {
+		left = max(0, began.Add(otherWithin).Sub(now))
+	} else if since(v1alpha1.ConditionStalled) != nil {
+		left = 0
+	}
+	f.verdict.stalled = left == 0
+	return left
 }
 
 func describeModel(status *v1alpha1.DeviceModelStatus, device *dtdl.Interface) {

@@ -15,6 +15,9 @@ const (
 	// retryTerminal is how often a failure that a user has to mend is tried again: the mending may happen at the hub,
 	// where nothing tells us.
 	retryTerminal = 10 * time.Minute
+	// retryRefusal is how soon a refusal of the hub is doubted: people report such answers that pass by themselves, of proxies,
+	// IP filters, clocks that are wrong, and hubs. See againAfter.
+	retryRefusal = 5 * time.Second
 	// retryAbsent is how often a device that the hub did not know is asked for.
 	retryAbsent = 5 * time.Minute
 	// lineAgain is how soon an object is looked at again whose model has to be parsed anew while others of its namespace wait for that.
@@ -32,6 +35,8 @@ type halt struct {
 	quiet bool
 	// unchanged keeps the conditions as they are, though not what was learned.
 	unchanged bool
+	// refused says that the hub refuses a request for good, by its own word.
+	refused bool
 	// missing says that a credential cannot be had now, and nothing of the one that was there.
 	missing bool
 }
@@ -46,6 +51,18 @@ func stalled(reason, message string, after time.Duration) *halt {
 // waiting halts until someone else acts.
 func waiting(reason, message string, after time.Duration) *halt {
 	return &halt{verdict: verdict{reason: reason, message: message}, after: after}
+}
+
+// hubRefused halts until a user acts, because the hub refuses a request.
+func hubRefused(message string) *halt {
+	h := stalled(v1alpha1.ReasonHubRefused, message, retryTerminal)
+	h.refused = true
+	return h
+}
+
+// againAfter is when to try again what has been refused for a time: after as long again, within bounds.
+func againAfter(lasted time.Duration) time.Duration {
+	return min(max(lasted, retryRefusal), retryTerminal)
 }
 
 // lacking waits for a Secret, a ServiceAccount or a right that is not there.
@@ -68,7 +85,8 @@ func isQuiet(outcome error) bool {
 	return ok && h.quiet
 }
 
-// haltOf turns the failure of a hub call into a halt where it is the user's to mend; nil means transient.
+// haltOf turns the failure of a hub call into a halt where it is the user's to mend; nil means transient. So is a refused
+// credential: its IoTHub asks the hub once more, and it has no session if that refuses it again.
 func haltOf(err error) *halt {
 	if h, ok := errors.AsType[*halt](err); ok {
 		return h
@@ -77,11 +95,11 @@ func haltOf(err error) *halt {
 	case iothub.IsNotFound(err):
 		return stalled(v1alpha1.ReasonDeviceNotFound, notFoundText, retryAbsent)
 	case iothub.IsUnauthorized(err):
-		return waiting(v1alpha1.ReasonHubNotReady, "The hub refused the credential of the IoTHub", retryTerminal)
+		return nil
 	case iothub.IsTooLarge(err):
 		return stalled(v1alpha1.ReasonTwinTooLarge, tooLargeText, retryTerminal)
 	case iothub.ClassOf(err) == iothub.Terminal:
-		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
+		return hubRefused(stableText(err))
 	}
 	return nil
 }
@@ -92,6 +110,10 @@ func troubleOf(err error) verdict {
 		return verdict{reason: v1alpha1.ReasonEntraUnavailable, message: "Microsoft Entra ID, which issues tokens for the hub, has been failing and is tried again: " + entraText(e)}
 	}
 	reason := v1alpha1.ReasonHubUnavailable
+	if iothub.RefusesCredential(err) {
+		return verdict{stalled: true, reason: v1alpha1.ReasonHubRefused,
+			message: "The hub takes the credential of the IoTHub, and refuses it for this: check that its policy or role lets it read and write twins. " + stableText(err)}
+	}
 	if iothub.IsQuotaExceeded(err) {
 		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
 	}

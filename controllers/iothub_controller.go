@@ -112,7 +112,9 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	before := hub.DeepCopy()
 	r.clearing.isBack(hub)
 	r.watches.follow(req.NamespacedName, secretsOf(hub))
-	r.renewIdentity(ctx, hub)
+	if hub.Spec.Authentication.WorkloadIdentity == nil {
+		r.identities.forget(req.NamespacedName)
+	}
 	e, err := r.eventsOf(ctx, hub)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -153,6 +155,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)
 	r.proofs.forget(hub)
+	r.proofs.accepted(hub)
 	r.retries.over(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
 	dropStream(hub)

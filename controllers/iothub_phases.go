@@ -30,26 +30,23 @@ import (
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
 func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream, b *budget.Budget) error {
 	options, fingerprint, err := r.options(ctx, hub, e)
-	if isDenied(err) && r.goesOn(hub) {
-		return goingOn(err)
-	}
-	if err != nil {
+	key := client.ObjectKeyFromObject(hub)
+	s := r.Hubs.Get(key)
+	denied := isDenied(err) && r.goesOn(hub)
+	switch isSame := s != nil && s.Fingerprint == fingerprint; {
+	case denied || err == nil && (isSame || e.goesOn):
+		if refused := r.confirm(ctx, hub, s); refused != nil {
+			return refused
+		}
+		if denied {
+			return goingOn(err)
+		}
+		return r.standing(ctx, hub)
+	case err != nil:
 		if isHalt(err) { // a session outlives an API server that fails for now
 			return r.end(ctx, hub, err)
 		}
 		return err
-	}
-	key := client.ObjectKeyFromObject(hub)
-	if s := r.Hubs.Get(key); s != nil && s.Fingerprint == fingerprint {
-		r.proofs.forget(key) // of settings that were taken back
-		if !s.Refused() {
-			return r.standing(ctx, hub)
-		}
-		r.drop(ctx, hub)
-		return r.refused(ctx, hub)
-	}
-	if e.goesOn {
-		return nil
 	}
 	proof, pending := r.proofs.take(key, fingerprint)
 	switch {
@@ -58,14 +55,15 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	case proof == nil:
 		return r.begin(ctx, hub, options, fingerprint, b)
 	}
-	if err := r.proved(ctx, hub, proof.err); err != nil {
+	if err := r.proved(ctx, hub, proof); err != nil {
 		proof.client.Close()
 		if haltForBudget(err) == nil { // a wait for a token says nothing about the session there is
 			return r.end(ctx, hub, err)
 		}
 		return err
 	}
-	s := hubs.NewSession(proof.client, destinationOf(hub), fingerprint)
+	r.proofs.accepted(key)
+	s = hubs.NewSession(proof.client, destinationOf(hub), fingerprint)
 	allowance, affected := r.Hubs.Budgets.Trust(s.Destination, key.String())
 	proof.gate.Budget, s.Budget = allowance, allowance
 	r.limitsChanged(ctx, affected)
@@ -107,8 +105,36 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	r.Wakes.membersOf(ctx, key)
 }
 
+// doubted tells the proof of a session that there is from that of one to be made with the same settings.
+const doubted = "?"
+
+// confirm asks the hub, beside the work, whether it takes the credential of a session after it refused a
+// call: an answer about one device is no verdict on all of them. The error is that verdict. As long as
+// the hub says nothing about the credential the session goes on.
+func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session) error {
+	key := client.ObjectKeyFromObject(hub)
+	if !s.Doubted() {
+		r.proofs.forget(key) // of settings that were taken back
+		return nil
+	}
+	of, pending := r.proofs.take(key, s.Fingerprint+doubted)
+	switch {
+	case pending:
+		return nil
+	case of == nil:
+		r.proofs.begin(&proof{hub: key, fingerprint: s.Fingerprint + doubted, host: s.Destination, client: s.Hub, after: s.AskAfter(), anew: true})
+		return nil
+	case iothub.IsUnauthorized(of.err):
+		r.drop(ctx, hub)
+		return r.refused(ctx, hub, s.Fingerprint)
+	}
+	s.Accepted()
+	return nil
+}
+
 // proved is what the outcome of the call that proves the credential means.
-func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, err error) error {
+func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, of *proof) error {
+	err := of.err
 	if h := r.identityProblem(ctx, hub, err); h != nil {
 		return h
 	}
@@ -120,19 +146,20 @@ func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, err
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		return unauthorized(hub, retryRefused)
+		return unauthorized(hub, r.proofs.refused(of.hub, of.fingerprint, time.Now()))
 	case iothub.ClassOf(err) == iothub.Terminal:
-		return stalled(v1alpha1.ReasonHubRefused, stableText(err), retryTerminal)
+		return stalled(v1alpha1.ReasonHubRefused, stableText(err), r.proofs.refused(of.hub, of.fingerprint, time.Now()))
 	}
 	return err
 }
 
-// unauthorized is the verdict on a credential that the hub refused. identityAfter is when a workload identity is tried again.
-func unauthorized(hub *v1alpha1.IoTHub, identityAfter time.Duration) error {
+// unauthorized is the verdict on a credential that the hub refused. A new role takes minutes to count, so a workload identity
+// is tried again every minute in the end.
+func unauthorized(hub *v1alpha1.IoTHub, after time.Duration) error {
 	if hub.Spec.Authentication.WorkloadIdentity != nil {
-		return roleMissing(hub, identityAfter)
+		return roleMissing(hub, min(after, retryRefused))
 	}
-	return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", retryTerminal)
+	return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", after)
 }
 
 // options reads everything that the session depends on. The fingerprint changes with any of it.

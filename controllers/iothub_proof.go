@@ -34,6 +34,13 @@ type proofs struct {
 	mu     sync.Mutex
 	under  map[types.NamespacedName]*proof
 	serial int
+	// refusals are since when hubs refuse what was to be proved.
+	refusals map[types.NamespacedName]credentialRefusal
+}
+
+type credentialRefusal struct {
+	fingerprint string
+	since       time.Time
 }
 
 func newProofs(ctx context.Context, wake func(types.NamespacedName)) *proofs {
@@ -44,9 +51,12 @@ func newProofs(ctx context.Context, wake func(types.NamespacedName)) *proofs {
 type proof struct {
 	hub         types.NamespacedName
 	fingerprint string
-	client      *iothub.Client
-	gate        *hubs.Gate
-	key         string // of its place
+	host        string
+	client      hubs.Hub
+	gate        *hubs.Gate    // nil if a session has the client
+	after       time.Duration // that the call is put off for
+	anew        bool          // the call has a new token
+	key         string        // of its place
 	cancel      context.CancelFunc
 	done        bool
 	err         error // of the call, once it is done
@@ -71,8 +81,8 @@ func (p *proofs) take(hub types.NamespacedName, fingerprint string) (of *proof, 
 	return of, false
 }
 
-// begin proves the credential of a client, once there is a place, and wakes the IoTHub when that is
-// done.
+// begin proves the credential of a client, after a while and once there is a place, and wakes the
+// IoTHub when that is done.
 func (p *proofs) begin(of *proof) {
 	ctx, cancel := context.WithCancel(p.lifetime)
 	of.cancel = cancel
@@ -81,8 +91,20 @@ func (p *proofs) begin(of *proof) {
 	of.key = fmt.Sprintf("%s %d", of.hub, p.serial)
 	p.under[of.hub] = of
 	p.mu.Unlock()
+	if of.after == 0 {
+		p.enter(ctx, of)
+		return
+	}
+	time.AfterFunc(of.after, func() {
+		if ctx.Err() == nil {
+			p.enter(ctx, of)
+		}
+	})
+}
+
+func (p *proofs) enter(ctx context.Context, of *proof) {
 	run := func() { go p.run(ctx, of) }
-	if _, ok := p.pool.Take(places.Who{Host: of.gate.Host, Tenant: of.gate.Tenant, Key: of.key}, run); ok {
+	if _, ok := p.pool.Take(places.Who{Host: of.host, Tenant: of.hub.Namespace, Key: of.key}, run); ok {
 		run()
 	}
 }
@@ -107,8 +129,39 @@ func prove(ctx context.Context, of *proof) error {
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
 	ctx = budget.With(ctx, budget.Caller{Key: of.hub.String() + " probe", Priority: budget.PriorityEdit})
+	if of.anew {
+		ctx = iothub.Anew(ctx)
+	}
 	_, err := of.client.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
 	return err
+}
+
+// refused notes that a hub refused what was to be proved with a fingerprint, and returns when to ask it
+// again: in a moment at first, since such answers may pass, and then after as long as it has refused.
+func (p *proofs) refused(hub types.NamespacedName, fingerprint string, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is := p.refusals[hub]
+	if is.fingerprint != fingerprint {
+		is = credentialRefusal{fingerprint, now}
+		put(&p.refusals, hub, is)
+	}
+	return againAfter(now.Sub(is.since))
+}
+
+// isRefused reports whether the hub refused what was proved last.
+func (p *proofs) isRefused(hub types.NamespacedName) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, is := p.refusals[hub]
+	return is
+}
+
+// accepted notes that there is no refusal any more.
+func (p *proofs) accepted(hub types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.refusals, hub)
 }
 
 // forget gives up what is under way for an IoTHub that is gone.
@@ -144,6 +197,6 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 		r.drop(ctx, hub)
 		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
 	}
-	r.proofs.begin(&proof{hub: key, fingerprint: fingerprint, client: c, gate: gate})
+	r.proofs.begin(&proof{hub: key, fingerprint: fingerprint, host: gate.Host, client: c, gate: gate, anew: r.proofs.isRefused(key)})
 	return quietly(0)
 }

@@ -200,6 +200,9 @@ func (r *PnPDeviceReconciler) classify(s *scope, outcome error) (h *halt, transi
 		return unchanged(s.device), true
 	case s.memory == nil:
 		return h, false
+	case h != nil && h.refused:
+		h.after = againAfter(s.now.Sub(s.memory.Failing(s.now)))
+		return h, false
 	case !transient:
 		s.memory.Recovered()
 		return h, false

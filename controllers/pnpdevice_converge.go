@@ -433,7 +433,7 @@ func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal err
 	s.isUnconfirmed = true
 	s.memory.Blocked(nil)
 	if s.dialect() == twin.DigitalTwin && s.hub.Spec.Authentication.WorkloadIdentity != nil && iothub.RefusesCredential(refusal) {
-		return stalled(v1alpha1.ReasonHubRefused, "The hub takes no tokens of Microsoft Entra ID for digital twins: do without twinAPI: DigitalTwin on the PnPDevice and its IoTHub", retryTerminal)
+		return hubRefused("The hub takes no tokens of Microsoft Entra ID for digital twins: do without twinAPI: DigitalTwin on the PnPDevice and its IoTHub")
 	}
 	if iothub.IsNotFound(refusal) {
 		return cmp.Or(r.read(ctx, s), refusal)

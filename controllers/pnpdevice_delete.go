@@ -86,13 +86,21 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 		r.clearing.settle(s.device)
 		return nil
 	case iothub.IsUnauthorized(err) && r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another one
-		return &notClearedError{"the hub refused the credential"}
-	case halted && h.reason == v1alpha1.ReasonHubRefused:
-		return &notClearedError{h.message}
+		return r.notCleared(s, err, "the hub refused the credential")
+	case halted && h.refused:
+		return r.notCleared(s, err, h.message)
 	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
-		return &notClearedError{stableText(err)}
+		return r.notCleared(s, err, stableText(err))
 	}
 	return err
+}
+
+// notCleared gives up what the hub refuses, once it has done so for the grace time.
+func (r *PnPDeviceReconciler) notCleared(s *scope, refusal error, why string) error {
+	if s.now.Sub(s.memory.Failing(s.now)) < r.Grace {
+		return refusal
+	}
+	return &notClearedError{why}
 }
 
 func isHalt(err error) bool {

@@ -161,7 +161,8 @@ func wasGone(device *v1alpha1.PnPDevice) bool {
 
 // mustAsk reports whether the hub has to be read although something is known.
 func (s *scope) mustAsk() bool {
-	due := s.memory.FollowUpDue(s.now) && (!s.session.EventsTrusted() || isUnreachable(&s.device.Status))
+	// In this order: what is due is counted as done.
+	due := (!s.session.EventsTrusted() || isUnreachable(&s.device.Status)) && s.memory.FollowUpDue(s.now)
 	_, retry := s.conflictRetry()
 	return s.memory.Doubtful() || due || retry || s.mayBeEnabled() ||
 		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
@@ -232,9 +233,9 @@ func (s *scope) doubt() {
 	s.isUnconfirmed = true
 }
 
-// refused has the IoTHub prove itself again if the hub refused the credential.
+// refused has the IoTHub ask whether the hub still takes the credential that it refused.
 func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) error {
-	if iothub.IsUnauthorized(err) && s.session.Refuse() {
+	if iothub.IsUnauthorized(err) && s.session.Refused(s.now) {
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -48,12 +49,16 @@ func (s *scope) answerVerdict() verdict {
 		return verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged, message: "The device acknowledged every declared value"}
 	}
 	text := listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)
-	if isUnreachable(&s.device.Status) {
-		return s.offlineVerdict(text)
-	}
+	unreachable := isUnreachable(&s.device.Status)
 	if left, ok := s.deadline(); ok && left <= 0 {
+		if unreachable {
+			text += "; it did something meanwhile, though the hub calls it disconnected"
+		}
 		return verdict{stalled: true, reason: v1alpha1.ReasonAcknowledgementTimeout,
 			message: fmt.Sprintf("Waited more than %d s for %s", s.device.Spec.AcknowledgeWithinSeconds, text)}
+	}
+	if unreachable {
+		return s.offlineVerdict(text)
 	}
 	return verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement, message: "Waiting for " + text}
 }
@@ -164,26 +169,56 @@ func (s *scope) inState(states ...twin.State) []twin.Leaf {
 	return leaves
 }
 
-// deadline returns how long until a connected device has been silent for too long. It pauses while the device is offline, or
-// disabled.
+// deadline returns how long until a device that is there has been silent for too long. It is there while it is connected, and
+// from when it did something that the hub told of, whatever that calls it. No time runs while it is disabled.
 func (s *scope) deadline() (time.Duration, bool) {
 	st := &s.device.Status
-	if isUnreachable(st) || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
+	first := s.owedSince()
+	if first.IsZero() || st.DeviceStatus == disabled || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
 		return 0, false
 	}
 	within := time.Duration(s.device.Spec.AcknowledgeWithinSeconds) * time.Second
+	seen := timeOf(st.ConnectionStateSeenTime)
+	if st.ConnectionState == disconnected {
+		present, ok := s.presentSince(first, within)
+		if !ok {
+			return 0, false
+		}
+		seen = present
+	}
+	if seen.After(first) {
+		first = seen
+	}
+	return first.Add(within).Sub(s.now), true
+}
+
+// owedSince is since when the device owes an answer, zero if it owes none.
+func (s *scope) owedSince() time.Time {
 	var first time.Time
-	for leaf, p := range propertiesOf(st) {
+	for leaf, p := range propertiesOf(&s.device.Status) {
 		if _, declared := s.declared[leaf]; !declared || !isUnanswered(p.State) {
 			continue
 		}
-		since := p.LastTransitionTime.Time
-		if seen := st.ConnectionStateSeenTime; seen != nil && seen.After(since) {
-			since = seen.Time
-		}
-		if end := since.Add(within); first.IsZero() || end.Before(first) {
-			first = end
+		if since := p.LastTransitionTime.Time; first.IsZero() || since.Before(first) {
+			first = since
 		}
 	}
-	return first.Sub(s.now), !first.IsZero()
+	return first
+}
+
+// presentSince is since when a device is there that the hub calls disconnected: by memory, or by a verdict from before a
+// start, if nothing was told of its connection since.
+func (s *scope) presentSince(owed time.Time, within time.Duration) (time.Time, bool) {
+	if s.memory != nil {
+		if present, ok := s.memory.PresentSince(owed); ok {
+			return present, true
+		}
+	}
+	st := &s.device.Status
+	is := apimeta.FindStatusCondition(st.Conditions, v1alpha1.ConditionStalled)
+	if is == nil || is.Reason != v1alpha1.ReasonAcknowledgementTimeout || !is.LastTransitionTime.After(timeOf(st.ConnectionStateSeenTime)) {
+		return time.Time{}, false
+	}
+	present := is.LastTransitionTime.Add(-within)
+	return present, !present.Before(owed) && present.After(timeOf(st.ConnectionStateSince))
 }

@@ -50,7 +50,7 @@ func (s *site) acknowledgeInOtherWords(id string) {
 	} {
 		report += fmt.Sprintf(`,%s,"ac":200,"av":%d}`, leaf, v)
 	}
-	s.report(id, `{`+report[1:]+`}`)
+	s.report(id, "%s", `{`+report[1:]+`}`)
 }
 
 var _ = Describe("Values that mean the same to their schema", func() {

@@ -25,8 +25,6 @@ const (
 	// retryRefused is how often a refusal by Microsoft Entra ID or a missing role is tried again: a new federated credential or role takes minutes to count,
 	// and nothing tells us.
 	retryRefused = time.Minute
-	// justAcquired is how old a token may be for the hub's refusal of it to be final: an older one may have been overtaken.
-	justAcquired = time.Minute
 )
 
 // Authority says where tokens of Microsoft Entra ID come from.
@@ -114,19 +112,6 @@ func (w *workloadIdentities) forget(hub types.NamespacedName) {
 	delete(w.lacking, hub)
 }
 
-// replace drops a credential whose token the hub refused, unless that was new: then the refusal stands.
-func (w *workloadIdentities) replace(hub *v1alpha1.IoTHub, now time.Time) (replaced bool) {
-	has := w.peek(hub)
-	if has == nil {
-		return false
-	}
-	if age := now.Sub(has.Acquired(has.scope)); age >= 0 && age < justAcquired {
-		return false
-	}
-	w.forget(client.ObjectKeyFromObject(hub))
-	return true
-}
-
 // patience is how long to wait before something that is lacking is asked for again: as long as it has been lacking, within bounds.
 func (w *workloadIdentities) patience(hub *v1alpha1.IoTHub, now time.Time) time.Duration {
 	key := client.ObjectKeyFromObject(hub)
@@ -145,16 +130,6 @@ func (w *workloadIdentities) hasAll(hub *v1alpha1.IoTHub) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.lacking, client.ObjectKeyFromObject(hub))
-}
-
-// renewIdentity ends a session whose token the hub refused although it may just have been too old: the next one proves itself with a new token.
-func (r *IoTHubReconciler) renewIdentity(ctx context.Context, hub *v1alpha1.IoTHub) {
-	s := r.Hubs.Get(client.ObjectKeyFromObject(hub))
-	if hub.Spec.Authentication.WorkloadIdentity == nil {
-		r.identities.forget(client.ObjectKeyFromObject(hub))
-	} else if s != nil && s.Refused() && r.identities.replace(hub, time.Now()) {
-		r.drop(ctx, hub)
-	}
 }
 
 // standing looks at the identity of a session that nothing else speaks against. While its last token is good it goes on, and says what is wrong.
@@ -178,14 +153,14 @@ func (r *IoTHubReconciler) standing(ctx context.Context, hub *v1alpha1.IoTHub) e
 }
 
 // refused is the verdict on a session whose calls were refused in the middle of work: by Microsoft Entra ID, if that is known, or else by the hub.
-func (r *IoTHubReconciler) refused(ctx context.Context, hub *v1alpha1.IoTHub) error {
+func (r *IoTHubReconciler) refused(ctx context.Context, hub *v1alpha1.IoTHub, fingerprint string) error {
 	if has := r.identities.peek(hub); has != nil {
 		problem, _ := has.Problem(has.scope)
 		if h := r.identityProblem(ctx, hub, problem); h != nil {
 			return h
 		}
 	}
-	return unauthorized(hub, retryTerminal)
+	return unauthorized(hub, r.proofs.refused(client.ObjectKeyFromObject(hub), fingerprint, time.Now()))
 }
 
 // identityProblem is what a user has to do about a token that could not be had; nil if it may pass by itself.

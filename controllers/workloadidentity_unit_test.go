@@ -85,24 +85,6 @@ func tokenOf(t *testing.T, w *workloadIdentities, hub *v1alpha1.IoTHub) {
 	}
 }
 
-func TestOnlyATokenThatMayBeTooOldIsReplaced(t *testing.T) {
-	w, hub, _ := newIdentities(t)
-	if w.replace(hub, time.Now()) {
-		t.Error("there was nothing to replace")
-	}
-	tokenOf(t, w, hub)
-	if w.replace(hub, time.Now()) || w.peek(hub) == nil {
-		t.Error("a new token was replaced: the hub's refusal of it is final")
-	}
-	if !w.replace(hub, time.Now().Add(justAcquired)) || w.peek(hub) != nil {
-		t.Error("an older token was kept")
-	}
-	tokenOf(t, w, hub)
-	if !w.replace(hub, time.Now().Add(-time.Hour)) {
-		t.Error("a token was kept that a corrected clock shows as one of the future")
-	}
-}
-
 func TestAnAssertionIsShortLivedAndForEntraIDOnly(t *testing.T) {
 	w, hub, requests := newIdentities(t)
 	tokenOf(t, w, hub)

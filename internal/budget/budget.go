@@ -88,7 +88,8 @@ func (b *Budget) Set(l Limits) (changed bool) {
 		b.classes[c].set(now, perSecond, burst)
 	}
 	b.day.roll(now)
-	b.day.limit, b.day.exhausted = l.DailyMessages, false
+	b.day.limit = l.DailyMessages
+	b.day.more()
 	return true
 }
 
@@ -125,7 +126,8 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	b.day.roll(now)
 	if why, stops := b.day.stops(r.Priority); stops && !b.day.probes(now, r.Priority) {
 		b.classes[r.Class].waits[r.Priority]++
-		return Wait{Class: r.Class, Why: why, For: b.day.wait(now, b.random()), Lasts: b.day.ends.Sub(now)}, false
+		wait, lasts := b.day.wait(now, b.random())
+		return Wait{Class: r.Class, Why: why, For: wait, Lasts: lasts}, false
 	}
 	wait, since, ok := b.classes[r.Class].take(now, r, b.random())
 	if ok {

@@ -16,6 +16,11 @@ const (
 	// probeEvery is how often one call finds out whether the hub has messages again: before the
 	// first of those who wait comes back.
 	probeEvery = maxQuotaWait * 9 / 10
+	// confirmAfter is how soon one call asks the hub whether it meant that it has no messages: it has
+	// said so by mistake, and a day is long.
+	confirmAfter = 2 * time.Second
+	// whileAsked spreads those who come back once that is known.
+	whileAsked = 4 * time.Second
 	// probeWithin is how long the answer to that may take.
 	probeWithin = 2 * time.Minute
 )
@@ -26,6 +31,7 @@ type day struct {
 	used      int64
 	ends      time.Time
 	exhausted bool      // so the hub said
+	confirmed bool      // twice
 	said      time.Time // when
 	probe     time.Time // when one call is let through to ask again
 }
@@ -35,26 +41,35 @@ func (d *day) roll(now time.Time) {
 		return
 	}
 	d.ends = now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
-	d.used, d.exhausted = 0, false
+	d.used, d.exhausted, d.confirmed = 0, false, false
 }
 
 // began is when the day did.
 func (d *day) began() time.Time { return d.ends.Add(-24 * time.Hour) }
 
 // exhaust takes note that the hub has no messages left. What it says of a call that began
-// yesterday, by its clock or ours, says nothing about today.
+// yesterday, by its clock or ours, says nothing about today. It is believed once a call says so that
+// began after the first one had: until then one finds out, and the others wait for that.
 func (d *day) exhaust(now, began time.Time) {
 	if !began.IsZero() && began.Before(d.began().Add(clocksDiffer)) {
 		return
 	}
-	d.exhausted, d.said, d.probe = true, now, now.Add(probeEvery)
+	switch {
+	case !d.exhausted:
+		d.exhausted, d.said, d.probe = true, now, now.Add(confirmAfter)
+	case d.confirmed || !began.Before(d.said):
+		d.confirmed, d.said, d.probe = true, now, now.Add(probeEvery)
+	}
 }
+
+// more notes that the hub may have messages.
+func (d *day) more() { d.exhausted, d.confirmed = false, false }
 
 // hasMore takes note that the hub answered a call. One that began since it said that it had no
 // messages left shows that it has.
 func (d *day) hasMore(began time.Time) {
 	if d.exhausted && began.After(d.said) {
-		d.exhausted = false
+		d.more()
 	}
 }
 
@@ -85,11 +100,15 @@ func (d *day) stops(p Priority) (Why, bool) {
 // spent reports whether the messages that the limits grant to a priority are used up.
 func (d *day) spent(p Priority) bool { return float64(d.used) >= stopAt[p]*float64(d.limit) }
 
-// wait is until the next day, or until it is worth asking again.
-func (d *day) wait(now time.Time, random float64) time.Duration {
+// wait is until the next day, or until it is worth asking again, and for how long that goes on.
+func (d *day) wait(now time.Time, random float64) (wait, lasts time.Duration) {
+	if d.exhausted && !d.confirmed {
+		wait = confirmAfter + time.Duration(random*float64(whileAsked))
+		return wait, wait
+	}
 	left := d.ends.Sub(now)
 	if left > maxQuotaWait {
-		return maxQuotaWait - time.Duration(random*float64(maxQuotaWait/10))
+		return maxQuotaWait - time.Duration(random*float64(maxQuotaWait/10)), left
 	}
-	return left + time.Duration(random*float64(afterMidnight))
+	return left + time.Duration(random*float64(afterMidnight)), left
 }

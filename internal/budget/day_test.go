@@ -41,11 +41,58 @@ func TestThePrioritiesDropOutOfTheDailyMessagesOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// useUp has the hub say twice that it has no messages left.
+func useUp(b *Budget) (told bool) {
+	b.Done(Query, Outcome{Result: QuotaExceeded, Began: b.now()})
+	return b.Done(Query, Outcome{Result: QuotaExceeded, Began: b.now()})
+}
+
+// A hub says now and then that it has no messages left, and has some.
+func TestOneRefusalForWantOfMessagesDoesNotEndTheDay(t *testing.T) {
+	const most = confirmAfter + whileAsked
+	asked := func(t *testing.T) (*Budget, *clock) {
+		t.Helper()
+		b, c := start(lasting)
+		told := b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: c.at.Add(-time.Second)})
+		c.advance(time.Second)
+		for range 20 { // those that were under way
+			told = told || b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: c.at.Add(-2 * time.Second)})
+		}
+		if wait, ok := b.Take(read(PriorityEdit, "early")); ok || told || wait.For > most || wait.Lasts > most {
+			t.Errorf("before the hub is asked again: let through %v, told %v, %+v", ok, told, wait)
+		}
+		c.advance(confirmAfter)
+		if _, ok := b.Take(read(PriorityEdit, "the one that asks")); !ok {
+			t.Fatal("nobody asks the hub again")
+		}
+		if wait, ok := b.Take(read(PriorityEdit, "another")); ok || wait.For > most {
+			t.Errorf("meanwhile: %v, %+v", ok, wait)
+		}
+		return b, c
+	}
+	t.Run("it has some", func(t *testing.T) {
+		b, c := asked(t)
+		b.Done(TwinRead, Outcome{Began: c.at})
+		if _, ok := b.Take(read(PriorityEdit, "another")); !ok {
+			t.Error("refused after the hub answered")
+		}
+	})
+	t.Run("it has none", func(t *testing.T) {
+		b, c := asked(t)
+		if !b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: c.at}) {
+			t.Error("not told of the second refusal")
+		}
+		if wait, ok := b.Take(read(PriorityEdit, "another")); ok || wait.For < maxQuotaWait*9/10 || wait.Lasts < 11*time.Hour {
+			t.Errorf("after a second refusal: %v, %+v", ok, wait)
+		}
+	})
+}
+
 func TestADayEndsAtMidnightUTC(t *testing.T) {
 	for name, stop := range map[string]func(*Budget) (changed bool){
 		"by the budget":        func(b *Budget) bool { return b.Done(Query, Outcome{Messages: 1 << 41}) },
-		"by the hub, 403002":   func(b *Budget) bool { return b.Done(Query, Outcome{Result: QuotaExceeded}) },
-		"by the hub, it twice": func(b *Budget) bool { b.Done(Query, Outcome{Result: QuotaExceeded}); return true },
+		"by the hub, 403002":   useUp,
+		"by the hub, it twice": func(b *Budget) bool { useUp(b); useUp(b); return true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, c := start(lasting)
@@ -93,7 +140,7 @@ func TestEachNewTroubleIsToldOnce(t *testing.T) {
 
 func TestAWaitForMidnightIsCutIntoHours(t *testing.T) {
 	b, _ := start(lasting)
-	b.Done(Query, Outcome{Result: QuotaExceeded})
+	useUp(b)
 	wait, _ := b.Take(read(PriorityEdit, "a"))
 	if wait.For != maxQuotaWait || wait.Lasts != 12*time.Hour || wait.Why != WhyHubQuota {
 		t.Errorf("told %+v at noon", wait)
@@ -102,7 +149,7 @@ func TestAWaitForMidnightIsCutIntoHours(t *testing.T) {
 
 func TestOtherLimitsHaveTheHubAskedAgain(t *testing.T) {
 	b, _ := start(lasting)
-	b.Done(Query, Outcome{Result: QuotaExceeded})
+	useUp(b)
 	if b.Set(lasting) {
 		t.Error("the same limits count as others")
 	}
@@ -151,8 +198,10 @@ func TestAQuotaIsThatOfTheDayOfTheCall(t *testing.T) {
 			b, clock := start(lasting)
 			clock.at = midnight.Add(c.began)
 			b.Take(read(PriorityEdit, "first"))
-			clock.at = midnight.Add(max(c.began, 0) + 2*time.Second)
-			b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: midnight.Add(c.began)})
+			clock.at = midnight.Add(max(c.began, 0))
+			for range 2 {
+				b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: midnight.Add(c.began)})
+			}
 			for _, after := range []time.Duration{time.Second, time.Minute, 12 * time.Hour} {
 				next := *clock
 				next.advance(after)
@@ -169,7 +218,7 @@ func TestOneCallFindsOutWhetherTheHubHasMessagesAgain(t *testing.T) {
 	probe := func(t *testing.T) (*Budget, *clock) {
 		t.Helper()
 		b, c := start(lasting)
-		b.Done(Query, Outcome{Result: QuotaExceeded, Began: c.at})
+		useUp(b)
 		c.advance(probeEvery - 1)
 		if _, ok := b.Take(read(PriorityEdit, "early")); ok {
 			t.Fatal("asked before its time")

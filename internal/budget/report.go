@@ -39,15 +39,14 @@ func (b *Budget) trouble(now time.Time) (Trouble, []Class) {
 			reduced = append(reduced, Class(c))
 		}
 	}
-	stopped := func(p Priority) bool { _, stops := b.day.stops(p); return stops }
 	switch {
-	case b.day.exhausted:
+	case b.day.confirmed:
 		return HubQuota, reduced
-	case stopped(PriorityEdit):
+	case b.day.spent(PriorityEdit):
 		return AllStopped, reduced
-	case stopped(PriorityFollowUp):
+	case b.day.spent(PriorityFollowUp):
 		return FollowUpsStopped, reduced
-	case stopped(PrioritySweep):
+	case b.day.spent(PrioritySweep):
 		return SweepsStopped, reduced
 	case len(reduced) > 0:
 		return HubThrottles, reduced

@@ -162,6 +162,18 @@ func (c *Credential) GetToken(ctx context.Context, o policy.TokenRequestOptions)
 	}
 }
 
+// Renew has a token of a scope replaced that may have been overtaken, and returns when that is done, or
+// has failed. What a hub says of a new token is final, and so that stays.
+func (c *Credential) Renew(ctx context.Context, scope string) {
+	if age := c.now().Sub(c.acquired(scope)); age >= 0 && age < justAcquired {
+		return
+	}
+	select {
+	case <-c.exchanges.DoChan(scope, func() (any, error) { return nil, c.renew(scope) }):
+	case <-ctx.Done():
+	}
+}
+
 // held is the last token, and whether it rests from a failed renewal.
 func (c *Credential) held(scope string) (token, bool) {
 	c.mu.Lock()
@@ -177,8 +189,8 @@ func (c *Credential) Problem(scope string) (err error, usable bool) { //nolint:r
 	return c.problem[scope].err, c.tokens[scope].isUsable(c.now())
 }
 
-// Acquired is when the last token was.
-func (c *Credential) Acquired(scope string) time.Time {
+// acquired is when the last token was.
+func (c *Credential) acquired(scope string) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.tokens[scope].acquired

@@ -170,6 +170,25 @@ func TestAFailedRenewalLeavesTheTokenThatThereIs(t *testing.T) {
 	}
 }
 
+func TestATokenThatAHubRefusedIsReplacedUnlessItIsNew(t *testing.T) {
+	p, now := newPeer(t, good(time.Hour)), clocktesting.NewFakeClock(time.Now())
+	c := p.credential(t, func(o *Options) { o.Clock = now.Now })
+	renewed := func(after time.Duration, want string) {
+		t.Helper()
+		now.Step(after)
+		c.Renew(t.Context(), testScope)
+		if got, err := get(t, c); got != want || err != nil {
+			t.Errorf("%s later: %s, %v, want %s", after, got, err, want)
+		}
+	}
+	renewed(0, "token-1")
+	renewed(justAcquired-1, "token-1")
+	renewed(1, "token-2")
+	renewed(-justAcquired, "token-3") // a corrected clock shows the token as one of the future
+	p.answer(text(503, "busy"))
+	renewed(justAcquired, "token-3")
+}
+
 func TestThoseWhoWaitShareOneExchange(t *testing.T) {
 	release := make(chan struct{})
 	p := newPeer(t, func(w http.ResponseWriter, r *http.Request) { <-release; good(time.Hour)(w, r) })

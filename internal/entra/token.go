@@ -11,6 +11,8 @@ const (
 	spare = 10 * time.Second
 	// renewBefore is how long before its expiry a token is renewed, as azcore does.
 	renewBefore = 5 * time.Minute
+	// justAcquired is how old a token may be for a hub's refusal of it to be final.
+	justAcquired = time.Minute
 	// pause between two tries to renew a token that is still good.
 	pause = 10 * time.Second
 )

@@ -47,6 +47,7 @@ type Device struct {
 	connection string // sequence number of the last connection event
 	quietUntil time.Time
 	awaited    bool // the device owes an answer to a write
+	presence   presence
 	followUps  followUps
 	failing    time.Time // since when calls fail, zero: the last one succeeded
 	interest   Interest
@@ -158,6 +159,9 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	defer d.mu.Unlock()
 	d.settled, d.looked, d.absent = token, time.Now(), false
 	d.pressing = d.pressing && d.doubtful()
+	if d.presence.read(t.ConnectionState == "Disconnected", d.known.ReportedVersion, t.ReportedVersion) {
+		d.prove()
+	}
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
 	d.pass.restart(d.known)
 	if known := d.unpersisted; known != nil && known.ConnectionState == t.ConnectionState && t.ConnectionStateSince.IsZero() {

@@ -64,6 +64,7 @@ var _ watch.Sink = (*Feed)(nil)
 func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 	f.Meter.Event(e.Kind)
 	f.stir(e)
+	f.meet(ctx, e)
 	switch e.Kind {
 	case watch.TwinChanged:
 		f.twinChanged(ctx, e)
@@ -97,6 +98,17 @@ func (f *Feed) stir(e watch.Event) {
 			f.Session.Calls().stir(e.DeviceID, Acted, happened(e), placeOf(e))
 		}
 	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted, watch.DigitalTwinChanged, watch.Module, watch.Unknown:
+	}
+}
+
+// meet has an object looked at whose device does something although the hub calls it disconnected: the
+// time to answer begins.
+func (f *Feed) meet(ctx context.Context, e watch.Event) {
+	if e.Kind != watch.Telemetry && (e.Kind != watch.TwinChanged || e.Twin == nil || e.Twin.Reported == nil) {
+		return
+	}
+	if d := f.Session.peek(e.DeviceID); d != nil && d.acted(happened(e)) {
+		f.Listeners.Tell(ctx, e.DeviceID, 0)
 	}
 }
 
@@ -145,11 +157,11 @@ func (f *Feed) missed(ctx context.Context, devices []string) {
 	}
 }
 
-// distrusted has the objects looked at whose devices owe an answer: it has to be asked for from now
-// on.
+// distrusted has devices read that owe an answer, as if they had been written now: it has to be asked
+// for.
 func (f *Feed) distrusted(ctx context.Context) {
 	for id, d := range f.Session.devices() {
-		if d.owes() {
+		if d.askAgain(time.Now()) {
 			f.Listeners.Tell(ctx, id, 0)
 		}
 	}

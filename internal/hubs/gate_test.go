@@ -68,7 +68,7 @@ func TestTheGateTellsTheBudgetHowTheHubAnswers(t *testing.T) {
 		"throttled":                     {refusal(429, 429001), budget.HubThrottles},
 		"a code of 429 nobody knows":    {refusal(429, 429999), budget.HubThrottles},
 		"busy":                          {refusal(503, 503005), budget.HubThrottles},
-		"the quota":                     {refusal(403, 403002), budget.HubQuota},
+		"the quota, once":               {refusal(403, 403002), budget.NoTrouble},
 		"another 403":                   {refusal(403, 403010), budget.NoTrouble},
 		"an answer that did not arrive": {&iothub.Error{StatusCode: 429, Sent: true, Err: errors.New("cut off")}, budget.NoTrouble},
 	} {
@@ -85,6 +85,19 @@ func TestTheGateTellsTheBudgetHowTheHubAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheGateTellsTheBudgetThatAQuotaIsUsedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(12 * time.Hour)
+		g, changes := newGate(budget.Limits{})
+		for range 2 {
+			g.Leave(t.Context(), iothub.OpGetTwin, iothub.Exchange{Began: time.Now(), Failure: &iothub.Error{StatusCode: 403, Number: 403002, Sent: true}})
+		}
+		if trouble, _ := g.Budget.Trouble(); trouble != budget.HubQuota || *changes != 1 {
+			t.Errorf("trouble %d, told %d times", trouble, *changes)
+		}
+	})
 }
 
 // What never reached the hub is none of its messages, and takes no token: after an outage of the

@@ -213,6 +213,7 @@ func (d *Device) Connection(state, sequence string, since time.Time, at Place, b
 	}
 	first := d.connection == ""
 	d.connection = sequence
+	d.presence = presence{changed: since, offline: state == "Disconnected"}
 	d.doubtModel()
 	c := &connection{state, since}
 	if d.pass != nil {
@@ -327,13 +328,6 @@ func (d *Device) Awaits(answer bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.awaited = answer
-}
-
-// owes reports whether the device owes an answer to a write.
-func (d *Device) owes() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.awaited
 }
 
 // tellAfter is when to have an object look at what its device did: at once if it may be an answer that is waited for.

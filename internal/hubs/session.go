@@ -38,13 +38,13 @@ type Session struct {
 	// Budget of the hub, which the client's Gate draws from; nil: there is no limit.
 	Budget *budget.Budget
 
-	memory  *memory
-	stop    context.CancelFunc
-	done    chan struct{} // closed when its background work has ended
-	refused atomic.Bool
-	relied  atomic.Bool                 // somebody was told that events are trusted
-	stream  atomic.Pointer[streamState] // nil: none is read
-	heard   atomic.Pointer[time.Time]   // up to when the stream's events were handled
+	memory *memory
+	stop   context.CancelFunc
+	done   chan struct{} // closed when its background work has ended
+	doubt  doubt
+	relied atomic.Bool                 // somebody was told that events are trusted
+	stream atomic.Pointer[streamState] // nil: none is read
+	heard  atomic.Pointer[time.Time]   // up to when the stream's events were handled
 	// coverage of its sweeps, nil until the first one is over.
 	coverage atomic.Pointer[Coverage]
 }
@@ -235,11 +235,14 @@ func (s *Session) follow(before *Session) {
 		return
 	}
 	s.memory = before.memory
-	if before.Destination == s.Destination {
-		return
-	}
+	isElsewhere, relied, now := before.Destination != s.Destination, before.relied.Load(), time.Now()
 	for _, d := range s.devices() {
-		d.Doubt()
+		if isElsewhere {
+			d.Doubt()
+		}
+		if relied { // on a stream that has ended: nobody knows what becomes of this one's
+			d.askAgain(now)
+		}
 	}
 }
 
@@ -267,10 +270,3 @@ func (s *Session) end() {
 	s.stop()
 	s.Close()
 }
-
-// Refuse notes that the hub refused the credential in the middle of work: the session has to prove itself again.
-// It reports whether this is the first word of it.
-func (s *Session) Refuse() bool { return !s.refused.Swap(true) }
-
-// Refused reports whether the hub refused the credential since the session was built.
-func (s *Session) Refused() bool { return s.refused.Load() }

@@ -35,7 +35,16 @@ func (p *bearerPolicy) Do(req *policy.Request) (*http.Response, error) {
 	return req.Next()
 }
 
+// renewer is a credential that can be asked for a new token before it is time for one.
+type renewer interface {
+	// Renew returns when there is one, or none is to be had: then the token that there is stays.
+	Renew(ctx context.Context, scope string)
+}
+
 func (p *bearerPolicy) token(ctx context.Context) (string, error) {
+	if r, ok := p.credential.(renewer); ok && isAnew(ctx) {
+		r.Renew(ctx, p.scope)
+	}
 	waiting := ctx
 	if ctx.Value(impatient{}) != nil {
 		bounded, cancel := context.WithTimeout(ctx, tokenPatience)

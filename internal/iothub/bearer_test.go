@@ -57,6 +57,28 @@ func TestEveryCallBearsAToken(t *testing.T) {
 	}
 }
 
+// renewed are tokens that can be asked for anew.
+type renewed struct {
+	*tokens
+
+	times int
+}
+
+func (r *renewed) Renew(context.Context, string) { r.times++ }
+
+func TestACallMayHaveANewBearerToken(t *testing.T) {
+	p, c := newPeer(t, goodAnswers[OpGetTwin]), &renewed{tokens: giving(testToken, nil)}
+	client := p.client(t, bearing(c))
+	for want, ctx := range []context.Context{t.Context(), Anew(t.Context()), t.Context()} {
+		if err := calls[OpGetTwin](ctx, client); err != nil {
+			t.Fatal(err)
+		}
+		if c.times != min(want, 1) || c.asked != want+1 {
+			t.Errorf("call %d: renewed %d times, asked for %d", want, c.times, c.asked)
+		}
+	}
+}
+
 func TestNoBearerTokenGoesToAHostThatIsNotAllowed(t *testing.T) {
 	p, c := newPeer(t, goodAnswers[OpGetTwin]), giving(testToken, nil)
 	client := p.client(t, bearing(c))

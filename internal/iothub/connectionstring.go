@@ -36,6 +36,9 @@ var foreignFields = []struct{ name, problem string }{
 // that is missing or wrong, never a value. Field names are taken in any letter case, unknown ones are ignored, and so is
 // white space around the string, which files and Secrets often end in.
 func ParseConnectionString(s string) (ConnectionString, error) {
+	if problem := Disguise(s); problem != "" {
+		return ConnectionString{}, &ConfigError{Field: "connection string", Problem: problem}
+	}
 	fields, err := splitFields(s)
 	if err != nil {
 		return ConnectionString{}, err

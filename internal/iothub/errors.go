@@ -174,7 +174,8 @@ func CodeOf(err error) string {
 // IsNotFound reports whether the hub does not know the device. A hub that does not exist is something else.
 func IsNotFound(err error) bool { return hasTrait(err, deviceUnknown) }
 
-// IsUnauthorized reports whether the hub refused the credential: any 401, and a 403 that is not about quota, tier or device; or Microsoft Entra ID did.
+// IsUnauthorized reports whether the hub refused the credential: any 401, and a 403 without a code; or Microsoft Entra ID did. Of one
+// call that is a doubt: the hub may have meant that call alone.
 func IsUnauthorized(err error) bool {
 	return RefusesCredential(err) || CodeOf(err) == CodeIdentityRefused
 }

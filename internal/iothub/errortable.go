@@ -96,7 +96,7 @@ var hubErrors = []row{
 var statuses = map[int]row{
 	http.StatusBadRequest:            {class: Terminal},
 	http.StatusUnauthorized:          {class: Terminal, trait: unauthorized},
-	http.StatusForbidden:             {class: Terminal, trait: unauthorized},
+	http.StatusForbidden:             {class: Terminal, trait: unauthorized}, // without a code: of a proxy, or an IP filter
 	http.StatusMethodNotAllowed:      {class: Terminal},
 	http.StatusPreconditionFailed:    {class: Transient, trait: staleETag},
 	http.StatusRequestEntityTooLarge: {class: Terminal},
@@ -130,6 +130,9 @@ func lookUp(status, number int, code string) row {
 	}
 	if r, ok := rowsByCode[code]; ok && r.status == status {
 		return r
+	}
+	if status == http.StatusForbidden && (number != 0 || code != "") { // it is about the request: the hub knows the caller
+		return row{class: Terminal}
 	}
 	if r, ok := statuses[status]; ok {
 		return r

@@ -1,6 +1,7 @@
 package iothub
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,6 +18,14 @@ const (
 	tokenRenewal  = tokenLifetime * 8 / 10
 )
 
+type anewKey struct{}
+
+// Anew is a context whose calls have new tokens: a hub that refuses one may find the one that there was
+// too old, or dated by a clock that was wrong.
+func Anew(ctx context.Context) context.Context { return context.WithValue(ctx, anewKey{}, true) }
+
+func isAnew(ctx context.Context) bool { return ctx.Value(anewKey{}) != nil }
+
 // sasPolicy attaches a SAS token to every request for an allowed host, and lets no other request pass.
 type sasPolicy struct {
 	allowed []string
@@ -26,6 +35,9 @@ type sasPolicy struct {
 func (p *sasPolicy) Do(req *policy.Request) (*http.Response, error) {
 	if err := checkURL(req.Raw().URL, p.allowed); err != nil {
 		return nil, err
+	}
+	if isAnew(req.Raw().Context()) {
+		p.tokens.drop()
 	}
 	req.Raw().Header.Set("Authorization", p.tokens.token())
 	return req.Next()
@@ -40,6 +52,13 @@ type tokenSource struct {
 	mu     sync.Mutex
 	cached secret
 	issued time.Time
+}
+
+// drop has the next token be a new one.
+func (s *tokenSource) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cached = secret{}
 }
 
 // token returns the cached token until 80 % of its life is over, or the clock shows a time before it was made.

@@ -1,6 +1,7 @@
 package iothub
 
 import (
+	"context"
 	"encoding/base64"
 	"strings"
 	"sync"
@@ -72,6 +73,23 @@ func TestTokensAreRenewed(t *testing.T) {
 				t.Errorf("token\n got %s\nwant %s", got, want)
 			}
 		})
+	}
+}
+
+func TestACallMayHaveANewToken(t *testing.T) {
+	now := clocktesting.NewFakeClock(time.Date(2026, 7, 21, 9, 0, 0, 0, time.UTC))
+	p := newPeer(t, goodAnswers[OpGetTwin])
+	c := p.client(t, func(o *Options) { o.Clock = now.Now })
+	for _, ctx := range []context.Context{t.Context(), Anew(t.Context()), t.Context()} {
+		if err := calls[OpGetTwin](ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		now.Step(time.Minute)
+	}
+	log := p.log()
+	first, anew, after := log[0].header.Get("Authorization"), log[1].header.Get("Authorization"), log[2].header.Get("Authorization")
+	if first == anew || anew != after {
+		t.Errorf("tokens %q, %q, %q: expected a new second one, which is kept", first, anew, after)
 	}
 }
 

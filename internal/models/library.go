@@ -57,6 +57,8 @@ type Trouble struct {
 	Reason, Message string
 	// Final is true if only an edit helps, and Soon if the next try, at once, will get further.
 	Final, Soon bool
+	// OfOther is true if an edit of another DeviceModel helps as well: it may be about to come.
+	OfOther bool
 }
 
 // Model is a DeviceModel that was compiled.

@@ -172,9 +172,11 @@ func judge(parsed *dtdl.Model, id string, own int) *Trouble {
 	case !parsed.Defines(id):
 		return invalid(undefined(id))
 	case len(parsed.Missing) > 0:
-		return &Trouble{Reason: v1alpha1.ReasonMissingInterfaces, Message: "No DeviceModel of the namespace has " + strings.Join(needs.Texts(), ", "), Final: true}
+		return &Trouble{Reason: v1alpha1.ReasonMissingInterfaces, Message: "No DeviceModel of the namespace has " + strings.Join(needs.Texts(), ", "), Final: true, OfOther: true}
 	}
-	return invalid("Another DeviceModel that it needs is wrong: " + strings.Join(others.Texts(), "; "))
+	trouble := invalid("Another DeviceModel that it needs is wrong: " + strings.Join(others.Texts(), "; "))
+	trouble.OfOther = true
+	return trouble
 }
 
 func violationsOf(parsed *dtdl.Model, id string) []string {

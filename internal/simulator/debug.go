@@ -65,6 +65,7 @@ import (
 //	POST   /amqp/steal                    all readers lose to a higher owner level
 //	POST   /amqp/refuse                   RefuseRequest
 //	POST   /amqp/stall                    ?partition=; and /release
+//	POST   /amqp/silence                  ?partition=: the receivers that there are
 //	POST   /eventhub/delete               and /recreate
 //	PUT    /consumergroups/{name}
 //	DELETE /consumergroups/{name}

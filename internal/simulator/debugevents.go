@@ -63,6 +63,7 @@ func (d debugAPI) amqpRoutes() map[string]debugHandler {
 		"POST /amqp/steal":            do(d.StealReceivers),
 		"POST /amqp/refuse":           d.refuse,
 		"POST /amqp/stall":            func(r *http.Request) (any, error) { d.amqp.Stall(r.URL.Query().Get("partition")); return nil, nil },
+		"POST /amqp/silence":          func(r *http.Request) (any, error) { d.amqp.Silence(r.URL.Query().Get("partition")); return nil, nil },
 		"POST /amqp/release":          do(d.amqp.Release),
 		"POST /eventhub/delete":       do(d.DeleteEventHub),
 		"POST /eventhub/recreate":     do(d.RecreateEventHub),

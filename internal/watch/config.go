@@ -10,6 +10,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
+
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
 // Config says which stream to read, and how to reach it. Either ConnectionString or Credential is set.
@@ -49,7 +51,10 @@ const notAConnectionString = "not the connection string of an Event Hub-compatib
 // repeats any secret part of it.
 func ParseConnectionString(s string) (Config, error) {
 	p, err := azeventhubs.ParseConnectionString(s)
+	problem := iothub.Disguise(s)
 	switch {
+	case problem != "":
+		return Config{}, errors.New("the connection string " + problem)
 	case err != nil || p.FullyQualifiedNamespace == "":
 		return Config{}, errors.New(notAConnectionString)
 	case p.EntityPath == nil || *p.EntityPath == "":

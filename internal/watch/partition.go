@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ type partition struct {
 	*Stream
 
 	clients  connection
+	silence  *silence
 	id       string
 	prefetch int                             // events
 	end      azeventhubs.PartitionProperties // as it was when the connection began
@@ -22,18 +24,23 @@ type partition struct {
 
 // run reads. A refusal that another try on the same connection may mend is waited out; the other partitions go on.
 func (p *partition) run(ctx context.Context) error {
-	backoff := p.backoff()
+	pauses := pauses{longest: p.Timing.Retry}
 	for {
+		began := time.Now()
 		err := p.receive(ctx)
-		phase := phaseOf(err)
+		phase, wait := phaseOf(err), pauses.next(time.Since(began))
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errSilent):
+			p.Log.Info("Partition is silent, opening it anew", "partition", p.id)
+			_ = p.lookAtEnd(ctx) // as below
+			continue
 		case errors.Is(err, errTooOld) || isPositionError(err):
 			if err := p.jump(ctx, err); err != nil {
 				return err
 			}
-			if !pause(ctx, backoff.Step()) { // should the new place be refused as well, it is not asked for in a loop
+			if !pause(ctx, wait) { // should the new place be refused as well, it is not asked for in a loop
 				return ctx.Err()
 			}
 			continue
@@ -42,7 +49,7 @@ func (p *partition) run(ctx context.Context) error {
 		}
 		p.Log.Info("Partition refused, trying again", "partition", p.id, "reason", phase, "error", err.Error())
 		p.phases.set(p.id, phase)
-		if !pause(ctx, backoff.Step()) {
+		if !pause(ctx, wait) {
 			return ctx.Err()
 		}
 		_ = p.lookAtEnd(ctx) // what keeps it from being told is told when the partition is opened
@@ -71,12 +78,15 @@ func (p *partition) receive(ctx context.Context) error {
 	end, caughtUp := p.end, false // what the hub holds already has to be handled first
 	settled := time.AfterFunc(p.Timing.Settle, func() { p.phases.open(p.id, func() bool { return p.behind(p.id, end) > 0 }) })
 	defer settled.Stop()
+	opened, receiving, leave := p.silence.watch(ctx, p.id)
+	defer leave()
 	for first := true; ; first = false {
 		// One at a time: the client waits for as many as it is asked for, and what it has prefetched it returns at once.
-		events, err := client.ReceiveEvents(ctx, 1, nil)
+		events, err := client.ReceiveEvents(receiving, 1, nil)
 		if err != nil {
-			return err
+			return cmp.Or(silent(receiving), err)
 		}
+		opened.busy.Store(true) // the events are handled whatever becomes of the receiver
 		for _, e := range events {
 			if first && p.isTooOld(e) {
 				return errTooOld
@@ -84,6 +94,7 @@ func (p *partition) receive(ctx context.Context) error {
 			p.handle(ctx, e)
 			p.clients.in.handled(sizeOf(e))
 		}
+		opened.busy.Store(false)
 		if !caughtUp && p.behind(p.id, end) == 0 {
 			caughtUp = true
 			p.phases.set(p.id, Reading)

@@ -92,6 +92,7 @@ func TestConnectionStringsOfEventHubs(t *testing.T) {
 		"without a key":              {"Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=p;EntityPath=e", notAConnectionString},
 		"of an IoT hub":              {"HostName=h.azure-devices.net;SharedAccessKeyName=p;SharedAccessKey=" + secret, notAConnectionString},
 		"empty":                      {"", notAConnectionString},
+		"in quotes":                  {`"Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=p;SharedAccessKey=` + secret + `;EntityPath=e"`, "the connection string begins with a quotation mark: store it without quotes"},
 		"nonsense with the secret":   {secret, notAConnectionString},
 		"a line break in the middle": {"Endpoint=sb://ns.servicebus.windows.net/\n;SharedAccessKey=" + secret, notAConnectionString},
 	} {

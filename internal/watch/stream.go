@@ -111,25 +111,19 @@ func (s *Stream) Run(ctx context.Context) {
 	s.Timing = s.Timing.withDefaults()
 	s.phases.report, s.catchUp.done = s.Report, s.Sink.CaughtUp
 	s.phases.all(Connecting)
+	pauses := pauses{longest: s.Timing.Retry}
 	for {
-		backoff := s.backoff()
-		for {
-			began := time.Now()
-			err := s.connection(ctx)
-			if ctx.Err() != nil {
-				s.save(context.WithoutCancel(ctx))
-				return
-			}
-			s.Log.Info(brokeOff(phaseOf(err)), "reason", phaseOf(err), "error", err.Error())
-			s.phases.all(phaseOf(err))
-			worked := time.Since(began) > s.Timing.Retry
-			if !pause(ctx, backoff.Step()) || phaseOf(err) == Shared && !s.untilFree(ctx) {
-				s.save(context.WithoutCancel(ctx))
-				return
-			}
-			if worked {
-				break
-			}
+		began := time.Now()
+		err := s.connection(ctx)
+		if ctx.Err() != nil {
+			s.save(context.WithoutCancel(ctx))
+			return
+		}
+		s.Log.Info(brokeOff(phaseOf(err)), "reason", phaseOf(err), "error", err.Error())
+		s.phases.all(phaseOf(err))
+		if !pause(ctx, pauses.next(time.Since(began))) || phaseOf(err) == Shared && !s.untilFree(ctx) {
+			s.save(context.WithoutCancel(ctx))
+			return
 		}
 	}
 }
@@ -155,8 +149,19 @@ func (s *Stream) untilFree(ctx context.Context) bool {
 	return true
 }
 
-func (s *Stream) backoff() *wait.Backoff {
-	return &wait.Backoff{Duration: min(500*time.Millisecond, s.Timing.Retry), Factor: 2, Jitter: 0.2, Steps: 100, Cap: s.Timing.Retry}
+// pauses are those between tries: each is longer than the one before it, up to the longest, until a try
+// has lasted for longer than that. What ended it is another incident.
+type pauses struct {
+	longest time.Duration
+	backoff *wait.Backoff
+}
+
+// next is the pause after a try that lasted for a time.
+func (p *pauses) next(lasted time.Duration) time.Duration {
+	if p.backoff == nil || lasted > p.longest {
+		p.backoff = &wait.Backoff{Duration: min(500*time.Millisecond, p.longest), Factor: 2, Jitter: 0.2, Steps: 100, Cap: p.longest}
+	}
+	return p.backoff.Step()
 }
 
 func pause(ctx context.Context, d time.Duration) bool {
@@ -249,30 +254,36 @@ func (s *Stream) ends(ctx context.Context, clients connection, ids []string) (ma
 
 func (s *Stream) read(ctx context.Context, clients connection, ids []string, ends map[string]azeventhubs.PartitionProperties) error {
 	s.phases.each(ids, Connecting)
+	silence := &silence{}
 	prefetch, leave := prefetches.take(len(ids))
 	defer leave()
 	clients.in.allow(prefetch * len(ids))
 	g, ctx := errgroup.WithContext(ctx)
 	for _, id := range ids {
 		g.Go(func() error {
-			return (&partition{Stream: s, clients: clients, id: id, prefetch: prefetch, end: ends[id]}).run(ctx)
+			return (&partition{Stream: s, clients: clients, silence: silence, id: id, prefetch: prefetch, end: ends[id]}).run(ctx)
 		})
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
-	g.Go(func() error { return s.watchLag(ctx, clients, ends) })
+	g.Go(func() error { return s.watchLag(ctx, clients, silence, ends) })
 	return g.Wait()
 }
 
 // watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
-// are compared: clocks may differ.
-func (s *Stream) watchLag(ctx context.Context, clients connection, ends map[string]azeventhubs.PartitionProperties) error {
+// are compared: clocks may differ. One of which nothing at all came meanwhile is opened anew.
+func (s *Stream) watchLag(ctx context.Context, clients connection, silence *silence, ends map[string]azeventhubs.PartitionProperties) error {
 	s.tellBehind(ends)
-	ids, earlier := slices.Collect(maps.Keys(ends)), map[string]azeventhubs.PartitionProperties{}
+	ids, earlier, places := slices.Collect(maps.Keys(ends)), map[string]azeventhubs.PartitionProperties{}, s.places.all()
+	var asked time.Time
 	for pause(ctx, s.Timing.Lag) {
 		for id, end := range earlier {
-			s.phases.lag(id, s.behind(id, end) > 0)
+			isBehind := s.behind(id, end) > 0
+			s.phases.lag(id, isBehind)
+			if silence.judge(id, asked, isBehind, s.handled(id) != places[id].SequenceNumber) {
+				return &failure{Lagging, fmt.Errorf("partition %s: %w", id, errSilent)}
+			}
 		}
-		asked := time.Now()
+		asked, places = time.Now(), s.places.all()
 		now, err := s.ends(ctx, clients, ids)
 		if err != nil {
 			return err

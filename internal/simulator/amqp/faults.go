@@ -12,7 +12,8 @@ type faults struct {
 	attachWith   condition
 	refuseTokens int
 	stalls       map[string]bool // by partition, "" for all
-	ignoreReads  bool            // of the properties of partitions
+	silenced     map[*receiver]bool
+	ignoreReads  bool // of the properties of partitions
 	happened     FaultCounts
 }
 
@@ -60,10 +61,10 @@ func (f *faults) ignores(r request) bool {
 	return f.ignoreReads && r.text("type") == typePartition
 }
 
-func (f *faults) stalled(partition string) bool {
+func (f *faults) stalled(r *receiver) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stalls[partition] || f.stalls[""]
+	return f.stalls[r.partition.ID()] || f.stalls[""] || f.silenced[r]
 }
 
 func (f *faults) count(edit func(*FaultCounts)) {
@@ -103,6 +104,20 @@ func (s *Server) Stall(partition string) {
 	s.faults.stalls[partition] = true
 }
 
+// Silence has the receivers that a partition has now, those of all with "", get nothing any more, until
+// Release. New ones do.
+func (s *Server) Silence(partition string) {
+	receivers := s.receivers.list()
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.silenced = map[*receiver]bool{}
+	for _, l := range receivers {
+		if partition == "" || l.receiver.partition.ID() == partition {
+			s.faults.silenced[l.receiver] = true
+		}
+	}
+}
+
 // IgnorePartitionReads leaves requests for the properties of partitions without an answer, or no longer.
 func (s *Server) IgnorePartitionReads(on bool) {
 	s.faults.mu.Lock()
@@ -113,7 +128,7 @@ func (s *Server) IgnorePartitionReads(on bool) {
 // Release ends all stalls.
 func (s *Server) Release() {
 	s.faults.mu.Lock()
-	s.faults.stalls = nil
+	s.faults.stalls, s.faults.silenced = nil, nil
 	s.faults.mu.Unlock()
 	for _, c := range s.connections() {
 		c.wakeUp()

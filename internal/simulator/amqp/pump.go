@@ -89,7 +89,7 @@ func (c *conn) drained(l *link) {
 
 func (l *link) hasMessage() bool {
 	if r := l.receiver; r != nil {
-		return !l.conn.server.faults.stalled(r.partition.ID()) && r.partition.Has(r.next)
+		return !l.conn.server.faults.stalled(r) && r.partition.Has(r.next)
 	}
 	return len(l.answers) > 0
 }
@@ -107,7 +107,7 @@ func (l *link) nextMessage() ([]byte, bool) {
 }
 
 func (c *conn) nextEvent(r *receiver) ([]byte, bool) {
-	if c.server.faults.stalled(r.partition.ID()) {
+	if c.server.faults.stalled(r) {
 		c.holdBack(r)
 		return nil, false
 	}
