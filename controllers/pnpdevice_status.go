@@ -136,7 +136,7 @@ func (s *scope) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
 
 // keepVersion drops a change of the twin's counters alone: what a device reports beside its declaration costs no write, and
 // neither does another writer of tags, or of what nobody declared. Memory has the newest ones; after a start an etag that is
-// older than the hub's costs a read. What a read found is on record: no start need find it again.
+// older than the hub's costs a read. The news of a read is on record: no start need find it again.
 func (s *scope) keepVersion(previous *v1alpha1.PnPDeviceStatus) {
 	st := &s.device.Status
 	if previous.Twin == nil || st.Twin == nil {
@@ -163,8 +163,8 @@ func sameProperties(a, b *v1alpha1.PnPDeviceStatus) bool {
 	return isSame(a.Properties, b.Properties) && isSame(a.Components, b.Components)
 }
 
-// describeAbsence takes back what status says of a device that the hub does not know, or has not been asked for yet. What the
-// object owned stays on record, should the hub be mistaken: it comes to nothing once a device of that name is another one.
+// describeAbsence takes back what status says of a device that the hub does not know, or has not been asked for yet. Values
+// that the object owned stay on record, should the hub be mistaken: that comes to nothing once the device is another one.
 func (s *scope) describeAbsence() {
 	st := &s.device.Status
 	st.ConnectionState, st.ConnectionStateSince, st.ConnectionStateSeenTime = "", nil, nil

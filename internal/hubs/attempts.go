@@ -18,8 +18,8 @@ type Attempt struct {
 	recorded map[twin.Leaf]twin.Sent
 }
 
-// Belongs says which object the device is declared by. What an earlier one wrote is not this one's, and what memory followed
-// it did not compare with the status of this one, which may be old: the twin is read.
+// Belongs says which object the device is declared by. The writes of an earlier one are not this one's, and its status may
+// be of before the changes that memory followed: the twin is read.
 func (d *Device) Belongs(object types.UID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

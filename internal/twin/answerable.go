@@ -15,8 +15,8 @@ const envelopeSize = len(envelopeValue) + len(envelopeCode) + numberSize + len(e
 const noAnswerWanted = ", or set readyWhen: Applied for a device that acknowledges nothing"
 
 // ValidateAnswer finds what a hub would take and no device can acknowledge, sorted by path: the answer repeats each value one
-// level deeper, under "value", with two numbers beside it, and the hub has the same limits for what is reported. What else the
-// device reports takes room as well, which nobody knows.
+// level deeper, under "value", with two numbers beside it, and the hub has the same limits for what is reported. Other
+// reports of the device take room as well, which nobody knows.
 func ValidateAnswer(d Declaration) []Violation {
 	var found []Violation
 	for leaf, value := range d {
