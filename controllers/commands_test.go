@@ -206,7 +206,7 @@ var _ = Describe("A DeviceCommand", func() {
 		Entry("a number beyond a double", simulator.CommandAnswer{Status: 200, Payload: []byte(`{"a":1e999}`)}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
 			HaveField("Status.Response.Raw", MatchJSON(`"{\"a\":1e999}"`))),
 		Entry("a number beyond 64 bits", simulator.CommandAnswer{Status: 200, Payload: []byte(`18446744073709551616`)}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
-			HaveField("Status.Response.Raw", BeEquivalentTo(`18446744073709552000`))),
+			HaveField("Status.Response.Raw", MatchJSON(`"18446744073709551616"`))),
 		Entry("arrays in arrays", simulator.CommandAnswer{Status: 200, Payload: deep("[", "", "]")}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,
 			HaveField("Status.StatusCode", HaveValue(BeEquivalentTo(200)))),
 		Entry("objects in objects", simulator.CommandAnswer{Status: 200, Payload: deep(`{"a":`, "1", "}")}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded,

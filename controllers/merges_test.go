@@ -183,6 +183,7 @@ var _ = Describe("The marker of a component", func() {
 	It("is missed in words by an object that only observes", func() {
 		s := newSite()
 		s.virtual("d", simulator.TemperatureController, simulator.Acknowledge())
+		Eventually(func() string { return s.reportedAt("d", "thermostat1", "__t") }).Should(Equal(`"c"`), "the device has said that it has the component")
 		s.foreign("d", unmarked)
 		s.create("d", observing, thermostat)
 		drifted := And(beStalled(v1alpha1.ReasonDrifted), haveState("thermostat1", target, "Drifted"), haveMessage("42", "marker", "thermostat1"))
