@@ -151,7 +151,7 @@ func (s *scope) rest() error {
 
 // mustAsk reports whether the hub has to be read although something is known.
 func (s *scope) mustAsk() bool {
-	due := !s.session.EventsTrusted() && s.memory.FollowUpDue(s.now) // in this order: what is due is counted as done
+	due := s.memory.FollowUpDue(s.now) && !s.session.EventsTrusted()
 	_, retry := s.conflictRetry()
 	return s.memory.Doubtful() || due || retry ||
 		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
