@@ -45,17 +45,6 @@ func (d *Device) Unexplained(now time.Time) {
 	}
 }
 
-// askAgain wants them as after a write that was made now, if the device owes an answer: what was to tell
-// of it will not. It reports whether the device does.
-func (d *Device) askAgain(now time.Time) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.awaited {
-		d.followUps = followUps{since: now}
-	}
-	return d.awaited
-}
-
 // Settled wants no more follow-up reads.
 func (d *Device) Settled() {
 	d.mu.Lock()
@@ -83,4 +72,15 @@ func (d *Device) NextFollowUp(now time.Time) (time.Duration, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.followUps.next(now)
+}
+
+// askAgain wants them as after a write that was made now, if the device owes an answer: what was to tell
+// of it will not. It reports whether the device does.
+func (d *Device) askAgain(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.awaited {
+		d.followUps = followUps{since: now}
+	}
+	return d.awaited
 }
