@@ -30,24 +30,29 @@ import (
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
 func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream, b *budget.Budget) error {
 	options, fingerprint, err := r.options(ctx, hub, e)
-	key := client.ObjectKeyFromObject(hub)
-	s := r.Hubs.Get(key)
-	denied := isDenied(err) && r.goesOn(hub)
+	s := r.Hubs.Get(client.ObjectKeyFromObject(hub))
 	switch isSame := s != nil && s.Fingerprint == fingerprint; {
-	case denied || err == nil && (isSame || e.goesOn):
+	case isDenied(err) && r.goesOn(hub):
 		if refused := r.confirm(ctx, hub, s); refused != nil {
 			return refused
 		}
-		if denied {
-			return goingOn(err)
+		return goingOn(err)
+	case err == nil && (isSame || e.goesOn):
+		if refused := r.confirm(ctx, hub, s); refused != nil {
+			return refused
 		}
 		return r.standing(ctx, hub)
-	case err != nil:
-		if isHalt(err) { // a session outlives an API server that fails for now
-			return r.end(ctx, hub, err)
-		}
+	case isHalt(err):
+		return r.end(ctx, hub, err)
+	case err != nil: // a session outlives an API server that fails for now
 		return err
 	}
+	return r.connectAnew(ctx, hub, options, fingerprint, e, b)
+}
+
+// connectAnew makes a session from the current spec and Secret, once their credential is proved.
+func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub, options iothub.Options, fingerprint string, e eventStream, b *budget.Budget) error {
+	key := client.ObjectKeyFromObject(hub)
 	proof, pending := r.proofs.take(key, fingerprint)
 	switch {
 	case pending:
@@ -63,7 +68,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 		return err
 	}
 	r.proofs.accepted(key)
-	s = hubs.NewSession(proof.client, destinationOf(hub), fingerprint)
+	s := hubs.NewSession(proof.client, destinationOf(hub), fingerprint)
 	allowance, affected := r.Hubs.Budgets.Trust(s.Destination, key.String())
 	proof.gate.Budget, s.Budget = allowance, allowance
 	r.limitsChanged(ctx, affected)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -180,9 +181,9 @@ func (h *hostileRun) withoutControlPlane(ctx context.Context, do func(context.Co
 		return err
 	}
 	var ended <-chan error
-	for i := len(servers) - 1; i >= 0; i-- {
+	for i, p := range slices.Backward(servers) {
 		var err error
-		if ended, err = servers[i].start(lines[i][0], lines[i][1:]...); err != nil {
+		if ended, err = p.start(lines[i][0], lines[i][1:]...); err != nil {
 			return err
 		}
 	}

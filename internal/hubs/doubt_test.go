@@ -1,6 +1,7 @@
 package hubs
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -39,11 +40,9 @@ func TestDoubtsThatGoOnAreAskedAboutLessAndLess(t *testing.T) {
 		d.settle(now)
 		now = now.Add(time.Millisecond)
 	}
-	want := []time.Duration{0, 5, 5, 10, 20, 40, 60, 60}
-	for i := range want {
-		if waits[i] != want[i]*time.Second {
-			t.Fatalf("waits %v, want %v s", waits, want)
-		}
+	want := []time.Duration{0, 5 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute}
+	if !slices.Equal(waits, want) {
+		t.Fatalf("waits %v, want %v", waits, want)
 	}
 	now = now.Add(askMost + time.Second)
 	if d.raise(now, now); d.askAfter(now) != 0 {

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+
+	"github.com/pnp-operator/pnp-operator/internal/disguise"
 )
 
 // ConnectionString is the service connection string of an IoT hub, as the portal and `az iot hub connection-string show`
@@ -36,7 +38,7 @@ var foreignFields = []struct{ name, problem string }{
 // that is missing or wrong, never a value. Field names are taken in any letter case, unknown ones are ignored, and so is
 // white space around the string, which files and Secrets often end in.
 func ParseConnectionString(s string) (ConnectionString, error) {
-	if problem := Disguise(s); problem != "" {
+	if problem := disguise.Of(s); problem != "" {
 		return ConnectionString{}, &ConfigError{Field: "connection string", Problem: problem}
 	}
 	fields, err := splitFields(s)

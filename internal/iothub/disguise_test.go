@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"testing"
+
+	"github.com/pnp-operator/pnp-operator/internal/disguise"
 )
 
 func TestAConnectionStringInDisguiseIsNamed(t *testing.T) {
@@ -23,7 +25,7 @@ func TestAConnectionStringInDisguiseIsNamed(t *testing.T) {
 		"a key alone, which is base64": {testKey, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Disguise(c.in)
+			got := disguise.Of(c.in)
 			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 				t.Errorf("%q, expected %q in it", got, c.want)
 			}

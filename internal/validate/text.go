@@ -85,7 +85,7 @@ type remarker struct {
 	more  int
 }
 
-func (r *remarker) tell(at *yaml.Node, warning bool, format string, args ...any) {
+func (r *remarker) tellf(at *yaml.Node, warning bool, format string, args ...any) {
 	if len(r.found) == maxRemarks {
 		r.more++
 		return
@@ -124,13 +124,13 @@ func (r *remarker) key(key *yaml.Node) {
 		return
 	}
 	if is := notText(key.Value); is != "" {
-		r.tell(key, false, "has the key %s, which is %s in YAML 1.1 and a text in others, so that kubectl and kustomize may make two keys of it: quote it", quoted(key), is)
+		r.tellf(key, false, "has the key %s, which is %s in YAML 1.1 and a text in others, so that kubectl and kustomize may make two keys of it: quote it", quoted(key), is)
 	}
 }
 
 func (r *remarker) scalar(node *yaml.Node, isField bool) {
 	if node.Tag == "!!null" && isField && len(r.steps) > 2 && r.steps[0] == ".spec" && r.steps[1] == ".payload" {
-		r.tell(node, true, "is null, which kubectl apply takes out of objects: have it applied with --server-side")
+		r.tellf(node, true, "is null, which kubectl apply takes out of objects: have it applied with --server-side")
 		return
 	}
 	if !isPlain(node) {
@@ -138,14 +138,14 @@ func (r *remarker) scalar(node *yaml.Node, isField bool) {
 	}
 	switch {
 	case booleans[node.Value] != "" && !isTruth(node.Value):
-		r.tell(node, true, "is %s without quotes, the boolean %s to kubectl and a text to kustomize: quote it, or write %[2]s", quoted(node), booleans[node.Value])
+		r.tellf(node, true, "is %s without quotes, the boolean %s to kubectl and a text to kustomize: quote it, or write %[2]s", quoted(node), booleans[node.Value])
 	case isRewrittenTime(node):
-		r.tell(node, true, "is %s without quotes, a time to kustomize, which writes it otherwise than kubectl does: quote it", quoted(node))
+		r.tellf(node, true, "is %s without quotes, a time to kustomize, which writes it otherwise than kubectl does: quote it", quoted(node))
 	case oddNumber.MatchString(node.Value):
-		r.tell(node, true, "is %s without quotes, which is not the same number, or a text, to all readers of YAML: write it plainly, or quote it", quoted(node))
+		r.tellf(node, true, "is %s without quotes, which is not the same number, or a text, to all readers of YAML: write it plainly, or quote it", quoted(node))
 	case wholeNumber.MatchString(node.Value):
 		if as, same := storable.KeptNumber(json.Number(strings.TrimPrefix(node.Value, "+"))); !same {
-			r.tell(node, false, "is the integer %s, which Kubernetes keeps as a double and would make %s: integers go from -2^63 to 2^63-1, larger ones as text in quotes", quoted(node), as)
+			r.tellf(node, false, "is the integer %s, which Kubernetes keeps as a double and would make %s: integers go from -2^63 to 2^63-1, larger ones as text in quotes", quoted(node), as)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func isPlain(node *yaml.Node) bool {
 var booleans = func() map[string]string {
 	all := map[string]string{}
 	for value, words := range map[string]string{"true": "y yes on true", "false": "n no off false"} {
-		for _, word := range strings.Fields(words) {
+		for word := range strings.FieldsSeq(words) {
 			for _, form := range []string{word, strings.ToUpper(word[:1]) + word[1:], strings.ToUpper(word)} {
 				all[form] = value
 			}

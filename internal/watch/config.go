@@ -11,7 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 
-	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/disguise"
 )
 
 // Config says which stream to read, and how to reach it. Either ConnectionString or Credential is set.
@@ -51,7 +51,7 @@ const notAConnectionString = "not the connection string of an Event Hub-compatib
 // repeats any secret part of it.
 func ParseConnectionString(s string) (Config, error) {
 	p, err := azeventhubs.ParseConnectionString(s)
-	problem := iothub.Disguise(s)
+	problem := disguise.Of(s)
 	switch {
 	case problem != "":
 		return Config{}, errors.New("the connection string " + problem)

@@ -93,7 +93,8 @@ func TestStreamsTogetherAreBounded(t *testing.T) {
 	if len(refused) == 0 {
 		t.Fatal("no stream was broken off")
 	}
-	for _, c := range append(conns, modestConn) {
+	_ = modestConn.Close()
+	for _, c := range conns {
 		_ = c.Close()
 		_ = c.Close()
 	}

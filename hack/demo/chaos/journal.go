@@ -205,7 +205,7 @@ func (t *Trace) judge(e simulator.JournalEntry, h *History, leaf Leaf, there *he
 	case is == nil && !h.belongs(e.DeviceID, leaf, there.written, there.ours, e.Written):
 		t.wrong(e, fmt.Sprintf("%s: removes %s while it holds %s, which %s wrote, and which was not declared since",
 			notOurs, leaf, raw(was), map[bool]string{true: "the operator for an object before this one", false: "another writer"}[there.ours]))
-	case is != nil && !p.everDeclared(leaf, is) && !(t.unaware[e.DeviceID] && p.isMixed(leaf, was, is)):
+	case is != nil && !p.everDeclared(leaf, is) && (!t.unaware[e.DeviceID] || !p.isMixed(leaf, was, is)):
 		t.wrong(e, fmt.Sprintf("sets %s to %s, which no object ever declared", leaf, raw(is)))
 	}
 }

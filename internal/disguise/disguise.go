@@ -1,13 +1,14 @@
-package iothub
+// Package disguise tells what stands in the place of a connection string.
+package disguise
 
 import (
 	"encoding/base64"
 	"strings"
 )
 
-// Disguise says what a text looks like that holds a connection string and is none, "" if it does not. Files and Secrets are
+// Of says what a text looks like that holds a connection string and is none, "" if it does not. Files and Secrets are
 // made in many ways. It repeats nothing of the text.
-func Disguise(s string) string {
+func Of(s string) string {
 	s = strings.TrimSpace(s)
 	switch {
 	case strings.HasPrefix(s, "\ufeff"):
