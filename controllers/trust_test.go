@@ -103,7 +103,7 @@ var _ = Describe("An IoTHub whose endpoint changes", func() {
 		Eventually(func() string { return s.get("d").Status.Twin.Hub }).ShouldNot(Equal(before))
 		s.eventually("d", beReady())
 		Expect(s.reads("d")).To(Equal(1))
-		Expect(s.get("d").Status.Twin.Hub).To(Equal(s.hubObject().Status.Destination))
+		s.eventuallyHub(HaveField("Status.Destination", s.get("d").Status.Twin.Hub))
 		s.edit("d", withProperties(`{}`))
 		s.eventuallyDesired("d", `{}`)
 		Expect(writes).To(Equal(1))
