@@ -243,8 +243,7 @@ func TestNetworkPolicyOpensThePortsOfAllowedHosts(t *testing.T) {
 		"allowedHubSuffixes={.azure-devices.net,hub.example:8443}": {"8443"},
 		"allowedHubSuffixes={a.example:8443,b.example:8443,c:443}": {"8443"},
 		"allowedEventHubSuffixes={events.example:9093}":            {"9093"},
-		"allowedModelRepositories={[fd00::1]:8080,models.example}": {"8080"},
-		"allowedModelRepositories={[fd00::1]},replicas=1":          nil,
+		"allowedModelRepositories={models.example:8080,b.example}": {"8080"},
 		"allowedHubSuffixes={proxy.example:*,other.example:50000}": {"any", "50000"},
 	} {
 		policy := objects(t, template(t, "--set=networkPolicy.enabled=true,"+set))["NetworkPolicy pnp-system/pnp-operator"]

@@ -58,7 +58,7 @@ pnp-simulator.{{ .Values.simulator.namespace }}.svc
 {{- define "pnp-operator.allowedPorts" -}}
 {{- $ports := dict -}}
 {{- range concat .Values.allowedHubSuffixes .Values.allowedEventHubSuffixes .Values.allowedModelRepositories -}}
-{{- with regexReplaceAll "^(?:\\[.*\\]|[^:\\[]*)(?::([0-9]+|\\*))?$" . "${1}" -}}
+{{- with index (splitList ":" (printf "%s:" .)) 1 -}}
 {{- $_ := set $ports . true -}}
 {{- end -}}
 {{- end -}}
