@@ -196,6 +196,18 @@ var _ = Describe("Clearing", func() {
 		Expect(left(s, 1)).To(Equal(1))
 	})
 
+	It("ends loudly where the hub takes the credential, and refuses it for the write", func() {
+		s := fleet(1)
+		before := notCleared()
+		refuses := simulator.Fault{Kind: simulator.FaultStatus, Status: 401, Code: "IotHubUnauthorizedAccess", Number: 401002}
+		s.sim.Faults().Add(refuses.On("Patch*", name(0)).Times(simulator.Forever))
+		deleteAll(s)
+		s.eventuallyGone(name(0))
+		Eventually(func() int { return announced(s, 1) }).Should(Equal(1))
+		Expect(notCleared()).To(Equal(before + 1))
+		s.eventuallyHub(beReady())
+	})
+
 	It("is not denied after the hub took it, whatever keeps the object", func() {
 		s := fleet(2)
 		meddler.hold(s.namespace)

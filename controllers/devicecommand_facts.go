@@ -181,7 +181,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):
 		return s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, "An earlier attempt may have run; it is not sent again: "+found.Text())
-	case len(found.Rounded) > 0:
+	case len(found.Rounded) > 0 && found.NotReady == "": // else the model may say that a double is meant
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonInvalidCommand, found.Text())
 	case found.Refuses():
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())

@@ -196,6 +196,10 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 // to look.
 func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Duration {
 	left := otherWithin
+	reconciling := apimeta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReconciling)
+	if reconciling != nil && reconciling.Reason != f.verdict.reason { // its time is of something else
+		apimeta.RemoveStatusCondition(&object.Status.Conditions, v1alpha1.ConditionReconciling)
+	}
 	since := func(kind string) *metav1.Time {
 		c := apimeta.FindStatusCondition(object.Status.Conditions, kind)
 		if c == nil || c.Reason != f.verdict.reason || c.ObservedGeneration != object.Generation {

@@ -65,6 +65,16 @@ var _ = Describe("A device that is gone at the hub", func() {
 		})
 	}
 
+	It("is found so with components, and shows none of them", func() {
+		s := newEventSite()
+		s.virtual("d", simulator.TemperatureController, simulator.Acknowledge())
+		s.create("d", withComponent("thermostat1", `{"targetTemperature": 21}`))
+		s.eventually("d", beReady())
+		s.deleted("d")
+		s.eventually("d", And(beStalled(v1alpha1.ReasonDeviceNotFound), beGone(v1alpha1.ReasonDeviceNotFound)))
+		Expect(s.get("d").Status.Components).To(ConsistOf(And(HaveField("Name", "thermostat1"), HaveField("Exists", false))))
+	})
+
 	It("keeps what it owned on record: a hub that was mistaken costs no property", func() {
 		s := declaring(simulator.Acknowledge())
 		s.edit("d", withProperties(`{"targetTemperature": 42, "mode": "eco"}`))

@@ -127,14 +127,21 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	case pending:
 		return nil
 	case of == nil:
-		r.proofs.begin(&proof{hub: key, fingerprint: s.Fingerprint + doubted, host: s.Destination, client: s.Hub, after: s.AskAfter(), anew: true})
-		return nil
+		r.ask(key, s, s.AskAfter())
 	case iothub.IsUnauthorized(of.err):
 		r.drop(ctx, hub)
 		return r.refused(ctx, hub, s.Fingerprint)
+	case of.err == nil || iothub.ClassOf(of.err) == iothub.Terminal:
+		s.Accepted()
+	default: // the hub did not say
+		r.ask(key, s, max(s.AskAfter(), retryRefusal))
 	}
-	s.Accepted()
 	return nil
+}
+
+// ask has the hub asked after a while whether it takes the credential of a session, with a new token.
+func (r *IoTHubReconciler) ask(hub types.NamespacedName, s *hubs.Session, after time.Duration) {
+	r.proofs.begin(&proof{hub: hub, fingerprint: s.Fingerprint + doubted, host: s.Destination, client: s.Hub, after: after, anew: true})
 }
 
 // proved is what the outcome of the call that proves the credential means.

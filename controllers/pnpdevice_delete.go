@@ -87,6 +87,8 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 		return nil
 	case iothub.IsUnauthorized(err) && r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another one
 		return r.notCleared(s, err, "the hub refused the credential")
+	case iothub.IsUnauthorized(err) && s.session.TookSince(s.memory.Failing(s.now)): // it takes the credential, and refuses it for this
+		return r.notCleared(s, err, stableText(err))
 	case halted && h.refused:
 		return r.notCleared(s, err, h.message)
 	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):

@@ -182,7 +182,7 @@ func (s *scope) describeAbsence() {
 		s.transition(&p, s.entries[leaf], false)
 		all[leaf] = p
 	}
-	all.writeTo(st, nil)
+	all.writeTo(st, &twin.Twin{})
 	st.NotShown = 0
 }
 

@@ -64,30 +64,34 @@ func (s *scope) schemaOf(leaf twin.Leaf) *dtdl.Schema {
 	return holder.Property(leaf.Name).Schema
 }
 
-// means reports whether a value that has another text means what is declared for a leaf.
-func (s *scope) means(leaf twin.Leaf, declared, got any, same func(a, b any) bool) bool {
+// means reports whether a value that has another text means what is declared for a leaf. While the model cannot be used, was
+// says whether it was found to.
+func (s *scope) means(leaf twin.Leaf, declared, got any, same func(a, b any) bool, was func(twin.Leaf, any) bool) bool {
 	if schema := s.schemaOf(leaf); schema != nil {
 		return same(schema.Canonical(declared), schema.Canonical(got))
 	}
-	return s.lexicon.of.NotReady != "" && s.device.Status.CheckedGeneration > 0 && s.wasChecked(s.lexicon.of) && s.wasSame(leaf, got)
+	return s.lexicon.of.NotReady != "" && s.device.Status.CheckedGeneration > 0 && s.wasChecked(s.lexicon.of) && was(leaf, got)
 }
 
-// wasSame reports whether status has a value of the hub, or of the device, as that of the declaration: while
-// the model cannot be used, what was found to be the same is so still.
-func (s *scope) wasSame(leaf twin.Leaf, got any) bool {
+// wasHeld reports whether status has a value as what the hub holds of the declaration.
+func (s *scope) wasHeld(leaf twin.Leaf, got any) bool {
 	switch p := s.entries[leaf]; twin.State(p.State) {
-	case twin.StateAcknowledged:
-		return twin.Equal(factOf(p.Desired), got) || twin.Equal(factOf(p.Reported), got)
-	case twin.StateApplied, twin.StateInProgress, twin.StateRejected, twin.StateAdjusted:
+	case twin.StateAcknowledged, twin.StateApplied, twin.StateInProgress, twin.StateRejected, twin.StateAdjusted:
 		return twin.Equal(factOf(p.Desired), got)
 	default:
 		return false
 	}
 }
 
+// wasHeard reports whether status has a value as the device's acknowledgement of the declaration.
+func (s *scope) wasHeard(leaf twin.Leaf, got any) bool {
+	p := s.entries[leaf]
+	return twin.State(p.State) == twin.StateAcknowledged && twin.Equal(factOf(p.Reported), got)
+}
+
 // isSame reports whether the hub has a value of a leaf, in whatever words.
 func (s *scope) isSame(leaf twin.Leaf, value, held any) bool {
-	return twin.Equal(value, held) || !isOmitted(held) && s.means(leaf, value, held, twin.Equal)
+	return twin.Equal(value, held) || !isOmitted(held) && s.means(leaf, value, held, twin.Equal, s.wasHeld)
 }
 
 // inWordsOf is the declaration with each value as the hub has it, where that means the same.
@@ -136,7 +140,7 @@ func (s *scope) ownedInWordsOf(t *twin.Twin, o twin.Ownership) twin.Ownership {
 // heard is a property with its report in the words of the declaration, where that means the same.
 func (s *scope) heard(leaf twin.Leaf, declared any, p twin.Property) twin.Property {
 	r := p.Reported
-	if r == nil || r.Ack == nil || isOmitted(r.Value) || twin.EqualReported(declared, r.Value) || !s.means(leaf, declared, r.Value, twin.EqualReported) {
+	if r == nil || r.Ack == nil || isOmitted(r.Value) || twin.EqualReported(declared, r.Value) || !s.means(leaf, declared, r.Value, twin.EqualReported, s.wasHeard) {
 		return p
 	}
 	same := *r

@@ -84,6 +84,25 @@ func TestWordsOfAPass(t *testing.T) {
 	}
 }
 
+// TestTheAnswerOfADeviceIsNoWordOfTheHub has another writer set what the device answered in part, while the model cannot be used.
+func TestTheAnswerOfADeviceIsNoWordOfTheHub(t *testing.T) {
+	leaf := twin.Leaf{Name: "pause"}
+	const of = "dtmi:test:Thing;1 uid/1"
+	device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{CheckedModel: of, Properties: []v1alpha1.PropertyStatus{{
+		Name: leaf.Name, State: "Acknowledged", Desired: jsonOf("PT300S"), Reported: jsonOf("PT5M"), DesiredVersion: 2, Owned: true,
+	}}}}
+	s := newScope(device, time.Now())
+	device.Status.CheckedGeneration = 1
+	device.Generation = 1
+	s.lexicon = &lexicon{ask: func(string) (*dtdl.Interface, models.Verdict) { return nil, models.Verdict{Of: of, NotReady: "x"} }}
+	s.declared = twin.Declaration{leaf: "PT300S"}
+	s.recall(true)
+	s.adopt(&twin.Twin{DesiredVersion: 3, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {Desired: &twin.Desired{Value: "PT5M", Version: 3}}}})
+	if s.isSame(leaf, "PT300S", "PT5M") || len(s.inWordsOf(s.twin)) != 1 || s.inWordsOf(s.twin)[leaf] != "PT300S" {
+		t.Error("what the device answered counts as what the hub holds of the declaration")
+	}
+}
+
 // TestOtherWordsAskForNoOtherAnswer has another writer respell a value that the device has acknowledged.
 func TestOtherWordsAskForNoOtherAnswer(t *testing.T) {
 	leaf := twin.Leaf{Name: "pause"}

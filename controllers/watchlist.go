@@ -78,7 +78,7 @@ func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
 	s.adopt(t)
 	before := device.Status.DeepCopy()
 	s.describe()
-	return before.Twin == nil || before.Twin.Etag != t.ETag || before.ConnectionState != device.Status.ConnectionState ||
+	return before.Twin == nil || before.ConnectionState != device.Status.ConnectionState ||
 		before.ModelID != device.Status.ModelID || !sameProperties(before, &device.Status)
 }
 

@@ -43,6 +43,9 @@ func (v deviceValidator) ValidateCreate(ctx context.Context, device *v1alpha1.Pn
 		hub = nil
 	}
 	leaves, violations := declaration.Check(&device.Spec, hub)
+	if len(violations) == 0 {
+		violations = declaration.Unanswerable(&device.Spec, leaves)
+	}
 	if len(violations) > 0 {
 		return nil, denied(violations...)
 	}
@@ -51,12 +54,30 @@ func (v deviceValidator) ValidateCreate(ctx context.Context, device *v1alpha1.Pn
 	return append(warnings, warningsOf(misread(leaves))...), err
 }
 
-// ValidateUpdate looks at changes of the declaration only: who was let in once can always be labelled, finalized, suspended and deleted.
+// ValidateUpdate looks at changes of the declaration only: an object that was let in can always be labelled, finalized,
+// suspended and deleted.
 func (v deviceValidator) ValidateUpdate(ctx context.Context, before, device *v1alpha1.PnPDevice) (admission.Warnings, error) {
-	if !device.DeletionTimestamp.IsZero() || equality.Semantic.DeepEqual(declared(before), declared(device)) {
+	switch {
+	case !device.DeletionTimestamp.IsZero():
 		return nil, nil
+	case !equality.Semantic.DeepEqual(declared(before), declared(device)):
+		return v.ValidateCreate(ctx, device)
+	case before.Spec.ReadyWhen != device.Spec.ReadyWhen:
+		return nil, unanswerable(&device.Spec)
 	}
-	return v.ValidateCreate(ctx, device)
+	return nil, nil
+}
+
+// unanswerable refuses a declaration that waits for an acknowledgement that cannot come.
+func unanswerable(spec *v1alpha1.PnPDeviceSpec) error {
+	leaves, err := declaration.Of(spec)
+	if err != nil {
+		return denied(err.Error())
+	}
+	if violations := declaration.Unanswerable(spec, leaves); len(violations) > 0 {
+		return denied(violations...)
+	}
+	return nil
 }
 
 // misread lists names that were on, off or the like before a reader of YAML 1.1 took them for booleans.
@@ -82,7 +103,7 @@ func misread(leaves twin.Declaration) []string {
 func declared(device *v1alpha1.PnPDevice) v1alpha1.PnPDeviceSpec {
 	spec := device.Spec
 	return v1alpha1.PnPDeviceSpec{
-		HubRef: spec.HubRef, ModelID: spec.ModelID, TwinAPI: spec.TwinAPI, Properties: spec.Properties, Components: spec.Components, ReadyWhen: spec.ReadyWhen,
+		HubRef: spec.HubRef, ModelID: spec.ModelID, TwinAPI: spec.TwinAPI, Properties: spec.Properties, Components: spec.Components,
 	}
 }
 
@@ -105,7 +126,11 @@ func (v commandValidator) ValidateCreate(ctx context.Context, command *v1alpha1.
 	if client.IgnoreNotFound(err) != nil {
 		return conclude(ctx, models.Verdict{}, err)
 	}
+	isKnown := err == nil
 	verdict, err := v.models.CheckCommand(ctx, command.Namespace, device.ModelID(), &command.Spec)
+	if !isKnown || verdict.NotReady != "" { // its model may say that a double is meant
+		verdict.Rounded = nil
+	}
 	return conclude(ctx, verdict, err)
 }
 

@@ -87,7 +87,10 @@ var connectionFacts = []check{
 		id: "connect.activity", needs: aDevice, fact: "So is when it was active last",
 		expected: "shows",
 		play: func(ctx context.Context, on *site) (string, error) {
-			return on.twinShows(ctx, func(d document) bool { return !strings.HasPrefix(d.text("lastActivityTime"), "0001-") })
+			return on.twinShows(ctx, func(d document) bool {
+				at := d.text("lastActivityTime")
+				return at != "" && !strings.HasPrefix(at, "0001-")
+			})
 		},
 	},
 	{

@@ -24,6 +24,9 @@ var digitalTwinFacts = []check{
 				return "", err
 			}
 			a, err := on.hub.ask(ctx, http.MethodGet, "/digitaltwins/"+on.id, "")
+			if err == nil && a.status != http.StatusOK {
+				return "", on.refused("reading the digital twin", a, err)
+			}
 			if etag := strings.Trim(a.header.Get("ETag"), `"`); err != nil || etag != doc.text("etag") {
 				return fmt.Sprintf("%s instead of %s", etag, doc.text("etag")), err
 			}

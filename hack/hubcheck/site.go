@@ -96,7 +96,7 @@ func (s *site) begin(ctx context.Context) (err error) {
 	if err == nil && a.status == http.StatusOK {
 		return s.keep(a)
 	}
-	s.made = err != nil
+	s.made = err != nil || a.status >= http.StatusInternalServerError // which a device may have been made before
 	return s.refused("making a device", a, err)
 }
 

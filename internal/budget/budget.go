@@ -124,7 +124,8 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	defer b.mu.Unlock()
 	now := b.now()
 	b.day.roll(now)
-	if why, stops := b.day.stops(r.Priority); stops && !b.day.probes(now, r.Priority) {
+	why, stops := b.day.stops(r.Priority)
+	if stops && !b.day.mayProbe(now, r.Priority) {
 		b.classes[r.Class].waits[r.Priority]++
 		wait, lasts := b.day.wait(now, b.random())
 		return Wait{Class: r.Class, Why: why, For: wait, Lasts: lasts}, false
@@ -132,6 +133,9 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	wait, since, ok := b.classes[r.Class].take(now, r, b.random())
 	if ok {
 		b.day.used += int64(r.Messages)
+		if stops {
+			b.day.probe = now.Add(probeWithin)
+		}
 		return Wait{}, true
 	}
 	return Wait{Class: r.Class, For: wait, Lasts: now.Sub(since) + wait}, false

@@ -73,13 +73,9 @@ func (d *day) hasMore(began time.Time) {
 	}
 }
 
-// probes lets one call through, now and then, to ask the hub again.
-func (d *day) probes(now time.Time, p Priority) bool {
-	if !d.exhausted || now.Before(d.probe) || d.spent(p) {
-		return false
-	}
-	d.probe = now.Add(probeWithin)
-	return true
+// mayProbe reports whether it is time for one call to ask the hub again.
+func (d *day) mayProbe(now time.Time, p Priority) bool {
+	return d.exhausted && !now.Before(d.probe) && !d.spent(p)
 }
 
 // giveBack returns messages of a call that was not made. Those of yesterday are gone.

@@ -308,3 +308,23 @@ func TestTokensThatAGuestNeverHadAreNotOwed(t *testing.T) {
 		}
 	}
 }
+
+// The one call that asks the hub again is one that is made: a caller that gets no token asks nobody.
+func TestACallThatIsNotMadeDoesNotAskTheHubAgain(t *testing.T) {
+	slow := lasting
+	slow.TwinReadsPerSecond = 0.01
+	b, c := start(slow)
+	for i := 0; ; i++ { // until the bucket is empty
+		if _, ok := b.Take(read(PriorityEdit, fmt.Sprint(i))); !ok {
+			break
+		}
+	}
+	b.Done(Query, Outcome{Result: QuotaExceeded, Began: c.at})
+	c.advance(confirmAfter)
+	if _, ok := b.Take(read(PriorityEdit, "without a token")); ok {
+		t.Fatal("let through without a token")
+	}
+	if _, ok := b.Take(Request{Class: Query, Priority: PriorityEdit, Key: "with a token", Size: 1}); !ok {
+		t.Error("nobody asks the hub again")
+	}
+}

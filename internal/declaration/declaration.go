@@ -96,8 +96,8 @@ func Dialect(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) twin.Dialect {
 	return twin.DigitalTwin
 }
 
-// Check decodes what a spec declares and lists what the rules of every twin forbid in it, or what no device can acknowledge if that is waited for, one sentence each, as many as Violations keeps. hub is the IoTHub of the device, nil if
-// that is not known: what either API takes is let through then.
+// Check decodes what a spec declares and lists what the rules of every twin forbid in it, one sentence each, as many as
+// Violations keeps. hub is the IoTHub of the device, nil if that is not known: what either API takes is let through then.
 func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.Declaration, violations []string) {
 	declared, err := Of(spec)
 	if err != nil {
@@ -110,13 +110,22 @@ func Check(spec *v1alpha1.PnPDeviceSpec, hub *v1alpha1.IoTHub) (declared twin.De
 	if hub != nil || spec.TwinAPI != "" {
 		dialect = Dialect(spec, hub)
 	}
-	broken := twin.Validate(declared, dialect)
-	if len(broken) == 0 && spec.ReadyWhen != v1alpha1.ReadyWhenApplied {
-		broken = twin.ValidateAnswer(declared)
+	return declared, texts(twin.Validate(declared, dialect))
+}
+
+// Unanswerable lists what the hub takes and a device cannot acknowledge whole, one sentence each, where an acknowledgement is
+// waited for. It is for what is declared anew: the device of an object that is there may answer in part, which counts.
+func Unanswerable(spec *v1alpha1.PnPDeviceSpec, declared twin.Declaration) []string {
+	if spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
+		return nil
 	}
+	return texts(twin.ValidateAnswer(declared))
+}
+
+func texts(broken []twin.Violation) []string {
 	var found Violations
 	for _, v := range broken {
 		found.Add(v.String)
 	}
-	return declared, found.Texts()
+	return found.Texts()
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// maxCanonical is the longest text, in bytes, that is looked at: no hub holds a longer one, and arithmetic on one takes long.
+const maxCanonical = 4096
+
 // Canonical is a decoded JSON value with the parts that its schema has several texts for in one of them:
 // "PT300S" and "PT5M" become the same, and so do instants, decimals, UUIDs, bytes and floats. So two
 // values mean the same to the schema exactly if they are equal then, numbers by what they amount to.
@@ -17,6 +20,9 @@ import (
 func (s *Schema) Canonical(value any) any {
 	switch v := value.(type) {
 	case string:
+		if len(v) > maxCanonical {
+			return v
+		}
 		if canonical := canonicalTexts[s.Kind]; canonical != nil && primitiveValues[s.Kind].allows(v) {
 			return canonical(v)
 		}
@@ -113,9 +119,11 @@ func canonicalDuration(s string) string {
 			continue
 		}
 		number := before[strings.LastIndexAny(before, "YMWDHS")+1:]
-		if amount, ok := new(big.Rat).SetString(number); ok {
-			unit.total.Add(unit.total, amount.Mul(amount, big.NewRat(unit.factor, 1)))
+		amount, ok := new(big.Rat).SetString(number)
+		if !ok {
+			return s
 		}
+		unit.total.Add(unit.total, amount.Mul(amount, big.NewRat(unit.factor, 1)))
 	}
 	return "P" + months.RatString() + "M" + seconds.RatString() + "S"
 }

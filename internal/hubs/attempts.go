@@ -62,7 +62,7 @@ func (d *Device) Sending(changes []twin.Change, version int64) *Attempt {
 			delete(d.withheld, c.Leaf)
 		}
 	}
-	d.awaited = true
+	d.awaited, d.presence.first = true, 0
 	d.attempts = append(d.attempts, a)
 	return a
 }

@@ -159,7 +159,7 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	defer d.mu.Unlock()
 	d.settled, d.looked, d.absent = token, time.Now(), false
 	d.pressing = d.pressing && d.doubtful()
-	if d.presence.read(t.ConnectionState == "Disconnected", d.known.ReportedVersion, t.ReportedVersion) {
+	if d.presence.read(d.awaited, t.ConnectionState == "Disconnected", t.ReportedVersion) {
 		d.prove()
 	}
 	d.known, d.deviceETag, d.model, d.seen = t.Position(), t.DeviceETag, t.ModelID, t.Version
@@ -208,6 +208,9 @@ func (d *Device) Accepted(t *twin.Twin) {
 	defer d.mu.Unlock()
 	if d.pass != nil {
 		d.known = d.pass.began
+	}
+	if d.known.Version == 0 { // nothing was seen since the start
+		d.known = t.Position()
 	}
 	d.known.DesiredVersion, d.known.DesiredUpdated = t.DesiredVersion, t.DesiredUpdated
 	if t.ReportedUpdated.IsZero() { // it follows from what status says

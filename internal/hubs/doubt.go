@@ -54,6 +54,12 @@ func (d *doubt) settle(now time.Time) {
 	d.raised, d.settled = false, now
 }
 
+func (d *doubt) settledAfter(t time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settled.After(t)
+}
+
 func (d *doubt) isRaised() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -69,6 +75,9 @@ func (s *Session) Doubted() bool { return s.doubt.isRaised() }
 
 // AskAfter is how long to wait before the hub is asked whether it takes the credential.
 func (s *Session) AskAfter() time.Duration { return s.doubt.askAfter(time.Now()) }
+
+// TookSince reports whether the hub has taken the credential once more after a time.
+func (s *Session) TookSince(t time.Time) bool { return s.doubt.settledAfter(t) }
 
 // Accepted notes that the hub has taken the credential once more.
 func (s *Session) Accepted() { s.doubt.settle(time.Now()) }

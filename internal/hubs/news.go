@@ -141,7 +141,7 @@ func (d *Device) learn(base, next *twin.Twin, n *twin.Notification, at Place, mi
 	isFollowed := slices.ContainsFunc(leaves, func(leaf twin.Leaf) bool {
 		_, ok := base.Properties[leaf]
 		return ok
-	})
+	}) || base.MarkersDiffer(next)
 	switch {
 	case mirrorsAll && n.Reported != nil && base.Partial && !isFollowed:
 		return d.suspect(at) // status is to show a property that it knows nothing of

@@ -8,6 +8,7 @@ type presence struct {
 	changed time.Time // by the hub's clock: the last connection event
 	proved  time.Time // by ours: the first thing that the device did since, and since it owes an answer
 	offline bool      // so the hub calls it
+	first   int64     // the reported version that the first read shows since it owes an answer, 0: there was none
 }
 
 // acted notes that a device did something at a time by the hub's clock, after what is known of its
@@ -29,14 +30,21 @@ func (d *Device) prove() (isNews bool) {
 	return isNews
 }
 
-// read compares two reads of a device: that it reported in between proves something if both call it
-// disconnected. What it did before the first of them says nothing.
-func (p *presence) read(isOffline bool, before, now int64) (proves bool) {
-	proves = p.offline && isOffline && before > 0 && now > before
+// read takes note of a read of a device that owes an answer, or does not. A later report than the first
+// read showed since it owes one proves that it is there. What it did before that says nothing.
+func (p *presence) read(owes, isOffline bool, reported int64) (proves bool) {
 	if isOffline && !p.offline {
 		p.proved = time.Time{}
 	}
 	p.offline = isOffline
+	switch {
+	case !owes || !isOffline:
+		p.first = 0
+	case p.first == 0:
+		p.first = reported
+	default:
+		proves = reported > p.first
+	}
 	return proves
 }
 

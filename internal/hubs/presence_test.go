@@ -28,7 +28,20 @@ func TestADeviceThatIsCalledDisconnectedProvesItsPresence(t *testing.T) {
 		"by a report between two reads":             {func(d *Device, _ time.Time) { read(d, "Disconnected", 1); read(d, "Disconnected", 2) }, true},
 		"not by two reads alone":                    {func(d *Device, _ time.Time) { read(d, "Disconnected", 1); read(d, "Disconnected", 1) }, false},
 		"not by a report while it was connected":    {func(d *Device, _ time.Time) { read(d, "Connected", 1); read(d, "Disconnected", 2) }, false},
-		"not if it owes nothing":                    {func(d *Device, now time.Time) { d.Awaits(false); d.acted(now) }, false},
+		"not by a report from before the write": {func(d *Device, _ time.Time) {
+			d.Awaits(false)
+			read(d, "Disconnected", 5)
+			d.Awaits(true)
+			read(d, "Disconnected", 6)
+		}, false},
+		"by one after that": {func(d *Device, _ time.Time) {
+			d.Awaits(false)
+			read(d, "Disconnected", 5)
+			d.Awaits(true)
+			read(d, "Disconnected", 6)
+			read(d, "Disconnected", 7)
+		}, true},
+		"not if it owes nothing": {func(d *Device, now time.Time) { d.Awaits(false); d.acted(now) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, now := &Device{}, time.Now()

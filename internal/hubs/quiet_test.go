@@ -167,3 +167,33 @@ func TestTheStatusOfAnotherObjectIsNotVouchedFor(t *testing.T) {
 		t.Error("what another object's status says is believed")
 	}
 }
+
+// A component's marker is no leaf, and status follows it.
+func TestAMarkerIsNews(t *testing.T) {
+	leaf := twin.Leaf{Component: "c", Name: "p"}
+	unmarked := func() Belief {
+		b := believed()
+		b.Twin.Properties[leaf] = twin.Property{Desired: &twin.Desired{Value: "x", Version: 3}}
+		b.Twin.Components, b.Twin.Unmarked = map[string]bool{"c": true}, map[string]bool{"c": true}
+		return b
+	}
+	for name, c := range map[string]struct {
+		patch string
+		want  News
+	}{
+		"the marker that was missing":       {`"c":{"__t":"c"},`, Urgent},
+		"with another property beside it":   {`"c":{"__t":"c","q":1},`, Urgent},
+		"another component's":               {`"e":{"__t":"c","q":1},`, Nothing},
+		"another property of the component": {`"c":{"q":1},`, Nothing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := &Device{}
+			seen := *unmarked().Twin
+			d.Observe(&seen, d.BeginRead())
+			d.Persisted(&seen)
+			if got := d.Fold(desired(t, 11, 5, c.patch, 1), place(1), unmarked); got != c.want {
+				t.Errorf("it is %v, want %v", got, c.want)
+			}
+		})
+	}
+}

@@ -20,6 +20,17 @@ func (t *Twin) LacksMarker(component string) bool {
 	return t.Unmarked[component] && t.hasDesired(component)
 }
 
+// MarkersDiffer is true if a component of the properties of t has another marker in a later state of the twin.
+func (t *Twin) MarkersDiffer(next *Twin) bool {
+	for leaf := range t.Properties {
+		name := leaf.Component
+		if t.Components[name] != next.Components[name] || t.Unmarked[name] != next.Unmarked[name] {
+			return true
+		}
+	}
+	return false
+}
+
 func (t *Twin) hasDesired(component string) bool {
 	for leaf, p := range t.Properties {
 		if leaf.Component == component && p.Desired != nil {

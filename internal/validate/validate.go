@@ -189,6 +189,9 @@ func (c *checker) checkModel(ctx context.Context, m of[*v1alpha1.DeviceModel]) {
 
 func (c *checker) checkDevice(ctx context.Context, d of[*v1alpha1.PnPDevice]) {
 	declared, violations := declaration.Check(&d.object.Spec, c.hubOf(d.object))
+	if len(violations) == 0 {
+		violations = declaration.Unanswerable(&d.object.Spec, declared)
+	}
 	if len(violations) > 0 {
 		c.tell(d.manifest, false, violations...)
 		return

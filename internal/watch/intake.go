@@ -17,8 +17,8 @@ const (
 	frames = 8 << 10
 	// slack is what a connection may hold beside events: the answers to questions, and what is not counted as handled.
 	slack = 8 << 20
-	// maxArrived is how many bytes that wait to be handled all streams of the process hold at most. From two thirds of
-	// that on, streams that hold more than an equal share of the last third are broken off.
+	// maxArrived is how many bytes that wait to be handled all streams of the process hold at most. From five sixths of
+	// that on, streams that hold more than an equal share of the rest are broken off.
 	maxArrived = 72 << 20
 	// dialTime is for connecting, with TLS.
 	dialTime = 30 * time.Second
@@ -51,7 +51,7 @@ func (a *arrivals) add(bytes, connections int64) {
 func (a *arrivals) isTooMuch(held int64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.held > a.most/3*2 && held > a.most/3/max(1, a.connections)
+	return a.held > a.most/6*5 && held > a.most/6/max(1, a.connections)
 }
 
 // intake is what connections to an event hub brought and was not handled. The AMQP library takes a message of any size, and the peer's word for that; an

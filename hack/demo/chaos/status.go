@@ -143,7 +143,7 @@ func (c *comparison) mirrored() []Leaf {
 
 func (c *comparison) property(leaf Leaf, p v1alpha1.PropertyStatus) {
 	reported, isReported := c.reported[leaf]
-	a := answerOf(reported)
+	a := answerOf(reported).without(metadataOf(c.twin.Properties.Reported, leaf))
 	want := a.value
 	if !isReported || c.object.Spec.Reported == v1alpha1.ReportedNone {
 		want = nil

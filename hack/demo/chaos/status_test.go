@@ -163,3 +163,28 @@ func TestPendingRemovals(t *testing.T) {
 		t.Errorf("%d properties are about to be removed, want 2", got)
 	}
 }
+
+// A hub keeps keys of earlier reports. What is older than an acknowledgement is no part of it.
+func TestWhatIsOlderThanAnAnswerIsNoPartOfIt(t *testing.T) {
+	const before, then = `{"$lastUpdated":"2026-11-30T10:00:00Z"}`, `{"$lastUpdated":"2026-11-30T10:00:01.5Z"}`
+	reported := `{"value":{"low":1,"high":2},"ac":200,"av":3,"ad":"done"}`
+	for name, c := range map[string]struct{ metadata, value, describe string }{
+		"all of one time":         {`{"value":{"low":` + then + `,"high":` + then + `},"ac":` + then + `,"av":` + then + `,"ad":` + then + `}`, `{"low":1,"high":2}`, "done"},
+		"a key of before":         {`{"value":{"low":` + then + `,"high":` + before + `},"ac":` + then + `,"av":` + then + `,"ad":` + then + `}`, `{"low":1}`, "done"},
+		"a description of before": {`{"value":{"low":` + then + `,"high":` + then + `},"ac":` + then + `,"av":` + then + `,"ad":` + before + `}`, `{"low":1,"high":2}`, ""},
+		"a value of before":       {`{"value":{"low":` + before + `,"high":` + before + `},"ac":` + then + `,"av":` + then + `,"ad":` + then + `}`, `{"low":1,"high":2}`, "done"},
+		"without times":           {`{}`, `{"low":1,"high":2}`, "done"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var value, want any
+			var metadata map[string]any
+			for text, into := range map[string]any{reported: &value, c.metadata: &metadata, c.value: &want} {
+				must(t, json.Unmarshal([]byte(text), into))
+			}
+			a := answerOf(value).without(metadata)
+			if !equal(a.value, want) || a.describe != c.describe {
+				t.Errorf("value %v, description %q, want %v, %q", a.value, a.describe, want, c.describe)
+			}
+		})
+	}
+}

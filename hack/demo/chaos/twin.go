@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // twin is a device twin as the hub shows it.
@@ -63,13 +64,16 @@ func leavesIn(section map[string]any, components map[string]bool) map[Leaf]any {
 
 // stamp returns the newest version that wrote a desired property or a part of it, and a configuration that did.
 func (t *twin) stamp(leaf Leaf) (version int64, by string) {
-	metadata, _ := t.Properties.Desired["$metadata"].(map[string]any)
-	at, _ := metadata[leaf.Name].(map[string]any)
+	return newest(metadataOf(t.Properties.Desired, leaf))
+}
+
+func metadataOf(section map[string]any, leaf Leaf) map[string]any {
+	metadata, _ := section["$metadata"].(map[string]any)
 	if leaf.Component != "" {
-		component, _ := metadata[leaf.Component].(map[string]any)
-		at, _ = component[leaf.Name].(map[string]any)
+		metadata, _ = metadata[leaf.Component].(map[string]any)
 	}
-	return newest(at)
+	at, _ := metadata[leaf.Name].(map[string]any)
+	return at
 }
 
 func newest(metadata map[string]any) (version int64, by string) {
@@ -139,4 +143,51 @@ func holds(declared, reported any) bool {
 		return true
 	}
 	return equal(declared, reported)
+}
+
+// without is an answer without what its metadata shows to be older: the hub merges reports, and keeps keys of earlier ones.
+func (a answer) without(metadata map[string]any) answer {
+	at := updated(metadata["ac"])
+	if !a.acks || at.IsZero() || !updated(metadata["av"]).Equal(at) {
+		return a
+	}
+	if told := updated(metadata["ad"]); told.Before(at) {
+		a.describe = ""
+	}
+	if updated(metadata["value"]).Equal(at) {
+		a.value = since(at, a.value, metadata["value"])
+	}
+	return a
+}
+
+func since(at time.Time, value, metadata any) any {
+	fields, isObject := value.(map[string]any)
+	nodes, _ := metadata.(map[string]any)
+	if !isObject {
+		return value
+	}
+	kept := map[string]any{}
+	for name, inner := range fields {
+		if when := updated(nodes[name]); when.IsZero() || !when.Before(at) {
+			kept[name] = since(at, inner, nodes[name])
+		}
+	}
+	return kept
+}
+
+// updated is the newest time of a node of metadata and of all below it, zero if there is none.
+func updated(node any) (at time.Time) {
+	fields, _ := node.(map[string]any)
+	for name, value := range fields {
+		var when time.Time
+		if text, isText := value.(string); isText && name == "$lastUpdated" {
+			when, _ = time.Parse(time.RFC3339Nano, text)
+		} else if !isText {
+			when = updated(value)
+		}
+		if when.After(at) {
+			at = when
+		}
+	}
+	return at
 }
