@@ -83,20 +83,39 @@ func unanswerable(spec *v1alpha1.PnPDeviceSpec) error {
 // misread lists names that were on, off or the like before a reader of YAML 1.1 took them for booleans.
 func misread(leaves twin.Declaration) []string {
 	var found []string
-	look := func(path, name string) {
-		if name == "true" || name == "false" {
-			found = append(found, fmt.Sprintf("%s has the name %q: if on, off, y or n was meant, quote it in the YAML", path, name))
-		}
-	}
 	for _, leaf := range slices.SortedFunc(maps.Keys(leaves), twin.CompareLeaves) {
-		look(leaf.String(), leaf.Name)
-		if fields, isObject := leaves[leaf].(map[string]any); isObject {
-			for _, name := range slices.Sorted(maps.Keys(fields)) {
-				look(leaf.String()+"."+name, name)
+		if isBoolean(leaf.Component) {
+			found = append(found, misreadText(leaf.String(), leaf.Component))
+		}
+		if isBoolean(leaf.Name) {
+			found = append(found, misreadText(leaf.String(), leaf.Name))
+		}
+		found = append(found, misreadIn(leaf.String(), leaves[leaf])...)
+	}
+	return found
+}
+
+func misreadIn(path string, value any) (found []string) {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			if isBoolean(name) {
+				found = append(found, misreadText(path+"."+name, name))
 			}
+			found = append(found, misreadIn(path+"."+name, value[name])...)
+		}
+	case []any:
+		for i, item := range value {
+			found = append(found, misreadIn(fmt.Sprintf("%s[%d]", path, i), item)...)
 		}
 	}
 	return found
+}
+
+func isBoolean(name string) bool { return name == "true" || name == "false" }
+
+func misreadText(path, name string) string {
+	return fmt.Sprintf("%s has the name %q: if on, off, y or n was meant, quote it in the YAML", path, name)
 }
 
 // declared is what of a spec is checked.
