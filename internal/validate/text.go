@@ -81,6 +81,7 @@ func remarksOn(object *yaml.Node) []remark {
 
 type remarker struct {
 	steps []string // to where it is
+	seen  map[*yaml.Node]bool
 	found []remark
 	more  int
 }
@@ -94,8 +95,20 @@ func (r *remarker) tellf(at *yaml.Node, warning bool, format string, args ...any
 	r.found = append(r.found, remark{at.Line, path + " " + fmt.Sprintf(format, args...), warning})
 }
 
-// visit looks at a node and at what is in it. An alias is looked at where its anchor is.
+// visit looks at a node and at what is in it, and once at what has an anchor, where that or an alias of it comes first.
 func (r *remarker) visit(node *yaml.Node, isField bool) {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if node.Anchor != "" {
+		if r.seen[node] {
+			return
+		}
+		if r.seen == nil {
+			r.seen = map[*yaml.Node]bool{}
+		}
+		r.seen[node] = true
+	}
 	switch node.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(node.Content); i += 2 {

@@ -93,6 +93,20 @@ func TestTextsOfOtherKindsAreTheirs(t *testing.T) {
 	}
 }
 
+// What an alias stands for is looked at also where its anchor is in another object of the document.
+func TestAliasesOfAnotherObject(t *testing.T) {
+	list := `apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: &schedule {on: "06:00"}}
+- {apiVersion: iot.pnp-operator.io/v1alpha1, kind: PnPDevice, metadata: {name: d, namespace: factory}, spec: {hubRef: {name: h}, twinAPI: DeviceTwin, properties: {a: *schedule, b: *schedule}}}
+`
+	found := files(t, list).Findings
+	if len(found) != 1 || !strings.Contains(found[0].String(), "spec.properties.a has the key on") {
+		t.Errorf("found %q", found)
+	}
+}
+
 func TestThePlaceOfARemark(t *testing.T) {
 	list := "# all\n---\napiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.Replace(strings.TrimSpace(dialects), "%s", "mode: on", 1), "\n", "\n  ")
 	found := files(t, list).Findings
