@@ -19,7 +19,7 @@ var _ = Describe("The webhook, of values that were changed on the way to it,", O
 	It("refuses integers that Kubernetes rounds, with and without a model, and says so", func() {
 		g := newGate()
 		beyond := MatchError(And(ContainSubstring("spec.payload"), ContainSubstring("beyond 64 bits"), ContainSubstring("send it as text")))
-		Expect(g.try(g.command("c", paying("18446744073709551615")))).To(beyond, "before there is a device")
+		Expect(g.try(g.command("c", paying("18446744073709551615")))).To(Succeed(), "before there is a device: its model may say that a double is meant")
 		Expect(g.client.Create(ctx, countersModel(g.site))).To(Succeed())
 		Expect(g.client.Create(ctx, g.device("d", withSpec(func(d *v1alpha1.PnPDeviceSpec) { d.ModelID = counters })))).To(Succeed())
 		named := func(name string) func(*v1alpha1.DeviceCommand) {

@@ -22,6 +22,8 @@ type Trace struct {
 	// unaware are devices that were created anew or that a failover put back, until the operator's next write: another
 	// twin may stand behind the etag that it knows.
 	unaware map[string]bool
+	// acted are devices that reported after their connection changed last: one that the hub calls disconnected is there.
+	acted map[string]bool
 	// copies are the states of each device by its desired version, as a hub that fails over may come back with them.
 	copies map[string]map[int64]map[Leaf]held
 	// rewritten is how often a value was written again, by device.
@@ -61,7 +63,7 @@ type held struct {
 func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, rekeyed: map[string]bool{}, replaced: map[string]time.Time{}, unaware: map[string]bool{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
+	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, rekeyed: map[string]bool{}, replaced: map[string]time.Time{}, unaware: map[string]bool{}, acted: map[string]bool{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
 		if err := t.follow(e, h); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
@@ -88,6 +90,10 @@ func (t *Trace) followIdentity(e simulator.JournalEntry) {
 		t.changed[e.DeviceID] = e.Written
 		t.devices[e.DeviceID], t.copies[e.DeviceID] = map[Leaf]*held{}, map[int64]map[Leaf]held{}
 		t.copy(e)
+	case e.Kind == "Connected" || e.Kind == "Disconnected":
+		delete(t.acted, e.DeviceID)
+	case e.Kind == "TwinUpdated" && e.Reported != nil:
+		t.acted[e.DeviceID] = true
 	case e.Kind == "IdentityUpdated":
 		t.rekeyed[e.DeviceID] = true
 	case e.Kind == "Rewound":

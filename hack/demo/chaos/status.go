@@ -29,6 +29,7 @@ type comparison struct {
 	reported map[Leaf]any
 	wrong    []string
 	states   map[Leaf]v1alpha1.PropertyState // as they should be
+	acted    bool                            // it reported after its connection changed last
 }
 
 func (c *comparison) wrongf(format string, args ...any) {
@@ -37,7 +38,7 @@ func (c *comparison) wrongf(format string, args ...any) {
 
 // Compare lists where the status of an object is not what the hub holds. raw is the device twin, nil if the hub knows no such device.
 func (t *Trace) Compare(object *v1alpha1.PnPDevice, raw json.RawMessage) ([]string, error) {
-	c := &comparison{object: object, held: t.devices[object.DeviceID()], states: map[Leaf]v1alpha1.PropertyState{}}
+	c := &comparison{object: object, held: t.devices[object.DeviceID()], states: map[Leaf]v1alpha1.PropertyState{}, acted: t.acted[object.DeviceID()]}
 	if object.Status.ObservedGeneration != object.Generation {
 		c.wrongf("generation %d was observed, it is %d", object.Status.ObservedGeneration, object.Generation)
 	}
@@ -243,10 +244,20 @@ func (c *comparison) verdict() {
 	case !worst["Applied"] && !worst["InProgress"]:
 		c.wantReason(v1alpha1.ReasonDeviceAcknowledged)
 	case c.twin.ConnectionState == "Disconnected":
-		c.wantReason(v1alpha1.ReasonDeviceOffline)
+		c.wantOffline(within)
 	default:
 		c.wantReason(within)
 	}
+}
+
+// wantOffline wants a device to be waited for that the hub calls disconnected. One that reported all the same may have had
+// its time.
+func (c *comparison) wantOffline(within string) {
+	ready := apimeta.FindStatusCondition(c.object.Status.Conditions, v1alpha1.ConditionReady)
+	if c.acted && ready != nil && ready.Reason == within {
+		return
+	}
+	c.wantReason(v1alpha1.ReasonDeviceOffline)
 }
 
 func (c *comparison) wantReason(want string) {

@@ -188,3 +188,31 @@ func TestWhatIsOlderThanAnAnswerIsNoPartOfIt(t *testing.T) {
 		})
 	}
 }
+
+// A device that the hub calls disconnected is waited for, unless it reported after that.
+func TestADeviceThatReportedWhileDisconnectedHadItsTime(t *testing.T) {
+	twin := strings.NewReplacer(`Connected`, `Disconnected`, `"av":2`, `"av":1`).Replace(acknowledgedTwin)
+	left := simulator.JournalEntry{DeviceID: "dev1", Kind: "Disconnected"}
+	reports := simulator.JournalEntry{DeviceID: "dev1", Kind: "TwinUpdated", Reported: json.RawMessage(`{"x":1}`)}
+	for name, c := range map[string]struct {
+		happens []simulator.JournalEntry
+		wrong   bool
+	}{
+		"it reported after it was gone": {[]simulator.JournalEntry{left, reports}, false},
+		"it reported before":            {[]simulator.JournalEntry{reports, left}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := acknowledged()
+			d.Spec.AcknowledgeWithinSeconds, d.Status.ConnectionState = 5, "Disconnected"
+			d.Status.Properties[0].AckVersion, d.Status.Properties[0].State = 1, "Applied"
+			reason(d, v1alpha1.ReasonAcknowledgementTimeout)
+			trace, err := Follow(append([]simulator.JournalEntry{created, write(true, 2, `{}`, `{"a":1}`)}, c.happens...), declaring(t, `{"a":1}`))
+			must(t, err)
+			got, err := trace.Compare(d, json.RawMessage(twin))
+			must(t, err)
+			if (len(got) > 0) != c.wrong {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
