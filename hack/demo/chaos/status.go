@@ -271,8 +271,8 @@ func (c *comparison) wantReason(want string) {
 }
 
 // Moved lists the objects whose status was written between two lists of them, and what of it. The
-// time of the last desired write does not count: where the event of a write was lost, a read tells
-// of it later.
+// time of the last desired write does not count, nor the version of the twin that is written with it:
+// where the event of a write was lost, a read tells of it later.
 func Moved(before, after []*v1alpha1.PnPDevice) []string {
 	known := map[string]*v1alpha1.PnPDevice{}
 	for _, device := range before {
@@ -285,16 +285,20 @@ func Moved(before, after []*v1alpha1.PnPDevice) []string {
 			moved = append(moved, device.Name+": new")
 			continue
 		}
-		if diff := cmp.Diff(withoutTime(was.Status), withoutTime(device.Status)); diff != "" {
+		if diff := cmp.Diff(withoutTime(was.Status, device.Status), withoutTime(device.Status, was.Status)); diff != "" {
 			moved = append(moved, device.Name+" (-before +after):\n"+diff)
 		}
 	}
 	return moved
 }
 
-func withoutTime(s v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
+// withoutTime is a status without that time, and without the version if the time is another one in the other status.
+func withoutTime(s, other v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
 	if s.Twin != nil {
 		twin := *s.Twin
+		if other.Twin != nil && twin.DesiredUpdated != other.Twin.DesiredUpdated {
+			twin.Version = 0
+		}
 		twin.DesiredUpdated = ""
 		s.Twin = &twin
 	}
