@@ -85,13 +85,22 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	case err == nil || iothub.IsNotFound(err):
 		r.clearing.settle(s.device)
 		return nil
-	case iothub.IsUnauthorized(err) && r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another one
-		return r.notCleared(s, err, "the hub refused the credential")
-	case iothub.IsUnauthorized(err) && s.session.TookSince(s.memory.Failing(s.now)): // it takes the credential, and refuses it for this
-		return r.notCleared(s, err, stableText(err))
+	case iothub.IsUnauthorized(err):
+		return r.unauthorized(s, err)
 	case halted && h.refused:
 		return r.notCleared(s, err, h.message)
-	case iothub.ClassOf(err) == iothub.Terminal && !iothub.IsUnauthorized(err) && !isHalt(err):
+	case iothub.ClassOf(err) == iothub.Terminal && !isHalt(err):
+		return r.notCleared(s, err, stableText(err))
+	}
+	return err
+}
+
+// unauthorized gives up if the hub refused the credential for good, or takes it and refuses it for this.
+func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
+	switch {
+	case r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another session
+		return r.notCleared(s, err, "the hub refused the credential")
+	case s.session.TookSince(s.memory.Failing(s.now)):
 		return r.notCleared(s, err, stableText(err))
 	}
 	return err

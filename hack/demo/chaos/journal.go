@@ -74,6 +74,7 @@ func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 
 func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	t.followIdentity(e)
+	t.followPresence(e)
 	if e.Desired == nil {
 		return nil
 	}
@@ -90,10 +91,6 @@ func (t *Trace) followIdentity(e simulator.JournalEntry) {
 		t.changed[e.DeviceID] = e.Written
 		t.devices[e.DeviceID], t.copies[e.DeviceID] = map[Leaf]*held{}, map[int64]map[Leaf]held{}
 		t.copy(e)
-	case e.Kind == "Connected" || e.Kind == "Disconnected":
-		delete(t.acted, e.DeviceID)
-	case e.Kind == "TwinUpdated" && e.Reported != nil:
-		t.acted[e.DeviceID] = true
 	case e.Kind == "IdentityUpdated":
 		t.rekeyed[e.DeviceID] = true
 	case e.Kind == "Rewound":
@@ -101,6 +98,16 @@ func (t *Trace) followIdentity(e simulator.JournalEntry) {
 		t.rewind(e)
 	case e.Kind == "TwinReplaced" || e.Service && e.Desired == nil && e.Kind == "TwinUpdated":
 		t.wrong(e, "is no patch of desired properties")
+	}
+}
+
+// followPresence follows whether a device did something since its connection changed last.
+func (t *Trace) followPresence(e simulator.JournalEntry) {
+	switch {
+	case e.Kind == "Connected" || e.Kind == "Disconnected":
+		delete(t.acted, e.DeviceID)
+	case e.Kind == "TwinUpdated" && e.Reported != nil:
+		t.acted[e.DeviceID] = true
 	}
 }
 
