@@ -25,10 +25,21 @@ func (l *leaseWatch) Err() error {
 	return nil
 }
 
-// wrap watches the requests that renew the lease. One counts from when it was sent.
+// isOver reports whether this process led, and another replica may lead since.
+func (l *leaseWatch) isOver() bool { return l.renewed.Load() != nil && l.Err() != nil }
+
+// wrap watches the requests that renew the lease. One counts from when it was sent. A former leader
+// writes to the lease no more: client-go, when it ends, releases a lease that it believes to hold by
+// what it saw before a pause, so that the replica which holds it and the next one lead at once.
 func (l *leaseWatch) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		began := time.Now()
+		if writesLease(r) && l.isOver() {
+			if r.Body != nil {
+				_ = r.Body.Close()
+			}
+			return nil, fmt.Errorf("not written: the lease was not renewed for %s, and may be another replica's", actFor)
+		}
 		answer, err := next.RoundTrip(r)
 		if err == nil && answer.StatusCode < http.StatusMultipleChoices && writesLease(r) {
 			l.renewed.Store(&began)

@@ -50,3 +50,48 @@ func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// A former leader does not touch the lease: another replica may have it.
+func TestAFormerLeaderLeavesTheLeaseAlone(t *testing.T) {
+	const url = "https://api/apis/coordination.k8s.io/v1/namespaces/pnp-system/leases/pnp"
+	for name, c := range map[string]struct {
+		led    bool
+		paused time.Duration
+		method string
+		asked  bool // the API server
+	}{
+		"before it led":               {false, time.Hour, http.MethodPut, true},
+		"while it leads":              {true, actFor - time.Second, http.MethodPut, true},
+		"after a pause":               {true, actFor + time.Second, http.MethodPut, false},
+		"after a pause it may look":   {true, actFor + time.Second, http.MethodGet, true},
+		"after a pause, with a patch": {true, actFor + time.Second, http.MethodPatch, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, asked := &leaseWatch{}, 0
+				server := l.wrap(roundTripper(func(*http.Request) (*http.Response, error) {
+					asked++
+					return &http.Response{StatusCode: http.StatusOK}, nil
+				}))
+				ask := func(method string) error {
+					r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, err = server.RoundTrip(r) //nolint:bodyclose // it has none
+					return err
+				}
+				if c.led {
+					if err := ask(http.MethodPut); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(c.paused)
+				before := asked
+				if err := ask(c.method); (asked > before) != c.asked || (err == nil) != c.asked {
+					t.Errorf("the API server was asked %d times, error %v", asked-before, err)
+				}
+			})
+		})
+	}
+}
