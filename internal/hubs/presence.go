@@ -12,11 +12,13 @@ type presence struct {
 }
 
 // acted notes that a device did something at a time by the hub's clock, after what is known of its
-// connection. It reports whether that is news of one that the hub calls disconnected.
+// connection. It reports whether that is news of one that the hub calls disconnected. Events are told
+// again after a start: what it did before the last write, by the hub's clock, proves nothing.
 func (d *Device) acted(at time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !at.IsZero() && !at.After(d.presence.changed) {
+	written := d.known.DesiredUpdated
+	if written.IsZero() || !at.After(written) || !at.After(d.presence.changed) {
 		return false
 	}
 	return d.prove() && d.presence.offline

@@ -10,7 +10,7 @@ import (
 
 func TestADeviceThatIsCalledDisconnectedProvesItsPresence(t *testing.T) {
 	read := func(d *Device, state string, reported int64) {
-		d.Observe(&twin.Twin{Version: reported, ReportedVersion: reported, ConnectionState: state}, d.BeginRead())
+		d.Observe(&twin.Twin{Version: reported, ReportedVersion: reported, ConnectionState: state, DesiredUpdated: d.known.DesiredUpdated}, d.BeginRead())
 	}
 	disconnect := func(d *Device, sequence string, at time.Time) {
 		d.Connection("Disconnected", sequence, at, Place{Partition: "0"}, func() Belief { return Belief{Twin: &twin.Twin{}} })
@@ -19,10 +19,16 @@ func TestADeviceThatIsCalledDisconnectedProvesItsPresence(t *testing.T) {
 		happens func(d *Device, now time.Time)
 		want    bool
 	}{
-		"by nothing":                                {func(*Device, time.Time) {}, false},
-		"by what it does after the event":           {func(d *Device, now time.Time) { disconnect(d, "1", now); d.acted(now.Add(time.Second)) }, true},
-		"by what it does, without an event":         {func(d *Device, now time.Time) { read(d, "Disconnected", 1); d.acted(now) }, true},
-		"not by what it did before the event":       {func(d *Device, now time.Time) { d.acted(now); disconnect(d, "1", now.Add(time.Second)) }, false},
+		"by nothing":                          {func(*Device, time.Time) {}, false},
+		"by what it does after the event":     {func(d *Device, now time.Time) { disconnect(d, "1", now); d.acted(now.Add(time.Second)) }, true},
+		"by what it does, without an event":   {func(d *Device, now time.Time) { read(d, "Disconnected", 1); d.acted(now) }, true},
+		"not by what it did before the event": {func(d *Device, now time.Time) { d.acted(now); disconnect(d, "1", now.Add(time.Second)) }, false},
+		"not by what it did before the write": {func(d *Device, now time.Time) { read(d, "Disconnected", 1); d.acted(now.Add(-2 * time.Minute)) }, false},
+		"not while the time of the write is not known": {func(d *Device, now time.Time) {
+			read(d, "Disconnected", 1)
+			d.known.DesiredUpdated = time.Time{}
+			d.acted(now)
+		}, false},
 		"not by what is told late":                  {func(d *Device, now time.Time) { disconnect(d, "1", now); d.acted(now.Add(-time.Second)) }, false},
 		"not by what it did before it was found so": {func(d *Device, now time.Time) { d.acted(now); read(d, "Disconnected", 1) }, false},
 		"by a report between two reads":             {func(d *Device, _ time.Time) { read(d, "Disconnected", 1); read(d, "Disconnected", 2) }, true},
@@ -45,6 +51,7 @@ func TestADeviceThatIsCalledDisconnectedProvesItsPresence(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, now := &Device{}, time.Now()
+			d.known = twin.Position{Version: 1, DesiredUpdated: now.Add(-time.Minute)}
 			d.Awaits(true)
 			c.happens(d, now)
 			if _, present := d.PresentSince(now.Add(-time.Minute)); present != c.want {
@@ -57,6 +64,7 @@ func TestADeviceThatIsCalledDisconnectedProvesItsPresence(t *testing.T) {
 func TestTheFirstProofOfPresenceAfterAWriteCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, written := &Device{}, time.Now()
+		d.known.DesiredUpdated = written
 		d.Awaits(true)
 		d.PresentSince(written)
 		for i := range 3 {
