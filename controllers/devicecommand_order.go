@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"cmp"
-	"strconv"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -20,7 +19,7 @@ import (
 // that the object has then. The zero value is ready to use.
 type arrivals struct {
 	mu    sync.Mutex
-	first map[types.UID]uint64
+	first map[types.UID]string
 }
 
 // seen is a predicate that lets everything pass.
@@ -29,7 +28,7 @@ func (a *arrivals) seen() predicate.Predicate {
 		CreateFunc: func(e event.CreateEvent) bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			put(&a.first, e.Object.GetUID(), versionOf(e.Object))
+			put(&a.first, e.Object.GetUID(), e.Object.GetResourceVersion())
 			return true
 		},
 		DeleteFunc: func(e event.DeleteEvent) bool {
@@ -41,28 +40,19 @@ func (a *arrivals) seen() predicate.Predicate {
 	}
 }
 
-// versionOf is a resource version as a number, 0 if it is none: then names are left.
-func versionOf(o client.Object) uint64 {
-	version, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return version
-}
-
 // of is the first version of a command. The cache may have one that was not seen yet.
-func (a *arrivals) of(o client.Object) uint64 {
+func (a *arrivals) of(o client.Object) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if version, seen := a.first[o.GetUID()]; seen {
 		return version
 	}
-	return versionOf(o)
+	return o.GetResourceVersion()
 }
 
 // inOrder compares two commands by when they were created.
 func (a *arrivals) inOrder(x, y *v1alpha1.DeviceCommand) int {
-	return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), cmp.Compare(a.of(x), a.of(y)), cmp.Compare(x.Name, y.Name))
+	return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), orderOf(a.of(x), a.of(y)), cmp.Compare(x.Name, y.Name))
 }
 
 // lookInLine has the command of a device reconciled that is first now. One that found no place need not

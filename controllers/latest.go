@@ -108,6 +108,14 @@ func (l *latest) forget(key types.NamespacedName, written *v1alpha1.PnPDevice) {
 
 // isNewer reports whether a was written after b. Versions that do not compare are treated as older.
 func isNewer(a, b client.Object) bool {
-	order, err := resourceversion.CompareResourceVersion(a.GetResourceVersion(), b.GetResourceVersion())
-	return err == nil && order > 0
+	return orderOf(a.GetResourceVersion(), b.GetResourceVersion()) > 0
+}
+
+// orderOf compares two resource versions of one kind, 0 if they do not compare.
+func orderOf(a, b string) int {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	if err != nil {
+		return 0
+	}
+	return order
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/hack/bench"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/hack/node"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -35,7 +36,7 @@ func measure(ctx context.Context, c clone, out *report) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	if err := haveNode(); err != nil {
+	if err := node.Missing(); err != nil {
 		return err
 	}
 	if err := c.build(ctx, out); err != nil {

@@ -13,6 +13,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/hack/node"
 )
 
 // withinScenario is how long something may take on a machine that is busy with other things.
@@ -39,7 +40,7 @@ type scenario struct {
 
 // e2e plays the scenarios with devices on Microsoft's SDK, all of them even if one fails, and cleans up.
 func e2e(ctx context.Context, c clone, out *report) error {
-	if err := haveNode(); err != nil {
+	if err := node.Missing(); err != nil {
 		return err
 	}
 	if err := c.build(ctx, out); err != nil {

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"sync"
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/hack/node"
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
@@ -23,16 +20,6 @@ const (
 	serviceFolder = "test/conformance/service"
 )
 
-// haveNode says what is missing to run them.
-func haveNode() error {
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("%s is missing: install Node.js 20 or later with npm (Debian packages nodejs and npm)", program)
-		}
-	}
-	return nil
-}
-
 // buildDevices installs the packages of the devices.
 func (c clone) buildDevices(ctx context.Context, to *report) error {
 	return c.npm(ctx, to, devicesFolder)
@@ -41,30 +28,24 @@ func (c clone) buildDevices(ctx context.Context, to *report) error {
 // npm installs the packages of a folder unless they are there as the lock file wants them.
 func (c clone) npm(ctx context.Context, to *report, name string) error {
 	folder := c.path(name)
-	want, err := os.Stat(folder + "/package-lock.json")
-	if err != nil {
+	if installed, err := node.IsInstalled(folder); err != nil || installed {
 		return err
 	}
-	if have, err := os.Stat(folder + "/node_modules/.package-lock.json"); err == nil && !have.ModTime().Before(want.ModTime()) {
-		return nil
-	}
-	cmd := newCommand(ctx, "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
+	cmd := newCommand(ctx, node.Install[0], node.Install[1:]...)
 	cmd.Dir = folder
 	return watched(ctx, to, cmd, "npm ci (in "+name+")")
 }
 
 // fleet is devices on Microsoft's SDK, in a process of its own.
 type fleet struct {
-	hub   *simulator.DebugClient
-	ca    string
-	stdin io.WriteCloser
-	cmd   *exec.Cmd
+	hub     *simulator.DebugClient
+	ca      string
+	process *node.Process
 
 	mu      sync.Mutex
 	seq     int
 	waiting map[int]chan fleetEvent
 	ran     map[string]int // commands by device and direct method
-	ended   chan struct{}
 }
 
 // fleetEvent is a line that the devices print.
@@ -90,49 +71,31 @@ func (d *demo) startFleet(ctx context.Context) (*fleet, error) {
 	}
 	defer func() { _ = log.Close() }()
 	cmd.Stderr = log
-	stdin, err1 := cmd.StdinPipe()
-	stdout, err2 := cmd.StdoutPipe()
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
+	f := &fleet{hub: d.hub, ca: d.file(hubCAFile), waiting: map[int]chan fleetEvent{}, ran: map[string]int{}}
+	if f.process, err = node.Start(cmd, f.hear, func() {}); err != nil {
 		return nil, fmt.Errorf("starting the devices: %w", err)
 	}
-	f := &fleet{hub: d.hub, ca: d.file(hubCAFile), stdin: stdin, cmd: cmd, waiting: map[int]chan fleetEvent{}, ran: map[string]int{}, ended: make(chan struct{})}
-	go f.read(stdout)
 	return f, nil
 }
 
 // stop disconnects all devices.
-func (f *fleet) stop() error {
-	_ = f.stdin.Close() // the devices end with it
-	select {
-	case <-f.ended:
-	case <-time.After(10 * time.Second):
-		_ = f.cmd.Process.Kill() // it may have ended by now
-	}
-	return f.cmd.Wait()
-}
+func (f *fleet) stop() error { return f.process.Stop() }
 
-func (f *fleet) read(out io.Reader) {
-	defer close(f.ended)
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var e fleetEvent
-		if json.Unmarshal(lines.Bytes(), &e) != nil {
-			continue
-		}
-		f.mu.Lock()
-		if e.Event == "command" {
-			f.ran[e.ID+" "+e.Name]++
-		}
-		answer := f.waiting[e.Seq]
-		delete(f.waiting, e.Seq)
-		f.mu.Unlock()
-		if answer != nil {
-			answer <- e
-		}
+// hear takes note of a line that the devices print.
+func (f *fleet) hear(line []byte) {
+	var e fleetEvent
+	if json.Unmarshal(line, &e) != nil {
+		return
+	}
+	f.mu.Lock()
+	if e.Event == "command" {
+		f.ran[e.ID+" "+e.Name]++
+	}
+	answer := f.waiting[e.Seq]
+	delete(f.waiting, e.Seq)
+	f.mu.Unlock()
+	if answer != nil {
+		answer <- e
 	}
 }
 
@@ -143,11 +106,8 @@ func (f *fleet) do(ctx context.Context, what, id string, more fleetCommand) erro
 	f.seq++
 	c := fleetCommand{"do": what, "id": id, "seq": f.seq}
 	maps.Copy(c, more)
-	line, err := json.Marshal(c)
-	if err == nil {
-		f.waiting[f.seq] = answer
-		_, err = f.stdin.Write(append(line, '\n'))
-	}
+	f.waiting[f.seq] = answer
+	err := f.process.Tell(c)
 	f.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("telling device %s to %s: %w", id, what, err)
@@ -160,7 +120,7 @@ func (f *fleet) do(ctx context.Context, what, id string, more fleetCommand) erro
 			return &refusal{id, what, e.Error, e.Message}
 		}
 		return nil
-	case <-f.ended:
+	case <-f.process.Ended():
 		return fmt.Errorf("the devices ended; see devices.log")
 	case <-limit.C:
 		return fmt.Errorf("device %s did not %s within 30 s", id, what)

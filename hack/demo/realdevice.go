@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"github.com/pnp-operator/pnp-operator/hack/node"
 )
 
 // realName is the PnPDevice, and the device, that Microsoft's SDK plays.
@@ -10,7 +12,7 @@ const realName = "sdk-thermostat"
 
 // realDevice has a device on Microsoft's SDK for Node connect by MQTT, where Node is there.
 func (d *demo) realDevice(ctx context.Context, table *tableWatch) error {
-	if err := haveNode(); err != nil {
+	if err := node.Missing(); err != nil {
 		d.out.sayf("left out: %v", err)
 		return nil
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+
+	"github.com/pnp-operator/pnp-operator/hack/node"
 )
 
 // run shows the scenarios and cleans up, whatever happens.
@@ -11,7 +13,7 @@ func run(ctx context.Context, c clone, out *report) error {
 	if err := c.build(ctx, out); err != nil {
 		return err
 	}
-	if haveNode() == nil {
+	if node.Missing() == nil {
 		if err := c.buildDevices(ctx, out); err != nil {
 			return err
 		}

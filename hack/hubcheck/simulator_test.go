@@ -134,7 +134,7 @@ func TestEveryFactHoldsAtTheSimulator(t *testing.T) {
 	}
 }
 
-// What needs no node runs with all other tests.
+// The tests that need no node run with all others.
 func TestFactsOfTheServiceHoldAtTheSimulator(t *testing.T) {
 	rows, _ := playAt(t, func(s *simulator.Simulator) {
 		manyDevices(s)

@@ -198,8 +198,8 @@ func (s *site) replace(ctx context.Context, twin string) (document, error) {
 
 const emptyTwin = `{"properties":{"desired":{}}}`
 
-// empty removes all desired properties and tags, once a fact has left some that are in the way. What was seen counts also where
-// that fails: the next facts will tell.
+// empty removes all desired properties and tags, once a fact has left some that are in the way. A fact counts also where
+// that fails: the next ones will tell.
 func (s *site) empty(ctx context.Context) { _, _ = s.replace(ctx, emptyTwin) }
 
 // patchDT applies a JSON Patch to the digital twin.

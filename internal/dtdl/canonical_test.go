@@ -81,8 +81,8 @@ func TestValuesThatMeanTheSame(t *testing.T) {
 	}
 }
 
-// Whatever text an instant, duration, decimal, UUID or sequence of bytes has, it is the same; and what Canonical gives is
-// its own canonical form, allowed or not.
+// All texts of an instant, duration, decimal, UUID or sequence of bytes are the same, and the result of Canonical is its own
+// canonical form, allowed or not.
 func TestAnyTextOfAValueIsTheSame(t *testing.T) {
 	kinds := map[string]*dtdl.Schema{}
 	for _, kind := range []string{"dateTime", "time", "duration", "decimal", "uuid", "bytes"} {

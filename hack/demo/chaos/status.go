@@ -97,7 +97,7 @@ func (c *comparison) identity() {
 	}
 }
 
-// writes is the counter in the etag of a twin. What holds none is ahead of all that do.
+// writes is the counter in the etag of a twin. An etag without one is ahead of all others.
 func writes(etag string) uint64 {
 	raw, err := base64.StdEncoding.DecodeString(etag)
 	if err != nil || len(raw) != 8 {

@@ -164,7 +164,7 @@ func TestPendingRemovals(t *testing.T) {
 	}
 }
 
-// A hub keeps keys of earlier reports. What is older than an acknowledgement is no part of it.
+// A hub keeps keys of earlier reports. A key that is older than an acknowledgement is no part of it.
 func TestWhatIsOlderThanAnAnswerIsNoPartOfIt(t *testing.T) {
 	const before, then = `{"$lastUpdated":"2026-11-30T10:00:00Z"}`, `{"$lastUpdated":"2026-11-30T10:00:01.5Z"}`
 	reported := `{"value":{"low":1,"high":2},"ac":200,"av":3,"ad":"done"}`
