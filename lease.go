@@ -28,24 +28,39 @@ func (l *leaseWatch) Err() error {
 // isOver reports whether this process led, and another replica may lead since.
 func (l *leaseWatch) isOver() bool { return l.renewed.Load() != nil && l.Err() != nil }
 
-// wrap watches the requests that renew the lease. One counts from when it was sent. A former leader
-// writes to the lease no more: client-go, when it ends, releases a lease that it believes to hold by
-// what it saw before a pause, so that the replica which holds it and the next one lead at once.
-func (l *leaseWatch) wrap(next http.RoundTripper) http.RoundTripper {
+// watch notes the requests that renew the lease. One counts from when it was sent.
+func (l *leaseWatch) watch(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		began := time.Now()
-		if writesLease(r) && l.isOver() {
-			if r.Body != nil {
-				_ = r.Body.Close()
-			}
-			return nil, fmt.Errorf("not written: the lease was not renewed for %s, and may be another replica's", actFor)
-		}
 		answer, err := next.RoundTrip(r)
 		if err == nil && answer.StatusCode < http.StatusMultipleChoices && writesLease(r) {
 			l.renewed.Store(&began)
 		}
 		return answer, err
 	})
+}
+
+// guard keeps a former leader from writing to the API server while it ends. What it remembers of a
+// device is of before its pause: written into a status that it read after that, it would replace what
+// its successor found out, and the resourceVersion fits. The lease may be another replica's, too:
+// client-go releases one that it believes to hold by what it saw before, so that two lead at once.
+func (l *leaseWatch) guard(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if l.isOver() && writes(r) {
+			if r.Body != nil {
+				_ = r.Body.Close()
+			}
+			return nil, fmt.Errorf("not written: the lease was not renewed for %s, and another replica may lead", actFor)
+		}
+		return next.RoundTrip(r)
+	})
+}
+
+// writes reports whether a request changes an object. Reviews, by which the metrics server asks who
+// its client is, change none.
+func writes(r *http.Request) bool {
+	isReview := strings.HasPrefix(r.URL.Path, "/apis/authentication.k8s.io/") || strings.HasPrefix(r.URL.Path, "/apis/authorization.k8s.io/")
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && !isReview
 }
 
 func writesLease(r *http.Request) bool {

@@ -37,7 +37,7 @@ func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				server := l.wrap(roundTripper(func(*http.Request) (*http.Response, error) {
+				server := l.watch(roundTripper(func(*http.Request) (*http.Response, error) {
 					time.Sleep(c.after)
 					return &http.Response{StatusCode: c.code}, c.failure
 				}))
@@ -51,29 +51,40 @@ func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
 	}
 }
 
-// A former leader does not touch the lease: another replica may have it.
-func TestAFormerLeaderLeavesTheLeaseAlone(t *testing.T) {
-	const url = "https://api/apis/coordination.k8s.io/v1/namespaces/pnp-system/leases/pnp"
+// A former leader writes nothing: neither to the lease, which another replica may have, nor what it
+// remembers into a status that its successor has written since.
+func TestAFormerLeaderWritesNothing(t *testing.T) {
+	const (
+		apis   = "https://api/apis"
+		lease  = apis + "/coordination.k8s.io/v1/namespaces/pnp-system/leases/pnp"
+		status = apis + "/iot.pnp-operator.io/v1alpha1/namespaces/factory/pnpdevices/press/status"
+		review = apis + "/authentication.k8s.io/v1/tokenreviews"
+	)
 	for name, c := range map[string]struct {
 		led    bool
 		paused time.Duration
 		method string
+		url    string
 		asked  bool // the API server
 	}{
-		"before it led":               {false, time.Hour, http.MethodPut, true},
-		"while it leads":              {true, actFor - time.Second, http.MethodPut, true},
-		"after a pause":               {true, actFor + time.Second, http.MethodPut, false},
-		"after a pause it may look":   {true, actFor + time.Second, http.MethodGet, true},
-		"after a pause, with a patch": {true, actFor + time.Second, http.MethodPatch, false},
+		"a replica that never led writes":     {false, time.Hour, http.MethodPut, lease, true},
+		"a leader renews its lease":           {true, actFor - time.Second, http.MethodPut, lease, true},
+		"a leader writes a status":            {true, actFor - time.Second, http.MethodPatch, status, true},
+		"after a pause no lease is updated":   {true, actFor + time.Second, http.MethodPut, lease, false},
+		"after a pause no lease is patched":   {true, actFor + time.Second, http.MethodPatch, lease, false},
+		"after a pause no status is patched":  {true, actFor + time.Second, http.MethodPatch, status, false},
+		"after a pause nothing is deleted":    {true, actFor + time.Second, http.MethodDelete, lease, false},
+		"after a pause objects are read":      {true, actFor + time.Second, http.MethodGet, status, true},
+		"after a pause a reader is asked for": {true, actFor + time.Second, http.MethodPost, review, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, asked := &leaseWatch{}, 0
-				server := l.wrap(roundTripper(func(*http.Request) (*http.Response, error) {
+				server := l.guard(l.watch(roundTripper(func(*http.Request) (*http.Response, error) {
 					asked++
 					return &http.Response{StatusCode: http.StatusOK}, nil
-				}))
-				ask := func(method string) error {
+				})))
+				ask := func(method, url string) error {
 					r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 					if err != nil {
 						t.Fatal(err)
@@ -82,13 +93,13 @@ func TestAFormerLeaderLeavesTheLeaseAlone(t *testing.T) {
 					return err
 				}
 				if c.led {
-					if err := ask(http.MethodPut); err != nil {
+					if err := ask(http.MethodPut, lease); err != nil {
 						t.Fatal(err)
 					}
 				}
 				time.Sleep(c.paused)
 				before := asked
-				if err := ask(c.method); (asked > before) != c.asked || (err == nil) != c.asked {
+				if err := ask(c.method, c.url); (asked > before) != c.asked || (err == nil) != c.asked {
 					t.Errorf("the API server was asked %d times, error %v", asked-before, err)
 				}
 			})

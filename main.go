@@ -211,8 +211,9 @@ func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager
 	}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	config.Wrap(restored.Transport(ctrl.Log.WithName("restored")))
+	config.Wrap(leading.guard)
 	election := rest.CopyConfig(config)
-	election.Wrap(leading.wrap)
+	election.Wrap(leading.watch)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
