@@ -270,9 +270,11 @@ func (c *comparison) wantReason(want string) {
 	}
 }
 
-// Moved lists the objects whose status was written between two lists of them, and what of it. The
-// time of the last desired write does not count, nor the version of the twin that is written with it:
-// where the event of a write was lost, a read tells of it later.
+// Moved lists the objects whose status was written between two lists of them, and what of it. Three
+// things do not count. The time of the last desired write, with the etag and versions that are written
+// with it: status follows other writers' writes only where a read shows them, and where the event of
+// one was lost, such a read comes later. And the times of an equal connection state: only events tell
+// them, and a stream that was disturbed brings those late.
 func Moved(before, after []*v1alpha1.PnPDevice) []string {
 	known := map[string]*v1alpha1.PnPDevice{}
 	for _, device := range before {
@@ -292,12 +294,16 @@ func Moved(before, after []*v1alpha1.PnPDevice) []string {
 	return moved
 }
 
-// withoutTime is a status without that time, and without the version if the time is another one in the other status.
+// withoutTime is a status without that time, and without etag and versions if the time is another one
+// in the other status.
 func withoutTime(s, other v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
+	if s.ConnectionState == other.ConnectionState {
+		s.ConnectionStateSince, s.ConnectionStateSeenTime = nil, nil
+	}
 	if s.Twin != nil {
 		twin := *s.Twin
 		if other.Twin != nil && twin.DesiredUpdated != other.Twin.DesiredUpdated {
-			twin.Version = 0
+			twin.Etag, twin.Version, twin.DesiredVersion = "", 0, 0
 		}
 		twin.DesiredUpdated = ""
 		s.Twin = &twin

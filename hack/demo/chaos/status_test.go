@@ -216,3 +216,38 @@ func TestADeviceThatReportedWhileDisconnectedHadItsTime(t *testing.T) {
 		})
 	}
 }
+
+func TestMoved(t *testing.T) {
+	status := func(change func(*v1alpha1.PnPDeviceStatus)) v1alpha1.PnPDeviceStatus {
+		s := v1alpha1.PnPDeviceStatus{
+			ConnectionState: "Disconnected",
+			Twin:            &v1alpha1.TwinReference{Etag: "a", Version: 3, DesiredVersion: 2, DesiredUpdated: "2026-11-30T12:00:00Z"},
+		}
+		change(&s)
+		return s
+	}
+	since := metav1.Now()
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.PnPDeviceStatus)
+		moved  bool
+	}{
+		"nothing": {func(*v1alpha1.PnPDeviceStatus) {}, false},
+		"a read shows another writer's": {func(s *v1alpha1.PnPDeviceStatus) {
+			s.Twin = &v1alpha1.TwinReference{Etag: "b", Version: 4, DesiredVersion: 3, DesiredUpdated: "2026-11-30T12:00:01Z"}
+		}, false},
+		"an etag without a later write":     {func(s *v1alpha1.PnPDeviceStatus) { s.Twin.Etag = "b" }, true},
+		"since when it is disconnected":     {func(s *v1alpha1.PnPDeviceStatus) { s.ConnectionStateSince = &since }, false},
+		"it is connected, and since when":   {func(s *v1alpha1.PnPDeviceStatus) { s.ConnectionState, s.ConnectionStateSince = "Connected", &since }, true},
+		"a property that is declared by it": {func(s *v1alpha1.PnPDeviceStatus) { s.Declared = 1 }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			object := func(change func(*v1alpha1.PnPDeviceStatus)) []*v1alpha1.PnPDevice {
+				return []*v1alpha1.PnPDevice{{Status: status(change)}}
+			}
+			moved := Moved(object(func(*v1alpha1.PnPDeviceStatus) {}), object(c.change))
+			if (len(moved) > 0) != c.moved {
+				t.Errorf("moved: %v", moved)
+			}
+		})
+	}
+}
