@@ -282,7 +282,7 @@ func (s *scope) stored() {
 	s.memory.Shows(s.device.UID, shownIn(&s.device.Status))
 	s.memory.Withhold(s.withheld())
 	if saved := s.memory.Unsaved(); s.twin != nil && saved != nil && saved.IsOther { // status is about this twin now
-		s.memory.Save(&hubs.Saved{Ownership: saved.Ownership, Of: saved.Of})
+		s.memory.Save(&hubs.Saved{Ownership: saved.Ownership, Of: saved.Of, Base: saved.Base})
 	}
 	if s.twin != nil && !s.claiming && !s.waiting {
 		s.memory.Persisted(s.twin)

@@ -106,7 +106,20 @@ func (r *PnPDeviceReconciler) depart(ctx context.Context, s *scope) (removals []
 
 // needsRead reports whether changes have to wait for a look at the device: at its model, or at what they are merged into.
 func (s *scope) needsRead(changes []twin.Change) bool {
-	return s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() || s.mergesUnseen(changes)
+	return s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() || s.mergesUnseen(changes) || s.replacesUnsettled(changes)
+}
+
+// replacesUnsettled reports whether status would lose the record of a value that an earlier process
+// may have sent. Only a read tells what became of that.
+func (s *scope) replacesUnsettled(changes []twin.Change) bool {
+	if _, read := s.reading(); read {
+		return false
+	}
+	return slices.ContainsFunc(changes, func(c twin.Change) bool {
+		sent, isRecorded := s.sent[c.Leaf]
+		isAgain := sent.Version == s.nextVersion() && twin.Equal(sent.Value, c.Value)
+		return isRecorded && !isAgain && !s.isWithheld(c.Leaf)
+	})
 }
 
 // mergesUnseen reports whether an object is to be merged into a value that status has no room for. Only a read tells which of
@@ -357,7 +370,7 @@ func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twi
 	}
 	var etag string
 	err = s.attempt(changes, func() error { etag, err = s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag); return err })
-	if err != nil || !follows(s.twin.ETag, etag) {
+	if err != nil || !twin.Follows(s.twin.ETag, etag) {
 		return nil, false, err
 	}
 	return s.twin.Apply(changes, etag, s.nextVersion()), false, nil
@@ -366,7 +379,7 @@ func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twi
 // attempt keeps on record what a write may have done while that is not known: from before it is sent until its outcome is in
 // status, or it certainly did nothing.
 func (s *scope) attempt(changes []twin.Change, send func() error) error {
-	attempt := s.memory.Sending(changes, s.nextVersion())
+	attempt := s.memory.Sending(changes, s.twin)
 	err := send()
 	switch {
 	case err == nil:
@@ -389,12 +402,6 @@ func (s *scope) unrenderable(conflict *twin.KindConflictError) error {
 		text += ": if that is meant, set twinAPI: DeviceTwin"
 	}
 	return stalled(v1alpha1.ReasonNotConformant, text, retryTerminal)
-}
-
-func follows(before, after string) bool {
-	a, okA := twin.ETagCounter(before)
-	b, okB := twin.ETagCounter(after)
-	return okA && okB && b == a+1
 }
 
 // accepted takes note of what the hub took, and tells of it.

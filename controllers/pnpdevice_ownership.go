@@ -14,8 +14,11 @@ import (
 // recall takes what status recorded as the object's. Of an object that status does not know at this hub that is nothing.
 func (s *scope) recall(isAdopted bool) {
 	s.isAdopted = isAdopted
+	if is := s.device.Status.Twin; is != nil && isAdopted {
+		s.base = hubs.Recorded{Ownership: s.entries.ownership(), Of: seen(is)}
+	}
 	saved := s.unsaved()
-	if s.isInherited = saved != nil && saved.IsOther; !isAdopted || s.isInherited {
+	if s.isInherited = saved != nil && saved.IsOfOther(s.base); !isAdopted || s.isInherited {
 		s.entries, s.sent = entries{}, nil
 	}
 	s.recorded = s.entries.ownership()
@@ -44,11 +47,14 @@ func (s *scope) adopt(t *twin.Twin) {
 	known, lineage := s.recorded, twin.Successor
 	if saved := s.unsaved(); saved != nil {
 		known, lineage = saved.Ownership, saved.Of.Lineage(t)
+		if saved.IsCorrectedBy(s.base) {
+			known = known.With(s.base.Ownership, saved.Base.Ownership)
+		}
 	} else if is := s.device.Status.Twin; is != nil && s.isAdopted && !s.isInherited {
 		lineage = seen(is).Lineage(t)
 	}
 	if lineage != twin.Successor {
-		known = s.inherit(known, lineage)
+		known = s.inherit(t, known, lineage)
 	}
 	s.owned = s.ownedInWordsOf(t, known).After(t, s.attempts(), s.declared, !s.observes())
 	s.resent = s.resent || s.hasResendArrived()
@@ -65,14 +71,14 @@ func (s *scope) hasResendArrived() bool {
 
 // inherit drops what is recorded of a twin that this one may not be. What left the declaration is let go: it may be another
 // writer's.
-func (s *scope) inherit(earlier twin.Ownership, lineage twin.Lineage) twin.Ownership {
+func (s *scope) inherit(t *twin.Twin, earlier twin.Ownership, lineage twin.Lineage) twin.Ownership {
 	s.isInherited, s.sent = true, nil
 	s.recorded = twin.Ownership{Lost: map[twin.Leaf]any{}}
 	for _, leaf := range earlier.Departing(s.declared) {
 		s.recorded.Lost[leaf] = nil
 	}
 	if s.memory != nil {
-		s.memory.ForgetAttempts()
+		s.memory.ForgetAttempts(t)
 	}
 	if lineage == twin.Stranger {
 		maps.DeleteFunc(s.entries, func(leaf twin.Leaf, _ v1alpha1.PropertyStatus) bool {
@@ -87,11 +93,10 @@ func (s *scope) inherit(earlier twin.Ownership, lineage twin.Lineage) twin.Owner
 func (s *scope) save() {
 	switch {
 	case s.memory == nil:
-	case !s.isInherited && s.owned.Equal(s.recorded):
+	case !s.isInherited && s.owned.Equal(s.recorded) && s.twin.DeviceETag == s.base.Of.DeviceETag:
 		s.memory.Save(nil)
 	default:
-		of := twin.Seen{DeviceETag: s.twin.DeviceETag, Version: s.twin.Version, DesiredVersion: s.twin.DesiredVersion, DesiredUpdated: s.twin.DesiredUpdated}
-		s.memory.Save(&hubs.Saved{Ownership: s.owned, Of: of, IsOther: s.isInherited})
+		s.memory.Save(&hubs.Saved{Ownership: s.owned, Of: s.twin.Seen(), IsOther: s.isInherited, Base: s.base})
 	}
 }
 

@@ -41,6 +41,8 @@ type scope struct {
 	spelled twin.Declaration
 	lexicon *lexicon
 	entries entries // what status said of each property at the beginning, less what no longer counts
+	// base is what status said of the device when the pass began.
+	base hubs.Recorded
 	// recorded is what status recorded as the object's, owned is what is the object's as of twin.
 	recorded, owned twin.Ownership
 	// sent are the values that status records as about to be sent, or that this pass has it record.

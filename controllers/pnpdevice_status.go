@@ -137,9 +137,10 @@ func (s *scope) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
 // keepVersion drops a change of the twin's counters alone: what a device reports beside its declaration costs no write, and
 // neither does another writer of tags, or of what nobody declared. Memory has the newest ones; after a start an etag that is
 // older than the hub's costs a read. The news of a read is on record: no start need find it again.
+// So is a twin that counts as another one: it would be found to be another one for ever.
 func (s *scope) keepVersion(previous *v1alpha1.PnPDeviceStatus) {
 	st := &s.device.Status
-	if previous.Twin == nil || st.Twin == nil {
+	if previous.Twin == nil || st.Twin == nil || s.isInherited {
 		return
 	}
 	was, is := *previous.Twin, *st.Twin

@@ -12,6 +12,8 @@ import (
 // Attempt is one write that was sent. Memory keeps it until its outcome is settled: by an answer, or by a read.
 type Attempt struct {
 	version int64
+	etag    string
+	over    twin.Seen         // what the hub held when it was made, as far as is known
 	values  map[twin.Leaf]any // nil: removed
 	taken   bool
 	// recorded are those of the values that status says are about to be sent.
@@ -48,13 +50,13 @@ func (d *Device) takeOver(from *Device, object types.UID) {
 	d.raise()
 }
 
-// Sending records a write that is about to be sent, and that makes the desired version. Should its way into status fail, at
+// Sending records a write that is about to be sent over a twin, and that makes its next desired version. Should its way into status fail, at
 // the hub or at the API server, what it carried is ours all the same. The device's answer may be there before that of the
 // hub: it is waited for from now on.
-func (d *Device) Sending(changes []twin.Change, version int64) *Attempt {
+func (d *Device) Sending(changes []twin.Change, over *twin.Twin) *Attempt {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a := &Attempt{version: version, values: make(map[twin.Leaf]any, len(changes)), recorded: map[twin.Leaf]twin.Sent{}}
+	a := &Attempt{version: over.DesiredVersion + 1, etag: over.ETag, over: over.Seen(), values: make(map[twin.Leaf]any, len(changes)), recorded: map[twin.Leaf]twin.Sent{}}
 	for _, c := range changes {
 		a.values[c.Leaf] = c.Value
 		if sent, ok := d.withheld[c.Leaf]; ok {
@@ -109,7 +111,7 @@ func (d *Device) Attempts() twin.Attempts {
 	attempts := make(twin.Attempts, len(d.attempts))
 	for _, a := range d.attempts {
 		for leaf, value := range a.values {
-			attempts[leaf] = append(attempts[leaf], twin.Sent{Value: value, Version: a.version, Taken: a.taken})
+			attempts[leaf] = append(attempts[leaf], twin.Sent{Value: value, Version: a.version, ETag: a.etag, Taken: a.taken})
 		}
 	}
 	return attempts
@@ -122,6 +124,28 @@ type Saved struct {
 	Of twin.Seen
 	// IsOther is true if status is about another twin: an earlier device of that name, or a hub before its failover.
 	IsOther bool
+	// Base is what status said when this was settled.
+	Base Recorded
+}
+
+// Recorded is what a status says that an object owns, and of which twin. It is zero for a status that
+// is about no twin.
+type Recorded struct {
+	twin.Ownership
+	Of twin.Seen
+}
+
+// IsCorrectedBy reports whether status says something else now, of this very twin. A new leader's
+// cache may show an older status at first than its predecessor wrote: what was settled by that one has
+// to give way.
+func (s *Saved) IsCorrectedBy(now Recorded) bool {
+	isNew := now.Of != s.Base.Of || !now.Equal(s.Base.Ownership)
+	return isNew && now.Of.MayBeOfOneTwin(s.Of)
+}
+
+// IsOfOther reports whether a status, which is about some twin, is about another one.
+func (s *Saved) IsOfOther(now Recorded) bool {
+	return s.IsOther && !s.IsCorrectedBy(now) || now.Of != twin.Seen{} && !now.Of.MayBeOfOneTwin(s.Of)
 }
 
 // Unsaved is what the object owns where its status does not have it, nil if status does.
@@ -146,9 +170,14 @@ func (d *Device) SettleAttempts() {
 	d.attempts = nil
 }
 
-// ForgetAttempts is for a device that is another one than before: its versions are no proof of any earlier write.
-func (d *Device) ForgetAttempts() {
+// ForgetAttempts is for a twin that is another one than status is about: its versions are no proof of
+// writes that were made before that. Those that were made over this very twin stay, and so does one
+// whose etag it follows.
+func (d *Device) ForgetAttempts(now *twin.Twin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.attempts, d.withheld, d.unsaved = nil, nil, nil
+	d.attempts = slices.DeleteFunc(d.attempts, func(a *Attempt) bool {
+		return a.over.Lineage(now) != twin.Successor && !twin.Follows(a.etag, now.ETag)
+	})
+	d.withheld, d.unsaved = nil, nil
 }

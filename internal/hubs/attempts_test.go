@@ -13,8 +13,8 @@ func TestAnAttemptIsKeptUntilItIsSettled(t *testing.T) {
 	gone := twin.Leaf{Name: "gone"}
 	one, two := json.Number("1"), json.Number("2")
 	d := &Device{}
-	first := d.Sending([]twin.Change{{Leaf: target, Value: one}, {Leaf: gone}}, 5)
-	d.Sending([]twin.Change{{Leaf: target, Value: two}}, 5)
+	first := d.Sending([]twin.Change{{Leaf: target, Value: one}, {Leaf: gone}}, &twin.Twin{DesiredVersion: 4})
+	d.Sending([]twin.Change{{Leaf: target, Value: two}}, &twin.Twin{DesiredVersion: 4})
 	d.Taken(first)
 	want := twin.Attempts{target: {{Value: one, Version: 5, Taken: true}, {Value: two, Version: 5}}, gone: {{Version: 5, Taken: true}}}
 	if diff := cmp.Diff(want, d.Attempts()); diff != "" {
@@ -49,7 +49,7 @@ func TestAnAttemptThatWasNotMadeIsForgottenAndItsRecordWithheld(t *testing.T) {
 	if !d.IsWithheld(target, sent) || d.IsWithheld(target, twin.Sent{Value: sent.Value, Version: 6}) || d.IsWithheld(twin.Leaf{Name: "other"}, sent) {
 		t.Error("what is recorded and not sent is not told from the rest")
 	}
-	attempt := d.Sending([]twin.Change{{Leaf: target, Value: sent.Value}}, 5)
+	attempt := d.Sending([]twin.Change{{Leaf: target, Value: sent.Value}}, &twin.Twin{DesiredVersion: 4})
 	if d.IsWithheld(target, sent) {
 		t.Error("what is on its way counts as not sent")
 	}
@@ -66,7 +66,7 @@ func TestAnAttemptThatWasNotMadeIsForgottenAndItsRecordWithheld(t *testing.T) {
 func TestWhatOneObjectSentIsNotAnotherOnes(t *testing.T) {
 	d := &Device{}
 	d.Belongs("a")
-	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, 5)
+	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, &twin.Twin{DesiredVersion: 4})
 	d.Save(&Saved{})
 	d.Withhold(map[twin.Leaf]twin.Sent{target: {Value: "on", Version: 3}})
 	if d.Belongs("a"); len(d.Attempts()) != 1 || d.Unsaved() == nil {
@@ -79,8 +79,8 @@ func TestWhatOneObjectSentIsNotAnotherOnes(t *testing.T) {
 
 func TestAttemptsAreNoProofForAnotherDevice(t *testing.T) {
 	d := &Device{}
-	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, 5)
-	d.ForgetAttempts()
+	d.Sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, &twin.Twin{DesiredVersion: 4})
+	d.ForgetAttempts(&twin.Twin{})
 	if got := d.Attempts(); len(got) > 0 {
 		t.Errorf("kept: %v", got)
 	}

@@ -183,7 +183,7 @@ func TestAnAnswerThatIsThereBeforeThatOfTheHubIsToldAtOnce(t *testing.T) {
 	f, a, _ := newFeed()
 	d := f.Session.Device("d")
 	d.Quiet(time.Now().Add(time.Hour))
-	d.Sending([]twin.Change{{Leaf: twin.Leaf{Name: "target"}, Value: "on"}}, 2)
+	d.Sending([]twin.Change{{Leaf: twin.Leaf{Name: "target"}, Value: "on"}}, &twin.Twin{DesiredVersion: 1})
 	e := event(watch.TwinChanged, "d")
 	e.Twin = reported(t, 11, 6, `"target":"on",`, 1)
 	f.Handle(t.Context(), e)

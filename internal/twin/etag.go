@@ -27,3 +27,10 @@ func unquoteETag(etag string) string {
 func ETagOf(counter uint64) string {
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, counter))
 }
+
+// Follows reports whether nothing but one write lies between two etags of a twin.
+func Follows(before, after string) bool {
+	from, isCounter := ETagCounter(before)
+	to, isCounterToo := ETagCounter(after)
+	return isCounter && isCounterToo && to == from+1
+}

@@ -12,6 +12,11 @@ type Seen struct {
 	DesiredUpdated time.Time
 }
 
+// Seen is what is recorded of the twin.
+func (t *Twin) Seen() Seen {
+	return Seen{DeviceETag: t.DeviceETag, Version: t.Version, DesiredVersion: t.DesiredVersion, DesiredUpdated: t.DesiredUpdated}
+}
+
 // Lineage is how a twin relates to one that was seen before.
 type Lineage int
 
@@ -40,4 +45,13 @@ func (s Seen) Lineage(t *Twin) Lineage {
 	default:
 		return Uncertain
 	}
+}
+
+// MayBeOfOneTwin reports whether two sightings may be of one twin, whichever came first.
+func (s Seen) MayBeOfOneTwin(other Seen) bool {
+	return s.Lineage(other.twin()) != Stranger || other.Lineage(s.twin()) != Stranger
+}
+
+func (s Seen) twin() *Twin {
+	return &Twin{DeviceETag: s.DeviceETag, Version: s.Version, DesiredVersion: s.DesiredVersion, DesiredUpdated: s.DesiredUpdated}
 }

@@ -16,8 +16,20 @@ type Sent struct {
 	// Version is the desired $version that the write makes if the hub takes it. The etag of the write allows no other one, so
 	// a value of exactly this version, and of no other, came from it.
 	Version int64
+	// ETag is what the write was sent with, empty if that is not known. Where it is the one before a
+	// twin's, the write made that twin's desired $version, and not Version: a hub that failed over may
+	// count differently, and come back to an etag.
+	ETag string
 	// Taken is true once the hub answered that it took the write.
 	Taken bool
+}
+
+// madeVersion is the desired $version that the write made if the hub took it, as far as t shows.
+func (s Sent) madeVersion(t *Twin) int64 {
+	if Follows(s.ETag, t.ETag) {
+		return t.DesiredVersion
+	}
+	return s.Version
 }
 
 // Attempts are the writes of one object whose outcome is not settled, oldest first.
@@ -69,7 +81,7 @@ func (o Ownership) After(t *Twin, attempts Attempts, d Declaration, adopts bool)
 			continue
 		}
 		declared, isDeclared := d[leaf]
-		if owned, ok := o.proven(leaf, p.Desired, attempts[leaf]); ok {
+		if owned, ok := o.proven(leaf, t, attempts[leaf]); ok {
 			next.Held[leaf] = owned
 		} else if isDeclared && adopts && t.Holds(leaf, declared) {
 			next.Held[leaf] = o.adopted(leaf, *p.Desired)
@@ -78,6 +90,24 @@ func (o Ownership) After(t *Twin, attempts Attempts, d Declaration, adopts bool)
 		}
 	}
 	return next
+}
+
+// With is the ownership with what a later record adds to the one that o was made from. Both tell of
+// writes that were made: of one leaf, the newer one counts.
+func (o Ownership) With(later, from Ownership) Ownership {
+	sum := Ownership{Held: maps.Clone(o.Held), Lost: maps.Clone(o.Lost)}
+	for leaf, owned := range later.Held {
+		was, isKnown := from.Held[leaf]
+		if isKnown && was.Version == owned.Version || o.Held[leaf].Version >= owned.Version {
+			continue
+		}
+		if sum.Held == nil {
+			sum.Held = map[Leaf]Owned{}
+		}
+		sum.Held[leaf] = owned
+		delete(sum.Lost, leaf)
+	}
+	return sum
 }
 
 // leaves goes through the leaves that are the object's, were sent or are declared, each once.
@@ -122,9 +152,11 @@ func (o Ownership) keep(next Ownership, leaf Leaf) {
 }
 
 // proven is what a write of the object set, if the hub still holds that.
-func (o Ownership) proven(leaf Leaf, held *Desired, sent []Sent) (Owned, bool) {
+func (o Ownership) proven(leaf Leaf, t *Twin, sent []Sent) (Owned, bool) {
+	held := t.Properties[leaf].Desired
 	for _, s := range slices.Backward(sent) {
-		if owned := (Owned{Value: s.Value, Version: s.Version, SetVersion: s.Version}); s.Value != nil && owned.isHeld(held) {
+		version := s.madeVersion(t)
+		if owned := (Owned{Value: s.Value, Version: version, SetVersion: version}); s.Value != nil && owned.isHeld(held) {
 			return owned, true
 		}
 	}
