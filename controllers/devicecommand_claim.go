@@ -93,6 +93,7 @@ func (s *commandScope) adoptRelease() {
 	if e == nil || !e.Offline || status.RequestID != "" {
 		return
 	}
+	s.isBehind = e.UID == string(s.command.UID)
 	adopt(status, e)
 	release(status, e.Request)
 	status.DeviceOffline = &v1alpha1.OfflinePeriod{}
@@ -272,7 +273,7 @@ func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error
 	}
 	s.sent = true
 	r.Flights.start(&flight{
-		command: s.command, device: nameOf(s.device), session: s.session, deviceID: s.device.DeviceID(), destination: s.session.Destination,
+		command: s.command, device: nameOf(s.device), session: s.session, hub: hubKey(s.device), deviceID: s.device.DeviceID(), destination: s.session.Destination,
 		key: key, invocation: s.invocation, requestID: r.Flights.nextID(key), route: s.route(), longest: s.longest(),
 		claims: true, over: s.entry, proof: s.proof, giveBack: giveBack,
 	})

@@ -72,7 +72,7 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 // holdsDevice waits until the object has its device: no other object has it, and its twin was read
 // at this hub.
 func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandScope) error {
-	winner, err := winnerOf(ctx, r, s.device, s.session.Destination)
+	winner, err := winnerOf(ctx, r, r.Hubs, s.device, s.session.Destination)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,9 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 // resting is how long the command has to rest yet.
 func (a *airport) resting() time.Duration {
 	a.t.Helper()
-	return a.restFor(a.flight.key, &a.stored().Status, a.flight.session, time.Now())
+	status := &a.stored().Status
+	is := a.restOf(a.flight.key, status)
+	return is.left(status, a.flight.session, hubs.Sighting{}, time.Now())
 }
 
 func (a *airport) stored() *v1alpha1.DeviceCommand {
@@ -258,7 +260,8 @@ func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
 	}
 }
 
-// Of what a device that is to be waited for does, an event ends the rest. Where the hub takes no more, it does not matter.
+// Of what a device that is to be waited for does, an event ends the rest. Where the hub takes no more, it
+// does not matter.
 func TestWhatEndsARest(t *testing.T) {
 	refused := func(status, number int) func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
 		return func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
@@ -273,9 +276,9 @@ func TestWhatEndsARest(t *testing.T) {
 		"offline":        {offline, restOffline, true},
 		"disabled":       {refused(403, 403012), restAbsent, true},
 		"unknown device": {refused(404, 404001), restAbsent, true},
-		"throttled":      {refused(429, 429001), restPostponed, false},
-		"too many":       {refused(403, 403800), restPostponed, false},
-		"quota":          {refused(403, 403002), restPostponed, false}, // and then the budget has no token until the next day
+		"throttled":      {refused(429, 429001), restLeast, false},
+		"too many":       {refused(403, 403800), restLeast, false},
+		"quota":          {refused(403, 403002), restLeast, false}, // and then the budget has no token until the next day
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -287,9 +290,13 @@ func TestWhatEndsARest(t *testing.T) {
 					t.Fatalf("rests for %s, want %s", left, test.rest)
 				}
 				a.tells(watch.Connected, time.Now())
-				time.Sleep(settleFor)
+				time.Sleep(settleFor - time.Millisecond)
+				if a.resting() <= 0 {
+					t.Error("ended at once")
+				}
+				time.Sleep(time.Millisecond)
 				synctest.Wait()
-				if ended := a.resting() <= 0; ended != test.ends {
+				if ended := a.restOf(a.flight.key, &a.stored().Status).over; ended != test.ends {
 					t.Errorf("ended: %v", ended)
 				}
 			})

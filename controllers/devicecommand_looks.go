@@ -80,7 +80,7 @@ func (l *looks) take(command types.NamespacedName, session *hubs.Session, device
 
 // isOver reports whether a model does not count any more.
 func (of *look) isOver(now time.Time) bool {
-	return of.err == nil && (now.Sub(of.ended) > lookHolds || of.session.Device(of.deviceID).BeginRead() != of.doubts)
+	return of.err == nil && (now.Sub(of.ended) > lookHolds || of.session.Device(of.deviceID).Doubts() != of.doubts)
 }
 
 // lined is for how long a look has been waiting for its place, 0 if it has one.
@@ -117,7 +117,7 @@ func (l *looks) run(ctx context.Context, of *look) {
 	caller := budget.Caller{Key: of.command.String() + " model", Priority: budget.PriorityCommand}
 	t, err := of.session.GetTwin(budget.With(ctx, caller), of.deviceID)
 	l.mu.Lock()
-	of.done, of.err, of.ended, of.doubts = true, err, time.Now(), of.session.Device(of.deviceID).BeginRead()
+	of.done, of.err, of.ended, of.doubts = true, err, time.Now(), of.session.Device(of.deviceID).Doubts()
 	if err == nil {
 		of.model = t.ModelID
 	}

@@ -80,7 +80,8 @@ func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub
 func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session, e eventStream) {
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
-	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights}
+	s.HasStream = e.wanted != nil && e.problem == nil
+	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights, sessions: r.Hubs}
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
@@ -94,7 +95,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	r.Hubs.Put(r.lifetime, key, s, func(ctx context.Context) {
 		var all sync.WaitGroup
 		defer all.Wait()
-		if e.wanted != nil && e.problem == nil {
+		if s.HasStream {
 			meter := newMeter(key)
 			group := streamKey(e.config)
 			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
