@@ -104,11 +104,11 @@ func (s *commandScope) adoptRelease() {
 func heldBy(err error) error {
 	if _, damaged := errors.AsType[*damagedError](err); damaged {
 		return waiting(v1alpha1.ReasonLedgerUnreadable,
-			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", ledgerRetry)
+			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", waitLedger.most)
 	}
 	if full, ok := errors.AsType[*ledger.FullError](err); ok {
 		return waiting(v1alpha1.ReasonLedgerFull, fmt.Sprintf(
-			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), ledgerRetry)
+			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), waitLedger.most)
 	}
 	return err
 }
@@ -290,7 +290,7 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	freed := func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) }
 	if !s.session.Calls().Begin(deviceID, key, freed) {
 		s.session.GiveBack(key.String(), payload)
-		return nil, waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
+		return nil, waiting(v1alpha1.ReasonQueued, queuedText, waitTurn.most)
 	}
 	giveBack = func() {
 		s.session.Calls().End(deviceID)

@@ -77,7 +77,7 @@ func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandSco
 		return err
 	}
 	if winner.UID != s.device.UID {
-		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), retryTerminal)
+		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), waitHolder.most)
 	}
 	if adopted(s.device, s.session.Destination) {
 		return nil
@@ -160,7 +160,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	if h := haltOf(err); h != nil {
-		return "", waiting(h.reason, h.message, min(h.after, retryLook))
+		return "", waiting(h.reason, h.message, min(h.after, waitLook.most))
 	}
 	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
 }

@@ -21,7 +21,7 @@ const (
 	// count as messages of the hub.
 	restOffline = 15 * time.Minute
 	restAbsent  = 5 * time.Minute
-	// A command that the hub refused for now rests for as long as that has gone on, within these bounds.
+	// restLeast and restMost bound the rest of a command that the hub refused for now.
 	restLeast = 2 * time.Second
 	restMost  = 30 * time.Second
 	// settleFor is how long a device that has just come back is given to take commands. It connects
@@ -138,7 +138,7 @@ func (r *rest) left(status *v1alpha1.DeviceCommandStatus, s *hubs.Session, seen 
 	case wait > 0:
 		return wait
 	case status.DeviceOffline != nil && s.MayTellOf(r.began):
-		return restMost
+		return waitRefused.most
 	}
 	return 0
 }
@@ -151,7 +151,7 @@ func restOnRecord(status *v1alpha1.DeviceCommandStatus) rest {
 		return rest{over: true}
 	}
 	began := status.StartTime.Time
-	return rest{requestID: status.RequestID, verdict: offlineVerdict, began: began, until: began.Add(restOffline)}
+	return rest{requestID: status.RequestID, verdict: offlineVerdict, began: began, until: began.Add(waitOffline.most)}
 }
 
 // leaveAlone begins the rest of a command. An event may tell of its device before the outcome is
@@ -169,7 +169,7 @@ func (f *Flights) leaveAlone(one *flight, r result) {
 	if !r.waitsForDevice() {
 		before := f.rests[one.key]
 		resting.refused = before.refusedSince(now)
-		resting.until = now.Add(min(max(now.Sub(resting.refused), restLeast), restMost))
+		resting.until = now.Add(waitRefused.after(now.Sub(resting.refused)))
 	}
 	f.rests[one.key] = resting
 	f.mu.Unlock()
@@ -186,7 +186,7 @@ func (f *Flights) leaveAlone(one *flight, r result) {
 // refusedSince is since when the hub has refused a command for now, given the rest before. Once that has
 // been over for a while, it is another incident.
 func (r *rest) refusedSince(now time.Time) time.Time {
-	if r.refused.IsZero() || now.Sub(r.until) > restMost {
+	if r.refused.IsZero() || now.Sub(r.until) > waitRefused.most {
 		return now
 	}
 	return r.refused

@@ -42,13 +42,13 @@ func (r result) unsent() bool {
 func (r result) rest() time.Duration {
 	switch r.meaning {
 	case command.Undelivered:
-		return restOffline
+		return waitOffline.most
 	case command.Postponed:
 		switch postponedReason(r.attempt.Err) {
 		case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonDeviceDisabled:
-			return restAbsent
+			return waitAbsent.most
 		}
-		return restLeast
+		return waitRefused.first
 	case command.Succeeded, command.DeviceFailed, command.Refused, command.Unknown:
 	}
 	return 0

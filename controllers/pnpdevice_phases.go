@@ -86,7 +86,7 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 		who = fmt.Sprintf("PnPDevice %q", winner.Name)
 	}
 	return stalled(v1alpha1.ReasonDeviceAlreadyDeclared,
-		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.device.DeviceID(), s.hub.Spec.HostName, who), retryTerminal)
+		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.device.DeviceID(), s.hub.Spec.HostName, who), waitRival.most)
 }
 
 // check refuses a declaration that the twin's own rules forbid. Nothing of it is written.

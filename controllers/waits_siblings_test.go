@@ -77,7 +77,10 @@ var absences = map[string]struct {
 		func(s *site) { Expect(s.sim.Devices().Offline("d")).To(Succeed()) },
 		func(s *site) { Expect(s.sim.Devices().Online("d")).To(Succeed()) }},
 	"a disabled device": {v1alpha1.ReasonDeviceDisabled,
-		func(s *site) { s.disable("d", "") },
+		func(s *site) {
+			s.disable("d", "")
+			s.lies(simulator.Fault{Kind: simulator.FaultStatus, Status: http.StatusForbidden, Code: "DeviceDisabled", Number: 403012})
+		},
 		func(s *site) { s.enable("d"); Expect(s.sim.Devices().Online("d")).To(Succeed()) }},
 	"a device that is gone": {v1alpha1.ReasonDeviceNotFound,
 		func(s *site) {
@@ -153,7 +156,10 @@ var _ = Describe("A command that waits for its device", func() {
 	})
 
 	It("says so again once the hub is back", func() {
-		s := plant()
+		s := newSite() // without events, which would have it sent again
+		s.virtual("d", simulator.TemperatureController, simulator.Acknowledge())
+		s.create("d", withComponent("thermostat1", `{"targetTemperature":20}`))
+		s.eventually("d", beReady())
 		Expect(s.sim.Devices().Offline("d")).To(Succeed())
 		s.run("c")
 		s.eventuallyCommand("c", waitsFor(v1alpha1.ReasonDeviceOffline))
