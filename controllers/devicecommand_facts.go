@@ -147,7 +147,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		return "", lookingSince(looks.lined(pending, s.now))
 	case seen == nil:
 		s.looks = true
-		looks.begin(&look{command: key, session: s.session, deviceID: s.device.DeviceID()})
+		looks.begin(newLook(key, s.session, s.device.DeviceID()))
 		return "", lookingSince(0)
 	case seen.err == nil:
 		return seen.model, nil

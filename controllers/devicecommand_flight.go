@@ -78,7 +78,7 @@ type Flights struct {
 
 	wakes    chan event.GenericEvent
 	lifetime context.Context
-	looks    *looks // at devices, before a command is sent
+	looks    looks // at devices, before a command is sent
 	arrivals arrivals
 
 	mu      sync.Mutex

@@ -142,7 +142,9 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 
 // ask has the hub asked after a while whether it takes the credential of a session, with a new token.
 func (r *IoTHubReconciler) ask(hub types.NamespacedName, s *hubs.Session, after time.Duration) {
-	r.proofs.begin(&proof{hub: hub, fingerprint: s.Fingerprint + doubted, host: s.Destination, client: s.Hub, after: after, anew: true})
+	r.proofs.begin(&proof{
+		hubQuestion: hubQuestion{object: hub, host: s.Destination, after: after}, fingerprint: s.Fingerprint + doubted, client: s.Hub, anew: true,
+	})
 }
 
 // proved is what the outcome of the call that proves the credential means.
@@ -159,9 +161,9 @@ func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, of 
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		return unauthorized(hub, r.proofs.refused(of.hub, of.fingerprint, time.Now()))
+		return unauthorized(hub, r.proofs.refused(of.object, of.fingerprint, time.Now()))
 	case iothub.ClassOf(err) == iothub.Terminal:
-		return stalled(v1alpha1.ReasonHubRefused, stableText(err), r.proofs.refused(of.hub, of.fingerprint, time.Now()))
+		return stalled(v1alpha1.ReasonHubRefused, stableText(err), r.proofs.refused(of.object, of.fingerprint, time.Now()))
 	}
 	return err
 }

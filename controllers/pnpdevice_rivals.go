@@ -183,8 +183,7 @@ func hubMatters() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
 			before, after := accessOf(was), accessOf(is)
-			differs := before.Reason != after.Reason || before.Status != after.Status || before.Message != after.Message
-			return was.Generation != is.Generation || differs || halted(was) != halted(is)
+			return was.Generation != is.Generation || before.Reason != after.Reason || before.Status != after.Status || halted(was) != halted(is)
 		},
 	}
 }
