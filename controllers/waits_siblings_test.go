@@ -288,6 +288,34 @@ var _ = Describe("Two PnPDevices for one device at two IoTHubs of one host", fun
 		}
 	}
 
+	It("have a write that was on its way followed by no other one", func() {
+		manager.stop()
+		hubTimeout = 10 * time.Second
+		manager = startOperator()
+		DeferCleanup(func() {
+			hubTimeout = usualHubTimeout
+			restartOperator()
+		})
+		a := newSite()
+		a.virtual("d", simulator.TemperatureController, simulator.Acknowledge())
+		a.create("d", withComponent("thermostat1", `{"targetTemperature":1}`))
+		a.eventually("d", beReady())
+		b := a.tenantOf()
+		b.create("d", withComponent("thermostat1", `{"targetTemperature":2}`))
+		b.eventually("d", beStalled(v1alpha1.ReasonDeviceAlreadyDeclared))
+		putBack := a.takeSecret()
+		b.soonDevice("d", toldWithin, beReady())
+		a.sim.Faults().Add(simulator.Fault{Operation: simulator.OpPatchDigitalTwin, Kind: simulator.FaultLatency, Latency: 5 * time.Second})
+		b.edit("d", withComponent("thermostat1", `{"targetTemperature":3}`))
+		Eventually(func() int { return a.sim.Faults().List()[0].Happened }).Should(Equal(1))
+		putBack()
+		a.eventuallyDesired("d", `{"thermostat1": {"__t": "c", "targetTemperature": 1}}`)
+		b.soonDevice("d", toldWithin, beStalled(v1alpha1.ReasonDeviceAlreadyDeclared))
+		Expect(a.refusedWrites()).To(Equal([]int{http.StatusPreconditionFailed}))
+		a.expectDesired("d", `{"thermostat1": {"__t": "c", "targetTemperature": 1}}`)
+		Expect(a.get("d")).To(beReady())
+	})
+
 	It("have the one that returns read the device, though the other one is gone by then", func() {
 		a := newSite()
 		a.virtual("d", simulator.TemperatureController, simulator.Acknowledge())
