@@ -203,6 +203,31 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 	})
 }
 
+// A session goes with the Secret of its IoTHub, and another one comes: what its events say of an attempt
+// from before counts, and stays in the checkpoint until it is on record.
+func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, offline)
+		a.flight.hub = client.ObjectKey{Namespace: "factory", Name: "hub"}
+		sent := time.Now()
+		a.start(a.flight)
+		a.all.Wait()
+		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
+		feed := &hubs.Feed{Session: hubs.NewSession(a.hub, "h", ""), Listeners: recaller{flights: a.Flights}, Meter: deaf{}}
+		feed.Resume(t.Context(), watch.Checkpoint{})
+		feed.Handle(t.Context(), watch.Event{
+			Kind: watch.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &watch.TelemetryMessage{},
+		})
+		if !a.isDoubted(a.flight.key, "r1") || len(feed.Outstanding(time.Now()).First) != 1 {
+			t.Error("nobody heard that the device was there")
+		}
+		if a.told(a.flight.key); len(feed.Outstanding(time.Now()).First) > 0 {
+			t.Error("the checkpoint is held for ever")
+		}
+		synctest.Wait()
+	})
+}
+
 // deaf hears of no device, and counts nothing.
 type deaf struct{}
 

@@ -133,7 +133,7 @@ func (r *rest) left(status *v1alpha1.DeviceCommandStatus, s *hubs.Session, seen 
 	switch {
 	case r.over:
 		return 0
-	case isBack && !(mayHaveRun && s.HearsEvents()):
+	case isBack && (!mayHaveRun || !s.HearsEvents()):
 		return max(0, min(wait, at.Sub(now)))
 	case wait > 0:
 		return wait
@@ -222,7 +222,8 @@ func (f *Flights) move(key types.NamespacedName, to listening) {
 	}
 	f.mu.Unlock()
 	if from != nil && from != to.calls {
-		from.MoveTo(to.calls, to.deviceID, key)
+		_, doubt := f.hearers(key, r.requestID, to.calls)
+		from.MoveTo(to.calls, to.deviceID, key, doubt)
 	}
 }
 

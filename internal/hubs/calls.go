@@ -189,20 +189,27 @@ func (c *Calls) Recall(deviceID string, object types.NamespacedName, w Window, w
 
 // MoveTo has an object that waits for its device wait at the calls of another session of the hub: the
 // one that it waited at has ended. As after Recall, it is woken once all is handled that the hub held
-// meanwhile. What was heard, and what was lost, still counts.
-func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName) {
+// meanwhile. What was heard, and what was lost, still counts. doubt takes the place of the one of Await, if
+// there was one.
+func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName, doubt func()) {
 	c.mu.Lock()
 	a, heard := c.waiting[deviceID][object], c.heard
 	c.forget(deviceID, object)
-	c.mu.Unlock()
 	if a == nil {
+		c.mu.Unlock()
 		return
 	}
+	soFar := *a.hearing // its command may still have the place there
+	a.hearing = &soFar
+	c.mu.Unlock()
 	other.mu.Lock()
 	defer other.mu.Unlock()
 	other.hear(heard)
 	if other.waiting[deviceID][object] == nil {
 		a.woken, a.recalled = false, true
+		if a.doubt != nil {
+			a.doubt = doubt
+		}
 		other.await(deviceID, object, a)
 	}
 }

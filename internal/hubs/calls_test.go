@@ -395,10 +395,11 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 		return func(c *Calls) { c.stir("d", sign, noon.Add(after), Place{Partition: "1", SequenceNumber: 7}) }
 	}
 	caughtUp, deafen := func(c *Calls) { c.caughtUp(time.Now()) }, (*Calls).deafen
+	doubt := func() {}
 	moved := func(c *Calls) { // to another session, and back
 		var other Calls
-		c.MoveTo(&other, "d", object("a"))
-		other.MoveTo(c, "d", object("a"))
+		c.MoveTo(&other, "d", object("a"), func() {})
+		other.MoveTo(c, "d", object("a"), doubt)
 	}
 	for name, test := range map[string]struct {
 		steps []func(*Calls)
@@ -423,6 +424,7 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, said := recalled(t)
+			doubt = func() { *said = append(*said, "doubt") }
 			for _, step := range test.steps {
 				step(c)
 			}
