@@ -279,14 +279,14 @@ var _ = Describe("A DeviceCommand", func() {
 
 	DescribeTable("waits where the hub takes no more, whatever the device does", func(f simulator.Fault, reason string) {
 		s := plant()
-		s.lies(f)
+		s.lies(f.Times(simulator.Forever))
 		s.run("c")
 		s.eventuallyCommand("c", waitsFor(reason))
-		Expect(s.sim.Router().PublishTelemetry("d", "thermostat1", "", []byte(`{"temperature":1}`))).To(Succeed())
-		Consistently(func() int { return s.sim.Calls().Count(simulator.OpInvokeCommand) }, 3*time.Second).Should(Equal(1))
+		Consistently(func() int {
+			Expect(s.sim.Router().PublishTelemetry("d", "thermostat1", "", []byte(`{"temperature":1}`))).To(Succeed())
+			return s.sim.Calls().Count(simulator.OpInvokeCommand)
+		}, 4*time.Second).Should(BeNumerically("<=", 4))
 		Expect(s.ran(report)).To(BeZero())
-		c := s.getCommand("c")
-		Expect(c.Status.ReleasedRequestID).To(Equal(c.Status.RequestID))
 	},
 		Entry("429", simulator.Fault{Kind: simulator.FaultStatus, Status: 429}, v1alpha1.ReasonThrottled),
 		Entry("too many for the device", simulator.Fault{Kind: simulator.FaultStatus, Status: 403, Code: "DeviceMaximumInflightMethodExceeded", Number: 403800}, v1alpha1.ReasonThrottled),

@@ -93,6 +93,7 @@ func (s *commandScope) adoptRelease() {
 	if e == nil || !e.Offline || status.RequestID != "" {
 		return
 	}
+	s.isBehind = e.UID == string(s.command.UID)
 	adopt(status, e)
 	release(status, e.Request)
 	status.DeviceOffline = &v1alpha1.OfflinePeriod{}
@@ -103,11 +104,11 @@ func (s *commandScope) adoptRelease() {
 func heldBy(err error) error {
 	if _, damaged := errors.AsType[*damagedError](err); damaged {
 		return waiting(v1alpha1.ReasonLedgerUnreadable,
-			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", ledgerRetry)
+			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", waitLedger.most)
 	}
 	if full, ok := errors.AsType[*ledger.FullError](err); ok {
 		return waiting(v1alpha1.ReasonLedgerFull, fmt.Sprintf(
-			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), ledgerRetry)
+			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), waitLedger.most)
 	}
 	return err
 }
@@ -272,7 +273,7 @@ func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error
 	}
 	s.sent = true
 	r.Flights.start(&flight{
-		command: s.command, device: nameOf(s.device), session: s.session, deviceID: s.device.DeviceID(), destination: s.session.Destination,
+		command: s.command, device: nameOf(s.device), session: s.session, hub: hubKey(s.device), deviceID: s.device.DeviceID(), destination: s.session.Destination,
 		key: key, invocation: s.invocation, requestID: r.Flights.nextID(key), route: s.route(), longest: s.longest(),
 		claims: true, over: s.entry, proof: s.proof, giveBack: giveBack,
 	})
@@ -289,7 +290,7 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	freed := func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) }
 	if !s.session.Calls().Begin(deviceID, key, freed) {
 		s.session.GiveBack(key.String(), payload)
-		return nil, waiting(v1alpha1.ReasonQueued, queuedText, placeRetry)
+		return nil, waiting(v1alpha1.ReasonQueued, queuedText, waitTurn.most)
 	}
 	giveBack = func() {
 		s.session.Calls().End(deviceID)

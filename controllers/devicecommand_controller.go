@@ -47,8 +47,11 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen(), r.Flights.arrivals.seen())).
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
+		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfSiblings), builder.WithPredicates(rivalryChanged())).
 		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
+		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfRivals), builder.WithPredicates(standingChanged())).
 		WatchesRawSource(source.Channel(r.Wakes.callers, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace))).
+		WatchesRawSource(source.Channel(r.Wakes.commands, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
 		Complete(calm(r))
@@ -164,11 +167,27 @@ func (r *DeviceCommandReconciler) persist(ctx context.Context, s *commandScope, 
 	if refused != nil {
 		announceRefusal(r.Recorder, before, refused)
 	}
+	if isRefusal(err) && s.command.Finished() {
+		r.Flights.passBy(s.command)
+	}
 	if err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	announceStatus(r.Recorder, before, s.command, s.device, !s.isRepeated)
+	announceStatus(r.Recorder, before, s.command, r.deviceOf(ctx, s), !s.isRepeated)
 	return nil
+}
+
+// deviceOf is the PnPDevice that a command is for, also where the pass ended before it was looked for; nil
+// if there is none.
+func (r *DeviceCommandReconciler) deviceOf(ctx context.Context, s *commandScope) *v1alpha1.PnPDevice {
+	if s.device != nil {
+		return s.device
+	}
+	device := &v1alpha1.PnPDevice{}
+	if r.Get(ctx, client.ObjectKey{Namespace: s.command.Namespace, Name: s.command.Spec.DeviceRef.Name}, device) != nil {
+		return nil
+	}
+	return device
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
@@ -208,13 +227,32 @@ func (r *DeviceCommandReconciler) commandsOfDevice(ctx context.Context, device c
 	return r.headsIn(ctx, device.GetNamespace(), client.MatchingFields{indexUnfinished: device.GetName()})
 }
 
+// commandsOfSiblings are those for the other declarations of a device: they may have it now, or not any
+// more.
+func (r *DeviceCommandReconciler) commandsOfSiblings(ctx context.Context, device client.Object) []reconcile.Request {
+	return r.commandsOf(ctx, siblingsOf(ctx, r, device))
+}
+
+// commandsOfRivals are those for the other declarations of the devices of an IoTHub.
+func (r *DeviceCommandReconciler) commandsOfRivals(ctx context.Context, hub client.Object) []reconcile.Request {
+	return r.commandsOf(ctx, rivalsAt(ctx, r, hub))
+}
+
+func (r *DeviceCommandReconciler) commandsOf(ctx context.Context, devices []*v1alpha1.PnPDevice) []reconcile.Request {
+	var requests []reconcile.Request
+	for _, device := range devices {
+		requests = append(requests, r.commandsOfDevice(ctx, device)...)
+	}
+	return requests
+}
+
 func (r *DeviceCommandReconciler) commandsOfNamespace(ctx context.Context, hub client.Object) []reconcile.Request {
 	return r.headsIn(ctx, hub.GetNamespace())
 }
 
 // headsIn has only those looked at that may be sent: the others wait for them.
 func (r *DeviceCommandReconciler) headsIn(ctx context.Context, namespace string, which ...client.ListOption) []reconcile.Request {
-	first, err := heads(ctx, r, &r.Flights.arrivals, append(which, client.InNamespace(namespace))...)
+	first, err := r.Flights.heads(ctx, r, append(which, client.InNamespace(namespace))...)
 	if err != nil {
 		return nil
 	}

@@ -364,14 +364,14 @@ func TestWhatIsNotDeliveredIsSentAgain(t *testing.T) {
 		rest   time.Duration
 	}{
 		"offline":        {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, restOffline},
-		"throttled":      {later, restPostponed},
-		"quota":          {refusing(403, 403002, ""), restPostponed}, // here there is no budget, which waits for the next day
-		"too many":       {refusing(403, 403800, ""), restPostponed},
+		"throttled":      {later, restLeast},
+		"quota":          {refusing(403, 403002, ""), restLeast}, // here there is no budget, which waits for the next day
+		"too many":       {refusing(403, 403800, ""), restLeast},
 		"disabled":       {refusing(403, 403012, ""), restAbsent},
 		"unknown device": {refusing(404, 404001, ""), restAbsent},
 		"never connected": {func(iothub.Invocation) (iothub.CommandAnswer, error) {
 			return iothub.CommandAnswer{}, &iothub.Error{Code: iothub.CodeDNS, Err: errDead}
-		}, restPostponed},
+		}, restLeast},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -424,10 +424,12 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 		answer func(iothub.Invocation) (iothub.CommandAnswer, error)
 		// refuses is a step of which the API server takes no write, and then no claim either.
 		refuses step
+		// within that the second one is not made.
+		within time.Duration
 	}{
-		"offline":    {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, never},
-		"throttled":  {refusing(429, 429001, ""), never},
-		"not sealed": {nil, sealing},
+		"offline":    {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, never, 10 * time.Second},
+		"throttled":  {refusing(429, 429001, ""), never, restLeast * 8 / 10},
+		"not sealed": {nil, sealing, 10 * time.Second},
 	}
 	for first, before := range firsts {
 		for second, test := range tests {
@@ -444,7 +446,7 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 						refusing = claiming
 						return refused
 					}
-					p.run(10 * time.Second)
+					p.run(before.within)
 					if e := p.onRecord(); e == nil || !e.Released || f.stored().Finished() {
 						t.Fatalf("on record %+v", e)
 					}

@@ -72,12 +72,12 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 // holdsDevice waits until the object has its device: no other object has it, and its twin was read
 // at this hub.
 func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandScope) error {
-	winner, err := winnerOf(ctx, r, s.device, s.session.Destination)
+	winner, err := winnerOf(ctx, r, r.Hubs, s.device, s.session.Destination)
 	if err != nil {
 		return err
 	}
 	if winner.UID != s.device.UID {
-		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), retryTerminal)
+		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), waitHolder.most)
 	}
 	if adopted(s.device, s.session.Destination) {
 		return nil
@@ -147,7 +147,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		return "", lookingSince(looks.lined(pending, s.now))
 	case seen == nil:
 		s.looks = true
-		looks.begin(&look{command: key, session: s.session, deviceID: s.device.DeviceID()})
+		looks.begin(newLook(key, s.session, s.device.DeviceID()))
 		return "", lookingSince(0)
 	case seen.err == nil:
 		return seen.model, nil
@@ -160,7 +160,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	if h := haltOf(err); h != nil {
-		return "", waiting(h.reason, h.message, min(h.after, retryLook))
+		return "", waiting(h.reason, h.message, min(h.after, waitLook.most))
 	}
 	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
 }

@@ -45,6 +45,7 @@ type flight struct {
 	command     *v1alpha1.DeviceCommand // as it was after the claim
 	device      *v1alpha1.PnPDevice     // its metadata, for Events
 	session     *hubs.Session
+	hub         types.NamespacedName
 	destination string
 	deviceID    string
 	requestID   string
@@ -77,15 +78,16 @@ type Flights struct {
 
 	wakes    chan event.GenericEvent
 	lifetime context.Context
-	looks    *looks // at devices, before a command is sent
+	looks    looks // at devices, before a command is sent
 	arrivals arrivals
 
 	mu      sync.Mutex
 	flying  map[types.NamespacedName]*flight
 	rests   map[types.NamespacedName]rest
 	doubts  map[types.NamespacedName]suspicion
-	unsent  map[types.NamespacedName]string // request IDs of claims that nothing was sent with
-	failed  map[types.NamespacedName]error  // why a claim failed, until the next pass
+	unsent  map[types.NamespacedName]string    // request IDs of claims that nothing was sent with
+	failed  map[types.NamespacedName]error     // why a claim failed, until the next pass
+	ended   map[types.NamespacedName]types.UID // commands that have ended and whose status the API server refuses
 	closing bool
 	all     sync.WaitGroup // claims that are being made, and flights
 }
@@ -95,7 +97,7 @@ func NewFlights(ctx context.Context, c client.Client, reader client.Reader, reco
 	f := &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
 		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]suspicion{},
-		unsent: map[types.NamespacedName]string{}, failed: map[types.NamespacedName]error{},
+		unsent: map[types.NamespacedName]string{}, failed: map[types.NamespacedName]error{}, ended: map[types.NamespacedName]types.UID{},
 	}
 	f.looks = newLooks(ctx, f.look)
 	return f
@@ -413,7 +415,10 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 				return false
 			}
 		case isRefusal(err):
-			one.leave()
+			if !one.left {
+				one.leave()
+				f.standAside(one, one.outcome(r))
+			}
 			refused = min(max(2*refused, refusedFirst), refusedMost)
 			pause = jittered(refused)
 			fallthrough
@@ -424,6 +429,23 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 			return false
 		}
 	}
+}
+
+// standAside lets the next command of the device go on, whatever status says of this one: once it has
+// ended, or would have.
+func (f *Flights) standAside(one *flight, c *v1alpha1.DeviceCommand) {
+	if c.Finished() {
+		f.passBy(c)
+		return
+	}
+	time.AfterFunc(time.Until(c.Spec.NotAfter.Time), func() {
+		f.mu.Lock()
+		isUnderWay := f.flying[one.key] == one
+		f.mu.Unlock()
+		if isUnderWay {
+			f.passBy(c)
+		}
+	})
 }
 
 // pause is one between two tries to record an outcome. It is short once the object is gone, or the

@@ -107,7 +107,9 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 // resting is how long the command has to rest yet.
 func (a *airport) resting() time.Duration {
 	a.t.Helper()
-	return a.restFor(a.flight.key, &a.stored().Status, a.flight.session, time.Now())
+	status := &a.stored().Status
+	is := a.restOf(a.flight.key, status)
+	return is.left(status, a.flight.session, hubs.Sighting{}, time.Now())
 }
 
 func (a *airport) stored() *v1alpha1.DeviceCommand {
@@ -201,6 +203,31 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 	})
 }
 
+// A session goes with the Secret of its IoTHub, and another one comes: what its events say of an attempt
+// from before counts, and stays in the checkpoint until it is on record.
+func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, offline)
+		a.flight.hub = client.ObjectKey{Namespace: "factory", Name: "hub"}
+		sent := time.Now()
+		a.start(a.flight)
+		a.all.Wait()
+		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
+		feed := &hubs.Feed{Session: hubs.NewSession(a.hub, "h", ""), Listeners: recaller{flights: a.Flights}, Meter: deaf{}}
+		feed.Resume(t.Context(), watch.Checkpoint{})
+		feed.Handle(t.Context(), watch.Event{
+			Kind: watch.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &watch.TelemetryMessage{},
+		})
+		if !a.isDoubted(a.flight.key, "r1") || len(feed.Outstanding(time.Now()).First) != 1 {
+			t.Error("nobody heard that the device was there")
+		}
+		if a.told(a.flight.key); len(feed.Outstanding(time.Now()).First) > 0 {
+			t.Error("the checkpoint is held for ever")
+		}
+		synctest.Wait()
+	})
+}
+
 // deaf hears of no device, and counts nothing.
 type deaf struct{}
 
@@ -258,7 +285,8 @@ func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
 	}
 }
 
-// Of what a device that is to be waited for does, an event ends the rest. Where the hub takes no more, it does not matter.
+// Of what a device that is to be waited for does, an event ends the rest. Where the hub takes no more, it
+// does not matter.
 func TestWhatEndsARest(t *testing.T) {
 	refused := func(status, number int) func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
 		return func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
@@ -273,9 +301,9 @@ func TestWhatEndsARest(t *testing.T) {
 		"offline":        {offline, restOffline, true},
 		"disabled":       {refused(403, 403012), restAbsent, true},
 		"unknown device": {refused(404, 404001), restAbsent, true},
-		"throttled":      {refused(429, 429001), restPostponed, false},
-		"too many":       {refused(403, 403800), restPostponed, false},
-		"quota":          {refused(403, 403002), restPostponed, false}, // and then the budget has no token until the next day
+		"throttled":      {refused(429, 429001), restLeast, false},
+		"too many":       {refused(403, 403800), restLeast, false},
+		"quota":          {refused(403, 403002), restLeast, false}, // and then the budget has no token until the next day
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -287,9 +315,13 @@ func TestWhatEndsARest(t *testing.T) {
 					t.Fatalf("rests for %s, want %s", left, test.rest)
 				}
 				a.tells(watch.Connected, time.Now())
-				time.Sleep(settleFor)
+				time.Sleep(settleFor - time.Millisecond)
+				if a.resting() <= 0 {
+					t.Error("ended at once")
+				}
+				time.Sleep(time.Millisecond)
 				synctest.Wait()
-				if ended := a.resting() <= 0; ended != test.ends {
+				if ended := a.restOf(a.flight.key, &a.stored().Status).over; ended != test.ends {
 					t.Errorf("ended: %v", ended)
 				}
 			})

@@ -145,7 +145,7 @@ func TestLooksAreBounded(t *testing.T) {
 		begin := func(host string, n int) (all []*look) {
 			session := hubs.NewSession(slow, host, "")
 			for i := range n {
-				one := &look{command: types.NamespacedName{Namespace: host, Name: fmt.Sprint(i)}, session: session, deviceID: "d"}
+				one := newLook(types.NamespacedName{Namespace: host, Name: fmt.Sprint(i)}, session, "d")
 				l.begin(one)
 				all = append(all, one)
 			}
@@ -168,7 +168,7 @@ func TestLooksAreBounded(t *testing.T) {
 			t.Errorf("it waits for no other: %+v", h)
 		}
 		for _, one := range slices.Backward(all[1:]) {
-			l.forget(one.command)
+			l.forget(one.object)
 		}
 		synctest.Wait()
 		if len(slow.asked) != maxLooks/2+1 {
@@ -176,7 +176,7 @@ func TestLooksAreBounded(t *testing.T) {
 		}
 		close(slow.answer)
 		synctest.Wait()
-		if of, _ := l.take(all[0].command, all[0].session, "d"); of == nil || of.err != nil || woken != 2 {
+		if of, _ := l.take(all[0].object, all[0].session, "d"); of == nil || of.err != nil || woken != 2 {
 			t.Errorf("%+v, %d wakes", of, woken)
 		}
 		if before := len(slow.asked); len(l.under) != 1 || len(begin("a", maxLooks/2)) != len(slow.asked)-before {

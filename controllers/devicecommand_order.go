@@ -2,6 +2,10 @@ package controllers
 
 import (
 	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -55,11 +59,52 @@ func (a *arrivals) inOrder(x, y *v1alpha1.DeviceCommand) int {
 	return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), orderOf(a.of(x), a.of(y)), cmp.Compare(x.Name, y.Name))
 }
 
+// heads lists, of the commands that are not finished, the first one of each device. They are the cache's
+// own: not to be changed.
+func (f *Flights) heads(ctx context.Context, c client.Reader, which ...client.ListOption) ([]*v1alpha1.DeviceCommand, error) {
+	var list v1alpha1.DeviceCommandList
+	if err := c.List(ctx, &list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("listing the commands that are not finished: %w", err)
+	}
+	first := map[string]*v1alpha1.DeviceCommand{}
+	for i := range list.Items {
+		one := &list.Items[i]
+		if one.Finished() || !one.DeletionTimestamp.IsZero() || f.hasEnded(one) {
+			continue
+		}
+		if before := first[one.Spec.DeviceRef.Name]; before == nil || f.arrivals.inOrder(one, before) < 0 {
+			first[one.Spec.DeviceRef.Name] = one
+		}
+	}
+	return slices.SortedFunc(maps.Values(first), f.arrivals.inOrder), nil
+}
+
+// hasEnded reports whether a command has ended although its status does not say so: the API server
+// refuses that.
+func (f *Flights) hasEnded(command *v1alpha1.DeviceCommand) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ended[client.ObjectKeyFromObject(command)] == command.UID
+}
+
+// passBy notes that a command has ended whose status the API server refuses, and has the next one of its
+// device looked at.
+func (f *Flights) passBy(command *v1alpha1.DeviceCommand) {
+	key := client.ObjectKeyFromObject(command)
+	f.mu.Lock()
+	isNew := f.ended[key] != command.UID
+	f.ended[key] = command.UID
+	f.mu.Unlock()
+	if isNew {
+		f.lookInLine(key, command.Spec.DeviceRef.Name)
+	}
+}
+
 // lookInLine has the command of a device reconciled that is first now. One that found no place need not
 // be that any more.
 func (f *Flights) lookInLine(command types.NamespacedName, device string) {
 	go func() {
-		first, err := heads(f.lifetime, f.Client, &f.arrivals, client.InNamespace(command.Namespace), client.MatchingFields{indexUnfinished: device})
+		first, err := f.heads(f.lifetime, f.Client, client.InNamespace(command.Namespace), client.MatchingFields{indexUnfinished: device})
 		if err != nil {
 			f.look(command)
 			return

@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,6 +47,8 @@ type commandScope struct {
 	retriesForeign bool
 	// doubted is true if this pass puts on record that a released attempt is in doubt.
 	doubted bool
+	// isBehind is true if the cache does not have the attempt yet that the ledger has of this very object.
+	isBehind bool
 	// isRepeated is true if the outcome is that of an earlier object.
 	isRepeated bool
 	// looks is true if the pass ended because the device is being looked at.
@@ -75,13 +76,28 @@ func (s *commandScope) finish(outcome v1alpha1.CommandOutcome, reason, message s
 // expire ends a command that must not be sent any more, and one that never can be.
 func (r *DeviceCommandReconciler) expire(_ context.Context, s *commandScope) error {
 	if !s.now.Before(s.command.Spec.NotAfter.Time) {
-		return s.finish(v1alpha1.CommandExpired, v1alpha1.ReasonExpired, "notAfter passed before the command was sent")
+		return s.finish(v1alpha1.CommandExpired, v1alpha1.ReasonExpired, expiredText(s.command))
 	}
 	if size := len(payloadOf(s.command)); size > declaration.MaxPayload {
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonInvalidCommand,
 			fmt.Sprintf("spec.payload has %d bytes, expected at most %d", size, declaration.MaxPayload))
 	}
 	return nil
+}
+
+// expiredText says what the command waited for at last.
+func expiredText(command *v1alpha1.DeviceCommand) string {
+	text := "notAfter passed before the command was sent"
+	if command.Status.Attempts > 0 {
+		text = "notAfter passed before the command was delivered"
+	}
+	switch last := readyOf(command); {
+	case last.Reason == v1alpha1.ReasonDeviceOffline:
+		return text + "; last: the device is offline"
+	case last.Message != "":
+		return text + "; last: " + strings.TrimPrefix(last.Message, undelivered)
+	}
+	return text
 }
 
 func payloadOf(command *v1alpha1.DeviceCommand) []byte {
@@ -93,7 +109,7 @@ func payloadOf(command *v1alpha1.DeviceCommand) []byte {
 
 // queue lets the commands of a device run one after the other, in the order of their creation.
 func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) error {
-	first, err := heads(ctx, r, &r.Flights.arrivals, client.InNamespace(s.command.Namespace), client.MatchingFields{indexUnfinished: s.command.Spec.DeviceRef.Name})
+	first, err := r.Flights.heads(ctx, r, client.InNamespace(s.command.Namespace), client.MatchingFields{indexUnfinished: s.command.Spec.DeviceRef.Name})
 	if err != nil {
 		return err
 	}
@@ -101,25 +117,6 @@ func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) er
 		return waiting(v1alpha1.ReasonQueued, queuedText, 0)
 	}
 	return nil
-}
-
-// heads lists, of the commands that are not finished, the first one of each device. They are the cache's own: not to be changed.
-func heads(ctx context.Context, c client.Reader, order *arrivals, which ...client.ListOption) ([]*v1alpha1.DeviceCommand, error) {
-	var list v1alpha1.DeviceCommandList
-	if err := c.List(ctx, &list, append(which, client.UnsafeDisableDeepCopy)...); err != nil {
-		return nil, fmt.Errorf("listing the commands that are not finished: %w", err)
-	}
-	first := map[string]*v1alpha1.DeviceCommand{}
-	for i := range list.Items {
-		one := &list.Items[i]
-		if one.Finished() || !one.DeletionTimestamp.IsZero() {
-			continue
-		}
-		if before := first[one.Spec.DeviceRef.Name]; before == nil || order.inOrder(one, before) < 0 {
-			first[one.Spec.DeviceRef.Name] = one
-		}
-	}
-	return slices.SortedFunc(maps.Values(first), order.inOrder), nil
 }
 
 // route follows the API that the device's twin is written through.

@@ -38,17 +38,17 @@ func (r result) unsent() bool {
 	return r.attempt.Err != nil && (!ok || !e.Sent)
 }
 
-// rest is how long the command is left alone after an attempt that did not reach its device.
+// rest is how long the command is left alone at least after an attempt that did not reach its device.
 func (r result) rest() time.Duration {
 	switch r.meaning {
 	case command.Undelivered:
-		return restOffline
+		return waitOffline.most
 	case command.Postponed:
 		switch postponedReason(r.attempt.Err) {
 		case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonDeviceDisabled:
-			return restAbsent
+			return waitAbsent.most
 		}
-		return restPostponed
+		return waitRefused.first
 	case command.Succeeded, command.DeviceFailed, command.Refused, command.Unknown:
 	}
 	return 0
@@ -62,6 +62,12 @@ func (r result) waitsForDevice() bool {
 	}
 	return r.meaning == command.Undelivered
 }
+
+// undelivered begins what status says of a command that the hub refused for now.
+const undelivered = "The command was not delivered: "
+
+// offlineVerdict is that on a command whose device is offline.
+var offlineVerdict = verdict{reason: v1alpha1.ReasonDeviceOffline, message: "The device is offline; the command was not delivered and is sent when the device is back"}
 
 // describe puts a result into status and says what it means for the object.
 func describe(c *v1alpha1.DeviceCommand, r result) verdict {
@@ -88,10 +94,10 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	case command.Undelivered:
 		release(status, status.RequestID)
 		status.DeviceOffline = offlinePeriod(r.destination, r.window)
-		return verdict{reason: v1alpha1.ReasonDeviceOffline, message: "The device is offline; the command was not delivered and is sent when the device is back"}
+		return offlineVerdict
 	case command.Postponed:
 		release(status, status.RequestID)
-		return verdict{reason: postponedReason(r.attempt.Err), message: "The command was not delivered: " + why}
+		return verdict{reason: postponedReason(r.attempt.Err), message: undelivered + why}
 	case command.Unknown:
 	}
 	message := "The command was sent, and nobody can tell whether the device ran it: " + why

@@ -34,7 +34,7 @@ const (
 	// countAfter is how long after a device joined or left a model its count is taken: devices come in numbers.
 	countAfter = 5 * time.Second
 	// fetchRetry is how often a repository that failed is asked again.
-	fetchRetry = time.Minute
+	fetchRetry = 30 * time.Second
 	// otherWithin is how long a DeviceModel waits for another one before a person is to look: they are applied one after the
 	// other, and a pipeline may give up what is Stalled.
 	otherWithin = 5 * time.Minute
@@ -181,7 +181,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 		case trouble.Soon:
 			after = parseSoon
 		case !trouble.Final:
-			after = fetchRetry
+			after = waitRepository.most
 		}
 		return found, after, nil
 	}
@@ -195,7 +195,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 // waits makes a finding that another DeviceModel may mend one that is waited for, and returns for how long: 0 once a person is
 // to look.
 func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Duration {
-	left := otherWithin
+	left := waitOther.most
 	reconciling := apimeta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReconciling)
 	if reconciling != nil && reconciling.Reason != f.verdict.reason { // its time is of something else
 		apimeta.RemoveStatusCondition(&object.Status.Conditions, v1alpha1.ConditionReconciling)
@@ -208,7 +208,7 @@ func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Durati
 		return &c.LastTransitionTime
 	}
 	if began := since(v1alpha1.ConditionReconciling); began != nil {
-		left = max(0, began.Add(otherWithin).Sub(now))
+		left = max(0, began.Add(waitOther.most).Sub(now))
 	} else if since(v1alpha1.ConditionStalled) != nil {
 		left = 0
 	}

@@ -80,7 +80,8 @@ func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub
 func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session, e eventStream) {
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
-	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights}
+	s.HasStream = e.wanted != nil && e.problem == nil
+	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights, sessions: r.Hubs}
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
@@ -94,7 +95,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	r.Hubs.Put(r.lifetime, key, s, func(ctx context.Context) {
 		var all sync.WaitGroup
 		defer all.Wait()
-		if e.wanted != nil && e.problem == nil {
+		if s.HasStream {
 			meter := newMeter(key)
 			group := streamKey(e.config)
 			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
@@ -141,7 +142,9 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 
 // ask has the hub asked after a while whether it takes the credential of a session, with a new token.
 func (r *IoTHubReconciler) ask(hub types.NamespacedName, s *hubs.Session, after time.Duration) {
-	r.proofs.begin(&proof{hub: hub, fingerprint: s.Fingerprint + doubted, host: s.Destination, client: s.Hub, after: after, anew: true})
+	r.proofs.begin(&proof{
+		hubQuestion: hubQuestion{object: hub, host: s.Destination, after: after}, fingerprint: s.Fingerprint + doubted, client: s.Hub, anew: true,
+	})
 }
 
 // proved is what the outcome of the call that proves the credential means.
@@ -158,9 +161,9 @@ func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, of 
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		return unauthorized(hub, r.proofs.refused(of.hub, of.fingerprint, time.Now()))
+		return unauthorized(hub, r.proofs.refused(of.object, of.fingerprint, time.Now()))
 	case iothub.ClassOf(err) == iothub.Terminal:
-		return stalled(v1alpha1.ReasonHubRefused, stableText(err), r.proofs.refused(of.hub, of.fingerprint, time.Now()))
+		return stalled(v1alpha1.ReasonHubRefused, stableText(err), r.proofs.refused(of.object, of.fingerprint, time.Now()))
 	}
 	return err
 }

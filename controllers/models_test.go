@@ -260,6 +260,14 @@ var _ = Describe("A DeviceModel", func() {
 			s.eventuallyModel("temperaturecontroller", usable)
 		})
 
+		It("is asked for again by itself", func() {
+			s := newSite()
+			path := fetched(s)
+			s.eventuallyModel("thermostat", haveReady(metav1.ConditionFalse, v1alpha1.ReasonModelNotFound))
+			modelRepository.put(path+".json", dtdlOf(s))
+			Eventually(func() *v1alpha1.DeviceModel { return s.getModel(Default, "thermostat") }, askedWithin).Should(usable)
+		})
+
 		It("is compared with its pinned digest", func() {
 			s := newSite()
 			path := fetched(s, func(m *v1alpha1.DeviceModel) { m.Spec.Repository.Digest = "sha256:" + strings.Repeat("0", 64) })

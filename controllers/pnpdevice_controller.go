@@ -48,6 +48,7 @@ type PnPDeviceReconciler struct {
 	latest      *latest // shared with the sweeps
 	clearing    *clearing
 	rewinds     rewinds
+	holders     holders
 	origins     origins
 	refusals    refusals
 	stopwatches stopwatches

@@ -290,10 +290,10 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		return err
 	}
 	if !r.mayHold(s) {
-		h := unchanged(s.device)
-		h.after = jittered(largeAgain)
-		r.uncount(s, h)
-		return h
+		return r.putOff(s, jittered(largeAgain))
+	}
+	if holds, err := r.stillHolds(ctx, s); err != nil || !holds {
+		return cmp.Or(err, r.putOff(s, soon))
 	}
 	ctx = context.WithoutCancel(ctx)
 	token := s.memory.BeginRead()
@@ -316,13 +316,21 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		r.accepted(ctx, s, changes)
 		return r.read(ctx, s)
 	case whole:
-		s.memory.Observe(t, token)
+		r.saw(ctx, s, t, token)
 	default:
 		s.memory.Accepted(t)
 	}
 	s.settle(t)
 	r.accepted(ctx, s, changes)
 	return nil
+}
+
+// putOff leaves a write to a later pass.
+func (r *PnPDeviceReconciler) putOff(s *scope, after time.Duration) error {
+	h := unchanged(s.device)
+	h.after = after
+	r.uncount(s, h)
+	return h
 }
 
 // notWritten is what follows from a write that failed.

@@ -63,7 +63,7 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if !isOfHost(s.device, s.hub.Spec.HostName) {
 		return nil
 	}
-	if winner, err := winnerOf(ctx, r, s.device, s.destination); err != nil || winner.UID != s.device.UID {
+	if winner, err := winnerOf(ctx, r, r.Hubs, s.device, s.destination); err != nil || winner.UID != s.device.UID {
 		return err
 	}
 	return r.removeOwned(ctx, s)

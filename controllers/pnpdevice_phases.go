@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -21,9 +20,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
-
-// safetyNet is the slow timer beside a wake-up that should come by itself.
-const safetyNet = time.Minute
 
 func hubKey(device *v1alpha1.PnPDevice) types.NamespacedName {
 	return types.NamespacedName{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}
@@ -72,11 +68,16 @@ func unreached(hub *v1alpha1.IoTHub) error {
 
 // compete lets one PnPDevice of a device go on, cluster-wide.
 func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
-	winner, err := winnerOf(ctx, r, s.device, s.destination)
+	rivals, err := rivalsOf(ctx, r, s.device)
+	if err != nil {
+		return err
+	}
+	winner, err := winnerAmong(ctx, r, r.Hubs, s.device, rivals, s.destination)
 	if err != nil {
 		return err
 	}
 	if winner.UID == s.device.UID {
+		r.takeHold(s, rivals)
 		return nil
 	}
 	s.memory = nil // it is the winner's
@@ -85,7 +86,7 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 		who = fmt.Sprintf("PnPDevice %q", winner.Name)
 	}
 	return stalled(v1alpha1.ReasonDeviceAlreadyDeclared,
-		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.device.DeviceID(), s.hub.Spec.HostName, who), retryTerminal)
+		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.device.DeviceID(), s.hub.Spec.HostName, who), waitRival.most)
 }
 
 // check refuses a declaration that the twin's own rules forbid. Nothing of it is written.
@@ -221,10 +222,18 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 		s.wasRead = s.gone
 		return r.refused(ctx, s, err)
 	}
-	s.memory.Observe(t, token)
+	r.saw(ctx, s, t, token)
 	s.wasRead, s.gone = true, false
 	s.settle(t)
 	return nil
+}
+
+// saw keeps a twin that the hub returned. Commands that wait for the device look whether it is back.
+func (r *PnPDeviceReconciler) saw(ctx context.Context, s *scope, t *twin.Twin, token int) {
+	s.memory.Observe(t, token)
+	for _, command := range s.session.Calls().Waiting(s.device.DeviceID()) {
+		r.Wakes.command(ctx, command)
+	}
 }
 
 // doubt has the next pass read before anything is believed: what the hub holds is open.

@@ -14,37 +14,68 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
 // winnerOf is the PnPDevice that may act on a device at a destination. The incumbent that status
 // records wins over age, since a restore from backup resets creation times, and only objects whose
 // IoTHub has authenticated at this very destination compete, so that a tenant without a credential
 // cannot block another: neither with a wrong one, nor with a hub of its own under the same name.
-func winnerOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice, destination string) (*v1alpha1.PnPDevice, error) {
-	rivals, err := declarationsOf(ctx, c, device.DeviceID())
+func winnerOf(ctx context.Context, c client.Reader, sessions *hubs.Registry, device *v1alpha1.PnPDevice, destination string) (*v1alpha1.PnPDevice, error) {
+	rivals, err := rivalsOf(ctx, c, device)
 	if err != nil {
-		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
+		return nil, err
 	}
+	return winnerAmong(ctx, c, sessions, device, rivals, destination)
+}
+
+// winnerAmong is winnerOf where the other declarations of the device are known. An object that does not
+// compete any more, and only goes on for a moment, yields to each that does.
+func winnerAmong(
+	ctx context.Context, c client.Reader, sessions *hubs.Registry, device *v1alpha1.PnPDevice, rivals []*v1alpha1.PnPDevice, destination string,
+) (*v1alpha1.PnPDevice, error) {
 	best := device
+	if len(rivals) == 0 {
+		return best, nil
+	}
+	isOfBest, err := competes(ctx, c, sessions, device, destination)
+	if err != nil {
+		return nil, err
+	}
 	for _, rival := range rivals {
-		if rival.UID == device.UID || !outranks(rival, best, destination) {
+		if isOfBest && !outranks(rival, best, destination) {
 			continue
 		}
-		competes, err := competes(ctx, c, rival, destination)
+		competes, err := competes(ctx, c, sessions, rival, destination)
 		if err != nil {
 			return nil, err
 		}
 		if competes {
-			best = rival
+			best, isOfBest = rival, true
 		}
 	}
 	return best, nil
 }
 
-func competes(ctx context.Context, c client.Reader, rival *v1alpha1.PnPDevice, destination string) (bool, error) {
+// rivalsOf are the other declarations of a device. They are the cache's own: not to be changed.
+func rivalsOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) ([]*v1alpha1.PnPDevice, error) {
+	all, err := declarationsOf(ctx, c, device.DeviceID())
+	if err != nil {
+		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
+	}
+	return slices.DeleteFunc(all, func(d *v1alpha1.PnPDevice) bool { return d.UID == device.UID }), nil
+}
+
+// competes reports whether a PnPDevice may have its device at a destination. The session of its IoTHub
+// tells, by which it would be written: status follows that, and before the operator has made the session
+// of an IoTHub after a start it says what there was.
+func competes(ctx context.Context, c client.Reader, sessions *hubs.Registry, device *v1alpha1.PnPDevice, destination string) (bool, error) {
 	var hub v1alpha1.IoTHub
-	if err := c.Get(ctx, hubKey(rival), &hub); err != nil {
+	if err := c.Get(ctx, hubKey(device), &hub); err != nil {
 		return false, client.IgnoreNotFound(err)
+	}
+	if session := sessions.Get(hubKey(device)); session != nil {
+		return session.Destination == destination, nil
 	}
 	return acceptedAt(&hub) == destination, nil
 }
@@ -72,35 +103,45 @@ func outranks(a, b *v1alpha1.PnPDevice, destination string) bool {
 }
 
 // siblings are the other declarations of the same device id.
-func (r *PnPDeviceReconciler) siblings(ctx context.Context, o client.Object) []reconcile.Request {
-	device, ok := o.(*v1alpha1.PnPDevice)
-	if !ok {
-		return nil
-	}
-	declarations, err := declarationsOf(ctx, r, device.DeviceID())
-	if err != nil {
-		return nil
-	}
-	var requests []reconcile.Request
-	for _, d := range declarations {
-		if d.UID != device.UID {
-			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(d)})
-		}
-	}
-	return requests
+func (r *PnPDeviceReconciler) siblings(ctx context.Context, device client.Object) []reconcile.Request {
+	return requestsOf(siblingsOf(ctx, r, device))
 }
 
 // rivalsAt are the other declarations of the devices of an IoTHub.
 func (r *PnPDeviceReconciler) rivalsAt(ctx context.Context, hub client.Object) []reconcile.Request {
-	devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
+	return requestsOf(rivalsAt(ctx, r, hub))
+}
+
+func requestsOf(devices []*v1alpha1.PnPDevice) []reconcile.Request {
+	requests := make([]reconcile.Request, len(devices))
+	for i, d := range devices {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(d)
+	}
+	return requests
+}
+
+func siblingsOf(ctx context.Context, c client.Reader, o client.Object) []*v1alpha1.PnPDevice {
+	device, ok := o.(*v1alpha1.PnPDevice)
+	if !ok {
+		return nil
+	}
+	rivals, err := rivalsOf(ctx, c, device)
 	if err != nil {
 		return nil // the cache has the index
 	}
-	var requests []reconcile.Request
-	for _, device := range devices {
-		requests = append(requests, r.siblings(ctx, device)...)
+	return rivals
+}
+
+func rivalsAt(ctx context.Context, c client.Reader, hub client.Object) []*v1alpha1.PnPDevice {
+	devices, err := membersOf(ctx, c, client.ObjectKeyFromObject(hub))
+	if err != nil {
+		return nil // the cache has the index
 	}
-	return requests
+	var rivals []*v1alpha1.PnPDevice
+	for _, device := range devices {
+		rivals = append(rivals, siblingsOf(ctx, c, device)...)
+	}
+	return rivals
 }
 
 // standingChanged passes what can change whether the devices of an IoTHub compete: others wait for
@@ -115,8 +156,8 @@ func standingChanged() predicate.Predicate {
 	}
 }
 
-// rivalryChanged passes what can change who wins: an object that goes, moves to another hub, or becomes or ceases to be
-// the incumbent.
+// rivalryChanged passes what can change who wins: an object that goes, moves to another hub, or becomes
+// or ceases to be the incumbent.
 func rivalryChanged() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
@@ -168,6 +209,9 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 		r.refusals.settle(device)
 		if r.wasLast(device) { // somebody may wait to delete the IoTHub
 			r.Wakes.hub(context.Background(), hubKey(device))
+		}
+		if rivals, err := rivalsOf(context.Background(), r, device); err == nil && len(rivals) == 0 {
+			r.holders.forget(device.DeviceID())
 		}
 		dropTelemetry(client.ObjectKeyFromObject(device))
 		return true

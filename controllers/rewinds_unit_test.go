@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
@@ -241,7 +242,7 @@ func TestWhoCompetesForADevice(t *testing.T) {
 			}
 			rival := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "d"}}
 			rival.Spec.HubRef.Name = "hub"
-			got, err := competes(t.Context(), objects.Build(), rival, here)
+			got, err := competes(t.Context(), objects.Build(), &hubs.Registry{}, rival, here)
 			if err != nil || got != c.want {
 				t.Errorf("competes: %t, %v, expected %t", got, err, c.want)
 			}

@@ -19,20 +19,22 @@ import (
 
 // Wakes carries what happened outside the API server to the controllers.
 type Wakes struct {
-	devices chan event.TypedGenericEvent[wake] // one PnPDevice has news at its hub
-	hubs    chan event.GenericEvent            // an IoTHub has news for its own reconciler
-	members chan event.GenericEvent            // all PnPDevices of an IoTHub can go on
-	callers chan event.GenericEvent            // and so can all its DeviceCommands
+	devices  chan event.TypedGenericEvent[wake] // one PnPDevice has news at its hub
+	hubs     chan event.GenericEvent            // an IoTHub has news for its own reconciler
+	members  chan event.GenericEvent            // all PnPDevices of an IoTHub can go on
+	callers  chan event.GenericEvent            // and so can all its DeviceCommands
+	commands chan event.GenericEvent            // one DeviceCommand can go on
 }
 
 // NewWakes returns empty channels.
 func NewWakes() *Wakes {
 	const buffer = 1024
 	return &Wakes{
-		devices: make(chan event.TypedGenericEvent[wake], buffer),
-		hubs:    make(chan event.GenericEvent, buffer),
-		members: make(chan event.GenericEvent, buffer),
-		callers: make(chan event.GenericEvent, buffer),
+		devices:  make(chan event.TypedGenericEvent[wake], buffer),
+		hubs:     make(chan event.GenericEvent, buffer),
+		members:  make(chan event.GenericEvent, buffer),
+		callers:  make(chan event.GenericEvent, buffer),
+		commands: make(chan event.GenericEvent, buffer),
 	}
 }
 
@@ -119,6 +121,10 @@ func add(to workqueue.TypedRateLimitingInterface[reconcile.Request], w wake) {
 
 func (w *Wakes) hub(ctx context.Context, key types.NamespacedName) {
 	send(ctx, w.hubs, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: named(key)}})
+}
+
+func (w *Wakes) command(ctx context.Context, key types.NamespacedName) {
+	send(ctx, w.commands, event.GenericEvent{Object: &v1alpha1.DeviceCommand{ObjectMeta: named(key)}})
 }
 
 func (w *Wakes) membersOf(ctx context.Context, key types.NamespacedName) {

@@ -23,6 +23,7 @@ type watchlist struct {
 	// destination of the session.
 	destination string
 	flights     *Flights
+	sessions    *hubs.Registry
 }
 
 // Declared lists the devices of the hub.
@@ -46,7 +47,7 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 
 // wins reports whether the object may act on its device. The cache answers.
 func (w *watchlist) wins(ctx context.Context, d *v1alpha1.PnPDevice) bool {
-	winner, err := winnerOf(ctx, w.reader, d, w.destination)
+	winner, err := winnerOf(ctx, w.reader, w.sessions, d, w.destination)
 	return err == nil && winner.UID == d.UID
 }
 

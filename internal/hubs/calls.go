@@ -31,6 +31,7 @@ type Calls struct {
 	waiting map[string]map[types.NamespacedName]*absence
 	untold  map[types.NamespacedName]Place // events that doubt what is on record of a command
 	full    []waiter                       // who waits for a place, the first one first; an object once
+	heard   time.Time                      // up to when the hub's events were handled, by our clock
 }
 
 // Window is when an attempt was under way, by the hub's clock, which dates its events as well: ours
@@ -87,10 +88,14 @@ func (h *hearing) answered(w Window) {
 type absence struct {
 	*hearing
 
-	wake, doubt func() // doubt is nil where the hub says for certain that it did not ask the device
+	since       time.Time // by our clock
+	wake, doubt func()    // doubt is nil where the hub says for certain that it did not ask the device
 	woken       bool
 	recalled    bool // it waits since before the stream began to be read
 }
+
+// isDeaf reports whether an event that was lost may have told that the device was given the command.
+func (a *absence) isDeaf() bool { return a.deaf && a.doubt != nil }
 
 // waiter is an object that found no place for a command of a device.
 type waiter struct {
@@ -159,7 +164,7 @@ func (c *Calls) Stirred(deviceID string) bool {
 // wake was called before. It is called while the command is under way, and answered.
 func (c *Calls) Await(deviceID string, object types.NamespacedName, wake, doubt func()) {
 	c.mu.Lock()
-	a := &absence{hearing: c.running[deviceID], wake: wake, doubt: doubt}
+	a := &absence{hearing: c.running[deviceID], since: time.Now(), wake: wake, doubt: doubt}
 	doubted := a.stirred && doubt != nil
 	if !doubted {
 		c.await(deviceID, object, a)
@@ -178,8 +183,49 @@ func (c *Calls) Recall(deviceID string, object types.NamespacedName, w Window, w
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.waiting[deviceID][object] == nil {
-		c.await(deviceID, object, &absence{hearing: &hearing{window: &w}, wake: wake, doubt: doubt, recalled: true})
+		c.await(deviceID, object, &absence{hearing: &hearing{window: &w}, since: time.Now(), wake: wake, doubt: doubt, recalled: true})
 	}
+}
+
+// MoveTo has an object that waits for its device wait at the calls of another session of the hub: the
+// one that it waited at has ended. As after Recall, it is woken once all is handled that the hub held
+// meanwhile. What was heard, and what was lost, still counts. doubt takes the place of the one of Await, if
+// there was one.
+func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName, doubt func()) {
+	c.mu.Lock()
+	a, heard := c.waiting[deviceID][object], c.heard
+	c.forget(deviceID, object)
+	if a == nil {
+		c.mu.Unlock()
+		return
+	}
+	soFar := *a.hearing // its command may still have the place there
+	a.hearing = &soFar
+	c.mu.Unlock()
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	other.hear(heard)
+	if other.waiting[deviceID][object] == nil {
+		a.woken, a.recalled = false, true
+		if a.doubt != nil {
+			a.doubt = doubt
+		}
+		other.await(deviceID, object, a)
+	}
+}
+
+// hear notes that all events up to a time were handled.
+func (c *Calls) hear(at time.Time) {
+	if c.heard.Before(at) {
+		c.heard = at
+	}
+}
+
+// Waiting lists the objects that wait for a device.
+func (c *Calls) Waiting(deviceID string) []types.NamespacedName {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.waiting[deviceID]))
 }
 
 func (c *Calls) await(deviceID string, object types.NamespacedName, a *absence) {
@@ -234,7 +280,7 @@ func (c *Calls) stir(deviceID string, sign Sign, at time.Time, place Place) {
 			calls = append(calls, a.doubt)
 			c.hold(object, place)
 			c.forget(deviceID, object)
-		case sign != Went && !a.deaf && !a.woken:
+		case sign != Went && !a.isDeaf() && !a.woken:
 			calls = append(calls, a.wake)
 			a.woken = true
 		}
@@ -252,13 +298,15 @@ func (c *Calls) hold(object types.NamespacedName, place Place) {
 	c.untold[object] = place
 }
 
-// caughtUp wakes the commands that were recalled: all that the hub knew of them is heard.
-func (c *Calls) caughtUp() {
+// caughtUp says that all was handled that the hub held at a time, by our clock. It wakes the commands
+// that were recalled: all that the hub knew of them is heard.
+func (c *Calls) caughtUp(at time.Time) {
 	c.mu.Lock()
+	c.hear(at)
 	var calls []func()
 	for _, objects := range c.waiting {
 		for _, a := range objects {
-			if a.recalled && !a.deaf && !a.woken {
+			if a.recalled && !a.isDeaf() && !a.woken {
 				calls = append(calls, a.wake)
 				a.woken = true
 			}
@@ -271,7 +319,7 @@ func (c *Calls) caughtUp() {
 }
 
 // deafen notes that events were lost: of the commands under way, and of those that wait, nobody can
-// say any more that nothing was heard.
+// say any more that nothing was heard, unless all events of their time were handled before.
 func (c *Calls) deafen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -280,7 +328,7 @@ func (c *Calls) deafen() {
 	}
 	for _, objects := range c.waiting {
 		for _, a := range objects {
-			a.deaf = true
+			a.deaf = a.deaf || !a.since.Before(c.heard)
 		}
 	}
 }

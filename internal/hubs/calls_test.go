@@ -394,7 +394,13 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 	stir := func(sign Sign, after time.Duration) func(*Calls) {
 		return func(c *Calls) { c.stir("d", sign, noon.Add(after), Place{Partition: "1", SequenceNumber: 7}) }
 	}
-	caughtUp, deafen := (*Calls).caughtUp, (*Calls).deafen
+	caughtUp, deafen := func(c *Calls) { c.caughtUp(time.Now()) }, (*Calls).deafen
+	doubt := func() {}
+	moved := func(c *Calls) { // to another session, and back
+		var other Calls
+		c.MoveTo(&other, "d", object("a"), func() {})
+		other.MoveTo(c, "d", object("a"), doubt)
+	}
 	for name, test := range map[string]struct {
 		steps []func(*Calls)
 		said  []string
@@ -409,11 +415,16 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 		"all is heard, but for late news":      {[]func(*Calls){caughtUp, stir(Acted, 0)}, []string{"wake", "doubt"}},
 		"events were lost":                     {[]func(*Calls){deafen, caughtUp, stir(Came, s)}, nil},
 		"events were lost, and it was there":   {[]func(*Calls){deafen, stir(Acted, 0)}, []string{"doubt"}},
+		"events were lost after all was heard": {[]func(*Calls){caughtUp, moved, deafen, stir(Came, s)}, []string{"wake", "wake"}},
+		"events were lost, and it moved":       {[]func(*Calls){deafen, moved, caughtUp, stir(Came, s)}, nil},
+		"it moved, and all is heard":           {[]func(*Calls){moved, caughtUp}, []string{"wake"}},
+		"it moved, and it was there meanwhile": {[]func(*Calls){moved, stir(Acted, 0)}, []string{"doubt"}},
 		"it went before that":                  {[]func(*Calls){stir(Went, -2*s), caughtUp}, []string{"wake"}},
 		"it is sent again before all is heard": {[]func(*Calls){func(c *Calls) { c.Begin("d", object("a"), func() {}) }, caughtUp}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, said := recalled(t)
+			doubt = func() { *said = append(*said, "doubt") }
 			for _, step := range test.steps {
 				step(c)
 			}
@@ -432,9 +443,25 @@ func TestACommandThatHeardBeforeALossIsNotWoken(t *testing.T) {
 	c.Answered("d", WindowOf(noon, time.Second))
 	c.Await("d", object("a"), func() { woken = true }, func() {})
 	c.stir("d", Came, noon.Add(time.Second), Place{})
-	c.caughtUp()
+	c.caughtUp(time.Now())
 	if woken {
 		t.Error("events that were lost may have told that it ran")
+	}
+}
+
+// The hub says for certain of a disabled device that it did not ask it: no event that is lost could tell
+// otherwise.
+func TestACommandThatCannotHaveRunIsWokenAfterALoss(t *testing.T) {
+	var c Calls
+	woken := false
+	c.Begin("d", object("a"), func() {})
+	c.Answered("d", WindowOf(noon, time.Second))
+	c.Await("d", object("a"), func() { woken = true }, nil)
+	c.End("d")
+	c.deafen()
+	c.stir("d", Came, noon.Add(time.Second), Place{})
+	if !woken {
+		t.Error("it waits for its timer")
 	}
 }
 

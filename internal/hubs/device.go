@@ -25,6 +25,8 @@ type Device struct {
 	modelDoubted int                       // the newest doubt of the model: it has to be looked at before the next write
 	settled      int                       // the newest doubt that a read began after
 	looked       time.Time                 // when the hub was read last, zero: not since the start
+	asked        time.Time                 // when the newest read began
+	sighting     Sighting                  // what the newest read that was answered showed
 	absent       bool                      // the hub did not know the device when it was read last
 	pressing     bool                      // a doubt has more behind it than a sweep or a resync
 	deferred     bool                      // the pass that read the twin had no token to write it
@@ -149,7 +151,29 @@ func (d *Device) modelUnknown() bool { return d.looked.IsZero() || d.modelDoubte
 func (d *Device) BeginRead() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.asked = time.Now()
 	return d.raised
+}
+
+// Doubts counts the doubts so far.
+func (d *Device) Doubts() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.raised
+}
+
+// Sighting is what a read showed of a device.
+type Sighting struct {
+	// Asked is when the read began: what it shows is no older. Zero: there was none.
+	Asked              time.Time
+	Connected, Enabled bool
+}
+
+// Sighting is that of the newest read.
+func (d *Device) Sighting() Sighting {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sighting
 }
 
 // Observe keeps a twin that the hub returned until it is in status, with the events that arrived meanwhile folded in. It adds to the twin,
@@ -158,6 +182,7 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.settled, d.looked, d.absent = token, time.Now(), false
+	d.sighting = Sighting{Asked: d.asked, Connected: t.ConnectionState == "Connected", Enabled: t.Status != "disabled"}
 	d.pressing = d.pressing && d.doubtful()
 	if d.presence.read(d.awaited, t.ConnectionState == "Disconnected", t.ReportedVersion) {
 		d.prove()

@@ -58,11 +58,19 @@ func (s *Session) Reading() bool {
 	return ok && state.Phase == watch.Reading
 }
 
+// HearsEvents reports whether the event stream is read, or is about to be.
+func (s *Session) HearsEvents() bool {
+	state, ok := s.Stream()
+	if !ok {
+		return s.HasStream
+	}
+	return slices.Contains([]watch.Phase{watch.Connecting, watch.Reading, watch.Lagging}, state.Phase)
+}
+
 // MayTellOf reports whether the event stream may yet tell of what happened before a time: it is
 // being read, and was not read up to there.
 func (s *Session) MayTellOf(t time.Time) bool {
-	state, ok := s.Stream()
-	if !ok || !slices.Contains([]watch.Phase{watch.Connecting, watch.Reading, watch.Lagging}, state.Phase) {
+	if !s.HearsEvents() {
 		return false
 	}
 	heard := s.heard.Load()

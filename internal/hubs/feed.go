@@ -279,7 +279,7 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 // CaughtUp lets commands go on that wait for that.
 func (f *Feed) CaughtUp(at time.Time) {
 	f.Session.heard.Store(&at)
-	f.Session.Calls().caughtUp()
+	f.Session.Calls().caughtUp(at)
 }
 
 // Resync has every declared device read, in the background, for as long as the session lives: each as the hub's budget lets it.

@@ -35,6 +35,8 @@ type Session struct {
 	Destination string
 	// Fingerprint of the credential and connection settings that the session was built from. Never printed.
 	Fingerprint string
+	// HasStream says that its background work reads an event stream, also before that has begun.
+	HasStream bool
 	// Budget of the hub, which the client's Gate draws from; nil: there is no limit.
 	Budget *budget.Budget
 

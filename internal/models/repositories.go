@@ -37,7 +37,7 @@ const (
 	maxHeldOfTenant = 8 << 20
 	maxHeaders      = 64 << 10
 	// retryAfter is how long a repository that failed is left alone at least.
-	retryAfter = 50 * time.Second
+	retryAfter = 25 * time.Second
 )
 
 // Repositories fetches models from models repositories, each model once.

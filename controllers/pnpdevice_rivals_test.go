@@ -1,0 +1,130 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+// standing is what is known of the IoTHub of a PnPDevice, and of the object itself.
+type standing struct {
+	session  string // its destination, "": there is none
+	accepted bool   // so status says: at the host h
+	adopted  bool   // the object has read the device at the host h
+}
+
+var standings = func() (all []standing) {
+	for _, session := range []string{"", "h", "h@elsewhere"} {
+		for _, accepted := range []bool{false, true} {
+			for _, adopted := range []bool{false, true} {
+				all = append(all, standing{session, accepted, adopted})
+			}
+		}
+	}
+	return all
+}()
+
+// Status may be behind the sessions, and the other way round after a start. Whatever is known of three
+// objects for a device, at most one of those that could write takes itself for the one that may, and it
+// is one if any could.
+func TestOneObjectOfADeviceMayWrite(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range standings {
+		for _, b := range standings {
+			for _, c := range standings {
+				sessions := &hubs.Registry{}
+				objects := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} })
+				var devices []*v1alpha1.PnPDevice
+				for i, is := range []standing{a, b, c} {
+					device, hub := is.objects(fmt.Sprint(i), time.Unix(int64(10-i), 0))
+					objects.WithObjects(device, hub)
+					devices = append(devices, device)
+					if is.session != "" {
+						sessions.Put(t.Context(), client.ObjectKeyFromObject(hub), hubs.NewSession(nil, is.session, ""), func(context.Context) {})
+					}
+				}
+				reader := objects.Build()
+				writers, able := 0, 0
+				for i, is := range []standing{a, b, c} {
+					if is.session != "h" {
+						continue
+					}
+					able++
+					winner, err := winnerOf(t.Context(), reader, sessions, devices[i], "h")
+					if err != nil {
+						t.Fatal(err)
+					}
+					if winner.UID == devices[i].UID {
+						writers++
+					}
+				}
+				waits := a.isAwaited() || b.isAwaited() || c.isAwaited()
+				if writers > 1 || writers == 0 && able > 0 && !waits {
+					t.Fatalf("%+v, %+v, %+v: %d writers", a, b, c, writers)
+				}
+			}
+		}
+	}
+}
+
+// isAwaited reports whether the operator is about to make a session for an object, as after a start.
+func (s standing) isAwaited() bool { return s.session == "" && s.accepted }
+
+func (s standing) objects(name string, created time.Time) (*v1alpha1.PnPDevice, *v1alpha1.IoTHub) {
+	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "d", UID: types.UID(name), CreationTimestamp: metav1.NewTime(created)}}
+	device.Spec.HubRef.Name = "hub"
+	if s.adopted {
+		device.Status.Twin = &v1alpha1.TwinReference{Hub: "h", DeviceID: "d", Etag: "e"}
+	}
+	hub := &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "hub"}}
+	hub.Spec.HostName, hub.Status.Destination = "h", "h"
+	access := metav1.ConditionFalse
+	if s.accepted {
+		access = metav1.ConditionTrue
+	}
+	hub.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAuthenticated, Status: access}}
+	return device, hub
+}
+
+func TestWhoHasADeviceAgainIsTold(t *testing.T) {
+	object := func(uid string) *v1alpha1.PnPDevice {
+		return &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: "d", UID: types.UID(uid)}}
+	}
+	type pass struct {
+		object           string
+		contested, adopt bool // by others
+		want             bool
+	}
+	for name, passes := range map[string][]pass{
+		"one object alone":                      {{"a", false, false, false}, {"a", false, false, false}},
+		"one that never lost the device":        {{"a", true, false, false}, {"a", true, true, false}},
+		"one that lost it and has it again":     {{"a", true, false, false}, {"b", true, true, true}, {"a", true, true, true}, {"a", true, true, false}},
+		"the other one is gone by then":         {{"b", true, false, false}, {"a", false, false, true}, {"a", false, false, false}},
+		"after a start, both had it":            {{"a", true, true, true}, {"a", true, true, false}},
+		"after a start, the other never had it": {{"a", true, false, false}},
+	} {
+		var h holders
+		for i, p := range passes {
+			if got := h.take("h", object(p.object), p.contested, p.adopt); got != p.want {
+				t.Errorf("%s: pass %d: %t", name, i, got)
+			}
+		}
+		h.forget("d")
+		if len(h.last) > 0 {
+			t.Errorf("%s: %v is kept", name, h.last)
+		}
+	}
+}
