@@ -448,8 +448,8 @@ func (s *scope) setDetails(v verdict) {
 	s.setDetail(v1alpha1.ConditionAcknowledged, acknowledged, v1alpha1.ReasonDeviceAcknowledged, "The device acknowledged every declared value", v)
 }
 
-// wasKnown reports whether a condition was true of this declaration when the hub spoke last: one of another generation counts
-// with the values that it was about.
+// wasKnown reports whether a condition was true of this declaration when the hub spoke last, as far as the states of
+// properties do not tell: of another generation they tell it of what has the same value.
 func (s *scope) wasKnown(kind string) bool {
 	was := apimeta.FindStatusCondition(s.device.Status.Conditions, kind)
 	switch {
@@ -464,7 +464,7 @@ func (s *scope) wasKnown(kind string) bool {
 			return false
 		}
 	}
-	return was.Status == metav1.ConditionTrue
+	return true
 }
 
 func (s *scope) setDetail(kind string, on bool, reason, message string, v verdict) {
