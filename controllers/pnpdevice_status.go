@@ -45,6 +45,8 @@ func summarise(s *scope, h *halt) time.Duration {
 		s.setDetails(v)
 		st.ObservedGeneration = s.device.Generation
 		st.Twin.Unconfirmed = s.unconfirmed(&previous)
+	} else if previous.Twin != nil {
+		st.Twin.Unconfirmed = previous.Twin.Unconfirmed
 	}
 	return s.next(h, &previous)
 }
