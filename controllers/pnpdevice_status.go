@@ -43,6 +43,7 @@ func summarise(s *scope, h *halt) time.Duration {
 		s.describeSuspension()
 		setVerdict(s.device, v)
 		s.setDetails(v)
+		s.unsettleConformity(v)
 		st.ObservedGeneration = s.device.Generation
 		st.Twin.Unconfirmed = s.unconfirmed(&previous)
 	} else if previous.Twin != nil {
@@ -477,6 +478,15 @@ func (s *scope) setDetail(kind string, on bool, reason, message string, v verdic
 		}
 	}
 	setCondition(s.device, kind, on, reason, message)
+}
+
+// unsettleConformity has ConformsToModel say no more of an earlier generation where the pass did not ask.
+func (s *scope) unsettleConformity(v verdict) {
+	was := apimeta.FindStatusCondition(s.device.Status.Conditions, v1alpha1.ConditionConformsToModel)
+	if s.conformity != nil || v.ready || was == nil || was.ObservedGeneration == s.device.Generation && was.Status != metav1.ConditionUnknown {
+		return
+	}
+	setConditionStatus(s.device, v1alpha1.ConditionConformsToModel, metav1.ConditionUnknown, v.reason, v.message)
 }
 
 func (s *scope) detail() (synced, acknowledged bool) {
