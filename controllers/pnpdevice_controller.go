@@ -186,7 +186,7 @@ func (s *scope) isDealtWith(h *halt) bool {
 	if h == nil {
 		return !s.claiming
 	}
-	return h.stalled
+	return h.stalled && h.reason != v1alpha1.ReasonHubNotReady
 }
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
@@ -264,8 +264,8 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 // must not overwrite what its successor learned.
 func (r *PnPDeviceReconciler) patchStatus(ctx context.Context, before, device *v1alpha1.PnPDevice) error {
 	statusPatches.WithLabelValues("PnPDevice").Inc()
-	device.Status.LastWarning = lastWarning(before, device)
 	changed := device.DeepCopy()
+	changed.Status.LastWarning = lastWarning(before, device)
 	if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		r.latest.refused(before, err)
 		return err

@@ -368,6 +368,7 @@ var _ = Describe("The table of IoTHubs", func() {
 		s.fleet(1)
 		s.allReady()
 		s.sim.SetLimits(simulator.Limits{DailyMessages: 1})
+		s.edit("d-0", annotate(v1alpha1.AnnotationReconcileRequestedAt, "the only one"))
 		s.edit("d-0", withProperties(`{"targetTemperature": 30}`))
 		s.eventually("d-0", beWaiting(v1alpha1.ReasonQuotaExceeded))
 		s.eventuallyHub(haveCondition(v1alpha1.ConditionThrottled, "True/"+v1alpha1.ReasonQuotaExceeded))
