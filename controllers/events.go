@@ -33,8 +33,9 @@ func (r cleanRecorder) Eventf(regarding, related runtime.Object, kind, reason, a
 	r.EventRecorder.Eventf(regarding, related, kind, reason, action, "%s", storable.Text(fmt.Sprintf(note, args...), maxNote))
 }
 
-// announce emits an Event where Ready or its reason changed in a way that a user wants to hear of. One that comes and goes
-// costs no more: the recorder counts what is alike, and writes that every six minutes.
+// announce emits an Event where Ready or its reason changed in a way that a user wants to hear of.
+// One that comes and goes costs no more: the recorder counts what is alike, and writes that every
+// six minutes.
 func announce(to events.EventRecorder, before, after conditioned) {
 	if kind := toldOf(before, after); kind != "" {
 		is := readyOf(after)
@@ -42,8 +43,8 @@ func announce(to events.EventRecorder, before, after conditioned) {
 	}
 }
 
-// toldOf is the kind of Event that a change of Ready is worth, "" if none: a way into trouble is, and so is the end of one
-// that was told of, by whatever way.
+// toldOf is the kind of Event that a change of Ready is worth, "" if none: a way into trouble is,
+// and so is the end of one that was told of, by whatever way.
 func toldOf(before, after conditioned) (kind string) {
 	was, is := readyOf(before), readyOf(after)
 	isRelief := isInTrouble(before) || warnedOf(before) != ""
@@ -81,7 +82,8 @@ func lastWarning(before, after *v1alpha1.PnPDevice) string {
 	return before.Status.LastWarning
 }
 
-// isOneOfMany: an Event is a write to the API server, and thousands of devices that do what was declared are not worth one.
+// isOneOfMany: an Event is a write to the API server, and thousands of devices that do what was
+// declared are not worth one.
 func isOneOfMany(o conditioned) bool {
 	_, is := o.(*v1alpha1.PnPDevice)
 	return is

@@ -19,17 +19,19 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// recountAfter is how long after a change of a PnPDevice those of its IoTHub are counted anew: one count, and one patch, for
-// all that changes meanwhile.
+// recountAfter is how long after a change of a PnPDevice those of its IoTHub are counted anew: one
+// count, and one patch, for all that changes meanwhile.
 const recountAfter = 3 * time.Second
 
-// deviceCounts keeps the counts in the status of IoTHubs up to date between their own passes. It asks no hub.
+// deviceCounts keeps the counts in the status of IoTHubs up to date between their own passes. It
+// asks no hub.
 type deviceCounts struct {
 	client.Client
 	recorder events.EventRecorder
 }
 
-// SetupWithManager registers the controller. It is told what the cache shows, so what it counts is not older.
+// SetupWithManager registers the controller. It is told what the cache shows, so what it counts is
+// not older.
 func (c *deviceCounts) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("iothub-counts").
 		Watches(&v1alpha1.PnPDevice{}, enqueueCounts(), builder.WithPredicates(countChanged())).

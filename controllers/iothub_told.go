@@ -33,8 +33,8 @@ func describeSuspended(hub *v1alpha1.IoTHub) {
 	setOrRemove(hub, v1alpha1.ConditionSuspended, hub.Spec.Suspend, v1alpha1.ReasonSuspended, suspendedText)
 }
 
-// describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget, and returns when that has
-// to be looked at again, 0 if at the usual time.
+// describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget,
+// and returns when that has to be looked at again, 0 if at the usual time.
 func describeBudget(hub *v1alpha1.IoTHub, b *budget.Budget, now time.Time) (again time.Duration) {
 	trouble, throttled := b.Trouble()
 	if trouble == budget.NoTrouble {
@@ -82,8 +82,8 @@ func plurals(of []budget.Class) string {
 	return strings.Join(names, ", ")
 }
 
-// dailyText names the number of messages that counts, and the IoTHub that states it: of several of one hub the lowest does.
-// An IoTHub of another namespace is not named.
+// dailyText names the number of messages that counts, and the IoTHub that states it: of several of
+// one hub the lowest does. An IoTHub of another namespace is not named.
 func dailyText(share string, daily budget.Daily, hub types.NamespacedName) string {
 	whose := "another namespace's IoTHub of this hub"
 	namespace, name, _ := strings.Cut(daily.Owner, string(types.Separator))
@@ -98,7 +98,8 @@ func dailyText(share string, daily budget.Daily, hub types.NamespacedName) strin
 	return fmt.Sprintf("%sspec.requestBudget.dailyMessages: %d of %s", share, daily.Messages, whose)
 }
 
-// announceHub tells of a stop by a person or for want of messages, and of its end. Ready says nothing of either.
+// announceHub tells of a stop by a person or for want of messages, and of its end. Ready says
+// nothing of either.
 func announceHub(to events.EventRecorder, before, hub *v1alpha1.IoTHub) {
 	switch was, is := isTrue(before, v1alpha1.ConditionSuspended), isTrue(hub, v1alpha1.ConditionSuspended); {
 	case is && !was:
@@ -115,7 +116,8 @@ func announceHub(to events.EventRecorder, before, hub *v1alpha1.IoTHub) {
 	}
 }
 
-// outOfMessages is the condition that nothing is asked of the hub until the next day, empty if that is not so.
+// outOfMessages is the condition that nothing is asked of the hub until the next day, empty if that
+// is not so.
 func outOfMessages(hub *v1alpha1.IoTHub) metav1.Condition {
 	c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionThrottled)
 	if c != nil && (c.Reason == v1alpha1.ReasonQuotaExceeded || c.Reason == v1alpha1.ReasonDailyMessagesUsed) {

@@ -220,7 +220,8 @@ func forRecord(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
-// unchanged halts with the verdict that status holds, unless that is about something else by now, or that of a beginning.
+// unchanged halts with the verdict that status holds, unless that is about something else by now,
+// or that of a beginning.
 func unchanged(device *v1alpha1.PnPDevice) *halt {
 	is := readyOf(device)
 	if is.Reason == "" {

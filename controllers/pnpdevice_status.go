@@ -72,8 +72,8 @@ func (s *scope) describe() {
 	st.Summary = fmt.Sprintf("%d/%d", st.Acknowledged, st.Declared)
 }
 
-// acknowledged counts the declared values that the device acknowledged. A pass that did not get as far as the twin knows no
-// more than status did, and of another generation what has the same value.
+// acknowledged counts the declared values that the device acknowledged. A pass that did not get as
+// far as the twin knows no more than status did, and of another generation what has the same value.
 func (s *scope) acknowledged() (n int32) {
 	st := &s.device.Status
 	switch {
@@ -451,8 +451,9 @@ func (s *scope) setDetails(v verdict) {
 	s.setDetail(v1alpha1.ConditionAcknowledged, acknowledged, v1alpha1.ReasonDeviceAcknowledged, "The device acknowledged every declared value", v)
 }
 
-// wasKnown reports whether a condition was true of this declaration when the hub spoke last, as far as the states of
-// properties do not tell: of another generation they tell it of what has the same value.
+// wasKnown reports whether a condition was true of this declaration when the hub spoke last, as far
+// as the states of properties do not tell: of another generation they tell it of what has the same
+// value.
 func (s *scope) wasKnown(kind string) bool {
 	was := apimeta.FindStatusCondition(s.device.Status.Conditions, kind)
 	switch {
@@ -480,7 +481,8 @@ func (s *scope) setDetail(kind string, on bool, reason, message string, v verdic
 	setCondition(s.device, kind, on, reason, message)
 }
 
-// unsettleConformity has ConformsToModel say no more of an earlier generation where the pass did not ask.
+// unsettleConformity has ConformsToModel say no more of an earlier generation where the pass did
+// not ask.
 func (s *scope) unsettleConformity(v verdict) {
 	was := apimeta.FindStatusCondition(s.device.Status.Conditions, v1alpha1.ConditionConformsToModel)
 	if s.conformity != nil || v.ready || was == nil || was.ObservedGeneration == s.device.Generation && was.Status != metav1.ConditionUnknown {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,8 +15,9 @@ import (
 
 // What conditions say of a pass is made here, of the facts of that pass and its generation alone.
 
-// conclusion is what the conditions say of the pass. It is no new one if they stay as they are: a failure that has not lasted
-// yet changes nothing of what is said of this very generation, as long as the properties agree with it.
+// conclusion is what the conditions say of the pass. It is no new one if they stay as they are: a
+// failure that has not lasted yet changes nothing of what is said of this very generation, as long
+// as the properties agree with it.
 func (s *scope) conclusion(h *halt) (v verdict, isNew bool) {
 	switch {
 	case h == nil:
@@ -37,7 +39,8 @@ func (s *scope) conclusion(h *halt) (v verdict, isNew bool) {
 
 const askingText = "Asking the hub for the device"
 
-// saysTheSame reports whether the conditions are about this generation and what its properties have come to.
+// saysTheSame reports whether the conditions are about this generation and what its properties have
+// come to.
 func (s *scope) saysTheSame() bool {
 	ready := readyOf(s.device)
 	if ready.Reason == "" || ready.ObservedGeneration != s.device.Generation {
@@ -86,8 +89,8 @@ func continued(sentence string) string {
 	return sentence
 }
 
-// describeSuspension has a condition be there as long as the object is suspended. The time of its transition is that of the
-// suspension.
+// describeSuspension has a condition be there as long as the object is suspended. The time of its
+// transition is that of the suspension.
 func (s *scope) describeSuspension() {
 	setOrRemove(s.device, v1alpha1.ConditionSuspended, s.device.Spec.Suspend, v1alpha1.ReasonSuspended,
 		"The hub is neither read nor written for this object: set spec.suspend: false to go on")
@@ -102,7 +105,8 @@ func (s *scope) suspendedSince() string {
 	return at.UTC().Format(time.RFC3339)
 }
 
-// suspendedToo adds to a verdict that it is as old as the suspension, and what was asked for in vain.
+// suspendedToo adds to a verdict that it is as old as the suspension, and what was asked for in
+// vain.
 func (s *scope) suspendedToo(v verdict) verdict {
 	if !s.device.Spec.Suspend {
 		return v
@@ -141,18 +145,24 @@ func (s *scope) unwritten() string {
 	if s.twin != nil {
 		changed = leavesOf(twin.Diff(s.declared, s.owned, s.twin))
 	}
-	var parts []string
-	if len(changed) > 0 {
-		parts = append(parts, listed("not written: ", changed))
-	}
-	if departing := s.departing(); s.twin != nil && len(departing) > 0 {
-		parts = append(parts, listed("not removed: ", departing))
-	}
+	text := undone(changed, s.departing())
 	switch {
 	case s.gone:
 		return "the hub does not know the device"
-	case len(parts) == 0:
+	case s.twin == nil || text == "":
 		return "it is not known whether the hub holds the declared values"
+	}
+	return text
+}
+
+// undone names what is not written, and what is not removed.
+func undone(written, removed []twin.Leaf) string {
+	var parts []string
+	if len(written) > 0 {
+		parts = append(parts, listed("not written: ", written))
+	}
+	if len(removed) > 0 {
+		parts = append(parts, listed("not removed: ", removed))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -162,28 +172,17 @@ func (s *scope) isResumed() bool {
 	return !s.device.Spec.Suspend && isTrue(s.device, v1alpha1.ConditionSuspended)
 }
 
-// isUnseen reports whether the object was resumed and the hub not asked since: what changed there meanwhile is not known.
+// isUnseen reports whether the object was resumed and the hub not asked since: what changed there
+// meanwhile is not known.
 func (s *scope) isUnseen() bool { return s.isResumed() && s.twin == nil }
 
-// hubSuspendedText is what an object says whose IoTHub is suspended while it has something to write.
+// hubSuspendedText is what an object says whose IoTHub is suspended while it has something to
+// write.
 func (s *scope) hubSuspendedText(changes []twin.Change) string {
 	text := fmt.Sprintf("IoTHub %q is suspended: ", s.hub.Name)
 	if s.isBeingDeleted() {
 		return text + "resume it, or set deletionPolicy: Retain to leave the values at the device"
 	}
-	removed := removalsOf(changes)
-	written := leavesOf(changes)[:0]
-	for _, c := range changes {
-		if !isRemoval(c) {
-			written = append(written, c.Leaf)
-		}
-	}
-	var parts []string
-	if len(written) > 0 {
-		parts = append(parts, listed("not written: ", written))
-	}
-	if len(removed) > 0 {
-		parts = append(parts, listed("not removed: ", leavesOf(removed)))
-	}
-	return text + strings.Join(parts, "; ") + ". Resume it to go on"
+	written := slices.DeleteFunc(slices.Clone(changes), isRemoval)
+	return text + undone(leavesOf(written), leavesOf(removalsOf(changes))) + ". Resume it to go on"
 }

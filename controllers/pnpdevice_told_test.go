@@ -101,7 +101,8 @@ func TestTheVerdictNamesEveryFate(t *testing.T) {
 	}
 }
 
-// TestConditionsAreOfOnePassAndGeneration has a pass end before, or after, its twin is known, beside what status said before.
+// TestConditionsAreOfOnePassAndGeneration has a pass end before, or after, its twin is known,
+// beside what status said before.
 func TestConditionsAreOfOnePassAndGeneration(t *testing.T) {
 	holding := func(value string) v1alpha1.PropertyStatus {
 		return v1alpha1.PropertyStatus{State: stateOf(twin.StateAcknowledged), Owned: true, Desired: jsonOf(json.Number(value)), DesiredVersion: 2}
@@ -231,7 +232,8 @@ func TestWhatAnIoTHubSaysOfMessagesAndRefusals(t *testing.T) {
 	}
 }
 
-// TestAPatchThatFailsAtOnceEndsWhatWasSaid goes through passes over an object that is Ready and is edited.
+// TestAPatchThatFailsAtOnceEndsWhatWasSaid goes through passes over an object that is Ready and is
+// edited.
 func TestAPatchThatFailsAtOnceEndsWhatWasSaid(t *testing.T) {
 	b := newBench(t, `{"a": 2}`)
 	held := &twin.Twin{ETag: twin.ETagOf(2), DesiredVersion: 2, Version: 4, Properties: map[twin.Leaf]twin.Property{

@@ -13,7 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// judge is the verdict of a pass that went through: the gravest that there is to say, and what else has not come to its end.
+// judge is the verdict of a pass that went through: the gravest that there is to say, and what else
+// has not come to its end.
 func (s *scope) judge() verdict {
 	if s.claiming {
 		return verdict{reason: v1alpha1.ReasonProgressing, message: "Writing the declared values to the hub"}
@@ -62,7 +63,8 @@ func (s *scope) stillOwned() (leaves []twin.Leaf) {
 	return leaves
 }
 
-// notAcknowledged are the declared leaves that are not as they should be, beyond those that were told of.
+// notAcknowledged are the declared leaves that are not as they should be, beyond those that were
+// told of.
 func (s *scope) notAcknowledged(told []twin.Leaf) []twin.Leaf {
 	states := []twin.State{twin.StateDrifted, twin.StatePending, twin.StateRejected, twin.StateAdjusted}
 	if s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied {
@@ -131,7 +133,8 @@ func (s *scope) workText(leaves []twin.Leaf) string {
 	return names + answer
 }
 
-// workParts are the names of leaves that the device is working on, and what it said to that of the first one.
+// workParts are the names of leaves that the device is working on, and what it said to that of the
+// first one.
 func (s *scope) workParts(leaves []twin.Leaf) (names, answer string) {
 	p := entriesOf(&s.device.Status)[leaves[0]]
 	answer = fmt.Sprintf(" (%d", p.AckCode)
@@ -257,8 +260,9 @@ func (s *scope) inState(states ...twin.State) []twin.Leaf {
 	return leaves
 }
 
-// deadline returns how long until a device that is there has been silent for too long. It is there while it is connected, and
-// from when it did something that the hub told of, whatever that calls it. No time runs while it is disabled, or its object is suspended.
+// deadline returns how long until a device that is there has been silent for too long. It is there
+// while it is connected, and from when it did something that the hub told of, whatever that calls
+// it. No time runs while it is disabled, or its object is suspended.
 func (s *scope) deadline() (time.Duration, bool) {
 	st := &s.device.Status
 	first := s.owedSince()

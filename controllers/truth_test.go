@@ -219,7 +219,8 @@ var _ = Describe("An edit of a PnPDevice", func() {
 	})
 })
 
-// agrees holds all that a person sees of "d" against each other, against the hub's twin and the IoTHub's counts.
+// agrees holds all that a person sees of "d" against each other, against the hub's twin and the
+// IoTHub's counts.
 func (s *site) agrees(g Gomega) {
 	d, hub := s.read(g, "d"), s.hubObject()
 	for _, c := range d.Status.Conditions {
