@@ -103,7 +103,7 @@ var _ = Describe("A credential that does not work", func() {
 		Expect(admin.Create(ctx, s.iotHub())).To(Succeed())
 		s.create("d", withProperties(`{"targetTemperature": 20}`))
 		s.eventuallyHub(matcher())
-		s.eventually("d", beWaiting(v1alpha1.ReasonHubNotReady))
+		s.eventually("d", s.beHeldByHub())
 		Expect(s.writes("d")).To(BeZero())
 
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "hub"}}
@@ -138,7 +138,7 @@ var _ = Describe("A credential that does not work", func() {
 		Expect(s.sim.Policies().Disable("service")).To(Succeed())
 		s.edit("d", withProperties(`{"targetTemperature": 21}`))
 		s.eventuallyHub(beStalled(v1alpha1.ReasonUnauthorized))
-		s.eventually("d", beWaiting(v1alpha1.ReasonHubNotReady))
+		s.eventually("d", beStalled(v1alpha1.ReasonHubNotReady))
 		secret := &corev1.Secret{}
 		Expect(admin.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "hub"}, secret)).To(Succeed())
 		secret.Data["connectionString"] = []byte(s.sim.ConnectionString("iothubowner"))

@@ -47,7 +47,7 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 
 // ownedBy counts what an object owns at a hub, and lists what of it is to be removed.
 func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing) {
-	waiting = removing{object: device.UID, member: memberOf(device.UID, device.Generation), shown: showsHalt(device)}
+	waiting = removing{object: device.UID, name: device.Name, member: memberOf(device.UID, device.Generation), shown: showsHalt(device)}
 	if !isOfHost(device, hub.Spec.HostName) {
 		return 0, waiting
 	}

@@ -29,6 +29,7 @@ const (
 
 // removing is an object with properties that are to be removed from its device.
 type removing struct {
+	name   string
 	object types.UID
 	member member
 	leaves []twin.Leaf

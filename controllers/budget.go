@@ -52,49 +52,16 @@ func limitsOf(hub *v1alpha1.IoTHub) budget.Limits {
 	}.Or(budget.S1)
 }
 
-// describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget.
-func describeBudget(hub *v1alpha1.IoTHub, b *budget.Budget) {
-	trouble, throttled := b.Trouble()
-	if trouble == budget.NoTrouble {
-		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionThrottled)
-		return
-	}
-	v := troubles[trouble]
-	if trouble == budget.HubThrottles {
-		v.message += plurals(throttled)
-	}
-	setCondition(hub, v1alpha1.ConditionThrottled, true, v.reason, v.message)
-}
-
-var troubles = map[budget.Trouble]verdict{
-	budget.HubThrottles: {reason: v1alpha1.ReasonHubThrottles, message: "The hub refuses requests (429): fewer are made for now, of "},
-	budget.SweepsStopped: {reason: v1alpha1.ReasonSweepsStopped,
-		message: "80 percent of spec.requestBudget.dailyMessages are used: sweeps wait until 00:00 UTC"},
-	budget.FollowUpsStopped: {reason: v1alpha1.ReasonFollowUpsStopped,
-		message: "90 percent of spec.requestBudget.dailyMessages are used: sweeps and reads that follow events or writes wait until 00:00 UTC"},
-	budget.AllStopped: {reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyMessagesText},
-	budget.HubQuota:   {reason: v1alpha1.ReasonQuotaExceeded, message: quotaText},
-}
-
 const (
-	dailyMessagesText = "spec.requestBudget.dailyMessages of the IoTHub are used: requests wait until 00:00 UTC, or until it is raised"
-	slowText          = "The hub answers slowly: as many requests wait for it as may at a time, and this one comes after them"
-	quotaText         = "The hub's own messages of the day are used up (403002): requests wait until 00:00 UTC. After adding units to the hub, change spec.requestBudget of the IoTHub to have it tried again"
+	slowText  = "The hub answers slowly: as many requests wait for it as may at a time, and this one comes after them"
+	quotaText = "The hub's own messages of the day are used up (403002): requests wait until 00:00 UTC. After adding units to the hub, change spec.requestBudget of the IoTHub to have it tried again"
 )
 
-func plurals(of []budget.Class) string {
-	names := make([]string, len(of))
-	for i, c := range of {
-		names[i] = c.Plural()
-	}
-	return strings.Join(names, ", ")
-}
-
-// waitVerdict is what a call that has no token means for an object.
-func waitVerdict(w budget.Wait) verdict {
+// waitVerdict is what a call that has no token means for an object of an IoTHub, if that is known.
+func waitVerdict(w budget.Wait, hub types.NamespacedName) verdict {
 	switch w.Why {
 	case budget.WhyDailyBudget:
-		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyMessagesText}
+		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyText("", w.Daily, hub) + allWaitText}
 	case budget.WhyHubQuota:
 		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
 	case budget.WhySlow:
@@ -110,7 +77,7 @@ func isLong(w budget.Wait, grace time.Duration) bool { return w.Lasts >= grace }
 // waitingFor halts until there may be a token, without a word unless that takes long.
 func waitingFor(w budget.Wait) *halt {
 	if isLong(w, DefaultGrace) {
-		return &halt{verdict: waitVerdict(w), after: w.For}
+		return &halt{verdict: waitVerdict(w, types.NamespacedName{}), after: w.For}
 	}
 	return quietly(w.For)
 }

@@ -41,7 +41,7 @@ var _ = Describe("A DeviceCommand, by what is known of its device,", func() {
 		s.run("c", ofDevice("other"))
 		s.eventuallyCommand("c", waitsFor(reason))
 		end := s.outage()
-		s.eventually("other", beWaiting(v1alpha1.ReasonHubNotReady))
+		s.eventually("other", beStalled(v1alpha1.ReasonHubNotReady))
 		s.eventuallyCommand("c", waitsFor(v1alpha1.ReasonHubNotReady))
 		end()
 		s.eventuallyCommand("c", waitsFor(reason))

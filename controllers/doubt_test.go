@@ -146,7 +146,7 @@ var _ = Describe("A credential that the hub refuses", func() {
 		Expect(s.sim.Policies().Disable("service")).To(Succeed())
 		s.edit("d", withProperties(`{"targetTemperature": 21}`))
 		s.eventuallyHub(beStalled(v1alpha1.ReasonUnauthorized))
-		s.eventually("d", beWaiting(v1alpha1.ReasonHubNotReady))
+		s.eventually("d", beStalled(v1alpha1.ReasonHubNotReady))
 		Expect(s.sim.Policies().Enable("service")).To(Succeed())
 		s.eventually("d", beReady())
 		s.eventuallyHub(beReady())

@@ -34,19 +34,56 @@ func (r cleanRecorder) Eventf(regarding, related runtime.Object, kind, reason, a
 }
 
 // announce emits an Event where Ready or its reason changed in a way that a user wants to hear of.
+// One that comes and goes costs no more: the recorder counts what is alike, and writes that every
+// six minutes.
 func announce(to events.EventRecorder, before, after conditioned) {
-	was, is := readyOf(before), readyOf(after)
-	switch {
-	case is.Status == metav1.ConditionTrue && was.Status != metav1.ConditionTrue && (isTrue(before, v1alpha1.ConditionStalled) || isTrouble(was.Reason) || !isOneOfMany(after)):
-		to.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, actionReconcile, "%s", is.Message)
-	case isTrue(after, v1alpha1.ConditionStalled) && (!isTrue(before, v1alpha1.ConditionStalled) || was.Reason != is.Reason):
-		to.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
-	case isTrouble(is.Reason) && was.Reason != is.Reason:
-		to.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
+	if kind := toldOf(before, after); kind != "" {
+		is := readyOf(after)
+		to.Eventf(after, nil, kind, is.Reason, actionReconcile, "%s", is.Message)
 	}
 }
 
-// isOneOfMany: an Event is a write to the API server, and thousands of devices that do what was declared are no news.
+// toldOf is the kind of Event that a change of Ready is worth, "" if none: a way into trouble is,
+// and so is the end of one that was told of, by whatever way.
+func toldOf(before, after conditioned) (kind string) {
+	was, is := readyOf(before), readyOf(after)
+	isRelief := isInTrouble(before) || warnedOf(before) != ""
+	switch {
+	case isInTrouble(after) && (!isInTrouble(before) || was.Reason != is.Reason):
+		return corev1.EventTypeWarning
+	case is.Status != metav1.ConditionTrue:
+		return ""
+	case isRelief && !isInTrouble(after), was.Status != metav1.ConditionTrue && !isOneOfMany(after):
+		return corev1.EventTypeNormal
+	}
+	return ""
+}
+
+func isInTrouble(o conditioned) bool {
+	return isTrue(o, v1alpha1.ConditionStalled) || isTrouble(readyOf(o).Reason)
+}
+
+// warnedOf is the reason of the last Event about a PnPDevice if that was a Warning.
+func warnedOf(o conditioned) string {
+	if device, ok := o.(*v1alpha1.PnPDevice); ok {
+		return device.Status.LastWarning
+	}
+	return ""
+}
+
+// lastWarning is that once a change of Ready has been told of.
+func lastWarning(before, after *v1alpha1.PnPDevice) string {
+	switch {
+	case isTrue(after, v1alpha1.ConditionReady):
+		return ""
+	case toldOf(before, after) == corev1.EventTypeWarning:
+		return readyOf(after).Reason
+	}
+	return before.Status.LastWarning
+}
+
+// isOneOfMany: an Event is a write to the API server, and thousands of devices that do what was
+// declared are not worth one.
 func isOneOfMany(o conditioned) bool {
 	_, is := o.(*v1alpha1.PnPDevice)
 	return is
@@ -55,7 +92,8 @@ func isOneOfMany(o conditioned) bool {
 func isTrouble(reason string) bool {
 	switch reason {
 	case v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound, v1alpha1.ReasonAccessDenied,
-		v1alpha1.ReasonServiceAccountNotFound, v1alpha1.ReasonIdentityRefused, v1alpha1.ReasonEntraUnavailable:
+		v1alpha1.ReasonServiceAccountNotFound, v1alpha1.ReasonIdentityRefused, v1alpha1.ReasonEntraUnavailable,
+		v1alpha1.ReasonQuotaExceeded, v1alpha1.ReasonDailyMessagesUsed:
 		return true
 	}
 	return false

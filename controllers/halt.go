@@ -33,7 +33,8 @@ type halt struct {
 	after time.Duration
 	// quiet leaves status as it is.
 	quiet bool
-	// unchanged keeps the conditions as they are, though not what was learned.
+	// unchanged keeps the conditions as they are, though not what was learned, unless they are
+	// about something else by now.
 	unchanged bool
 	// refused says that the hub refuses a request for good, by its own word.
 	refused bool

@@ -90,7 +90,7 @@ var _ = Describe("A ServiceAccount", func() {
 				s.tryNow()
 				g.Expect(ready(s.hub())).To(Equal("False/" + reason))
 			}, "40s", "300ms").Should(Succeed())
-			s.eventually("d", beWaiting(v1alpha1.ReasonHubNotReady))
+			s.eventually("d", s.beHeldByHub())
 		}
 	})
 })
@@ -221,7 +221,7 @@ var _ = Describe("A role at the hub", func() {
 		s.federate(func(a *simulator.EntraApplication) { a.Roles = nil })
 		s.edit("d", withProperties(`{"targetTemperature": 21}`))
 		s.eventuallyHub(beStalled(v1alpha1.ReasonUnauthorized))
-		s.eventually("d", beWaiting(v1alpha1.ReasonHubNotReady))
+		s.eventually("d", beStalled(v1alpha1.ReasonHubNotReady))
 		again, _ := s.asked()
 		Expect(again).To(Equal(asked))
 		s.federate()

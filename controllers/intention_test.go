@@ -249,7 +249,7 @@ var _ = Describe("A PnPDevice that is to show all that the device reports", func
 		s.secretKey("connectionString", "nonsense")
 		s.eventuallyHub(Not(beReady()))
 		s.edit("d", withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.Reported = v1alpha1.ReportedAll }))
-		s.eventually("d", beWaiting(v1alpha1.ReasonHubNotReady))
+		s.eventually("d", beStalled(v1alpha1.ReasonHubNotReady))
 		s.secretKey("connectionString", s.sim.ConnectionString("service"))
 		s.eventually("d", And(beReady(), HaveField("Status.Properties", ConsistOf(HaveField("Name", "serial"), HaveField("Name", "speed"), HaveField("Name", "uptime")))))
 	})

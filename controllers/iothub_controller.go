@@ -28,7 +28,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
-// heartbeat is how often an IoTHub counts its devices. No hub call is made for it.
+// heartbeat is how often an IoTHub is looked at without a reason. No hub call is made for it.
 const heartbeat = time.Minute
 
 // cacheLag is how long the cache may take to show the operator's own last write of an IoTHub.
@@ -128,7 +128,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
 	}
-	if err := r.count(ctx, hub); err != nil {
+	if err := countDevices(ctx, r, hub); err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := r.brake(ctx, hub); err != nil {
@@ -139,12 +139,16 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		allowance = session.Budget // with the others of its hub, now that it is trusted
 		hub.Status.Destination = session.Destination
 	}
-	describeBudget(hub, allowance)
+	lookAgain := describeBudget(hub, allowance, time.Now())
+	describeSuspended(hub)
 	r.quotaEnded(ctx, before, hub)
 	describeSweeps(hub, r.Hubs.Get(req.NamespacedName))
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
+	}
+	if err == nil && lookAgain > 0 {
+		result.RequeueAfter = min(result.RequeueAfter, lookAgain)
 	}
 	return result, err
 }
@@ -199,6 +203,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
+	announceHub(r.Recorder, before, hub)
 	if transient {
 		return ctrl.Result{}, outcome
 	}

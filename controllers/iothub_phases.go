@@ -265,27 +265,3 @@ func (r *IoTHubReconciler) secretValue(ctx context.Context, hub *v1alpha1.IoTHub
 	}
 	return strings.TrimSpace(string(value)), nil
 }
-
-// count puts the device counts into status, at most once a minute.
-func (r *IoTHubReconciler) count(ctx context.Context, hub *v1alpha1.IoTHub) error {
-	devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
-	if err != nil {
-		return fmt.Errorf("listing the hub's devices: %w", err)
-	}
-	counts := v1alpha1.IoTHubDevices{Total: int32(len(devices))} //nolint:gosec // a cluster holds far fewer than 2^31 objects
-	for _, device := range devices {
-		if isTrue(device, v1alpha1.ConditionReady) {
-			counts.Ready++
-		}
-		if device.Status.ConnectionState == disconnected {
-			counts.Offline++
-		}
-		if isBeingCleared(device) {
-			counts.Clearing++
-		}
-	}
-	if hub.Status.Devices == nil || *hub.Status.Devices != counts {
-		hub.Status.Devices = &counts
-	}
-	return nil
-}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -127,17 +128,29 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	}
 	said := isTrue(hub, v1alpha1.ConditionRemovalsHalted) // before a halt is on record there is nothing to confirm
 	next := review(was, maps.Values(c.waiting), said || pulled, said && isNew, time.Now())
-	describeRemovals(hub, next)
+	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
 	if next.Halted == nil {
 		r.Brake.release(key)
 	}
 	return nil
 }
 
-func describeRemovals(hub *v1alpha1.IoTHub, next v1alpha1.HubRemovals) {
+// namesOf are the names of the objects of a set, sorted.
+func namesOf(set members, waiting iter.Seq[removing]) (names []string) {
+	for one := range waiting {
+		if set.has(one.member) {
+			names = append(names, one.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func describeRemovals(hub *v1alpha1.IoTHub, next v1alpha1.HubRemovals, halted ...string) {
 	switch {
 	case next.Halted != nil:
-		setCondition(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval, fmt.Sprintf(haltedText, countText(next.Halted)))
+		setCondition(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval,
+			fmt.Sprintf(haltedText, countText(next.Halted), someOf(halted)))
 	case next.Confirmed != nil:
 		setCondition(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed,
 			fmt.Sprintf("The removals of %s were confirmed, and go on. No others are", countText(next.Confirmed)))
@@ -164,13 +177,13 @@ func numbered(n int32, one, many string) string {
 const (
 	confirmText = "confirm by setting annotation " + v1alpha1.AnnotationConfirmRemovals + " on the IoTHub to a new value"
 	shareText   = "ne sync would remove an unusually large share of the properties that PnPDevices own at this hub. "
-	haltedText  = "Removals of %s are halted: o" + shareText + "Put declarations back that were edited. PnPDevices that are being deleted do not " +
+	haltedText  = "Removals of %s (%s) are halted: o" + shareText + "Put declarations back that were edited. PnPDevices that are being deleted do not " +
 		"come back like that: give them deletionPolicy: Retain, and put them back once they are gone. Or " + confirmText
 )
 
 // massRemovalText is what each object says.
 func massRemovalText(s *scope) string {
-	const text = "O" + shareText + "Removals are halted"
+	text := "O" + shareText + "Removals are halted" + listed(": not removed: ", s.departing())
 	switch {
 	case s.hubGone:
 		return text + ", and the IoTHub is gone: put it back and " + confirmText + ", or the object goes within minutes and its properties stay"

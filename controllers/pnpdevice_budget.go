@@ -81,7 +81,7 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	if s.wasRead {
 		s.memory.Defer()
 	}
-	h := &halt{verdict: waitVerdict(w)}
+	h := &halt{verdict: waitVerdict(w, hubKey(s.device))}
 	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
 	case concerns && isLong(w, r.Grace):
 	case s.wrote:

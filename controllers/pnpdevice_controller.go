@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -186,7 +187,7 @@ func (s *scope) isDealtWith(h *halt) bool {
 	if h == nil {
 		return !s.claiming
 	}
-	return h.stalled
+	return h.stalled && h.reason != v1alpha1.ReasonHubNotReady
 }
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
@@ -208,7 +209,9 @@ func (r *PnPDeviceReconciler) classify(s *scope, outcome error) (h *halt, transi
 		s.memory.Recovered()
 		return h, false
 	case s.now.Sub(s.memory.Failing(s.now)) < r.Grace:
-		return unchanged(s.device), true
+		h = unchanged(s.device)
+		h.message = cmp.Or(h.message, troubleOf(outcome).message)
+		return h, true
 	}
 	return &halt{verdict: troubleOf(outcome)}, true
 }
@@ -218,11 +221,12 @@ func forRecord(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }
 
-// unchanged halts with the verdict that status holds, or that of a beginning.
+// unchanged halts with the verdict that status holds, unless that is about something else by now,
+// or that of a beginning.
 func unchanged(device *v1alpha1.PnPDevice) *halt {
 	is := readyOf(device)
 	if is.Reason == "" {
-		return waiting(v1alpha1.ReasonProgressing, "Asking the hub for the device", 0)
+		return waiting(v1alpha1.ReasonProgressing, askingText, 0)
 	}
 	return &halt{unchanged: true}
 }
@@ -263,6 +267,7 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 func (r *PnPDeviceReconciler) patchStatus(ctx context.Context, before, device *v1alpha1.PnPDevice) error {
 	statusPatches.WithLabelValues("PnPDevice").Inc()
 	changed := device.DeepCopy()
+	changed.Status.LastWarning = lastWarning(before, device)
 	if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		r.latest.refused(before, err)
 		return err

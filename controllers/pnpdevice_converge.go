@@ -47,7 +47,7 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 			return nil
 		}
 		if s.hub.Spec.Suspend {
-			return stalled(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended: %s", s.hub.Name, listed("not written: ", leavesOf(changes))), 0)
+			return stalled(v1alpha1.ReasonHubSuspended, s.hubSuspendedText(changes), 0)
 		}
 		if s.needsRead(changes) {
 			if err := r.lookAtModel(ctx, s); err != nil {

@@ -53,17 +53,28 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	s.destination = s.session.Destination
 	r.Hubs.HandOver(s.session, s.device.DeviceID(), s.device.UID)
 	s.memory = s.session.Device(s.device.DeviceID())
+	s.startClock()
 	return nil
 }
 
+// startClock gives a device all its time to answer once its object is suspended no more.
+func (s *scope) startClock() {
+	if s.isResumed() && s.device.Status.ConnectionState != "" {
+		seen := metav1.NewTime(s.now.Truncate(time.Second))
+		s.device.Status.ConnectionStateSeenTime = &seen
+	}
+}
+
 // unreached is the outcome of a pass without a session: what the IoTHub says of that, and nothing
-// if it was reached before the operator started.
+// if it was reached before the operator started. A device is Stalled if its IoTHub is.
 func unreached(hub *v1alpha1.IoTHub) error {
 	access := accessOf(hub)
 	if access.Status != metav1.ConditionFalse {
 		return quietly(safetyNet)
 	}
-	return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
+	h := waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
+	h.stalled = isTrue(hub, v1alpha1.ConditionStalled)
+	return h
 }
 
 // compete lets one PnPDevice of a device go on, cluster-wide.
@@ -142,16 +153,16 @@ func (r *PnPDeviceReconciler) listen(s *scope) {
 
 // rest is the whole of a suspended pass: the hub is neither read nor written. What events tell costs it nothing.
 func (s *scope) rest() error {
-	if s.gone = s.memory.IsAbsent(); s.gone {
+	if s.gone = s.memory.IsAbsent() || wasGone(s.device); s.gone {
 		s.isUnconfirmed = true
 	}
-	if !s.gone && !wasGone(s.device) && adopted(s.device, s.destination) {
+	if !s.gone && adopted(s.device, s.destination) {
 		s.adopt(s.newest())
 		if s.statusSuffices() && len(twin.Diff(s.declared, s.owned, s.twin)) == 0 && len(s.departing()) == 0 {
 			return nil
 		}
 	}
-	return stalled(v1alpha1.ReasonSuspended, "Suspended with values that the hub does not hold yet", 0)
+	return &halt{verdict: s.suspendedVerdict(s.unwritten())}
 }
 
 // wasGone reports whether the hub did not know the device when it was asked last.
@@ -165,7 +176,8 @@ func (s *scope) mustAsk() bool {
 	// In this order: what is due is counted as done.
 	due := (!s.session.EventsTrusted() || isUnreachable(&s.device.Status)) && s.memory.FollowUpDue(s.now)
 	_, retry := s.conflictRetry()
-	return s.memory.Doubtful() || due || retry || s.mayBeEnabled() ||
+	isStale := s.isResumed() && !s.session.EventsTrusted()
+	return s.memory.Doubtful() || due || retry || isStale || s.mayBeEnabled() ||
 		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
 }
 

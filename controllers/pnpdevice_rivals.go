@@ -183,7 +183,8 @@ func hubMatters() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
 			before, after := accessOf(was), accessOf(is)
-			return was.Generation != is.Generation || before.Reason != after.Reason || before.Status != after.Status || halted(was) != halted(is)
+			return was.Generation != is.Generation || before.Reason != after.Reason || before.Status != after.Status || halted(was) != halted(is) ||
+				isTrue(was, v1alpha1.ConditionStalled) != isTrue(is, v1alpha1.ConditionStalled)
 		},
 	}
 }

@@ -32,20 +32,22 @@ const (
 // woken. It is the only writer of status.
 func summarise(s *scope, h *halt) time.Duration {
 	st := &s.device.Status
-	previous := *st // a shallow copy: what becomes of twin and properties are new values
+	previous := *st                                               // a shallow copy: what becomes of twin and properties are new values
+	if s.declared == nil && s.device.DeletionTimestamp.IsZero() { // what does not decode counts as nothing
+		s.declared, _ = declaration.Of(&s.device.Spec)
+	}
 	s.describe()
 	s.keepVersion(&previous)
-	v := verdict{}
-	if h == nil {
-		v = s.judge()
-	} else if !h.unchanged {
-		v = h.verdict
-	}
-	if h == nil || !h.unchanged {
+	if v, isNew := s.conclusion(h); isNew {
+		s.isUnconfirmed = s.isUnconfirmed || s.isUnseen()
+		s.describeSuspension()
 		setVerdict(s.device, v)
 		s.setDetails(v)
+		s.unsettleConformity(v)
 		st.ObservedGeneration = s.device.Generation
 		st.Twin.Unconfirmed = s.unconfirmed(&previous)
+	} else if previous.Twin != nil {
+		st.Twin.Unconfirmed = previous.Twin.Unconfirmed
 	}
 	return s.next(h, &previous)
 }
@@ -65,17 +67,28 @@ func (s *scope) describe() {
 		s.describeAbsence()
 	}
 	s.describeConformity()
-	declared := s.declared
-	if declared == nil { // a declaration that does not decode counts as nothing
-		declared, _ = declaration.Of(&s.device.Spec)
+	st.Declared = int32(len(s.declared)) //nolint:gosec // bounded by the size of an object
+	st.Acknowledged = min(st.Declared, s.acknowledged())
+	st.Summary = fmt.Sprintf("%d/%d", st.Acknowledged, st.Declared)
+}
+
+// acknowledged counts the declared values that the device acknowledged. A pass that did not get as
+// far as the twin knows no more than status did, and of another generation what has the same value.
+func (s *scope) acknowledged() (n int32) {
+	st := &s.device.Status
+	switch {
+	case s.isElsewhere():
+		return 0
+	case s.twin == nil && !s.gone && st.ObservedGeneration == s.device.Generation:
+		return st.Acknowledged
 	}
-	st.Declared, st.Acknowledged = int32(len(declared)), 0 //nolint:gosec // bounded by the size of an object
 	for leaf, p := range propertiesOf(st) {
-		if _, ok := declared[leaf]; ok && p.State == stateOf(twin.StateAcknowledged) && !s.isElsewhere() {
-			st.Acknowledged++
+		value, ok := s.declared[leaf]
+		if ok && p.State == stateOf(twin.StateAcknowledged) && (s.twin != nil || twin.Equal(value, factOf(p.Desired))) {
+			n++
 		}
 	}
-	st.Summary = fmt.Sprintf("%d/%d", st.Acknowledged, st.Declared)
+	return n
 }
 
 // identify says which twin the status is about. The etag is there once it has been read: until then status stays about the
@@ -422,23 +435,41 @@ func (s *scope) echo() {
 	}
 }
 
-// setDetails writes Synced and Acknowledged. Where this pass did not settle them they keep what they said, unless that was
-// about a device that is gone, or about one at another hub.
+// setDetails writes Synced and Acknowledged, with the text of Ready where they are not True.
 func (s *scope) setDetails(v verdict) {
-	if s.twin == nil {
-		for _, kind := range []string{v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
-			switch {
-			case s.gone: // whatever else keeps the object from being Ready
-				setCondition(s.device, kind, false, v1alpha1.ReasonDeviceNotFound, notFoundText)
-			case s.isElsewhere(), apimeta.FindStatusCondition(s.device.Status.Conditions, kind) == nil:
-				setCondition(s.device, kind, false, v.reason, v.message)
-			}
-		}
-		return
-	}
 	synced, acknowledged := s.detail()
+	switch {
+	case s.isBeingDeleted():
+		synced, acknowledged = false, false
+	case s.gone, s.twin == nil && wasGone(s.device) && !s.isElsewhere(): // whatever else keeps the object from being Ready
+		synced, acknowledged = false, false
+		v = verdict{reason: v1alpha1.ReasonDeviceNotFound, message: notFoundText}
+	case s.twin == nil:
+		synced = synced && s.wasKnown(v1alpha1.ConditionSynced)
+		acknowledged = acknowledged && s.wasKnown(v1alpha1.ConditionAcknowledged)
+	}
 	s.setDetail(v1alpha1.ConditionSynced, synced, v1alpha1.ReasonApplied, "The hub holds every declared value", v)
 	s.setDetail(v1alpha1.ConditionAcknowledged, acknowledged, v1alpha1.ReasonDeviceAcknowledged, "The device acknowledged every declared value", v)
+}
+
+// wasKnown reports whether a condition was true of this declaration when the hub spoke last, as far
+// as the states of properties do not tell: of another generation they tell it of what has the same
+// value.
+func (s *scope) wasKnown(kind string) bool {
+	was := apimeta.FindStatusCondition(s.device.Status.Conditions, kind)
+	switch {
+	case was == nil || s.isElsewhere():
+		return false
+	case was.ObservedGeneration == s.device.Generation:
+		return was.Status == metav1.ConditionTrue
+	}
+	known := entriesOf(&s.device.Status)
+	for leaf, value := range s.declared {
+		if p, ok := known[leaf]; !ok || p.Desired == nil || !twin.Equal(value, factOf(p.Desired)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *scope) setDetail(kind string, on bool, reason, message string, v verdict) {
@@ -449,6 +480,16 @@ func (s *scope) setDetail(kind string, on bool, reason, message string, v verdic
 		}
 	}
 	setCondition(s.device, kind, on, reason, message)
+}
+
+// unsettleConformity has ConformsToModel say no more of an earlier generation where the pass did
+// not ask.
+func (s *scope) unsettleConformity(v verdict) {
+	was := apimeta.FindStatusCondition(s.device.Status.Conditions, v1alpha1.ConditionConformsToModel)
+	if s.conformity != nil || v.ready || was == nil || was.ObservedGeneration == s.device.Generation && was.Status != metav1.ConditionUnknown {
+		return
+	}
+	setConditionStatus(s.device, v1alpha1.ConditionConformsToModel, metav1.ConditionUnknown, v.reason, v.message)
 }
 
 func (s *scope) detail() (synced, acknowledged bool) {

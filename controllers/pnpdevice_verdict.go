@@ -13,11 +13,21 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// judge is the verdict of a pass that went through.
+// judge is the verdict of a pass that went through: the gravest that there is to say, and what else
+// has not come to its end.
 func (s *scope) judge() verdict {
 	if s.claiming {
 		return verdict{reason: v1alpha1.ReasonProgressing, message: "Writing the declared values to the hub"}
 	}
+	v, told := s.gravest()
+	if more := s.notAcknowledged(told); len(more) > 0 {
+		v.message += listed(fmt.Sprintf("; %d more %s not acknowledged: ", len(more), isOrAre(len(more))), more)
+	}
+	return v
+}
+
+// gravest is a verdict on the leaves of one fate, and those that it names or counts.
+func (s *scope) gravest() (verdict, []twin.Leaf) {
 	if len(s.conflicts) > 0 {
 		return s.conflictVerdict()
 	}
@@ -34,33 +44,104 @@ func (s *scope) judge() verdict {
 	} {
 		if leaves := s.inState(problem.state); len(leaves) > 0 {
 			text := problem.text(leaves[0], entriesOf(&s.device.Status)[leaves[0]])
-			return verdict{stalled: problem.stall, reason: problem.reason, message: text + alsoText(leaves[1:])}
+			return verdict{stalled: problem.stall, reason: problem.reason, message: text + alsoText(leaves[1:])}, leaves
 		}
+	}
+	if leaves := s.stillOwned(); len(leaves) > 0 {
+		return verdict{reason: v1alpha1.ReasonProgressing, message: listed("Removing ", leaves) + " from the hub"}, nil
 	}
 	return s.answerVerdict()
 }
 
-func (s *scope) answerVerdict() verdict {
+// stillOwned are the leaves that left the declaration and are still to be removed.
+func (s *scope) stillOwned() (leaves []twin.Leaf) {
+	for _, leaf := range s.leftAtTheHub() {
+		if _, declared := s.declared[leaf]; !declared {
+			leaves = append(leaves, leaf)
+		}
+	}
+	return leaves
+}
+
+// notAcknowledged are the declared leaves that are not as they should be, beyond those that were
+// told of.
+func (s *scope) notAcknowledged(told []twin.Leaf) []twin.Leaf {
+	states := []twin.State{twin.StateDrifted, twin.StatePending, twin.StateRejected, twin.StateAdjusted}
+	if s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied {
+		states = append(states, twin.StateApplied, twin.StateInProgress)
+	}
+	return slices.DeleteFunc(s.inState(states...), func(leaf twin.Leaf) bool { return slices.Contains(told, leaf) })
+}
+
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+func (s *scope) answerVerdict() (verdict, []twin.Leaf) {
 	unanswered := s.inState(twin.StateApplied, twin.StateInProgress)
 	if s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
-		return verdict{ready: true, reason: v1alpha1.ReasonApplied, message: "The hub holds every declared value"}
+		return verdict{ready: true, reason: v1alpha1.ReasonApplied, message: "The hub holds every declared value"}, unanswered
 	}
 	if len(unanswered) == 0 {
-		return verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged, message: "The device acknowledged every declared value"}
+		return verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged, message: "The device acknowledged every declared value"}, nil
 	}
-	text := listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)
 	unreachable := isUnreachable(&s.device.Status)
 	if left, ok := s.deadline(); ok && left <= 0 {
-		if unreachable {
-			text += "; it did something meanwhile, though the hub calls it disconnected"
-		}
-		return verdict{stalled: true, reason: v1alpha1.ReasonAcknowledgementTimeout,
-			message: fmt.Sprintf("Waited more than %d s for %s", s.device.Spec.AcknowledgeWithinSeconds, text)}
+		return verdict{stalled: true, reason: v1alpha1.ReasonAcknowledgementTimeout, message: s.overdueText(unreachable)}, unanswered
 	}
 	if unreachable {
-		return s.offlineVerdict(text)
+		return s.offlineVerdict(listed("the device to acknowledge ", unanswered) + s.plainHint(unanswered)), unanswered
 	}
-	return verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement, message: "Waiting for " + text}
+	return verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement, message: s.awaitedText()}, unanswered
+}
+
+// awaitedText says what the device has to answer to, and what it said to be working on.
+func (s *scope) awaitedText() string {
+	silent, working := s.inState(twin.StateApplied), s.inState(twin.StateInProgress)
+	switch {
+	case len(working) == 0:
+		return listed("Waiting for the device to acknowledge ", silent) + s.plainHint(silent)
+	case len(silent) == 0:
+		return "The device is working on " + s.workText(working)
+	}
+	return listed("Waiting for the device to acknowledge ", silent) + s.plainHint(silent) + "; it is working on " + s.workText(working)
+}
+
+// overdueText is the same once the time for that is over.
+func (s *scope) overdueText(unreachable bool) string {
+	silent, working := s.inState(twin.StateApplied), s.inState(twin.StateInProgress)
+	within := fmt.Sprintf("more than %d s", s.device.Spec.AcknowledgeWithinSeconds)
+	if len(silent) == 0 {
+		leaves, answer := s.workParts(working)
+		return "The device has been working on " + leaves + " for " + within + answer
+	}
+	text := listed("Waited "+within+" for the device to acknowledge ", silent) + s.plainHint(silent)
+	if len(working) > 0 {
+		text += "; it is working on " + s.workText(working)
+	}
+	if unreachable {
+		text += "; it did something meanwhile, though the hub calls it disconnected"
+	}
+	return text
+}
+
+func (s *scope) workText(leaves []twin.Leaf) string {
+	names, answer := s.workParts(leaves)
+	return names + answer
+}
+
+// workParts are the names of leaves that the device is working on, and what it said to that of the
+// first one.
+func (s *scope) workParts(leaves []twin.Leaf) (names, answer string) {
+	p := entriesOf(&s.device.Status)[leaves[0]]
+	answer = fmt.Sprintf(" (%d", p.AckCode)
+	if p.AckDescription != "" {
+		answer += ": " + p.AckDescription
+	}
+	return listed("", leaves), answer + ")"
 }
 
 // offlineVerdict is that of a device that cannot acknowledge for now.
@@ -114,14 +195,24 @@ func (s *scope) plainHint(leaves []twin.Leaf) string {
 	return ""
 }
 
-func (s *scope) conflictVerdict() verdict {
+func (s *scope) conflictVerdict() (verdict, []twin.Leaf) {
 	leaves := slices.SortedFunc(maps.Keys(s.conflicts), twin.CompareLeaves)
-	who := "another writer keeps changing it"
-	if name := s.conflicts[leaves[0]]; name != "" {
-		who = fmt.Sprintf("configuration %q of the hub writes it", name)
+	first := leaves[0]
+	p := entriesOf(&s.device.Status)[first]
+	who := "another writer keeps changing it" + againText(p)
+	if name := s.conflicts[first]; name != "" {
+		who = fmt.Sprintf("configuration %q of the hub writes it: take it out of that, or of the declaration", name)
 	}
 	return verdict{stalled: true, reason: v1alpha1.ReasonOwnershipConflict,
-		message: fmt.Sprintf("%s is left alone for now: %s%s", leaves[0], who, alsoText(leaves[1:]))}
+		message: fmt.Sprintf("%s, and is left alone for now: %s%s", s.driftedText(first, p), who, alsoText(leaves[1:]))}, leaves
+}
+
+// againText says when a leaf that was put back too often is put back again.
+func againText(p v1alpha1.PropertyStatus) string {
+	if len(p.CorrectedAt) < fightCorrections {
+		return ""
+	}
+	return ", tried again at " + p.CorrectedAt[0].Add(fightWindow).UTC().Format(time.RFC3339)
 }
 
 func (s *scope) driftedText(leaf twin.Leaf, p v1alpha1.PropertyStatus) string {
@@ -169,12 +260,13 @@ func (s *scope) inState(states ...twin.State) []twin.Leaf {
 	return leaves
 }
 
-// deadline returns how long until a device that is there has been silent for too long. It is there while it is connected, and
-// from when it did something that the hub told of, whatever that calls it. No time runs while it is disabled.
+// deadline returns how long until a device that is there has been silent for too long. It is there
+// while it is connected, and from when it did something that the hub told of, whatever that calls
+// it. No time runs while it is disabled, or its object is suspended.
 func (s *scope) deadline() (time.Duration, bool) {
 	st := &s.device.Status
 	first := s.owedSince()
-	if first.IsZero() || st.DeviceStatus == disabled || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
+	if first.IsZero() || s.device.Spec.Suspend || st.DeviceStatus == disabled || s.device.Spec.ReadyWhen == v1alpha1.ReadyWhenApplied {
 		return 0, false
 	}
 	within := time.Duration(s.device.Spec.AcknowledgeWithinSeconds) * time.Second

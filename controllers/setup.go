@@ -77,6 +77,9 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err := hub.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
+	if err := (&deviceCounts{Client: mgr.GetClient(), recorder: recorder}).SetupWithManager(mgr); err != nil {
+		return err
+	}
 	device := &PnPDeviceReconciler{
 		Client: mgr.GetClient(), Recorder: recorder,
 		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,

@@ -19,6 +19,8 @@ const (
 	ConditionRemovalsHalted = "RemovalsHalted"
 	// ConditionThrottled is true on an IoTHub while work waits because the hub refuses requests, or messages of the day are used up. It is absent otherwise.
 	ConditionThrottled = "Throttled"
+	// ConditionSuspended is true on an IoTHub or a PnPDevice while spec.suspend is. It is absent otherwise.
+	ConditionSuspended = "Suspended"
 	// ConditionSweepsIncomplete is true on an IoTHub while sweeps do not look after all its devices. It is absent otherwise.
 	ConditionSweepsIncomplete = "SweepsIncomplete"
 	// ConditionConformsToModel is true on a PnPDevice if a DeviceModel of its namespace allows what it declares. It is absent where there is none.
@@ -64,6 +66,14 @@ const (
 	ReasonFollowUpsStopped = "FollowUpsStopped"
 	// ReasonDailyMessagesUsed surfaces when all of them are used; on a PnPDevice and a DeviceCommand if it waits for that.
 	ReasonDailyMessagesUsed = "DailyMessagesUsed"
+)
+
+// Reasons of Events about an IoTHub alone.
+const (
+	// ReasonResumed surfaces as an Event when an IoTHub is suspended no more.
+	ReasonResumed = "Resumed"
+	// ReasonMessagesLeft surfaces as an Event when there are messages of the day again.
+	ReasonMessagesLeft = "MessagesLeft"
 )
 
 // Reasons of the condition SweepsIncomplete.
@@ -147,7 +157,7 @@ const (
 	ReasonHubNotReady = "HubNotReady"
 	// ReasonHubSuspended surfaces when the IoTHub is suspended and something would have to be written.
 	ReasonHubSuspended = "HubSuspended"
-	// ReasonSuspended surfaces when the object is suspended and something would have to be written.
+	// ReasonSuspended surfaces when the object is suspended: in Ready if something would have to be written.
 	ReasonSuspended = "Suspended"
 	// ReasonDeviceNotFound surfaces when the hub does not know the device.
 	ReasonDeviceNotFound = "DeviceNotFound"

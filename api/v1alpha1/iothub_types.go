@@ -329,7 +329,7 @@ type IoTHubStatus struct {
 	// +kubebuilder:validation:MaxLength=420
 	Destination string `json:"destination,omitempty"`
 
-	// devices counts the PnPDevices of this hub, about once a minute.
+	// devices counts the PnPDevices of this hub, seconds after one of them changed.
 	// +optional
 	Devices *IoTHubDevices `json:"devices,omitempty"`
 
@@ -342,7 +342,8 @@ type IoTHubStatus struct {
 	// +optional
 	Removals *HubRemovals `json:"removals,omitempty"`
 
-	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, RemovalsHalted, Throttled or SweepsIncomplete where they apply.
+	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, Suspended, RemovalsHalted, Throttled or
+	// SweepsIncomplete where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -358,6 +359,8 @@ type IoTHubStatus struct {
 // +kubebuilder:printcolumn:name="Devices Ready",type=integer,JSONPath=`.status.devices.ready`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Events",type=string,JSONPath=`.status.conditions[?(@.type=="EventStreamReady")].reason`
+// +kubebuilder:printcolumn:name="Suspended",type=string,JSONPath=`.status.conditions[?(@.type=="Suspended")].status`
+// +kubebuilder:printcolumn:name="Throttled",type=string,JSONPath=`.status.conditions[?(@.type=="Throttled")].reason`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Offline",type=integer,JSONPath=`.status.devices.offline`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -367,7 +367,8 @@ type PnPDeviceStatus struct {
 	// +optional
 	ConnectionStateSince *metav1.Time `json:"connectionStateSince,omitempty"`
 
-	// connectionStateSeenTime is when the operator first saw this connectionState, or that the device is disabled no more.
+	// connectionStateSeenTime is when the operator first saw this connectionState, that the device is disabled no more, or that
+	// the object is suspended no more.
 	// +optional
 	ConnectionStateSeenTime *metav1.Time `json:"connectionStateSeenTime,omitempty"`
 
@@ -397,11 +398,15 @@ type PnPDeviceStatus struct {
 
 	// declared is the number of declared properties.
 	// +optional
+	// +default=0
+	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	Declared int32 `json:"declared"`
 
 	// acknowledged is the number of declared properties that the device acknowledged.
 	// +optional
+	// +default=0
+	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	Acknowledged int32 `json:"acknowledged"`
 
@@ -428,7 +433,12 @@ type PnPDeviceStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	NotShown int32 `json:"notShown,omitempty"`
 
-	// conditions: Ready, Synced, Acknowledged, and Reconciling or Stalled where they apply.
+	// lastWarning is the reason of the last Warning about Ready among the object's Events, until one says that it is Ready.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	LastWarning string `json:"lastWarning,omitempty"`
+
+	// conditions: Ready, Synced, Acknowledged, and Reconciling, Stalled or Suspended where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

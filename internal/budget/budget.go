@@ -64,6 +64,8 @@ type Budget struct {
 	classes [classes]class
 	day     day
 	told    Trouble
+	// dailyOwner states the number of daily messages, empty if the budget is not shared.
+	dailyOwner string
 }
 
 // New returns a budget with full buckets.
@@ -128,7 +130,7 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	if stops && !b.day.mayProbe(now, r.Priority) {
 		b.classes[r.Class].waits[r.Priority]++
 		wait, lasts := b.day.wait(now, b.random())
-		return Wait{Class: r.Class, Why: why, For: wait, Lasts: lasts}, false
+		return Wait{Class: r.Class, Why: why, For: wait, Lasts: lasts, Daily: b.daily()}, false
 	}
 	wait, since, ok := b.classes[r.Class].take(now, r, b.random())
 	if ok {

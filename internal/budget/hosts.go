@@ -141,7 +141,12 @@ func (s *shared) apply() (affected []string) {
 			lowest = &lower
 		}
 	}
-	if lowest == nil || !s.budget.Set(*lowest) {
+	if lowest == nil {
+		return nil
+	}
+	changed := s.budget.Set(*lowest)
+	s.nameOwner()
+	if !changed {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(s.stated))

@@ -162,3 +162,40 @@ func TestLimitsHaveDefaults(t *testing.T) {
 		t.Errorf("7 reads a second became %v", got)
 	}
 }
+
+// TestTheOwnerOfTheDailyNumberIsNamed has several owners of one hub state how many messages a day
+// may have.
+func TestTheOwnerOfTheDailyNumberIsNamed(t *testing.T) {
+	var hosts Hosts
+	state := func(owner string, messages int64) *Budget {
+		limits := S1
+		limits.DailyMessages = messages
+		b, _ := hosts.State("hub", owner, limits)
+		return b
+	}
+	for _, owner := range []string{"factory/a", "factory/b"} {
+		if got := state(owner, 100).Daily(); got != (Daily{Messages: 100}) {
+			t.Errorf("before the hub accepted it: %+v", got)
+		}
+		hosts.Trust("hub", owner)
+	}
+	for _, c := range []struct {
+		owner    string
+		messages int64
+		want     Daily
+	}{
+		{"factory/a", 100, Daily{100, "factory/a"}},
+		{"factory/b", 10, Daily{10, "factory/b"}},
+		{"factory/a", 5, Daily{5, "factory/a"}},
+		{"factory/a", 10, Daily{10, "factory/a"}},
+		{"factory/a", 20, Daily{10, "factory/b"}},
+	} {
+		if got := state(c.owner, c.messages).Daily(); got != c.want {
+			t.Errorf("after %s stated %d: got %+v, want %+v", c.owner, c.messages, got, c.want)
+		}
+	}
+	hosts.Leave("factory/b")
+	if got := state("factory/a", 20).Daily(); got != (Daily{20, "factory/a"}) {
+		t.Errorf("after the other one left: %+v", got)
+	}
+}

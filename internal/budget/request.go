@@ -87,6 +87,8 @@ type Wait struct {
 	For time.Duration
 	// Lasts is how long the request has been waiting and is expected to, all in all.
 	Lasts time.Duration
+	// Daily messages in force, where those of the day are used up.
+	Daily Daily
 }
 
 // WaitError is a call that was not made for want of a token.

@@ -1,0 +1,124 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// recountAfter is how long after a change of a PnPDevice those of its IoTHub are counted anew: one
+// count, and one patch, for all that changes meanwhile.
+const recountAfter = 3 * time.Second
+
+// deviceCounts keeps the counts in the status of IoTHubs up to date between their own passes. It
+// asks no hub.
+type deviceCounts struct {
+	client.Client
+	recorder events.EventRecorder
+}
+
+// SetupWithManager registers the controller. It is told what the cache shows, so what it counts is
+// not older.
+func (c *deviceCounts) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("iothub-counts").
+		Watches(&v1alpha1.PnPDevice{}, enqueueCounts(), builder.WithPredicates(countChanged())).
+		Complete(calm(c))
+}
+
+// Reconcile counts the devices of one IoTHub. A lock that is lost is tried again.
+func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	hub := &v1alpha1.IoTHub{}
+	if err := c.Get(ctx, req.NamespacedName, hub); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if hub.Status.Devices == nil { // the first count is that of the IoTHub's own pass
+		return ctrl.Result{}, nil
+	}
+	before := hub.DeepCopy()
+	if err := countDevices(ctx, c, hub); err != nil {
+		return ctrl.Result{}, err
+	}
+	err := persistStatus(ctx, c.Client, c.recorder, "IoTHub", before, hub)
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
+	}
+	return ctrl.Result{}, err
+}
+
+// countDevices puts the device counts into status.
+func countDevices(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub) error {
+	devices, err := membersOf(ctx, reader, client.ObjectKeyFromObject(hub))
+	if err != nil {
+		return fmt.Errorf("listing the hub's devices: %w", err)
+	}
+	var counts v1alpha1.IoTHubDevices
+	for _, device := range devices {
+		counts = plus(counts, countOf(device))
+	}
+	if hub.Status.Devices == nil || *hub.Status.Devices != counts {
+		hub.Status.Devices = &counts
+	}
+	return nil
+}
+
+// countOf is what one device adds to the counts of its IoTHub.
+func countOf(device *v1alpha1.PnPDevice) v1alpha1.IoTHubDevices {
+	one := func(is bool) int32 {
+		if is {
+			return 1
+		}
+		return 0
+	}
+	return v1alpha1.IoTHubDevices{
+		Total: 1, Ready: one(isTrue(device, v1alpha1.ConditionReady)), Offline: one(device.Status.ConnectionState == disconnected),
+		Clearing: one(isBeingCleared(device)),
+	}
+}
+
+func plus(a, b v1alpha1.IoTHubDevices) v1alpha1.IoTHubDevices {
+	return v1alpha1.IoTHubDevices{Total: a.Total + b.Total, Ready: a.Ready + b.Ready, Offline: a.Offline + b.Offline, Clearing: a.Clearing + b.Clearing}
+}
+
+// countChanged lets a change pass after which the counts of an IoTHub are others.
+func countChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		was, ok := e.ObjectOld.(*v1alpha1.PnPDevice)
+		is, okay := e.ObjectNew.(*v1alpha1.PnPDevice)
+		return ok && okay && (countOf(was) != countOf(is) || hubKey(was) != hubKey(is))
+	}}
+}
+
+// enqueueCounts has the IoTHubs of a device counted in a while, that which it left as well.
+func enqueueCounts() handler.EventHandler {
+	enqueue := func(q workqueue.TypedRateLimitingInterface[reconcile.Request], objects ...client.Object) {
+		for _, o := range objects {
+			if device, ok := o.(*v1alpha1.PnPDevice); ok {
+				q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, recountAfter)
+			}
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(q, e.Object)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(q, e.ObjectOld, e.ObjectNew)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			enqueue(q, e.Object)
+		},
+	}
+}

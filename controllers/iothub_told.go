@@ -1,0 +1,127 @@
+package controllers
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+)
+
+// What an IoTHub says of being stopped, by a person or for want of messages, is made here.
+
+const (
+	suspendedText = "Nothing is written to the hub and no command is sent; reads, events and status go on. Set spec.suspend: false to go on"
+	resumedText   = "The IoTHub is suspended no more: writes and commands go on"
+	messagesText  = "There are messages of the day again: requests go on"
+	allWaitText   = " are used: requests wait until 00:00 UTC, or until it is raised"
+)
+
+// stillRefuses is how long after a refusal the hub is said to go on refusing.
+const stillRefuses = 15 * time.Second
+
+// describeSuspended has a condition be there as long as the IoTHub is suspended.
+func describeSuspended(hub *v1alpha1.IoTHub) {
+	setOrRemove(hub, v1alpha1.ConditionSuspended, hub.Spec.Suspend, v1alpha1.ReasonSuspended, suspendedText)
+}
+
+// describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget,
+// and returns when that has to be looked at again, 0 if at the usual time.
+func describeBudget(hub *v1alpha1.IoTHub, b *budget.Budget, now time.Time) (again time.Duration) {
+	trouble, throttled := b.Trouble()
+	if trouble == budget.NoTrouble {
+		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionThrottled)
+		return 0
+	}
+	v := troubleVerdict(trouble, throttled, b.LastRefusal(), now, b.Daily(), client.ObjectKeyFromObject(hub))
+	setCondition(hub, v1alpha1.ConditionThrottled, true, v.reason, v.message)
+	if trouble == budget.HubThrottles {
+		return stillRefuses
+	}
+	return 0
+}
+
+func troubleVerdict(trouble budget.Trouble, throttled []budget.Class, refused, now time.Time, daily budget.Daily, hub types.NamespacedName) verdict {
+	switch trouble {
+	case budget.HubThrottles:
+		return verdict{reason: v1alpha1.ReasonHubThrottles, message: throttledText(throttled, refused, now)}
+	case budget.SweepsStopped:
+		return verdict{reason: v1alpha1.ReasonSweepsStopped, message: dailyText("80 percent of ", daily, hub) + " are used: sweeps wait until 00:00 UTC"}
+	case budget.FollowUpsStopped:
+		return verdict{reason: v1alpha1.ReasonFollowUpsStopped,
+			message: dailyText("90 percent of ", daily, hub) + " are used: sweeps and reads that follow events or writes wait until 00:00 UTC"}
+	case budget.AllStopped:
+		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyText("", daily, hub) + allWaitText}
+	default:
+		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+	}
+}
+
+// throttledText has a time once no refusal came for a while: until then it would move.
+func throttledText(throttled []budget.Class, refused, now time.Time) string {
+	text := "The hub refuses requests (429)"
+	if now.Sub(refused) >= stillRefuses {
+		text = "The hub refused requests (429) until " + refused.UTC().Format(time.RFC3339)
+	}
+	return text + ": fewer are made for now, of " + plurals(throttled)
+}
+
+func plurals(of []budget.Class) string {
+	names := make([]string, len(of))
+	for i, c := range of {
+		names[i] = c.Plural()
+	}
+	return strings.Join(names, ", ")
+}
+
+// dailyText names the number of messages that counts, and the IoTHub that states it: of several of
+// one hub the lowest does. An IoTHub of another namespace is not named.
+func dailyText(share string, daily budget.Daily, hub types.NamespacedName) string {
+	whose := "another namespace's IoTHub of this hub"
+	namespace, name, _ := strings.Cut(daily.Owner, string(types.Separator))
+	switch {
+	case daily.Owner == "":
+		whose = "the IoTHub"
+	case hub.Namespace == "":
+		whose = "an IoTHub of this hub"
+	case namespace == hub.Namespace:
+		whose = fmt.Sprintf("IoTHub %q", name)
+	}
+	return fmt.Sprintf("%sspec.requestBudget.dailyMessages: %d of %s", share, daily.Messages, whose)
+}
+
+// announceHub tells of a stop by a person or for want of messages, and of its end. Ready says
+// nothing of either.
+func announceHub(to events.EventRecorder, before, hub *v1alpha1.IoTHub) {
+	switch was, is := isTrue(before, v1alpha1.ConditionSuspended), isTrue(hub, v1alpha1.ConditionSuspended); {
+	case is && !was:
+		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, actionReconcile, "%s", suspendedText)
+	case was && !is:
+		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonResumed, actionReconcile, "%s", resumedText)
+	}
+	switch was, is := outOfMessages(before), outOfMessages(hub); {
+	case is.Reason == was.Reason:
+	case is.Reason != "":
+		to.Eventf(hub, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
+	default:
+		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonMessagesLeft, actionReconcile, "%s", messagesText)
+	}
+}
+
+// outOfMessages is the condition that nothing is asked of the hub until the next day, empty if that
+// is not so.
+func outOfMessages(hub *v1alpha1.IoTHub) metav1.Condition {
+	c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionThrottled)
+	if c != nil && (c.Reason == v1alpha1.ReasonQuotaExceeded || c.Reason == v1alpha1.ReasonDailyMessagesUsed) {
+		return *c
+	}
+	return metav1.Condition{}
+}

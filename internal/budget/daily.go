@@ -1,0 +1,50 @@
+package budget
+
+import (
+	"slices"
+	"time"
+)
+
+// Daily is the number of messages of a day that is in force.
+type Daily struct {
+	Messages int64
+	// Owner that states it, empty if the budget is not shared.
+	Owner string
+}
+
+// Daily returns it.
+func (b *Budget) Daily() Daily {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.daily()
+}
+
+func (b *Budget) daily() Daily { return Daily{Messages: b.limits.DailyMessages, Owner: b.dailyOwner} }
+
+// LastRefusal is when the hub last asked for fewer requests, zero if it never did.
+func (b *Budget) LastRefusal() (last time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.classes {
+		if refused := b.classes[c].pace.refused; refused.After(last) {
+			last = refused
+		}
+	}
+	return last
+}
+
+// nameOwner keeps the first owner whose number of messages is in force.
+func (s *shared) nameOwner() {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	var owners []string
+	for owner, one := range s.stated {
+		if one.trusted && one.limits.DailyMessages == s.budget.limits.DailyMessages {
+			owners = append(owners, owner)
+		}
+	}
+	slices.Sort(owners)
+	if len(owners) > 0 {
+		s.budget.dailyOwner = owners[0]
+	}
+}
