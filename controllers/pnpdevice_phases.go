@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -21,9 +20,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
-
-// safetyNet is the slow timer beside a wake-up that should come by itself.
-const safetyNet = time.Minute
 
 func hubKey(device *v1alpha1.PnPDevice) types.NamespacedName {
 	return types.NamespacedName{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}

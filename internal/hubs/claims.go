@@ -9,8 +9,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
-// idleFor is how long a stream that broke off keeps its consumer group.
-const idleFor = time.Minute
+// IdleFor is how long a stream that broke off keeps its consumer group.
+const IdleFor = 30 * time.Second
 
 // StreamKey names a consumer group, and where it is: what a credential was accepted at says nothing
 // of another place.
@@ -69,7 +69,7 @@ func (s *Session) reads(now time.Time) bool {
 	case watch.Unauthorized, watch.HubGone, watch.GroupGone, watch.Shared:
 		return false
 	case watch.Unavailable, watch.Busy:
-		return now.Sub(state.since) < idleFor
+		return now.Sub(state.since) < IdleFor
 	}
 	return true
 }

@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	// askFirst and askMost bound the time between two questions whether a hub still takes a credential.
-	askFirst = 5 * time.Second
-	askMost  = time.Minute
+	// AskFirst and AskMost bound the time between two questions whether a hub still takes a credential.
+	AskFirst = 5 * time.Second
+	AskMost  = 30 * time.Second
 )
 
 // doubt is whether the hub still takes a credential. A call that was refused raises it: what the hub
 // says of one device says nothing of all others. So it is asked once more, however many calls were
-// refused, and as often as a minute at most if it takes the credential and goes on to refuse calls. The
+// refused, and as often as AskMost says if it takes the credential and goes on to refuse calls. The
 // zero value is none.
 type doubt struct {
 	mu      sync.Mutex
@@ -30,7 +30,7 @@ func (d *doubt) raise(began, now time.Time) bool {
 	if d.raised || began.Before(d.settled) {
 		return false
 	}
-	if now.Sub(d.settled) > askMost {
+	if now.Sub(d.settled) > AskMost {
 		d.since = now
 	}
 	d.raised = true
@@ -45,7 +45,7 @@ func (d *doubt) askAfter(now time.Time) time.Duration {
 	if d.settled.Before(d.since) {
 		return 0
 	}
-	return max(0, d.settled.Add(min(max(now.Sub(d.since), askFirst), askMost)).Sub(now))
+	return max(0, d.settled.Add(min(max(now.Sub(d.since), AskFirst), AskMost)).Sub(now))
 }
 
 func (d *doubt) settle(now time.Time) {

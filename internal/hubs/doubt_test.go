@@ -40,11 +40,11 @@ func TestDoubtsThatGoOnAreAskedAboutLessAndLess(t *testing.T) {
 		d.settle(now)
 		now = now.Add(time.Millisecond)
 	}
-	want := []time.Duration{0, 5 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute}
+	want := []time.Duration{0, 5 * time.Second, 5 * time.Second, 10 * time.Second, 20 * time.Second, AskMost, AskMost, AskMost}
 	if !slices.Equal(waits, want) {
 		t.Fatalf("waits %v, want %v", waits, want)
 	}
-	now = now.Add(askMost + time.Second)
+	now = now.Add(AskMost + time.Second)
 	if d.raise(now, now); d.askAfter(now) != 0 {
 		t.Error("a doubt waits although there was none for long")
 	}

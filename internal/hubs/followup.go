@@ -2,8 +2,14 @@ package hubs
 
 import "time"
 
-// followUpDelays are the reads after a write while no event stream tells what the device answered.
-var followUpDelays = []time.Duration{2 * time.Second, 10 * time.Second, 60 * time.Second}
+// FirstFollowUp and LastFollowUp bound the reads after a write while no event stream tells what the
+// device answered.
+const (
+	FirstFollowUp = 2 * time.Second
+	LastFollowUp  = time.Minute
+)
+
+var followUpDelays = []time.Duration{FirstFollowUp, 10 * time.Second, LastFollowUp}
 
 // followUps counts the reads that are due after a write. The zero value wants none.
 type followUps struct {

@@ -54,14 +54,17 @@ type Timing struct {
 	// MaxCatchUp is how old the oldest unread event may be after a start; beyond it devices are read instead of events.
 	MaxCatchUp time.Duration // 1 h
 	// Retry is the longest pause between two tries.
-	Retry time.Duration // 30 s
+	Retry time.Duration // DefaultRetry
 }
+
+// DefaultRetry is the longest pause between two tries to read a stream.
+const DefaultRetry = 30 * time.Second
 
 func (t Timing) withDefaults() Timing {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&t.Settle, 2 * time.Second}, {&t.Save, 10 * time.Second}, {&t.Lag, time.Minute}, {&t.MaxCatchUp, time.Hour}, {&t.Retry, 30 * time.Second}} {
+	}{{&t.Settle, 2 * time.Second}, {&t.Save, 10 * time.Second}, {&t.Lag, time.Minute}, {&t.MaxCatchUp, time.Hour}, {&t.Retry, DefaultRetry}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}

@@ -1,0 +1,128 @@
+package controllers
+
+import (
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+// waitRow is a row of the register of waits: what an object waits for, and what ends that. Whatever
+// sleeps, backs off or comes back later takes its time from a row. Operations.md shows the register.
+type waitRow struct {
+	// kind of the object, and why it waits.
+	kind, cause string
+	// event that ends the wait at once; empty: only asking tells.
+	event string
+	// first and most bound the time until the object asks again without an event: in between it is as
+	// long as the cause has lasted. A wait without first is of one length.
+	first, most time.Duration
+	// each makes the time longer where many wait for one hub: it is as many times this.
+	each time.Duration
+	// proof is the name of the test, or a text of the spec, that walks the row.
+	proof string
+}
+
+// register adds a row.
+func register(row waitRow) *waitRow {
+	waits = append(waits, &row)
+	return &row
+}
+
+// waits is the register, in the order of the rows.
+var waits []*waitRow
+
+// after is when to ask again once a cause has lasted for a time: after as long again, within the
+// bounds of the row. A clock that was set back makes that no longer.
+func (w *waitRow) after(lasted time.Duration) time.Duration {
+	if w.first == 0 {
+		return w.most
+	}
+	return min(max(lasted, w.first), w.most)
+}
+
+// among is the same where so many wait for one hub: together they ask no more often than a few do.
+func (w *waitRow) among(many int, lasted time.Duration) time.Duration {
+	return max(w.after(lasted), time.Duration(many)*w.each)
+}
+
+// safetyNet is the time beside an event that should come by itself.
+const safetyNet = 30 * time.Second
+
+// Rows of PnPDevices.
+var (
+	waitHubFails = register(waitRow{
+		kind: "PnPDevice", cause: "The hub fails: HubUnavailable, Throttled",
+		event: "a success of another object at the hub; an edit; an event of the device; `reconcile-requested-at`",
+		first: 500 * time.Millisecond, most: safetyNet, each: 2 * time.Second, proof: "an outage of writes with ten edits in it",
+	})
+	waitHubRefuses = register(waitRow{
+		kind: "PnPDevice", cause: "The hub refuses a request: HubRefused",
+		event: "an edit; an event of the device; a success of another one that was refused; `reconcile-requested-at`",
+		first: 5 * time.Second, most: safetyNet, each: 10 * time.Second, proof: "a write that is refused for a while",
+	})
+	waitDeviceAbsent = register(waitRow{
+		kind: "PnPDevice", cause: "The hub does not know the device: DeviceNotFound",
+		event: "an event of the device; a sweep that finds it; `reconcile-requested-at`",
+		first: 5 * time.Second, most: safetyNet, each: 10 * time.Second, proof: "a device that the hub denies and that reports",
+	})
+	waitSession = register(waitRow{
+		kind: "PnPDevice", cause: "Its IoTHub is being connected, or not Ready: HubNotReady",
+		event: "the IoTHub", most: safetyNet, proof: "the IoTHub fails while it is connected",
+	})
+	waitAnswer = register(waitRow{
+		kind: "PnPDevice", cause: "The device owes an answer and no events tell of it: AwaitingAcknowledgement",
+		event: "the event of the answer; the loss of the stream has the device read", first: hubs.FirstFollowUp, most: hubs.LastFollowUp,
+		proof: "the stream dies after a write",
+	})
+	waitTerminal = register(waitRow{
+		kind: "PnPDevice", cause: "Something that a person mends, at the hub or in Git: NotConformant, TwinTooLarge, DeviceAlreadyDeclared, a device that is disabled",
+		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: 10 * time.Minute, proof: "TestMayUnblock",
+	})
+	waitModel = register(waitRow{
+		kind: "PnPDevice", cause: "The device has another model: ModelMismatch",
+		event: "an event of the device that announces its model", most: 5 * time.Minute, proof: "says so while the device announces another model",
+	})
+	waitLine = register(waitRow{
+		kind: "PnPDevice", cause: "Its model is parsed, or another large twin is written",
+		most: 10 * time.Second, proof: "TestLargeTwinsAreHeldOneAtATime",
+	})
+)
+
+// Rows of IoTHubs.
+var (
+	waitConnect = register(waitRow{
+		kind: "IoTHub", cause: "The hub fails while it is connected: HubUnavailable, EntraUnavailable",
+		event: "a success of another IoTHub at the hub; an edit; any annotation", first: 500 * time.Millisecond, most: safetyNet,
+		proof: "the IoTHub fails while it is connected",
+	})
+	waitCredential = register(waitRow{
+		kind: "IoTHub", cause: "The hub, or Microsoft Entra ID, refuses the credential or the call that proves it: Unauthorized, HubRefused, IdentityRefused",
+		event: "the Secret; an edit; any annotation", first: 2 * time.Second, most: safetyNet, proof: "one refusal of the call that proves a credential",
+	})
+	waitRight = register(waitRow{
+		kind: "IoTHub", cause: "A Secret or a ServiceAccount may not be used: AccessDenied",
+		event: "an edit", first: time.Second, most: safetyNet, proof: "TestDeniedSecretsAreAskedForAgain",
+	})
+	waitDoubt = register(waitRow{
+		kind: "IoTHub", cause: "The hub refused a call, and is asked whether it takes the credential",
+		first: hubs.AskFirst, most: hubs.AskMost, proof: "TestDoubt",
+	})
+	waitGroup = register(waitRow{
+		kind: "IoTHub", cause: "Another IoTHub has the consumer group: ConsumerGroupShared",
+		event: "that one's session, or its stream, ends", most: hubs.IdleFor, proof: "a consumer group of an IoTHub that cannot read",
+	})
+	waitStream = register(waitRow{
+		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventStreamUnavailable",
+		event: "five seconds of reading begin the back-off anew", first: 500 * time.Millisecond, most: watch.DefaultRetry,
+		proof: "TestPausesBeginAnewAfterReading",
+	})
+	waitCount = register(waitRow{
+		kind: "IoTHub", cause: "Devices are counted, and what is no trouble any more leaves status",
+		event: "a change of trouble", most: time.Minute, proof: "counts",
+	})
+	waitHalted = register(waitRow{
+		kind: "IoTHub", cause: "Removals are halted: MassRemoval",
+		event: "an edit of a PnPDevice of the IoTHub; `confirm-removals`", most: time.Minute, proof: "removals that were halted and put back",
+	})
+)
