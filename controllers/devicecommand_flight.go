@@ -414,7 +414,7 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 			}
 		case isRefusal(err):
 			one.leave()
-			refused = min(max(2*refused, refusedFirst), refusedMost)
+			refused = waitOutcome.after(2 * refused)
 			pause = jittered(refused)
 			fallthrough
 		default:

@@ -278,7 +278,7 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 	}
 	if !r.mayHold(s) {
 		h := unchanged(s.device)
-		h.after = jittered(largeAgain)
+		h.after = jittered(waitLarge.most)
 		r.uncount(s, h)
 		return h
 	}

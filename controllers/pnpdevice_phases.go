@@ -209,7 +209,8 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
 	t, err := s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID())
 	if err != nil {
-		s.doubt()
+		s.memory.Unread()
+		s.isUnconfirmed = true
 		if s.gone = iothub.IsNotFound(err); s.gone {
 			s.twin = nil // what was believed of it is over
 			s.memory.Absent()
@@ -255,7 +256,7 @@ func (r *PnPDeviceReconciler) checkModel(_ context.Context, s *scope) error {
 func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	found, err := r.Models.CheckDevice(ctx, s.device.Namespace, cmp.Or(s.device.Spec.ModelID, s.twin.ModelID), s.declared)
 	if errors.Is(err, models.ErrLine) {
-		return quietly(jittered(lineAgain))
+		return quietly(jittered(waitLine.most))
 	}
 	if err != nil {
 		return fmt.Errorf("checking against the DeviceModel: %w", err)

@@ -19,6 +19,8 @@ type waitRow struct {
 	first, most time.Duration
 	// each makes the time longer where many wait for one hub: it is as many times this.
 	each time.Duration
+	// shared is true of a trouble that is the hub's: a success of another object there ends the wait.
+	shared bool
 	// proof is the name of the test, or a text of the spec, that walks the row.
 	proof string
 }
@@ -46,6 +48,15 @@ func (w *waitRow) among(many int, lasted time.Duration) time.Duration {
 	return max(w.after(lasted), time.Duration(many)*w.each)
 }
 
+const (
+	// retryTerminal is how often a failure that a user has to mend is tried again where a try is dear.
+	retryTerminal = 10 * time.Minute
+	// retryAbsent is how often a device is looked at that is not the declared one.
+	retryAbsent = 5 * time.Minute
+	// soon is the delay of a pass that has to start over with what it just wrote to status.
+	soon = time.Millisecond
+)
+
 // safetyNet is the time beside an event that should come by itself.
 const safetyNet = 30 * time.Second
 
@@ -54,7 +65,7 @@ var (
 	waitHubFails = register(waitRow{
 		kind: "PnPDevice", cause: "The hub fails: HubUnavailable, Throttled",
 		event: "a success of another object at the hub; an edit; an event of the device; `reconcile-requested-at`",
-		first: 500 * time.Millisecond, most: safetyNet, each: 2 * time.Second, proof: "an outage of writes with ten edits in it",
+		first: 500 * time.Millisecond, most: safetyNet, each: 2 * time.Second, shared: true, proof: "an outage of writes with ten edits in it",
 	})
 	waitHubRefuses = register(waitRow{
 		kind: "PnPDevice", cause: "The hub refuses a request: HubRefused",
@@ -77,23 +88,56 @@ var (
 	})
 	waitTerminal = register(waitRow{
 		kind: "PnPDevice", cause: "Something that a person mends, at the hub or in Git: NotConformant, TwinTooLarge, DeviceAlreadyDeclared, a device that is disabled",
-		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: 10 * time.Minute, proof: "TestMayUnblock",
+		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: retryTerminal, proof: "TestMayUnblock",
 	})
 	waitModel = register(waitRow{
 		kind: "PnPDevice", cause: "The device has another model: ModelMismatch",
-		event: "an event of the device that announces its model", most: 5 * time.Minute, proof: "says so while the device announces another model",
+		event: "an event of the device that announces its model", most: retryAbsent, proof: "says so while the device announces another model",
+	})
+	waitEvent = register(waitRow{
+		kind: "PnPDevice", cause: "It fails, and its device does something",
+		event: "whatever ends the failure", most: 2 * time.Second, each: 2 * time.Second, proof: "a device that the hub denies and that reports",
 	})
 	waitLine = register(waitRow{
-		kind: "PnPDevice", cause: "Its model is parsed, or another large twin is written",
-		most: 10 * time.Second, proof: "TestLargeTwinsAreHeldOneAtATime",
+		kind: "PnPDevice", cause: "Its model is parsed, after others of its namespace",
+		most: 2 * time.Second, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitLarge = register(waitRow{
+		kind: "PnPDevice", cause: "Another twin of more than 1 MiB is being written",
+		most: 10 * time.Second, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
 	})
 )
+
+// Rows of all kinds.
+var (
+	waitAPIServer = register(waitRow{
+		kind: "any", cause: "The API server fails", first: 500 * time.Millisecond, most: safetyNet, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitContended = register(waitRow{
+		kind: "any", cause: "Somebody else wrote the object", event: "an edit", first: 500 * time.Millisecond, most: 5 * time.Second,
+		proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitCache = register(waitRow{
+		kind: "any", cause: "The cache is behind a write of the operator", event: "the write", most: 100 * time.Millisecond,
+		proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitStatusRefused = register(waitRow{
+		kind: "any", cause: "The API server refuses the status: StatusRefused", event: "an edit",
+		first: 10 * time.Second, most: safetyNet, each: 50 * time.Millisecond, proof: "TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent",
+	})
+)
+
+// Rows of DeviceCommands.
+var waitOutcome = register(waitRow{
+	kind: "DeviceCommand", cause: "The API server refuses to record its outcome", event: "it is deleted",
+	first: 10 * time.Second, most: 5 * time.Minute, proof: "TestAnOutcomeThatIsRefusedIsOfferedLessAndLess",
+})
 
 // Rows of IoTHubs.
 var (
 	waitConnect = register(waitRow{
 		kind: "IoTHub", cause: "The hub fails while it is connected: HubUnavailable, EntraUnavailable",
-		event: "a success of another IoTHub at the hub; an edit; any annotation", first: 500 * time.Millisecond, most: safetyNet,
+		event: "a success of another IoTHub at the hub; an edit; any annotation", first: 500 * time.Millisecond, most: safetyNet, shared: true,
 		proof: "the IoTHub fails while it is connected",
 	})
 	waitCredential = register(waitRow{

@@ -66,11 +66,13 @@ func (d *day) exhaust(now, began time.Time) {
 func (d *day) more() { d.exhausted, d.confirmed = false, false }
 
 // hasMore takes note that the hub answered a call. One that began since it said that it had no
-// messages left shows that it has.
-func (d *day) hasMore(began time.Time) {
+// messages left shows that it has. It reports whether that is news.
+func (d *day) hasMore(began time.Time) bool {
 	if d.exhausted && began.After(d.said) {
 		d.more()
+		return true
 	}
+	return false
 }
 
 // mayProbe reports whether it is time for one call to ask the hub again.

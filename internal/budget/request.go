@@ -87,6 +87,9 @@ type Wait struct {
 	For time.Duration
 	// Lasts is how long the request has been waiting and is expected to, all in all.
 	Lasts time.Duration
+	// Over is closed once it is worth asking again before that: limits were changed, or the hub has
+	// messages again. Nil: nothing but time ends the wait.
+	Over <-chan struct{}
 }
 
 // WaitError is a call that was not made for want of a token.
