@@ -87,6 +87,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.seen(), changed)).
+		Watches(&v1alpha1.PnPDevice{}, r.enqueueHalted()).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
 		Complete(calm(r))

@@ -165,6 +165,9 @@ var (
 		kind: "IoTHub", cause: "Devices are counted, and what is no trouble any more leaves status",
 		event: "a change of trouble", most: time.Minute, proof: "counts",
 	})
+	waitCensus = register(waitRow{
+		kind: "IoTHub", cause: "What is halted is counted again after edits", most: time.Second, proof: "removals that were halted and put back",
+	})
 	waitHalted = register(waitRow{
 		kind: "IoTHub", cause: "Removals are halted: MassRemoval",
 		event: "an edit of a PnPDevice of the IoTHub; `confirm-removals`", most: time.Minute, proof: "removals that were halted and put back",
