@@ -203,9 +203,7 @@ func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome er
 	switch {
 	case s.memory == nil && transient:
 		return unchanged(s.device), true
-	case s.memory == nil:
-		return h, false
-	case h != nil && h.row != nil:
+	case s.memory != nil && h != nil && h.row != nil:
 		h.after = r.fails(ctx, s, h.row, outcome)
 		return h, false
 	case !transient && (h == nil || !h.quiet):

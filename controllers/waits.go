@@ -3,6 +3,7 @@ package controllers
 import (
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
@@ -88,15 +89,28 @@ var (
 	})
 	waitTerminal = register(waitRow{
 		kind: "PnPDevice", cause: "Something that a person mends, at the hub or in Git: NotConformant, TwinTooLarge, DeviceAlreadyDeclared, a device that is disabled",
-		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: retryTerminal, proof: "TestMayUnblock",
+		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: retryTerminal, proof: "TestWhatMayUnblockAWriteIsUrgent",
 	})
 	waitModel = register(waitRow{
 		kind: "PnPDevice", cause: "The device has another model: ModelMismatch",
-		event: "an event of the device that announces its model", most: retryAbsent, proof: "says so while the device announces another model",
+		event: "an event of the device that announces its model", most: retryAbsent, proof: "keeps a wrong declaration from the device that announced the model, and lets a mended one through",
 	})
 	waitEvent = register(waitRow{
 		kind: "PnPDevice", cause: "It fails, and its device does something",
 		event: "whatever ends the failure", most: 2 * time.Second, each: 2 * time.Second, proof: "a device that the hub denies and that reports",
+	})
+	waitToken = register(waitRow{
+		kind: "PnPDevice", cause: "The requests of the hub are used up for now: WaitingForBudget",
+		event: "its turn; limits that are changed", most: budget.MaxWait, proof: "TestWaitsEndWithLimits",
+	})
+	waitDay = register(waitRow{
+		kind: "PnPDevice", cause: "The messages of the day are used up: DailyMessagesUsed, QuotaExceeded",
+		event: "limits that are changed, of any IoTHub of the hub; the hub answers again; 00:00 UTC", most: budget.MaxQuotaWait,
+		proof: "the low number of another IoTHub that is deleted",
+	})
+	waitPlace = register(waitRow{
+		kind: "PnPDevice", cause: "The hub answers slowly: HubSlow",
+		event: "its turn", most: hubs.LaterLook, proof: "has others wait for nothing, with a hub that does not answer in time",
 	})
 	waitLine = register(waitRow{
 		kind: "PnPDevice", cause: "Its model is parsed, after others of its namespace",
@@ -146,11 +160,15 @@ var (
 	})
 	waitRight = register(waitRow{
 		kind: "IoTHub", cause: "A Secret or a ServiceAccount may not be used: AccessDenied",
-		event: "an edit", first: time.Second, most: safetyNet, proof: "TestDeniedSecretsAreAskedForAgain",
+		event: "an edit", first: time.Second, most: safetyNet, proof: "is asked for ever more rarely, without a watch, and without a word more in status",
+	})
+	waitSweep = register(waitRow{
+		kind: "IoTHub", cause: "The messages of the day stopped the sweep: SweepsStopped",
+		event: "limits that are changed; 00:00 UTC", most: budget.MaxQuotaWait, proof: "sweeps that the day's messages stopped",
 	})
 	waitDoubt = register(waitRow{
 		kind: "IoTHub", cause: "The hub refused a call, and is asked whether it takes the credential",
-		first: hubs.AskFirst, most: hubs.AskMost, proof: "TestDoubt",
+		first: hubs.AskFirst, most: hubs.AskMost, proof: "TestDoubtsThatGoOnAreAskedAboutLessAndLess",
 	})
 	waitGroup = register(waitRow{
 		kind: "IoTHub", cause: "Another IoTHub has the consumer group: ConsumerGroupShared",
@@ -159,11 +177,11 @@ var (
 	waitStream = register(waitRow{
 		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventStreamUnavailable",
 		event: "five seconds of reading begin the back-off anew", first: 500 * time.Millisecond, most: watch.DefaultRetry,
-		proof: "TestPausesBeginAnewAfterReading",
+		proof: "TestAPauseIsThatOfItsIncident",
 	})
 	waitCount = register(waitRow{
 		kind: "IoTHub", cause: "Devices are counted, and what is no trouble any more leaves status",
-		event: "a change of trouble", most: time.Minute, proof: "counts",
+		event: "a change of trouble", most: time.Minute, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
 	})
 	waitCensus = register(waitRow{
 		kind: "IoTHub", cause: "What is halted is counted again after edits", most: time.Second, proof: "removals that were halted and put back",

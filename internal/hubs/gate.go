@@ -64,7 +64,7 @@ func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
 // waited, and in case that the call is lost.
 const (
 	firstLook = 30 * time.Second
-	laterLook = 10 * time.Minute
+	LaterLook = 10 * time.Minute
 )
 
 // place takes the place of a caller that is a worker's.
@@ -77,7 +77,7 @@ func (g *Gate) place(caller budget.Caller, op string) error {
 	if ok {
 		return nil
 	}
-	look := laterLook
+	look := LaterLook
 	if waited < firstLook {
 		look = firstLook - waited
 	}
