@@ -102,12 +102,12 @@ func TestBackoffIsByTheTimeOfFailing(t *testing.T) {
 		last  cause
 		want  time.Duration
 	}{
-		"at first":                                  {[]time.Duration{0}, why, 500 * time.Millisecond},
-		"after a while":                             {[]time.Duration{0, 8 * time.Second}, why, 8 * time.Second},
+		"at first":      {[]time.Duration{0}, why, 500 * time.Millisecond},
+		"after a while": {[]time.Duration{0, 8 * time.Second}, why, 8 * time.Second},
 		"and many tries that something else caused": {[]time.Duration{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, time.Second}, why, time.Second},
-		"for long":                                  {[]time.Duration{0, time.Hour}, why, safetyNet},
-		"for long, until a person asks":             {[]time.Duration{0, time.Hour}, asked, 500 * time.Millisecond},
-		"with a clock that was set back":            {[]time.Duration{0, -time.Hour}, why, 500 * time.Millisecond},
+		"for long":                       {[]time.Duration{0, time.Hour}, why, safetyNet},
+		"for long, until a person asks":  {[]time.Duration{0, time.Hour}, asked, 500 * time.Millisecond},
+		"with a clock that was set back": {[]time.Duration{0, -time.Hour}, why, 500 * time.Millisecond},
 	} {
 		f, got := &failingObjects{}, time.Duration(0)
 		for i, at := range c.tries {

@@ -316,7 +316,7 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 func (r *PnPDeviceReconciler) notWritten(ctx context.Context, s *scope, err error) error {
 	switch {
 	case !iothub.DidNothing(err):
-		s.doubt()
+		s.doubt(err)
 	case iothub.IsPreconditionFailed(err):
 		return r.read(ctx, s)
 	case iothub.IsInvalidPatch(err) && !s.rerendered:

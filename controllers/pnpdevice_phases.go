@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -209,8 +210,7 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
 	t, err := s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID())
 	if err != nil {
-		s.memory.Unread()
-		s.isUnconfirmed = true
+		s.doubt(err)
 		if s.gone = iothub.IsNotFound(err); s.gone {
 			s.twin = nil // what was believed of it is over
 			s.memory.Absent()
@@ -224,10 +224,15 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// doubt has the next pass read before anything is believed: what the hub holds is open.
-func (s *scope) doubt() {
-	s.memory.Doubt()
+// doubt has the next pass read before anything is believed: what the hub holds is open after a call that
+// failed, and after one that has to wait for its turn.
+func (s *scope) doubt(err error) {
 	s.isUnconfirmed = true
+	if _, waits := errors.AsType[*budget.WaitError](err); waits {
+		s.memory.Doubt()
+		return
+	}
+	s.memory.Unread()
 }
 
 // refused has the IoTHub ask whether the hub still takes the credential that it refused.

@@ -27,7 +27,7 @@ type Device struct {
 	looked       time.Time                 // when the hub was read last, zero: not since the start
 	absent       bool                      // the hub did not know the device when it was read last
 	pressing     bool                      // a doubt has more behind it than a sweep or a resync
-	unread       bool                      // the last read failed, and the next one waits
+	unread       bool                      // a call failed, and the next read waits for that
 	deferred     bool                      // the pass that read the twin had no token to write it
 	blocked      bool                      // the hub refuses to be written
 	blame        []string                  // names in the twin that make it do so, if they are known
@@ -172,7 +172,8 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	d.etag = d.unpersisted.ETag
 }
 
-// Unread says that the read of a pass failed.
+// Unread says that a call of a pass failed, and that the twin is to be read before status is believed
+// again: once the back-off lets it, or the device does something.
 func (d *Device) Unread() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
