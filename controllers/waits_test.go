@@ -175,7 +175,7 @@ var walks = map[string]walk{
 			s.failing(simulator.OpQuery, "", 503)
 			s.editHub(func(h *v1alpha1.IoTHub) { h.Spec.SweepIntervalSeconds++ })
 			s.eventuallyHub(beWaiting(v1alpha1.ReasonHubUnavailable))
-			tenfold(s.proofs, func(i int) { s.editHub(annotateHub("example.com/try", fmt.Sprint(i))) })
+			tenfold(s.proofs, func(i int) { s.editHub(annotateHub(v1alpha1.AnnotationReconcileRequestedAt, fmt.Sprint(i))) })
 			return s
 		},
 		remove: recovers, right: hubIs(beReady()), within: asked,
@@ -200,9 +200,13 @@ var walks = map[string]walk{
 		cause: func() *site {
 			s := newRationedSite(budget(func(b *v1alpha1.RequestBudget) { b.DailyMessages = 10 }), func(h *v1alpha1.IoTHub) { h.Spec.SweepIntervalSeconds = 5 })
 			s.fleet(1)
+			s.allReady()
+			for s.sim.Calls().Total() < 8 {
+				s.readNow("d-0")
+			}
 			s.eventuallyHub(haveCondition(v1alpha1.ConditionThrottled, "True/"+v1alpha1.ReasonSweepsStopped))
 			queries := s.proofs()
-			Consistently(s.proofs, 7*time.Second).Should(Equal(queries), "a sweep waits for the next day")
+			Consistently(s.proofs, 7*time.Second).Should(BeNumerically("<=", queries+1), "a sweep waits for the next day")
 			s.foreign("d-0", `{"targetTemperature": 99}`)
 			return s
 		},
@@ -292,7 +296,7 @@ func waitingForTheLowNumber() *site {
 	other.Spec.RequestBudget = budget(func(b *v1alpha1.RequestBudget) { b.DailyMessages = 10 })
 	Expect(admin.Create(ctx, other)).To(Succeed())
 	s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
-	s.create("d", temperature(0))
+	s.create("d", onceApplied, temperature(0))
 	for i := range 12 {
 		s.edit("d", temperature(20+i))
 		s.eventually("d", Or(beReady(), beWaiting(v1alpha1.ReasonDailyMessagesUsed)))
