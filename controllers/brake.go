@@ -194,8 +194,27 @@ func (g *guard) exceeds(ctx context.Context, cache client.Reader, hub *v1alpha1.
 
 func (g *guard) isLarge(one removing, confirmed members) bool {
 	g.census.waiting[one.object] = one
-	gone := g.window.size()
-	return g.window.with(beyond(confirmed, maps.Values(g.census.waiting))) > max(brakeAtLeast, (g.census.owned+gone)/brakeShare)
+	return g.window.exceeds(g.census, confirmed)
+}
+
+// recedes reports whether declarations were put back, so that what is still halted is no more than one
+// sync may remove. Time alone does not do that: what was removed before the halt counts for as long as
+// it lasts. Nor do declarations that are added.
+func (b *Brake) recedes(hub *v1alpha1.IoTHub, c census) bool {
+	g := b.of(client.ObjectKeyFromObject(hub))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.written == nil || !isNewer(g.written, hub) {
+		g.look(hub)
+	}
+	halted, pending := hub.Status.Removals, 0
+	for one := range beyond(confirmedAt(hub), maps.Values(c.waiting)) {
+		pending += len(one.leaves)
+	}
+	if halted == nil || halted.Halted == nil || pending >= int(halted.Halted.Properties) {
+		return false
+	}
+	return !g.window.exceeds(c, confirmedAt(hub))
 }
 
 func (g *guard) count(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, now time.Time) error {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -156,6 +157,11 @@ func (w *window) with(waiting iter.Seq[removing]) int {
 		}
 	}
 	return n
+}
+
+// exceeds reports whether a sync is larger than one may be.
+func (w *window) exceeds(c census, confirmed members) bool {
+	return w.with(beyond(confirmed, maps.Values(c.waiting))) > max(brakeAtLeast, (c.owned+w.size())/brakeShare)
 }
 
 // fresh are the leaves that do not count yet.

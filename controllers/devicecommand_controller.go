@@ -41,7 +41,7 @@ type DeviceCommandReconciler struct {
 
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.retries = newLasting()
+	r.retries = newLasting(waitAPIServer)
 	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen(), r.Flights.arrivals.seen())).
@@ -64,7 +64,7 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	s := &commandScope{now: time.Now()}
 	defer func() {
 		if err == nil && !s.looks { // else the pass goes on when the hub has answered
-			r.retries.over(req)
+			r.retries.ended(req)
 		}
 	}()
 	command := &v1alpha1.DeviceCommand{}

@@ -176,7 +176,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
 	switch {
 	case errors.Is(err, models.ErrLine):
-		return quietly(jittered(lineAgain))
+		return quietly(jittered(waitLine.most))
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):

@@ -419,7 +419,7 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 				one.leave()
 				f.standAside(one, one.outcome(r))
 			}
-			refused = min(max(2*refused, refusedFirst), refusedMost)
+			refused = waitOutcome.after(2 * refused)
 			pause = jittered(refused)
 			fallthrough
 		default:

@@ -387,7 +387,7 @@ func TestAnOutcomeThatIsRefusedIsOfferedLessAndLess(t *testing.T) {
 			t.Errorf("%d Events", n)
 		}
 		a.patched = nil
-		time.Sleep(refusedMost * 11 / 10)
+		time.Sleep(waitOutcome.most * 11 / 10)
 		synctest.Wait()
 		a.wantOutcome(v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded)
 		if a.has(a.flight.key) || a.flight.session.Calls().Begin("d", a.flight.key, func() {}) {

@@ -95,21 +95,24 @@ func TestLooksThatFailAreFurtherAndFurtherApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, p, look := afterStart(t, func() (*twin.Twin, error) { return nil, errors.New("503") })
 		defer p.stop()
-		p.r.retries = newLasting()
+		p.r.retries = newLasting(waitAPIServer)
 		request := ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "factory", Name: "c"}}
-		for want := range 5 {
+		var last time.Duration
+		for range 5 {
 			if err := look(); err != nil {
 				t.Fatal(err)
 			}
 			p.r.retries.Forget(request) // as the controller does
-			if got := p.r.retries.NumRequeues(request); got != want {
-				t.Errorf("%d failures, want %d", got, want)
-			}
 			synctest.Wait()
 			if err := look(); err == nil {
 				t.Error("the look failed")
 			}
-			p.r.retries.When(request)
+			next := p.r.retries.When(request)
+			if next <= last*3/2 {
+				t.Errorf("a look is tried again in %v, after %v", next, last)
+			}
+			last = next
+			time.Sleep(next * 2)
 		}
 	})
 }

@@ -11,21 +11,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
-const (
-	// retryTerminal is how often a failure that a user has to mend is tried again: the mending may happen at the hub,
-	// where nothing tells us.
-	retryTerminal = 10 * time.Minute
-	// retryRefusal is how soon a refusal of the hub is doubted: people report such answers that pass by themselves, of proxies,
-	// IP filters, clocks that are wrong, and hubs. See againAfter.
-	retryRefusal = 5 * time.Second
-	// retryAbsent is how often a device that the hub did not know is asked for.
-	retryAbsent = 5 * time.Minute
-	// lineAgain is how soon an object is looked at again whose model has to be parsed anew while others of its namespace wait for that.
-	lineAgain = 2 * time.Second
-	// soon is the delay of a pass that has to start over with what it just wrote to status.
-	soon = time.Millisecond
-)
-
 // halt ends a pass early with a verdict. It is the one error type of the phases; any other error is transient.
 type halt struct {
 	verdict
@@ -36,8 +21,8 @@ type halt struct {
 	// unchanged keeps the conditions as they are, though not what was learned, unless they are
 	// about something else by now.
 	unchanged bool
-	// refused says that the hub refuses a request for good, by its own word.
-	refused bool
+	// row of what a PnPDevice backs off by, in place of after; nil: it does not.
+	row *waitRow
 	// missing says that a credential cannot be had now, and nothing of the one that was there.
 	missing bool
 }
@@ -57,14 +42,12 @@ func waiting(reason, message string, after time.Duration) *halt {
 // hubRefused halts until a user acts, because the hub refuses a request.
 func hubRefused(message string) *halt {
 	h := stalled(v1alpha1.ReasonHubRefused, message, retryTerminal)
-	h.refused = true
+	h.row = waitHubRefuses
 	return h
 }
 
-// againAfter is when to try again what has been refused for a time: after as long again, within bounds.
-func againAfter(lasted time.Duration) time.Duration {
-	return min(max(lasted, retryRefusal), retryTerminal)
-}
+// isRefused reports whether the hub refuses a request for good, by its own word.
+func (h *halt) isRefused() bool { return h.row == waitHubRefuses }
 
 // lacking waits for a Secret, a ServiceAccount or a right that is not there.
 func lacking(reason, message string, after time.Duration) *halt {
@@ -94,7 +77,9 @@ func haltOf(err error) *halt {
 	}
 	switch {
 	case iothub.IsNotFound(err):
-		return stalled(v1alpha1.ReasonDeviceNotFound, notFoundText, retryAbsent)
+		h := stalled(v1alpha1.ReasonDeviceNotFound, notFoundText, retryAbsent)
+		h.row = waitDeviceAbsent
+		return h
 	case iothub.IsUnauthorized(err):
 		return nil
 	case iothub.IsTooLarge(err):

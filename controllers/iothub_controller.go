@@ -28,12 +28,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
-// heartbeat is how often an IoTHub is looked at without a reason. No hub call is made for it.
-const heartbeat = time.Minute
-
-// cacheLag is how long the cache may take to show the operator's own last write of an IoTHub.
-const cacheLag = 100 * time.Millisecond
-
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs,verbs=get;list;watch
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs/status,verbs=patch
 // +kubebuilder:rbac:groups="";events.k8s.io,resources=events,verbs=create;patch
@@ -82,7 +76,6 @@ type IoTHubReconciler struct {
 // SetupWithManager registers the controller.
 func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	r.lifetime = ctx
-	r.retries = newLasting()
 	r.proofs = newProofs(ctx, func(hub types.NamespacedName) { r.Wakes.hub(ctx, hub) })
 	r.ClearWithin = cmp.Or(r.ClearWithin, DefaultClearWithin)
 	watches, err := newSecretWatches(ctx, mgr, r.Wakes)
@@ -94,6 +87,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.seen(), changed)).
+		Watches(&v1alpha1.PnPDevice{}, r.enqueueHalted()).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
 		Complete(calm(r))
@@ -121,9 +115,9 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	allowance := r.budgetOf(ctx, hub)
 	connected := r.connect(ctx, hub, e, allowance)
-	if isQuiet(connected) { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
+	if h, ok := errors.AsType[*halt](connected); ok && h.quiet { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
 		r.Hubs.Obstruct(req.NamespacedName, "")
-		return ctrl.Result{RequeueAfter: jittered(heartbeat)}, nil
+		return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
 	}
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
@@ -160,12 +154,12 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	r.identities.forget(hub)
 	r.proofs.forget(hub)
 	r.proofs.accepted(hub)
-	r.retries.over(ctrl.Request{NamespacedName: hub})
+	r.retries.ended(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
 	dropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
 	case last == nil && r.Hubs.Get(hub) != nil: // the cache is ahead of what it tells
-		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
+		return ctrl.Result{RequeueAfter: jittered(waitCache.most)}, nil
 	case last == nil || last.Spec.Suspend:
 		r.Hubs.Drop(hub)
 	default:
@@ -199,16 +193,28 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	}
 	hub.Status.ObservedGeneration = generation
 	if err := persistStatus(ctx, r.Client, r.Recorder, "IoTHub", before, hub); apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
+		return ctrl.Result{RequeueAfter: jittered(waitCache.most)}, nil
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
 	announceHub(r.Recorder, before, hub)
 	if transient {
+		r.fails(hub, outcome)
 		return ctrl.Result{}, outcome
 	}
-	r.retries.over(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
+	r.retries.ended(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
 	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
+}
+
+// fails notes that the hub failed while it was connected.
+func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
+	if !isHubError(outcome) {
+		return
+	}
+	key := client.ObjectKeyFromObject(hub)
+	r.retries.fails(key.String()+probing, cause{
+		row: waitConnect, at: trouble{destinationOf(hub), budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
+	}, time.Now())
 }
 
 // judgeHub says what became of the credential. Ready is that, too, unless removals are halted: the
@@ -236,11 +242,12 @@ func isHubError(err error) bool {
 	return ok
 }
 
+// nextWake is when an IoTHub is looked at again if nothing wakes it.
 func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 	if h != nil && h.after > 0 {
 		return h.after
 	}
-	return heartbeat
+	return waitCount.most
 }
 
 // end ends the session for a reason, which it returns.

@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
@@ -18,10 +17,6 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
-
-// recountAfter is how long after a change of a PnPDevice those of its IoTHub are counted anew: one
-// count, and one patch, for all that changes meanwhile.
-const recountAfter = 3 * time.Second
 
 // deviceCounts keeps the counts in the status of IoTHubs up to date between their own passes. It
 // asks no hub.
@@ -53,7 +48,7 @@ func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	}
 	err := persistStatus(ctx, c.Client, c.recorder, "IoTHub", before, hub)
 	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: jittered(cacheLag)}, nil
+		return ctrl.Result{RequeueAfter: jittered(waitCache.most)}, nil
 	}
 	return ctrl.Result{}, err
 }
@@ -106,7 +101,7 @@ func enqueueCounts() handler.EventHandler {
 	enqueue := func(q workqueue.TypedRateLimitingInterface[reconcile.Request], objects ...client.Object) {
 		for _, o := range objects {
 			if device, ok := o.(*v1alpha1.PnPDevice); ok {
-				q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, recountAfter)
+				q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, waitRecount.most)
 			}
 		}
 	}

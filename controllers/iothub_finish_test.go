@@ -38,7 +38,7 @@ func TestAHubIsObservedOnceItIsJudged(t *testing.T) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
 				t.Fatal(err)
 			}
-			r := &IoTHubReconciler{Client: c, Recorder: events.NewFakeRecorder(10)}
+			r := &IoTHubReconciler{Client: c, Recorder: events.NewFakeRecorder(10), retries: newLasting(waitAPIServer)}
 			_, _ = r.finish(t.Context(), hub.DeepCopy(), hub, test.outcome) // it returns what it was given
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
 				t.Fatal(err)

@@ -62,7 +62,7 @@ func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub
 	}
 	if err := r.proved(ctx, hub, proof); err != nil {
 		proof.client.Close()
-		if haltForBudget(err) == nil { // a wait for a token says nothing about the session there is
+		if haltForBudget(err) == nil && !isQuiet(err) { // a wait for a token says nothing about the session there is
 			return r.end(ctx, hub, err)
 		}
 		return err
@@ -81,7 +81,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
 	s.HasStream = e.wanted != nil && e.problem == nil
-	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights, sessions: r.Hubs}
+	list := &watchlist{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights, sessions: r.Hubs, failing: r.retries.failingObjects}
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Watchlist: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
@@ -135,7 +135,7 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	case of.err == nil || iothub.ClassOf(of.err) == iothub.Terminal:
 		s.Accepted()
 	default: // the hub did not say
-		r.ask(key, s, max(s.AskAfter(), retryRefusal))
+		r.ask(key, s, max(s.AskAfter(), waitDoubt.first))
 	}
 	return nil
 }
@@ -161,18 +161,22 @@ func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, of 
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		return unauthorized(hub, r.proofs.refused(of.object, of.fingerprint, time.Now()))
+		after, _ := r.proofs.refused(of.object, of.fingerprint, time.Now())
+		return unauthorized(hub, after)
 	case iothub.ClassOf(err) == iothub.Terminal:
-		return stalled(v1alpha1.ReasonHubRefused, stableText(err), r.proofs.refused(of.object, of.fingerprint, time.Now()))
+		after, again := r.proofs.refused(of.object, of.fingerprint, time.Now())
+		if !again { // it may be the word of something on the way to the hub, for a moment
+			return quietly(after)
+		}
+		return stalled(v1alpha1.ReasonHubRefused, stableText(err), after)
 	}
 	return err
 }
 
-// unauthorized is the verdict on a credential that the hub refused. A new role takes minutes to count, so a workload identity
-// is tried again every minute in the end.
+// unauthorized is the verdict on a credential that the hub refused.
 func unauthorized(hub *v1alpha1.IoTHub, after time.Duration) error {
 	if hub.Spec.Authentication.WorkloadIdentity != nil {
-		return roleMissing(hub, min(after, retryRefused))
+		return roleMissing(hub, after)
 	}
 	return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", after)
 }

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -26,14 +25,8 @@ const (
 type proofs struct {
 	*hubQuestions[*proof]
 
-	mu sync.Mutex
-	// refusals are since when hubs refuse what was to be proved.
-	refusals map[types.NamespacedName]credentialRefusal
-}
-
-type credentialRefusal struct {
-	fingerprint string
-	since       time.Time
+	// refusals are the IoTHubs whose hubs refuse what was to be proved.
+	refusals failingObjects
 }
 
 func newProofs(ctx context.Context, wake func(hub types.NamespacedName)) *proofs {
@@ -58,11 +51,14 @@ func (p *proofs) take(hub types.NamespacedName, fingerprint string) (of *proof, 
 	return of, under != nil
 }
 
+// probing tells the names of IoTHubs, for budgets and failures, from those of PnPDevices.
+const probing = " probe"
+
 // ask makes the cheapest call that needs ServiceConnect and no device.
 func (of *proof) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
-	ctx = budget.With(ctx, budget.Caller{Key: of.object.String() + " probe", Priority: budget.PriorityEdit})
+	ctx = budget.With(ctx, budget.Caller{Key: of.object.String() + probing, Priority: budget.PriorityEdit})
 	if of.anew {
 		ctx = iothub.Anew(ctx)
 	}
@@ -76,33 +72,18 @@ func (of *proof) discard() {
 	}
 }
 
-// refused notes that a hub refused what was to be proved with a fingerprint, and returns when to ask it
-// again: in a moment at first, since such answers may pass, and then after as long as it has refused.
-func (p *proofs) refused(hub types.NamespacedName, fingerprint string, now time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	is := p.refusals[hub]
-	if is.fingerprint != fingerprint {
-		is = credentialRefusal{fingerprint, now}
-		put(&p.refusals, hub, is)
-	}
-	return againAfter(now.Sub(is.since))
+// refused notes that a hub refused what was to be proved with a fingerprint. It returns when to ask it
+// again, in a moment at first, since such answers may pass, and whether it had refused that before.
+func (p *proofs) refused(hub types.NamespacedName, fingerprint string, now time.Time) (after time.Duration, again bool) {
+	again = p.refusals.isAbout(hub.String(), fingerprint)
+	return p.refusals.fails(hub.String(), cause{row: waitCredential, about: fingerprint}, now), again
 }
 
 // isRefused reports whether the hub refused what was proved last.
-func (p *proofs) isRefused(hub types.NamespacedName) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, is := p.refusals[hub]
-	return is
-}
+func (p *proofs) isRefused(hub types.NamespacedName) bool { return p.refusals.has(hub.String()) }
 
 // accepted notes that there is no refusal any more.
-func (p *proofs) accepted(hub types.NamespacedName) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.refusals, hub)
-}
+func (p *proofs) accepted(hub types.NamespacedName) { p.refusals.over(hub.String()) }
 
 // begin has the credential of an IoTHub proved. Until that is done its status stays as it is.
 func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, options iothub.Options, fingerprint string, b *budget.Budget) error {
@@ -110,6 +91,11 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 	gate := &hubs.Gate{
 		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
+	}
+	gate.Answered = func(class budget.Class, who string) {
+		for _, wake := range r.retries.taken(trouble{gate.Host, class}, who, time.Now()) {
+			wake()
+		}
 	}
 	options.Gate, options.Tenant = gate, hub.Namespace
 	c, err := iothub.New(options)

@@ -14,11 +14,12 @@ func TestARefusedCredentialIsTriedAgainSoonAndThenLessOften(t *testing.T) {
 		fingerprint string
 		want        time.Duration
 	}{
-		{0, "a", 5 * time.Second}, {5 * time.Second, "a", 5 * time.Second}, {time.Minute, "a", time.Minute}, {time.Hour, "a", 10 * time.Minute},
-		{time.Hour, "another key", 5 * time.Second},
+		{0, "a", 2 * time.Second}, {5 * time.Second, "a", 5 * time.Second}, {time.Hour, "a", 30 * time.Second},
+		{time.Hour, "another key", 2 * time.Second},
 	} {
-		if got := p.refused(hub, test.fingerprint, now.Add(test.after)); got != test.want || !p.isRefused(hub) {
-			t.Errorf("%+v: %s", test, got)
+		isNew := !p.refusals.isAbout(hub.String(), test.fingerprint)
+		if got, again := p.refused(hub, test.fingerprint, now.Add(test.after)); got != test.want || again == isNew || !p.isRefused(hub) {
+			t.Errorf("%+v: %s, again %t", test, got, again)
 		}
 	}
 	p.accepted(hub)

@@ -10,7 +10,12 @@ import (
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
@@ -127,12 +132,43 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 		was = *hub.Status.Removals
 	}
 	said := isTrue(hub, v1alpha1.ConditionRemovalsHalted) // before a halt is on record there is nothing to confirm
-	next := review(was, maps.Values(c.waiting), said || pulled, said && isNew, time.Now())
+	halting := (said || pulled) && !r.Brake.recedes(hub, c)
+	next := review(was, maps.Values(c.waiting), halting, said && isNew, time.Now())
 	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
 	if next.Halted == nil {
 		r.Brake.release(key)
 	}
 	return nil
+}
+
+// enqueueHalted has an IoTHub whose removals are halted look at what is left of them soon after one of its
+// PnPDevices is edited or goes.
+func (r *IoTHubReconciler) enqueueHalted() handler.EventHandler {
+	look := func(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		device, ok := o.(*v1alpha1.PnPDevice)
+		if ok && r.isHalted(ctx, hubKey(device)) {
+			q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, waitCensus.most)
+		}
+	}
+	return handler.Funcs{
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			if e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() {
+				look(ctx, e.ObjectOld, q)
+				look(ctx, e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			look(ctx, e.Object, q)
+		},
+	}
+}
+
+func (r *IoTHubReconciler) isHalted(ctx context.Context, key types.NamespacedName) bool {
+	if r.Brake.Halted(key) {
+		return true
+	}
+	hub := &v1alpha1.IoTHub{}
+	return r.Get(ctx, key, hub) == nil && isTrue(hub, v1alpha1.ConditionRemovalsHalted)
 }
 
 // namesOf are the names of the objects of a set, sorted.

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,7 +21,7 @@ func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) context.Cont
 
 // ended gives back the place of a pass among the workers that wait for its hub, or what was kept for
 // it and not used. A pass that ended for want of a place goes on waiting for it.
-func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
+func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope) {
 	if s.memory != nil {
 		s.memory.Shed()
 	}
@@ -35,18 +34,11 @@ func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope, err error) {
 	if r.Workers != nil {
 		r.Workers.Leave(req.String())
 	}
-	if err == nil {
-		r.retries.over(req)
-	}
 }
 
-const (
-	// maxLarge is how many passes at a time may wait for the answer to a write while they hold a large twin, see hubs.IsLarge: what
-	// has 8 MiB as text may take 46 MiB.
-	maxLarge = 1
-	// largeAgain is how soon another one looks again.
-	largeAgain = 10 * time.Second
-)
+// maxLarge is how many passes at a time may wait for the answer to a write while they hold a large twin, see hubs.IsLarge: what
+// has 8 MiB as text may take 46 MiB.
+const maxLarge = 1
 
 // mayHold reports whether a pass may hold its twin while it waits for the answer to a write, to its end. A hub that takes
 // its time is the trouble of its own devices: others have no twins that are large.

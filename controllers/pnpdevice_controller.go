@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -21,6 +23,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 )
@@ -51,7 +54,7 @@ type PnPDeviceReconciler struct {
 	rewinds     rewinds
 	holders     holders
 	origins     origins
-	refusals    refusals
+	refusals    failingObjects // of statuses, by the API server
 	stopwatches stopwatches
 	retries     *lasting
 	// large counts the passes that hold a large twin, see mayHold.
@@ -63,7 +66,6 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
 		r.Grace = DefaultGrace
 	}
-	r.retries = newLasting()
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), putBack())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
@@ -83,12 +85,15 @@ func workersOf(concurrency int) int { return 2 * concurrency }
 
 // Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
 // are resolveHub, compete, check, observe, checkModel, conform and converge; the first that halts ends the pass with its verdict.
-func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
+func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &scope{}
-	defer func() { r.ended(req, s, err) }()
+	defer r.ended(req, s)
 	before, err := r.latest.get(ctx, r.Client, req.NamespacedName)
-	if err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	if apierrors.IsNotFound(err) {
+		r.retries.ended(req)
+		return ctrl.Result{}, nil
+	} else if err != nil {
+		return ctrl.Result{}, err
 	}
 	if !before.DeletionTimestamp.IsZero() {
 		*s = *newScope(before.DeepCopy(), time.Now())
@@ -155,7 +160,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 		s.inLine = full.Why == budget.WhySlow
 		return r.await(ctx, before, s, full.Wait)
 	}
-	h, transient := r.classify(s, outcome)
+	h, transient := r.classify(ctx, s, outcome)
 	if h != nil && h.quiet {
 		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
 	}
@@ -192,7 +197,7 @@ func (s *scope) isDealtWith(h *halt) bool {
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
 // transient failure halts with what status says already, and with its own verdict once it has lasted.
-func (r *PnPDeviceReconciler) classify(s *scope, outcome error) (h *halt, transient bool) {
+func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome error) (h *halt, transient bool) {
 	if outcome != nil {
 		h = haltOf(outcome)
 		transient = h == nil
@@ -200,20 +205,52 @@ func (r *PnPDeviceReconciler) classify(s *scope, outcome error) (h *halt, transi
 	switch {
 	case s.memory == nil && transient:
 		return unchanged(s.device), true
-	case s.memory == nil:
+	case s.memory != nil && h != nil && h.row != nil:
+		h.after = r.fails(ctx, s, h.row, outcome)
 		return h, false
-	case h != nil && h.refused:
-		h.after = againAfter(s.now.Sub(s.memory.Failing(s.now)))
+	case !transient && (h == nil || !h.quiet):
+		r.retries.over(nameOfDevice(s.device))
 		return h, false
 	case !transient:
-		s.memory.Recovered()
 		return h, false
-	case s.now.Sub(s.memory.Failing(s.now)) < r.Grace:
+	}
+	r.fails(ctx, s, waitHubFails, outcome)
+	if s.now.Sub(r.failingSince(s)) < r.Grace {
 		h = unchanged(s.device)
 		h.message = cmp.Or(h.message, troubleOf(outcome).message)
 		return h, true
 	}
 	return &halt{verdict: troubleOf(outcome)}, true
+}
+
+// nameOfDevice is how failures, and budgets, know an object.
+func nameOfDevice(device *v1alpha1.PnPDevice) string {
+	return client.ObjectKeyFromObject(device).String()
+}
+
+// failingSince is when the object began to fail, now if it does not.
+func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
+	return r.retries.since(nameOfDevice(s.device), s.now)
+}
+
+// fails notes that a pass failed, and returns when the object is to be tried again.
+func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow, outcome error) time.Duration {
+	key := client.ObjectKeyFromObject(s.device)
+	why := cause{row: row, about: triedFor(s.device), wake: func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }}
+	switch e, ok := errors.AsType[*iothub.Error](outcome); {
+	case ok:
+		why.at = trouble{s.destination, hubs.ClassOf(e.Op)}
+	case row == waitDeviceAbsent:
+		why.at = trouble{s.destination, budget.TwinRead}
+	case row == waitHubRefuses:
+		why.at = trouble{s.destination, budget.TwinWrite}
+	}
+	return r.retries.fails(key.String(), why, s.now)
+}
+
+// triedFor is what begins a back-off anew: an edit, or a person who asks for a try.
+func triedFor(o client.Object) string {
+	return fmt.Sprintf("%d %s", o.GetGeneration(), o.GetAnnotations()[v1alpha1.AnnotationReconcileRequestedAt])
 }
 
 // forRecord is a context for what has to be recorded although the operator is told to stop. It ends long before Kubernetes loses patience.
@@ -234,7 +271,7 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 // persistUnlessRefused writes status, unless the API server refused that of the object lately. Wait is how long it is not tried
 // again, 0 if it was written.
 func (r *PnPDeviceReconciler) persistUnlessRefused(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (wait time.Duration, err error) {
-	if wait := r.refusals.left(s.device, time.Now()); wait > 0 {
+	if wait := r.refusals.left(string(s.device.UID), triedFor(s.device), time.Now()); wait > 0 {
 		return wait, nil
 	}
 	err = r.persist(ctx, before, s)
@@ -257,7 +294,7 @@ func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPD
 		}
 		s.quieten(before)
 	}
-	r.refusals.settle(before)
+	r.refusals.over(string(before.UID))
 	s.stored()
 	return nil
 }

@@ -290,7 +290,7 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		return err
 	}
 	if !r.mayHold(s) {
-		return r.putOff(s, jittered(largeAgain))
+		return r.putOff(s, jittered(waitLarge.most))
 	}
 	if holds, err := r.stillHolds(ctx, s); err != nil || !holds {
 		return cmp.Or(err, r.putOff(s, soon))
@@ -337,7 +337,7 @@ func (r *PnPDeviceReconciler) putOff(s *scope, after time.Duration) error {
 func (r *PnPDeviceReconciler) notWritten(ctx context.Context, s *scope, err error) error {
 	switch {
 	case !iothub.DidNothing(err):
-		s.doubt()
+		s.doubt(err)
 	case iothub.IsPreconditionFailed(err):
 		return r.read(ctx, s)
 	case iothub.IsInvalidPatch(err) && !s.rerendered:

@@ -87,7 +87,7 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 		return nil
 	case iothub.IsUnauthorized(err):
 		return r.unauthorized(s, err)
-	case halted && h.refused:
+	case halted && h.isRefused():
 		return r.notCleared(s, err, h.message)
 	case iothub.ClassOf(err) == iothub.Terminal && !isHalt(err):
 		return r.notCleared(s, err, stableText(err))
@@ -100,7 +100,7 @@ func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 	switch {
 	case r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another session
 		return r.notCleared(s, err, "the hub refused the credential")
-	case s.session.TookSince(s.memory.Failing(s.now)):
+	case s.session.TookSince(r.failingSince(s)):
 		return r.notCleared(s, err, stableText(err))
 	}
 	return err
@@ -108,7 +108,7 @@ func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 
 // notCleared gives up what the hub refuses, once it has done so for the grace time.
 func (r *PnPDeviceReconciler) notCleared(s *scope, refusal error, why string) error {
-	if s.now.Sub(s.memory.Failing(s.now)) < r.Grace {
+	if s.now.Sub(r.failingSince(s)) < r.Grace {
 		return refusal
 	}
 	return &notClearedError{why}
@@ -146,7 +146,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 		}
 		return unreached(hub)
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
-		return quietly(cacheLag)
+		return quietly(waitCache.most)
 	}
 	s.hub, s.session, s.destination, s.memory = hub, session, session.Destination, session.Device(s.device.DeviceID())
 	return nil

@@ -191,7 +191,7 @@ func (h *history) start() {
 	h.session = hubs.NewSession(&historyHub{history: h}, h.hub.Spec.HostName, "")
 	h.r = &PnPDeviceReconciler{
 		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
-		Models: models.NewLibrary(Shelf{Reader: h}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(),
+		Models: models.NewLibrary(Shelf{Reader: h}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waitHubFails),
 	}
 	h.r.Brake.Client, h.r.Brake.Reader = h, h
 	h.r.Hubs.Put(h.t.Context(), client.ObjectKeyFromObject(h.hub), h.session, func(context.Context) {})

@@ -59,7 +59,7 @@ func newBench(t *testing.T, declared string) *bench {
 	b.session = hubs.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
 	b.r = &PnPDeviceReconciler{
 		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
-		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(),
+		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waitAPIServer),
 	}
 	b.r.Hubs.Put(t.Context(), client.ObjectKeyFromObject(b.hub), b.session, func(context.Context) {})
 	b.r.origins.put(b.device, &origin{})
@@ -137,7 +137,7 @@ func TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent(t *testing.T) {
 	b := newBench(t, `{"speed": 5}`)
 	b.refuses = true
 	b.get = func() (*twin.Twin, error) { return nil, noToken(budget.TwinRead) }
-	if next := b.pass(); next <= 0 || next > 2*refusedFirst {
+	if next := b.pass(); next <= 0 || next > 2*waitStatusRefused.first {
 		t.Errorf("the next pass is in %v, want it when the status is tried again", next)
 	}
 	tried := b.statuses
@@ -264,7 +264,7 @@ func TestFewPassesWaitWithALargeTwin(t *testing.T) {
 			b.asked()
 			b.r.large.Store(maxLarge)
 			next := b.pass()
-			if asked := b.asked(); asked != c.writes || next == 0 || next > 2*largeAgain {
+			if asked := b.asked(); asked != c.writes || next == 0 || next > 2*waitLarge.most {
 				t.Errorf("the hub is asked %s, and the next pass is due in %v", asked, next)
 			}
 			if c.writes == "PatchTwin" {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -227,7 +228,7 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 	token := s.memory.BeginRead()
 	t, err := s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID())
 	if err != nil {
-		s.doubt()
+		s.doubt(err)
 		if s.gone = iothub.IsNotFound(err); s.gone {
 			s.twin = nil // what was believed of it is over
 			s.memory.Absent()
@@ -249,10 +250,15 @@ func (r *PnPDeviceReconciler) saw(ctx context.Context, s *scope, t *twin.Twin, t
 	}
 }
 
-// doubt has the next pass read before anything is believed: what the hub holds is open.
-func (s *scope) doubt() {
-	s.memory.Doubt()
+// doubt has the next pass read before anything is believed: what the hub holds is open after a call that
+// failed, and after one that has to wait for its turn.
+func (s *scope) doubt(err error) {
 	s.isUnconfirmed = true
+	if _, waits := errors.AsType[*budget.WaitError](err); waits {
+		s.memory.Doubt()
+		return
+	}
+	s.memory.Unread()
 }
 
 // refused has the IoTHub ask whether the hub still takes the credential that it refused.
@@ -281,7 +287,7 @@ func (r *PnPDeviceReconciler) checkModel(_ context.Context, s *scope) error {
 func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	found, err := r.Models.CheckDevice(ctx, s.device.Namespace, cmp.Or(s.device.Spec.ModelID, s.twin.ModelID), s.declared)
 	if errors.Is(err, models.ErrLine) {
-		return quietly(jittered(lineAgain))
+		return quietly(jittered(waitLine.most))
 	}
 	if err != nil {
 		return fmt.Errorf("checking against the DeviceModel: %w", err)

@@ -6,13 +6,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -26,8 +24,6 @@ import (
 // made so that this does not happen; rules that others have for objects may be stricter.
 
 const (
-	refusedFirst = 10 * time.Second
-	refusedMost  = 5 * time.Minute
 	// maxRefusal is what a message quotes of the API server, in bytes.
 	maxRefusal = 512
 	// withheldReason is that of a twin.Omitted in a status that was refused whole.
@@ -79,55 +75,16 @@ func announceRefusal(to events.EventRecorder, o conditioned, err error) {
 	to.Eventf(o, nil, corev1.EventTypeWarning, v.reason, actionReconcile, "%s", v.message)
 }
 
-// refusals remembers objects whose status was refused: events would have the same tried again many times a second. The zero
-// value is ready to use.
-type refusals struct {
-	mu      sync.Mutex
-	objects map[types.UID]refusal
-}
-
-type refusal struct {
-	generation int64
-	delay      time.Duration
-	until      time.Time
-}
-
-// left is how long the status of an object is not tried again, 0 if it is. An edit ends that.
-func (r *refusals) left(o client.Object, now time.Time) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if is, ok := r.objects[o.GetUID()]; ok && is.generation == o.GetGeneration() {
-		return max(0, is.until.Sub(now))
-	}
-	return 0
-}
-
-// refuse notes a refusal, and returns how long the status is not tried again.
-func (r *refusals) refuse(o client.Object, now time.Time) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	is := r.objects[o.GetUID()]
-	if is.generation != o.GetGeneration() {
-		is = refusal{generation: o.GetGeneration()}
-	}
-	is.delay = min(max(2*is.delay, refusedFirst), refusedMost)
-	wait := jittered(is.delay)
-	is.until = now.Add(wait)
-	put(&r.objects, o.GetUID(), is)
-	return wait
-}
-
-func (r *refusals) settle(o client.Object) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.objects, o.GetUID())
+// statusRefused is why the status of an object is not tried at each event. An edit ends that.
+func statusRefused(o client.Object) cause {
+	return cause{row: waitStatusRefused, at: trouble{destination: "the API server"}, about: triedFor(o)}
 }
 
 // persistLess writes as much of a refused status as the API server takes: what facts rest on, or else what status said
 // before, with a reason. What it does not take stays in memory.
 func (r *PnPDeviceReconciler) persistLess(ctx context.Context, before, device *v1alpha1.PnPDevice, refused error) error {
 	log.FromContext(ctx).Error(refused, "The API server refused a status")
-	failure := &refusedError{r.refusals.refuse(before, time.Now()), refused}
+	failure := &refusedError{jittered(r.refusals.fails(string(before.UID), statusRefused(before), time.Now())), refused}
 	for _, less := range []v1alpha1.PnPDeviceStatus{factsOf(&device.Status), unconfirmedOf(before)} {
 		changed := device.DeepCopy()
 		changed.Status = less

@@ -21,13 +21,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// A Secret that must not be read is asked for again after as long as it has been refused, within these bounds: whoever grants the right at once sees it
-// work at once, and a right that is never granted costs two requests a minute.
-const (
-	retryDeniedMin = time.Second
-	retryDeniedMax = 30 * time.Second
-)
-
 // secretWatches wakes IoTHubs when a Secret that they refer to changes. Each Secret has a watch of its own that names it, in its namespace: a right on that
 // Secret is enough, and all others cost nothing. Only metadata is asked for, and no more than the version is kept.
 type secretWatches struct {
@@ -133,7 +126,7 @@ func (w *secretWatches) denied(key types.NamespacedName, now time.Time) time.Dur
 	defer w.mu.Unlock()
 	s := w.secrets[key]
 	if s == nil {
-		return retryDeniedMax
+		return waitRight.most
 	}
 	if s.stop != nil {
 		s.stop()
@@ -142,7 +135,7 @@ func (w *secretWatches) denied(key types.NamespacedName, now time.Time) time.Dur
 	if s.denied.IsZero() {
 		s.denied = now
 	}
-	return min(max(now.Sub(s.denied), retryDeniedMin), retryDeniedMax)
+	return waitRight.after(now.Sub(s.denied))
 }
 
 // start watches one Secret. What the first list brings wakes its IoTHubs as well if the Secret has changed since it was read.

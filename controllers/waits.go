@@ -3,6 +3,7 @@ package controllers
 import (
 	"time"
 
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
@@ -19,6 +20,8 @@ type waitRow struct {
 	first, most time.Duration
 	// each makes the time longer where many wait for one hub: it is as many times this.
 	each time.Duration
+	// shared is true of a trouble that is the hub's: a success of another object there ends the wait.
+	shared bool
 	// proof is the name of the test, or a text of the spec, that walks the row.
 	proof string
 }
@@ -46,6 +49,15 @@ func (w *waitRow) among(many int, lasted time.Duration) time.Duration {
 	return max(w.after(lasted), time.Duration(many)*w.each)
 }
 
+const (
+	// retryTerminal is how often a failure that a user has to mend is tried again where a try is dear.
+	retryTerminal = 10 * time.Minute
+	// retryAbsent is how often a device is looked at that is not the declared one.
+	retryAbsent = 5 * time.Minute
+	// soon is the delay of a pass that has to start over with what it just wrote to status.
+	soon = time.Millisecond
+)
+
 // safetyNet is the time beside an event that should come by itself.
 const safetyNet = 30 * time.Second
 
@@ -54,7 +66,7 @@ var (
 	waitHubFails = register(waitRow{
 		kind: "PnPDevice", cause: "The hub fails: HubUnavailable, Throttled",
 		event: "a success of another object at the hub; an edit; an event of the device; `reconcile-requested-at`",
-		first: 500 * time.Millisecond, most: safetyNet, each: 2 * time.Second, proof: "an outage of writes with ten edits in it",
+		first: 500 * time.Millisecond, most: safetyNet, each: 2 * time.Second, shared: true, proof: "an outage of writes with ten edits in it",
 	})
 	waitHubRefuses = register(waitRow{
 		kind: "PnPDevice", cause: "The hub refuses a request: HubRefused",
@@ -77,23 +89,69 @@ var (
 	})
 	waitTerminal = register(waitRow{
 		kind: "PnPDevice", cause: "Something that a person mends, at the hub or in Git: NotConformant, TwinTooLarge, DeviceAlreadyDeclared, a device that is disabled",
-		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: 10 * time.Minute, proof: "TestMayUnblock",
+		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: retryTerminal, proof: "TestWhatMayUnblockAWriteIsUrgent",
 	})
 	waitModel = register(waitRow{
 		kind: "PnPDevice", cause: "The device has another model: ModelMismatch",
-		event: "an event of the device that announces its model", most: 5 * time.Minute, proof: "says so while the device announces another model",
+		event: "an event of the device that announces its model", most: retryAbsent, proof: "keeps a wrong declaration from the device that announced the model, and lets a mended one through",
+	})
+	waitEvent = register(waitRow{
+		kind: "PnPDevice", cause: "It fails, and its device does something",
+		event: "whatever ends the failure", most: 2 * time.Second, each: 2 * time.Second, proof: "a device that the hub denies and that reports",
+	})
+	waitToken = register(waitRow{
+		kind: "PnPDevice", cause: "The requests of the hub are used up for now: WaitingForBudget",
+		event: "its turn; limits that are changed", most: budget.MaxWait, proof: "TestWaitsEndWithLimits",
+	})
+	waitDay = register(waitRow{
+		kind: "PnPDevice", cause: "The messages of the day are used up: DailyMessagesUsed, QuotaExceeded",
+		event: "limits that are changed, of any IoTHub of the hub; the hub answers again; 00:00 UTC", most: budget.MaxQuotaWait,
+		proof: "the low number of another IoTHub that is deleted",
+	})
+	waitPlace = register(waitRow{
+		kind: "PnPDevice", cause: "The hub answers slowly: HubSlow",
+		event: "its turn", most: hubs.LaterLook, proof: "has others wait for nothing, with a hub that does not answer in time",
 	})
 	waitLine = register(waitRow{
-		kind: "PnPDevice", cause: "Its model is parsed, or another large twin is written",
-		most: 10 * time.Second, proof: "TestLargeTwinsAreHeldOneAtATime",
+		kind: "PnPDevice", cause: "Its model is parsed, after others of its namespace",
+		most: 2 * time.Second, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitLarge = register(waitRow{
+		kind: "PnPDevice", cause: "Another twin of more than 1 MiB is being written",
+		most: 10 * time.Second, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
 	})
 )
+
+// Rows of all kinds.
+var (
+	waitAPIServer = register(waitRow{
+		kind: "any", cause: "The API server fails", first: 500 * time.Millisecond, most: safetyNet, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitContended = register(waitRow{
+		kind: "any", cause: "Somebody else wrote the object", event: "an edit", first: 500 * time.Millisecond, most: 5 * time.Second,
+		proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitCache = register(waitRow{
+		kind: "any", cause: "The cache is behind a write of the operator", event: "the write", most: 100 * time.Millisecond,
+		proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitStatusRefused = register(waitRow{
+		kind: "any", cause: "The API server refuses the status: StatusRefused", event: "an edit",
+		first: 10 * time.Second, most: safetyNet, each: 50 * time.Millisecond, proof: "TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent",
+	})
+)
+
+// Rows of DeviceCommands.
+var waitOutcome = register(waitRow{
+	kind: "DeviceCommand", cause: "The API server refuses to record its outcome", event: "it is deleted",
+	first: 10 * time.Second, most: 5 * time.Minute, proof: "TestAnOutcomeThatIsRefusedIsOfferedLessAndLess",
+})
 
 // Rows of IoTHubs.
 var (
 	waitConnect = register(waitRow{
 		kind: "IoTHub", cause: "The hub fails while it is connected: HubUnavailable, EntraUnavailable",
-		event: "a success of another IoTHub at the hub; an edit; any annotation", first: 500 * time.Millisecond, most: safetyNet,
+		event: "a success of another IoTHub at the hub; an edit; any annotation", first: 500 * time.Millisecond, most: safetyNet, shared: true,
 		proof: "the IoTHub fails while it is connected",
 	})
 	waitCredential = register(waitRow{
@@ -102,11 +160,15 @@ var (
 	})
 	waitRight = register(waitRow{
 		kind: "IoTHub", cause: "A Secret or a ServiceAccount may not be used: AccessDenied",
-		event: "an edit", first: time.Second, most: safetyNet, proof: "TestDeniedSecretsAreAskedForAgain",
+		event: "an edit", first: time.Second, most: safetyNet, proof: "is asked for ever more rarely, without a watch, and without a word more in status",
+	})
+	waitSweep = register(waitRow{
+		kind: "IoTHub", cause: "The messages of the day stopped the sweep: SweepsStopped",
+		event: "limits that are changed; 00:00 UTC", most: budget.MaxQuotaWait, proof: "sweeps that the day's messages stopped",
 	})
 	waitDoubt = register(waitRow{
 		kind: "IoTHub", cause: "The hub refused a call, and is asked whether it takes the credential",
-		first: hubs.AskFirst, most: hubs.AskMost, proof: "TestDoubt",
+		first: hubs.AskFirst, most: hubs.AskMost, proof: "TestDoubtsThatGoOnAreAskedAboutLessAndLess",
 	})
 	waitGroup = register(waitRow{
 		kind: "IoTHub", cause: "Another IoTHub has the consumer group: ConsumerGroupShared",
@@ -115,11 +177,18 @@ var (
 	waitStream = register(waitRow{
 		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventStreamUnavailable",
 		event: "five seconds of reading begin the back-off anew", first: 500 * time.Millisecond, most: watch.DefaultRetry,
-		proof: "TestPausesBeginAnewAfterReading",
+		proof: "TestAPauseIsThatOfItsIncident",
 	})
 	waitCount = register(waitRow{
 		kind: "IoTHub", cause: "Devices are counted, and what is no trouble any more leaves status",
-		event: "a change of trouble", most: time.Minute, proof: "counts",
+		event: "a change of trouble", most: time.Minute, proof: "TestTriesAreAsFarApartAsACauseHasLasted",
+	})
+	waitRecount = register(waitRow{
+		kind: "IoTHub", cause: "A PnPDevice changed, and those of its IoTHub are counted anew: one count for all that change meanwhile",
+		most: 3 * time.Second, proof: "counts anew seconds after Ready changed (T21)",
+	})
+	waitCensus = register(waitRow{
+		kind: "IoTHub", cause: "What is halted is counted again after edits", most: time.Second, proof: "removals that were halted and put back",
 	})
 	waitHalted = register(waitRow{
 		kind: "IoTHub", cause: "Removals are halted: MassRemoval",

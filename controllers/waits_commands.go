@@ -12,15 +12,15 @@ var (
 	waitOffline = register(waitRow{
 		kind: "DeviceCommand", cause: "The device is offline: DeviceOffline",
 		event: "an event of the device; where no events are read, a read that finds it connected; another hub", most: restOffline,
-		proof: "is sent when an offline device is back",
+		proof: "A command that waits for its device",
 	})
 	waitAbsent = register(waitRow{
 		kind: "DeviceCommand", cause: "The hub does not know the device, or has disabled it: DeviceNotFound, DeviceDisabled",
-		event: "an event of the device; a read that finds it", most: restAbsent, proof: "is sent when a device that is gone is back",
+		event: "an event of the device; a read that finds it", most: restAbsent, proof: "A command that waits for its device",
 	})
 	waitRefused = register(waitRow{
 		kind: "DeviceCommand", cause: "The hub refused the command for now, or there was no connection: Throttled, HubUnavailable",
-		first: restLeast, most: restMost, proof: "is sent again in a moment",
+		first: restLeast, most: restMost, proof: "A command that the hub refused once",
 	})
 	waitTurn = register(waitRow{
 		kind: "DeviceCommand", cause: "Earlier commands of the device come first, or the hub is given no more at a time: Queued",

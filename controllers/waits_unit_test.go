@@ -2,7 +2,13 @@ package controllers
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,4 +72,96 @@ func spoken(d time.Duration) string {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	return fmt.Sprintf("%g s", d.Seconds())
+}
+
+// Each row is walked by a test or a spec.
+func TestEachRowOfTheRegisterHasItsProof(t *testing.T) {
+	var tests strings.Builder
+	for _, pattern := range []string{"*_test.go", "../internal/*/*_test.go"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tests.Write(raw)
+		}
+	}
+	for _, w := range waits {
+		if w.proof == "" || !strings.Contains(tests.String(), `"`+w.proof) && !strings.Contains(tests.String(), "func "+w.proof+"(") {
+			t.Errorf("no test %q walks: %s: %s", w.proof, w.kind, w.cause)
+		}
+	}
+}
+
+// registerFiles have the rows.
+var registerFiles = []string{"waits.go", "waits_commands.go"}
+
+// notWaits are names of what has a duration in the code, and no object waits for it.
+var notWaits = map[string]string{
+	"bound of one request, of the code or the spec":                         `proofTime forRecord Collect ledgerCall dialTime save closing managementTimeout call longest show install collect deadline`,
+	"rounded, or turned into a time":                                        `reserve review accepted describeConnection describeEnablement startClock transition connection on until roll began next soonest`,
+	"how old something may be, or how long it may last before it is told":   `censusFor brakeWindow reservedFor DefaultClearWithin DefaultGrace fightWindow sendWithin lookHolds retryMargin damagedFor lateAfter holdFor DefaultEchoWithin valueSweepEvery grace afterMidnight clocksDiffer stillRefuses probeWithin whileAsked confirmAfter slowBy restoreIn restoreStep recently minWait withDefaults Settled drainFor pace`,
+	"steps of waits that have a row, or gather what came for less than one": `quietTime answerTime untilCached judgeEvery hintDelay resyncRetry firstLook firstSweepDelay eventDelay askFree followUpDelays`,
+	"waits of DeviceCommands and DeviceModels, to be given rows":            `cacheRetry recordRetry showAfter hearFor gatherFor verifyEvery ledgerSweep retryLook placeRetry ledgerRetry settleFor restOffline restAbsent restLeast restMost countAfter fetchRetry otherWithin parseSoon`,
+}
+
+// Nothing waits for a time that is not in the register: there are no others in the code.
+func TestDurationsAreThoseOfTheRegister(t *testing.T) {
+	var register []byte
+	for _, file := range registerFiles {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		register = append(register, raw...)
+	}
+	known := strings.Fields(strings.Join(slices.Collect(maps.Values(notWaits)), " "))
+	for _, pattern := range []string{"*.go", "../internal/hubs/*.go", "../internal/watch/*.go", "../internal/budget/*.go"} {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || slices.Contains(registerFiles, file) {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range parsed.Decls {
+				for name, node := range namedIn(d) {
+					if hasDuration(node) && !slices.Contains(known, name) && !strings.Contains(string(register), "."+name+",") {
+						t.Errorf("%s: %s has a time of its own: give it a row in waits.go", file, name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// namedIn are the functions, constants and variables of a declaration.
+func namedIn(d ast.Decl) map[string]ast.Node {
+	named := map[string]ast.Node{}
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		named[d.Name.Name] = d
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			if v, ok := spec.(*ast.ValueSpec); ok {
+				named[v.Names[0].Name] = v
+			}
+		}
+	}
+	return named
+}
+
+// hasDuration reports whether a time is spelled in some code.
+func hasDuration(node ast.Node) (has bool) {
+	ast.Inspect(node, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			of, isName := s.X.(*ast.Ident)
+			has = has || isName && of.Name == "time" && slices.Contains([]string{"Millisecond", "Second", "Minute", "Hour"}, s.Sel.Name)
+		}
+		return !has
+	})
+	return has
 }

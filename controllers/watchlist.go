@@ -24,6 +24,7 @@ type watchlist struct {
 	destination string
 	flights     *Flights
 	sessions    *hubs.Registry
+	failing     *failingObjects
 }
 
 // Declared lists the devices of the hub.
@@ -90,10 +91,11 @@ func (w *watchlist) Wake(ctx context.Context, deviceID string) {
 	}
 }
 
-// Tell has the objects of the device reconciled after a while.
+// Tell has the objects of the device reconciled after a while, and those that fail not too often.
 func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Duration) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(d), priority: priorityEvent, after: after})
+		held := w.failing.hold(nameOfDevice(d), time.Now())
+		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(d), priority: priorityEvent, after: max(after, held)})
 	}
 }
 

@@ -22,9 +22,6 @@ import (
 const (
 	// assertionSeconds is the shortest life that the API server gives a token. It is used once, at once.
 	assertionSeconds = 600
-	// retryRefused is how often a refusal by Microsoft Entra ID or a missing role is tried again: a new federated credential or role takes minutes to count,
-	// and nothing tells us.
-	retryRefused = time.Minute
 )
 
 // Authority says where tokens of Microsoft Entra ID come from.
@@ -122,7 +119,7 @@ func (w *workloadIdentities) patience(hub *v1alpha1.IoTHub, now time.Time) time.
 		since = now
 		put(&w.lacking, key, now)
 	}
-	return min(max(now.Sub(since), retryDeniedMin), retryDeniedMax)
+	return waitRight.after(now.Sub(since))
 }
 
 // hasAll notes that an IoTHub lacks nothing any more.
@@ -160,7 +157,8 @@ func (r *IoTHubReconciler) refused(ctx context.Context, hub *v1alpha1.IoTHub, fi
 			return h
 		}
 	}
-	return unauthorized(hub, r.proofs.refused(client.ObjectKeyFromObject(hub), fingerprint, time.Now()))
+	after, _ := r.proofs.refused(client.ObjectKeyFromObject(hub), fingerprint, time.Now())
+	return unauthorized(hub, after)
 }
 
 // identityProblem is what a user has to do about a token that could not be had; nil if it may pass by itself.
@@ -178,7 +176,7 @@ func (r *IoTHubReconciler) identityProblem(ctx context.Context, hub *v1alpha1.Io
 		return lacking(v1alpha1.ReasonServiceAccountNotFound, fmt.Sprintf("ServiceAccount %q does not exist in namespace %q", account, hub.Namespace),
 			r.identities.patience(hub, time.Now()))
 	case entra.IsRefused(e):
-		return stalled(v1alpha1.ReasonIdentityRefused, refusalText(hub, e), retryRefused)
+		return stalled(v1alpha1.ReasonIdentityRefused, refusalText(hub, e), waitCredential.most)
 	}
 	return nil
 }

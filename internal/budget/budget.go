@@ -66,11 +66,12 @@ type Budget struct {
 	told    Trouble
 	// dailyOwner states the number of daily messages, empty if the budget is not shared.
 	dailyOwner string
+	changed    chan struct{} // closed when whoever waits may ask again
 }
 
 // New returns a budget with full buckets.
 func New(now func() time.Time, l Limits) *Budget {
-	b := &Budget{now: now, random: rand.Float64}
+	b := &Budget{now: now, random: rand.Float64, changed: make(chan struct{})}
 	b.Set(l)
 	return b
 }
@@ -92,7 +93,14 @@ func (b *Budget) Set(l Limits) (changed bool) {
 	b.day.roll(now)
 	b.day.limit = l.DailyMessages
 	b.day.more()
+	b.end()
 	return true
+}
+
+// end has all who wait ask again. b.mu is held.
+func (b *Budget) end() {
+	close(b.changed)
+	b.changed = make(chan struct{})
 }
 
 // absorb takes from the budget what was taken from another one: of today's messages, and of the
@@ -130,7 +138,7 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 	if stops && !b.day.mayProbe(now, r.Priority) {
 		b.classes[r.Class].waits[r.Priority]++
 		wait, lasts := b.day.wait(now, b.random())
-		return Wait{Class: r.Class, Why: why, For: wait, Lasts: lasts, Daily: b.daily()}, false
+		return Wait{Class: r.Class, Why: why, For: wait, Lasts: lasts, Daily: b.daily(), Over: b.changed}, false
 	}
 	wait, since, ok := b.classes[r.Class].take(now, r, b.random())
 	if ok {
@@ -140,7 +148,7 @@ func (b *Budget) Take(r Request) (Wait, bool) {
 		}
 		return Wait{}, true
 	}
-	return Wait{Class: r.Class, For: wait, Lasts: now.Sub(since) + wait}, false
+	return Wait{Class: r.Class, For: wait, Lasts: now.Sub(since) + wait, Over: b.changed}, false
 }
 
 // GiveBack returns what was taken for a call that was not made, or that certainly did not reach the
@@ -189,7 +197,9 @@ func (b *Budget) Done(c Class, o Outcome) (changed bool) {
 	case QuotaExceeded:
 		b.day.exhaust(now, o.Began)
 	case Answered:
-		b.day.hasMore(o.Began)
+		if b.day.hasMore(o.Began) {
+			b.end()
+		}
 	case Throttled, Failed:
 	}
 	before := b.told

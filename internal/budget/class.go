@@ -7,8 +7,8 @@ const (
 	share = 0.1
 	// shareBurst is how much of its share a priority can save.
 	shareBurst = 1
-	// maxWait is how long a wait for a token is at most: rates change meanwhile.
-	maxWait = time.Minute
+	// MaxWait is how long a wait for a token is at most: rates change meanwhile.
+	MaxWait = time.Minute
 	minWait = 5 * time.Millisecond
 )
 
@@ -125,8 +125,8 @@ func (c *class) expected(r Request, ahead float64) time.Duration {
 
 // spread keeps those who wait from coming back in step: a little later than expected, and those beyond the longest wait all over its second half.
 func spread(d time.Duration, random float64) time.Duration {
-	if d > maxWait {
-		return maxWait/2 + time.Duration(random*float64(maxWait/2))
+	if d > MaxWait {
+		return MaxWait/2 + time.Duration(random*float64(MaxWait/2))
 	}
 	return d + time.Duration(random*float64(d/10+minWait))
 }

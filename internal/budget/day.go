@@ -6,8 +6,8 @@ import "time"
 var stopAt = [priorities]float64{PrioritySweep: 0.8, PriorityFollowUp: 0.9, PriorityCommand: 1, PriorityEdit: 1}
 
 const (
-	// maxQuotaWait is how long a wait for the next day is at most: limits can be raised meanwhile.
-	maxQuotaWait = time.Hour
+	// MaxQuotaWait is how long a wait for the next day is at most: limits can be raised meanwhile.
+	MaxQuotaWait = time.Hour
 	// afterMidnight spreads those who come back on the next day.
 	afterMidnight = time.Minute
 	// clocksDiffer is how far the hub's clock may be behind: a quota that it finds used up so soon
@@ -15,7 +15,7 @@ const (
 	clocksDiffer = time.Minute
 	// probeEvery is how often one call finds out whether the hub has messages again: before the
 	// first of those who wait comes back.
-	probeEvery = maxQuotaWait * 9 / 10
+	probeEvery = MaxQuotaWait * 9 / 10
 	// confirmAfter is how soon one call asks the hub whether it meant that it has no messages: it has
 	// said so by mistake, and a day is long.
 	confirmAfter = 2 * time.Second
@@ -66,11 +66,13 @@ func (d *day) exhaust(now, began time.Time) {
 func (d *day) more() { d.exhausted, d.confirmed = false, false }
 
 // hasMore takes note that the hub answered a call. One that began since it said that it had no
-// messages left shows that it has.
-func (d *day) hasMore(began time.Time) {
+// messages left shows that it has. It reports whether that is news.
+func (d *day) hasMore(began time.Time) bool {
 	if d.exhausted && began.After(d.said) {
 		d.more()
+		return true
 	}
+	return false
 }
 
 // mayProbe reports whether it is time for one call to ask the hub again.
@@ -103,8 +105,8 @@ func (d *day) wait(now time.Time, random float64) (wait, lasts time.Duration) {
 		return wait, wait
 	}
 	left := d.ends.Sub(now)
-	if left > maxQuotaWait {
-		return maxQuotaWait - time.Duration(random*float64(maxQuotaWait/10)), left
+	if left > MaxQuotaWait {
+		return MaxQuotaWait - time.Duration(random*float64(MaxQuotaWait/10)), left
 	}
 	return left + time.Duration(random*float64(afterMidnight)), left
 }

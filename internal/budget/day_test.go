@@ -26,7 +26,7 @@ func TestThePrioritiesDropOutOfTheDailyMessagesOneAfterTheOther(t *testing.T) {
 			for p := range priorities {
 				if wait, ok := b.Take(Request{Class: TwinRead, Priority: p, Key: p.String(), Size: 1}); !ok {
 					stopped += " " + p.String()
-					if wait.Why != WhyDailyBudget || wait.For > maxQuotaWait || wait.Lasts != 12*time.Hour {
+					if wait.Why != WhyDailyBudget || wait.For > MaxQuotaWait || wait.Lasts != 12*time.Hour {
 						t.Errorf("%s was told %+v", p, wait)
 					}
 				}
@@ -82,7 +82,7 @@ func TestOneRefusalForWantOfMessagesDoesNotEndTheDay(t *testing.T) {
 		if !b.Done(TwinRead, Outcome{Result: QuotaExceeded, Began: c.at}) {
 			t.Error("not told of the second refusal")
 		}
-		if wait, ok := b.Take(read(PriorityEdit, "another")); ok || wait.For < maxQuotaWait*9/10 || wait.Lasts < 11*time.Hour {
+		if wait, ok := b.Take(read(PriorityEdit, "another")); ok || wait.For < MaxQuotaWait*9/10 || wait.Lasts < 11*time.Hour {
 			t.Errorf("after a second refusal: %v, %+v", ok, wait)
 		}
 	})
@@ -142,7 +142,7 @@ func TestAWaitForMidnightIsCutIntoHours(t *testing.T) {
 	b, _ := start(lasting)
 	useUp(b)
 	wait, _ := b.Take(read(PriorityEdit, "a"))
-	if wait.For != maxQuotaWait || wait.Lasts != 12*time.Hour || wait.Why != WhyHubQuota {
+	if wait.For != MaxQuotaWait || wait.Lasts != 12*time.Hour || wait.Why != WhyHubQuota {
 		t.Errorf("told %+v at noon", wait)
 	}
 }

@@ -89,6 +89,9 @@ type Wait struct {
 	Lasts time.Duration
 	// Daily messages in force, where those of the day are used up.
 	Daily Daily
+	// Over is closed once it is worth asking again before that: limits were changed, or the hub has
+	// messages again. Nil: nothing but time ends the wait.
+	Over <-chan struct{}
 }
 
 // WaitError is a call that was not made for want of a token.

@@ -182,7 +182,7 @@ func TestAMissedEchoHasItsDeviceReadOnceAndAllThatOweAnAnswerLookedAt(t *testing
 	synctest.Test(t, func(t *testing.T) {
 		f, a := reading(t, "written", "owes", "idle")
 		ctx, stop := context.WithCancel(t.Context())
-		go f.Session.judge(ctx, f)
+		go f.Session.judge(ctx, f, nil)
 		f.Session.Device("owes").Awaits(true)
 		f.Session.Device("idle")
 		f.Session.EventsTrusted() // a pass relies on it
@@ -219,7 +219,7 @@ func TestAStreamThatIsLostHasThoseLookedAtThatOweAnAnswerOnceEachTime(t *testing
 	synctest.Test(t, func(t *testing.T) {
 		f, a := reading(t, "owes", "idle")
 		ctx, stop := context.WithCancel(t.Context())
-		go f.Session.judge(ctx, f)
+		go f.Session.judge(ctx, f, nil)
 		f.Session.Device("owes").Awaits(true)
 		f.Session.Device("idle").Awaits(false)
 		for _, c := range []struct {

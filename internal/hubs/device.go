@@ -29,6 +29,7 @@ type Device struct {
 	sighting     Sighting                  // what the newest read that was answered showed
 	absent       bool                      // the hub did not know the device when it was read last
 	pressing     bool                      // a doubt has more behind it than a sweep or a resync
+	unread       bool                      // a call failed, and the next read waits for that
 	deferred     bool                      // the pass that read the twin had no token to write it
 	blocked      bool                      // the hub refuses to be written
 	blame        []string                  // names in the twin that make it do so, if they are known
@@ -51,7 +52,6 @@ type Device struct {
 	awaited    bool // the device owes an answer to a write
 	presence   presence
 	followUps  followUps
-	failing    time.Time // since when calls fail, zero: the last one succeeded
 	interest   Interest
 }
 
@@ -181,7 +181,7 @@ func (d *Device) Sighting() Sighting {
 func (d *Device) Observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.settled, d.looked, d.absent = token, time.Now(), false
+	d.settled, d.looked, d.absent, d.unread = token, time.Now(), false, false
 	d.sighting = Sighting{Asked: d.asked, Connected: t.ConnectionState == "Connected", Enabled: t.Status != "disabled"}
 	d.pressing = d.pressing && d.doubtful()
 	if d.presence.read(d.awaited, t.ConnectionState == "Disconnected", t.ReportedVersion) {
@@ -195,6 +195,15 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	d.followUps = d.followUps.answered()
 	d.unpersisted = d.replay(t)
 	d.etag = d.unpersisted.ETag
+}
+
+// Unread says that a call of a pass failed, and that the twin is to be read before status is believed
+// again: once the back-off lets it, or the device does something.
+func (d *Device) Unread() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.distrust()
+	d.unread = true
 }
 
 // Absent says that the hub was asked and does not know the device. The doubt lasts.
@@ -385,21 +394,4 @@ func (d *Device) older(r Row) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return r.DeviceETag == d.deviceETag && r.Version < d.seen
-}
-
-// Failing notes a failed call and returns since when calls have been failing.
-func (d *Device) Failing(now time.Time) time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.failing.IsZero() {
-		d.failing = now
-	}
-	return d.failing
-}
-
-// Recovered notes that a pass went through without a failing call.
-func (d *Device) Recovered() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.failing = time.Time{}
 }

@@ -89,14 +89,14 @@ func TestAWriteThatStatusDoesNotShowStandsInTheCheckpoint(t *testing.T) {
 	}
 }
 
-func TestFollowUpReadsComeAtTwoTenAndSixtySeconds(t *testing.T) {
+func TestFollowUpReadsComeAtTwoTenThirtyAndSixtySeconds(t *testing.T) {
 	start := time.Unix(1_000_000, 0)
 	d := &Device{}
 	if d.FollowUpDue(start.Add(time.Hour)) {
 		t.Fatal("a follow-up read is due although nothing is unsettled")
 	}
 	d.Unsettled(start, false)
-	for _, second := range []int{2, 10, 60} {
+	for _, second := range []int{2, 10, 30, 60} {
 		due := start.Add(time.Duration(second) * time.Second)
 		if d.FollowUpDue(due.Add(-time.Millisecond)) {
 			t.Errorf("the read at %d s is due before its time", second)
@@ -106,7 +106,7 @@ func TestFollowUpReadsComeAtTwoTenAndSixtySeconds(t *testing.T) {
 		}
 	}
 	if _, more := d.NextFollowUp(start.Add(time.Hour)); more {
-		t.Error("there is a fourth follow-up read")
+		t.Error("there is a fifth follow-up read")
 	}
 }
 
@@ -137,18 +137,5 @@ func TestANewWriteRestartsFollowUpsAndSettlingEndsThem(t *testing.T) {
 	d.Settled()
 	if _, more := d.NextFollowUp(start); more {
 		t.Error("reads go on after the device settled")
-	}
-}
-
-func TestFailingRemembersTheFirstFailureUntilRecovered(t *testing.T) {
-	start := time.Unix(1_000_000, 0)
-	d := &Device{}
-	d.Failing(start)
-	if since := d.Failing(start.Add(time.Minute)); !since.Equal(start) {
-		t.Errorf("failing since %v, want %v", since, start)
-	}
-	d.Recovered()
-	if since := d.Failing(start.Add(time.Hour)); !since.Equal(start.Add(time.Hour)) {
-		t.Errorf("failing since %v after a recovery", since)
 	}
 }

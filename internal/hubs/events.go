@@ -21,18 +21,23 @@ func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
 	feed.lifetime = ctx
 	s.memory.canary.begin()
 	stream.Sink = feed
+	moved := make(chan struct{}, 1)
 	stream.Report = func(state watch.State) {
 		s.stream.Store(&streamState{state, time.Now()})
 		feed.Changed()
+		select {
+		case moved <- struct{}{}:
+		default: // it is to be looked at already
+		}
 	}
-	go s.judge(ctx, feed)
+	go s.judge(ctx, feed, moved)
 	stream.Run(ctx)
 }
 
-// judge looks for events that did not come. What relied on them, or on the stream, is looked after
-// in another way from then on.
-func (s *Session) judge(ctx context.Context, feed *Feed) {
-	for wait(ctx, judgeEvery) {
+// judge looks for events that did not come, now and then and whenever the stream moved. What relied on
+// them, or on the stream, is looked after in another way from then on.
+func (s *Session) judge(ctx context.Context, feed *Feed, moved <-chan struct{}) {
+	for waitOr(ctx, judgeEvery, moved) {
 		late, changed := s.memory.canary.judge(time.Now(), s.Reading())
 		if changed {
 			feed.Changed()

@@ -9,7 +9,7 @@ const (
 	LastFollowUp  = time.Minute
 )
 
-var followUpDelays = []time.Duration{FirstFollowUp, 10 * time.Second, LastFollowUp}
+var followUpDelays = []time.Duration{FirstFollowUp, 10 * time.Second, 30 * time.Second, LastFollowUp}
 
 // followUps counts the reads that are due after a write. The zero value wants none.
 type followUps struct {

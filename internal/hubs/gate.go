@@ -22,6 +22,8 @@ type Gate struct {
 	Owner string
 	// Changed is called when what Budget.Trouble says may have changed.
 	Changed func()
+	// Answered, if set, is told of each request of a class that succeeded, and on whose behalf.
+	Answered func(class budget.Class, caller string)
 }
 
 var _ iothub.Gate = (*Gate)(nil)
@@ -36,6 +38,9 @@ var classes = map[string]budget.Class{
 	iothub.OpInvokeCommand:    budget.Command,
 	iothub.OpInvokeMethod:     budget.Command,
 }
+
+// ClassOf is the class of requests that an operation is one of.
+func ClassOf(op string) budget.Class { return classes[op] }
 
 // metered are the operations that the hub counts by the size of the request.
 var metered = map[string]bool{iothub.OpPatchDigitalTwin: true, iothub.OpInvokeCommand: true, iothub.OpInvokeMethod: true}
@@ -59,7 +64,7 @@ func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
 // waited, and in case that the call is lost.
 const (
 	firstLook = 30 * time.Second
-	laterLook = 10 * time.Minute
+	LaterLook = 10 * time.Minute
 )
 
 // place takes the place of a caller that is a worker's.
@@ -72,7 +77,7 @@ func (g *Gate) place(caller budget.Caller, op string) error {
 	if ok {
 		return nil
 	}
-	look := laterLook
+	look := LaterLook
 	if waited < firstLook {
 		look = firstLook - waited
 	}
@@ -115,6 +120,9 @@ func (g *Gate) Leave(ctx context.Context, op string, e iothub.Exchange) {
 	if g.Budget.Done(classes[op], o) {
 		g.Changed()
 	}
+	if e.Failure == nil && g.Answered != nil {
+		g.Answered(classes[op], budget.CallerOf(ctx).Key)
+	}
 }
 
 // patiently makes a call that waits for its token: a sweep's, which is a goroutine of its own. No worker of a controller may wait.
@@ -125,7 +133,7 @@ func patiently(ctx context.Context, call func() error) error {
 		if !ok {
 			return err
 		}
-		if !wait(ctx, full.For) {
+		if !waitOr(ctx, full.For, full.Over) {
 			return ctx.Err()
 		}
 	}

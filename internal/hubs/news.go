@@ -110,7 +110,10 @@ func (d *Device) Fold(n *twin.Notification, at Place, believed func() Belief) Ne
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.arrived(n)
-	if d.doubtful() {
+	switch {
+	case d.unread:
+		return d.hold(at, Urgent) // its read waits for the hub, which may be well again
+	case d.doubtful():
 		return d.hold(at, Nothing) // its read is due, and will show this too
 	}
 	belief := believed()

@@ -359,3 +359,19 @@ func TestAPassThatStoresNothingDoesNotComeBackByItself(t *testing.T) {
 		t.Error("a pass that halted would follow itself for ever")
 	}
 }
+
+// A device that does something shows that its hub may be well again.
+func TestAnEventOfADeviceWhoseCallFailedIsUrgent(t *testing.T) {
+	d := &Device{}
+	d.Unread()
+	for i := range int64(3) {
+		if got := d.Fold(reported(t, 11+i, 6+i, `"target":"on",`, int(i)), place(i), believed); got != Urgent || !d.Doubtful() {
+			t.Errorf("event %d: got %v, doubtful %t", i, got, d.Doubtful())
+		}
+	}
+	d.Observe(read(13, 8), d.BeginRead())
+	d.Doubt() // as for want of a token
+	if got := d.Fold(reported(t, 14, 9, `"target":"off",`, 4), place(4), believed); got != Nothing {
+		t.Errorf("an event of a device whose read is due: got %v", got)
+	}
+}

@@ -127,15 +127,19 @@ func (s *Session) Coverage() (Coverage, bool) {
 	return Coverage{}, false
 }
 
-func wait(ctx context.Context, d time.Duration) bool {
+func wait(ctx context.Context, d time.Duration) bool { return waitOr(ctx, d, nil) }
+
+// waitOr waits for a time, or for an event that ends it. It reports false if the context ended first.
+func waitOr(ctx context.Context, d time.Duration, event <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-t.C:
-		return true
+	case <-event:
 	}
+	return true
 }
 
 func jitter(d time.Duration) time.Duration {

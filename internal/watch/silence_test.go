@@ -51,8 +51,8 @@ func TestAPauseIsThatOfItsIncident(t *testing.T) {
 	p := pauses{longest: 30 * time.Second}
 	for i, try := range []struct{ lasted, want time.Duration }{
 		{0, 500 * time.Millisecond}, {time.Second, time.Second}, {0, 2 * time.Second}, {0, 4 * time.Second}, {0, 8 * time.Second}, {0, 16 * time.Second},
-		{0, 30 * time.Second}, {0, 30 * time.Second}, {29 * time.Second, 30 * time.Second},
-		{24 * time.Hour, 500 * time.Millisecond}, {time.Second, time.Second},
+		{0, 30 * time.Second}, {0, 30 * time.Second}, {Settled - time.Second, 30 * time.Second},
+		{Settled, 500 * time.Millisecond}, {time.Second, time.Second},
 	} {
 		if got := p.next(try.lasted); got < try.want || got > try.want*12/10 {
 			t.Errorf("pause %d, after %s: %s, expected %s and up to a fifth", i, try.lasted, got, try.want)

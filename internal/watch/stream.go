@@ -152,8 +152,11 @@ func (s *Stream) untilFree(ctx context.Context) bool {
 	return true
 }
 
+// Settled is how long a try has to last for what ended it to be another incident.
+const Settled = 5 * time.Second
+
 // pauses are those between tries: each is longer than the one before it, up to the longest, until a try
-// has lasted for longer than that. What ended it is another incident.
+// has lasted.
 type pauses struct {
 	longest time.Duration
 	backoff *wait.Backoff
@@ -161,7 +164,7 @@ type pauses struct {
 
 // next is the pause after a try that lasted for a time.
 func (p *pauses) next(lasted time.Duration) time.Duration {
-	if p.backoff == nil || lasted > p.longest {
+	if p.backoff == nil || lasted >= min(Settled, p.longest) {
 		p.backoff = &wait.Backoff{Duration: min(500*time.Millisecond, p.longest), Factor: 2, Jitter: 0.2, Steps: 100, Cap: p.longest}
 	}
 	return p.backoff.Step()
