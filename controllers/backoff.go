@@ -29,7 +29,12 @@ type failingObjects struct {
 type trouble struct {
 	destination string
 	class       budget.Class
+	// row of those that fail there alike: devices that a hub does not know say nothing of the hub.
+	row *waitRow
 }
+
+// isNowhere is true of what has failed at no hub.
+func (t trouble) isNowhere() bool { return t.destination == "" }
 
 // cause is why an object fails.
 type cause struct {
@@ -66,6 +71,7 @@ func (f *failingObjects) fails(object string, why cause, now time.Time) time.Dur
 		one.anew, one.woken = now, time.Time{}
 	}
 	f.leave(object, one)
+	why.at.row = why.row
 	one.cause, one.tried, one.noted = why, now, true
 	f.join(object, one)
 	wait := f.wait(one, now)
@@ -78,7 +84,7 @@ func (f *failingObjects) wait(one *failure, now time.Time) time.Duration {
 }
 
 func (f *failingObjects) join(object string, one *failure) {
-	if one.at == (trouble{}) {
+	if one.at.isNowhere() {
 		return
 	}
 	if f.at[one.at] == nil {
@@ -142,15 +148,19 @@ func (f *failingObjects) left(object, about string, now time.Time) time.Duration
 }
 
 // hold is how long an event of a device keeps from having an object tried that fails at a hub: once in a
-// while is enough, and of many that fail a few tell whether the hub is well.
+// while is enough, and where the hub is what fails, a few of many tell whether it is well.
 func (f *failingObjects) hold(object string, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := f.objects[object]
-	if one == nil || one.at == (trouble{}) || now.Before(one.tried) {
+	if one == nil || one.at.isNowhere() || now.Before(one.tried) {
 		return 0
 	}
-	return max(0, one.tried.Add(max(1, time.Duration(len(f.at[one.at])))*waitEvent.most).Sub(now))
+	held := waitEvent.most
+	if one.row.shared {
+		held = waitEvent.among(len(f.at[one.at]), 0)
+	}
+	return max(0, one.tried.Add(held).Sub(now))
 }
 
 // taken notes that one of the hub's requests was made for an object, or for nobody who fails, and
@@ -159,27 +169,44 @@ func (f *failingObjects) hold(object string, now time.Time) time.Duration {
 func (f *failingObjects) taken(where trouble, object string, now time.Time) (wakes []func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	recovered, recovers := f.at[where][object]
-	if recovers {
-		f.leave(object, recovered)
-		recovered.at = trouble{}
+	var recovered *waitRow
+	if one := f.objects[object]; one != nil && one.at.destination == where.destination && one.at.class == where.class {
+		recovered = one.row
+		f.leave(object, one)
+		one.at = trouble{}
 	}
-	for _, one := range f.at[where] {
-		if len(wakes) == wakeBurst {
-			break
+	for _, row := range endedByOthers() {
+		if !row.shared && row != recovered {
+			continue
 		}
-		if one.wake != nil && !one.woken.After(one.tried) && (recovers || f.mayWake(one, now)) {
-			one.woken = now
-			wakes = append(wakes, one.wake)
+		where.row = row
+		for _, one := range f.at[where] {
+			if len(wakes) == wakeBurst {
+				return wakes
+			}
+			if one.wake != nil && !one.woken.After(one.tried) && (recovered == row || f.mayWake(one, now)) {
+				one.woken = now
+				wakes = append(wakes, one.wake)
+			}
 		}
 	}
 	return wakes
 }
 
+// endedByOthers are the rows of what a success of another object can end.
+var endedByOthers = sync.OnceValue(func() (rows []*waitRow) {
+	for _, row := range waits {
+		if row.shared || row.alike {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+})
+
 // mayWake reports whether an object was not woken lately.
 func (f *failingObjects) mayWake(one *failure, now time.Time) bool {
 	rests := now.Sub(one.woken)
-	return one.row.shared && (one.woken.IsZero() || rests < 0 || rests >= f.wait(one, now))
+	return one.woken.IsZero() || rests < 0 || rests >= f.wait(one, now)
 }
 
 // backoff has one controller's objects tried again as failures say.

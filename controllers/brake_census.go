@@ -18,6 +18,8 @@ import (
 type census struct {
 	owned   int
 	waiting map[types.UID]removing // to be removed
+	// resting are those that would be, were their objects not suspended, or observing.
+	resting int
 }
 
 // takeCensus counts the properties that the hub's objects own, and those that are to be removed
@@ -32,6 +34,9 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 		declared, err := declaration.Of(&device.Spec)
 		owned, waiting := ownedBy(device, declared, hub)
 		c.owned += owned
+		if err == nil && device.DeletionTimestamp == nil && !canRemove(device, hub) {
+			c.resting += undeclaredBy(device, declared)
+		}
 		if err != nil && device.DeletionTimestamp == nil {
 			continue // nothing of it is removed
 		}
@@ -43,6 +48,16 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 		}
 	}
 	return c, nil
+}
+
+// undeclaredBy counts the properties that an object owns and does not declare.
+func undeclaredBy(device *v1alpha1.PnPDevice, declared twin.Declaration) (count int) {
+	for leaf, p := range propertiesOf(&device.Status) {
+		if _, kept := declared[leaf]; isHeld(p) && !kept {
+			count++
+		}
+	}
+	return count
 }
 
 // ownedBy counts what an object owns at a hub, and lists what of it is to be removed.

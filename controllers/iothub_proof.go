@@ -93,7 +93,7 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
 	}
 	gate.Answered = func(class budget.Class, who string) {
-		for _, wake := range r.retries.taken(trouble{gate.Host, class}, who, time.Now()) {
+		for _, wake := range r.retries.taken(trouble{destination: gate.Host, class: class}, who, time.Now()) {
 			wake()
 		}
 	}

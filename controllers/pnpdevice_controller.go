@@ -239,13 +239,13 @@ func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow,
 	why := cause{row: row, about: triedFor(s.device), wake: func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }}
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
 	case ok:
-		why.at = trouble{s.destination, hubs.ClassOf(e.Op)}
+		why.at = trouble{destination: s.destination, class: hubs.ClassOf(e.Op)}
 	case row == waitDeviceAbsent:
-		why.at = trouble{s.destination, budget.TwinRead}
+		why.at = trouble{destination: s.destination, class: budget.TwinRead}
 	case row == waitHubRefuses:
-		why.at = trouble{s.destination, budget.TwinWrite}
+		why.at = trouble{destination: s.destination, class: budget.TwinWrite}
 	}
-	return r.retries.fails(key.String(), why, s.now)
+	return r.retries.fails(key.String(), why, time.Now()) // a call may have taken longer than the wait is
 }
 
 // triedFor is what begins a back-off anew: an edit, or a person who asks for a try.

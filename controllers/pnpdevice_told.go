@@ -29,12 +29,21 @@ func (s *scope) conclusion(h *halt) (v verdict, isNew bool) {
 	case s.twin == nil || s.isBeingDeleted():
 		v = verdict{reason: v1alpha1.ReasonProgressing, message: cmp.Or(h.message, askingText)}
 	default:
-		v = s.judge()
+		v = s.underWay(s.judge())
 	}
 	if s.isBeingDeleted() {
 		v = beingDeleted(v, s.leftAtTheHub())
 	}
 	return v, true
+}
+
+// underWay is a verdict on an object that is being put right: what another writer changed is written
+// again as soon as the hub takes it.
+func (s *scope) underWay(v verdict) verdict {
+	if v.reason != v1alpha1.ReasonDrifted || s.observes() {
+		return v
+	}
+	return verdict{reason: v1alpha1.ReasonProgressing, message: listed("Putting back ", s.inState(twin.StateDrifted))}
 }
 
 const askingText = "Asking the hub for the device"

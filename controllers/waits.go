@@ -21,7 +21,8 @@ type waitRow struct {
 	// each makes the time longer where many wait for one hub: it is as many times this.
 	each time.Duration
 	// shared is true of a trouble that is the hub's: a success of another object there ends the wait.
-	shared bool
+	// alike is true where only that of another object does which waited for the same.
+	shared, alike bool
 	// proof is the name of the test, or a text of the spec, that walks the row.
 	proof string
 }
@@ -71,7 +72,7 @@ var (
 	waitHubRefuses = register(waitRow{
 		kind: "PnPDevice", cause: "The hub refuses a request: HubRefused",
 		event: "an edit; an event of the device; a success of another one that was refused; `reconcile-requested-at`",
-		first: 5 * time.Second, most: safetyNet, each: 10 * time.Second, proof: "a write that is refused for a while",
+		first: 5 * time.Second, most: safetyNet, each: 10 * time.Second, alike: true, proof: "a write that is refused for a while",
 	})
 	waitDeviceAbsent = register(waitRow{
 		kind: "PnPDevice", cause: "The hub does not know the device: DeviceNotFound",

@@ -190,8 +190,9 @@ func (c *Calls) Recall(deviceID string, object types.NamespacedName, w Window, w
 // MoveTo has an object that waits for its device wait at the calls of another session of the hub: the
 // one that it waited at has ended. As after Recall, it is woken once all is handled that the hub held
 // meanwhile. What was heard, and what was lost, still counts. doubt takes the place of the one of Await, if
-// there was one.
-func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName, doubt func()) {
+// there was one. With isLate the other session reads events already: one of the command may have passed
+// it, and nothing that it tells later shows that there was none.
+func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName, doubt func(), isLate bool) {
 	c.mu.Lock()
 	a, heard := c.waiting[deviceID][object], c.heard
 	c.forget(deviceID, object)
@@ -206,7 +207,7 @@ func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedNam
 	defer other.mu.Unlock()
 	other.hear(heard)
 	if other.waiting[deviceID][object] == nil {
-		a.woken, a.recalled = false, true
+		a.woken, a.recalled, a.deaf = false, true, a.deaf || isLate
 		if a.doubt != nil {
 			a.doubt = doubt
 		}
@@ -318,6 +319,9 @@ func (c *Calls) caughtUp(at time.Time) {
 	}
 }
 
+// routedWithin is how much later than what it tells an event may reach the stream.
+const routedWithin = 10 * time.Second
+
 // deafen notes that events were lost: of the commands under way, and of those that wait, nobody can
 // say any more that nothing was heard, unless all events of their time were handled before.
 func (c *Calls) deafen() {
@@ -328,7 +332,7 @@ func (c *Calls) deafen() {
 	}
 	for _, objects := range c.waiting {
 		for _, a := range objects {
-			a.deaf = a.deaf || !a.since.Before(c.heard)
+			a.deaf = a.deaf || !a.since.Add(routedWithin).Before(c.heard)
 		}
 	}
 }
