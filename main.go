@@ -34,6 +34,9 @@ import (
 
 const defaultModelRepositories = "devicemodels.azure.com"
 
+// leaseName is that of the lease which the leader holds.
+const leaseName = "pnp-operator.iot.pnp-operator.io"
+
 // version is stamped by the build.
 var version = "dev"
 
@@ -104,6 +107,8 @@ func main() {
 			os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
 		case "certificate":
 			os.Exit(certificateCommand(os.Args[2:], os.Stderr))
+		case "end-trial":
+			os.Exit(endTrialCommand(os.Args[2:], os.Stderr))
 		}
 	}
 	o := parseFlags()
@@ -219,7 +224,7 @@ func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager
 		HealthProbeBindAddress:        o.probeAddress,
 		WebhookServer:                 serving,
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
+		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,

@@ -50,26 +50,30 @@ func lacks(c clone, out *report) bool {
 }
 
 // buildCluster makes what a cluster is made of and the operator's image.
-func (s *realCluster) buildCluster(ctx context.Context) error {
+func buildCluster(ctx context.Context, c clone, out *report) error {
 	if err := os.Unsetenv("KUBEBUILDER_ASSETS"); err != nil {
 		return err
 	}
-	if err := s.build(ctx, s.out); err != nil {
-		return err
+	for _, build := range []func(context.Context, *report) error{c.build, c.buildHelm, c.buildNode, c.buildImage} {
+		if err := build(ctx, out); err != nil {
+			return err
+		}
 	}
-	if err := s.buildHelm(ctx, s.out); err != nil {
-		return err
-	}
-	if err := watched(ctx, s.out, newCommand(ctx, s.path("hack/controlplane/build.sh"), "--node"), "hack/controlplane/build.sh --node"); err != nil {
-		return err
-	}
-	words := []string{
-		"go", "run", ".", "-root=" + s.root, "-programs=" + s.path("bin"), "-platforms=linux/" + runtime.GOARCH, "-tag=" + imageRepository + ":" + imageTag, "-out=" + s.path("bin/cluster-image"),
-	}
-	cmd := newCommand(ctx, words[0], words[1:]...)
-	cmd.Dir = s.path("hack/image")
+	return nil
+}
+
+// buildNode makes what runs pods.
+func (c clone) buildNode(ctx context.Context, out *report) error {
+	return watched(ctx, out, newCommand(ctx, c.path("hack/controlplane/build.sh"), "--node"), "hack/controlplane/build.sh --node")
+}
+
+// buildImage makes the image of programs that are built: it is what make image makes, but not reproducible.
+func (c clone) buildImage(ctx context.Context, out *report) error {
+	cmd := newCommand(ctx, "go", "run", ".", "-root="+c.root, "-programs="+c.path("bin"), "-platforms=linux/"+runtime.GOARCH,
+		"-tag="+imageRepository+":"+imageTag, "-out="+c.path("bin/cluster-image"))
+	cmd.Dir = c.path("hack/image")
 	cmd.Env = append(os.Environ(), "GOWORK=off")
-	return watched(ctx, s.out, cmd, commandLine(words...))
+	return watched(ctx, out, cmd, "go run ./hack/image")
 }
 
 // start starts the cluster and waits until pods can run. With attached it ends with this process.
@@ -175,7 +179,7 @@ func clusterUp(ctx context.Context, c clone, out *report) error {
 	if _, err := os.Stat(s.dir); err == nil {
 		return s.alreadyUp()
 	}
-	if err := s.buildCluster(ctx); err != nil {
+	if err := buildCluster(ctx, c, out); err != nil {
 		return err
 	}
 	if err := os.Mkdir(s.dir, 0o700); errors.Is(err, fs.ErrExist) {
@@ -237,9 +241,13 @@ func clusterDown(_ context.Context, c clone, out *report) error {
 	}
 	var errs []error
 	for _, dir := range left {
-		if s := newRealCluster(c, dir, cluster.MostNodes, out); s.cluster.Check() != nil {
-			errs = append(errs, s.stop())
+		unlock, err := lockFolder(dir)
+		if err != nil {
+			out.sayf("  left %s: a cluster-test runs there", dir)
+			continue
 		}
+		errs = append(errs, newRealCluster(c, dir, cluster.MostNodes, out).stop())
+		unlock()
 	}
 	if _, err := os.Stat(c.clusterFolder()); errors.Is(err, fs.ErrNotExist) {
 		out.sayf("Nothing is up in %s", c.clusterFolder())

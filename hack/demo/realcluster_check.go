@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 )
 
 const (
@@ -16,19 +18,36 @@ func clusterTest(ctx context.Context, c clone, out *report) error {
 	if lacks(c, out) {
 		return nil
 	}
+	if err := buildCluster(ctx, c, out); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(c.path("bin"), "cluster-test-")
 	if err != nil {
 		return fmt.Errorf("making the cluster's folder: %w", err)
 	}
+	unlock, err := lockFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	s := newRealCluster(c, dir, 2, out)
 	return s.conclude(s.check(ctx))
 }
 
+// lockFolder keeps a clusterDown elsewhere from taking a folder for one that a killed process has left.
+func lockFolder(dir string) (unlock func(), err error) {
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the cluster's folder: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("folder %q is another process's: %w", dir, err), file.Close())
+	}
+	return func() { _ = file.Close() }, nil
+}
+
 func (s *realCluster) check(ctx context.Context) error {
 	s.out.scenario("A cluster of two nodes")
-	if err := s.buildCluster(ctx); err != nil {
-		return err
-	}
 	if err := s.start(ctx, true); err != nil {
 		return err
 	}
