@@ -51,8 +51,10 @@ func lacks(c clone, out *report) bool {
 
 // buildCluster makes what a cluster is made of and the operator's image.
 func buildCluster(ctx context.Context, c clone, out *report) error {
-	if err := os.Unsetenv("KUBEBUILDER_ASSETS"); err != nil {
-		return err
+	for name, value := range map[string]string{"KUBEBUILDER_ASSETS": "", "CGO_ENABLED": "0"} { // an image has no C library
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
 	}
 	for _, build := range []func(context.Context, *report) error{c.build, c.buildHelm, c.buildNode, c.buildImage} {
 		if err := build(ctx, out); err != nil {
