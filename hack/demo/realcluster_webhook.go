@@ -159,10 +159,8 @@ func (s *realCluster) rollouts(ctx context.Context) error {
 	}
 	for range 2 {
 		h := s.hammer()
-		began := time.Now()
 		err := s.restart(ctx)
-		took := time.Since(began)
-		if err := firstOf(err, s.letIn(h.stop(), fmt.Sprintf("during a rollout of %.1f s", took.Seconds()))); err != nil {
+		if err := firstOf(err, s.letIn(h.stop(), "during a rollout")); err != nil {
 			return err
 		}
 		if err := s.soonReady(ctx); err != nil {
@@ -187,16 +185,19 @@ func (s *realCluster) restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	if _, err := s.kubectl.output(ctx, "", "rollout", "restart", "deployment/pnp-operator", "-n", operatorNamespace); err != nil {
 		return err
 	}
 	if _, err := s.kubectl.output(ctx, "", "rollout", "status", "deployment/pnp-operator", "-n", operatorNamespace, "--timeout=90s"); err != nil {
 		return err
 	}
+	ready := time.Since(began)
 	for _, pod := range before {
 		if _, err := s.kubectl.output(ctx, "", "wait", "--for=delete", "pod/"+pod.Name, "-n", operatorNamespace, "--timeout=60s"); err != nil {
 			return err
 		}
 	}
+	s.out.passf("a rollout is ready after %.1f s, and the pods of before are gone after %.1f s", ready.Seconds(), time.Since(began).Seconds())
 	return nil
 }
