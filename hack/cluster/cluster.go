@@ -37,6 +37,9 @@ func (n node) cgroup() string {
 	return fmt.Sprintf("pnp-%.4x-%s", sha256.Sum256([]byte(n.site)), NodeName(n.number))
 }
 
+// EnforcesPolicies reports whether NetworkPolicies mean anything in the cluster.
+func (c *Cluster) EnforcesPolicies() bool { return c.node(1).enforcesPolicies() }
+
 // Kubeconfig is the administrator's, which is of use within a node.
 func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Site, "kubeconfig") }
 

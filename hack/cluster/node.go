@@ -107,7 +107,16 @@ func (n node) startParts() error {
 	if err := n.awaitServer(); err != nil {
 		return err
 	}
-	return n.startAll(append(later, n.workers()...))
+	parts := append(later, n.workers()...)
+	if n.enforcesPolicies() {
+		parts = append(parts, n.policies())
+	}
+	return n.startAll(parts)
+}
+
+func (n node) enforcesPolicies() bool {
+	_, err := os.Stat(filepath.Join(n.programs, policyProgram))
+	return err == nil
 }
 
 func (n node) startAll(parts []part) error {

@@ -171,6 +171,17 @@ func (n node) workers() []part {
 	}
 }
 
+// policies is what enforces NetworkPolicies, where somebody has built it.
+func (n node) policies() part {
+	return part{policyProgram, []string{
+		"--run-router=false", "--run-firewall", "--run-service-proxy=false", "--run-loadbalancer=false", "--kubeconfig=" + filepath.Join(n.site, "kubeconfig"),
+		"--hostname-override=" + NodeName(n.number), "--service-cluster-ip-range=" + serviceAddresses, "--health-port=0", "--metrics-port=0",
+	}}
+}
+
+// policyProgram runs on each node where it is among the programs.
+const policyProgram = "kube-router"
+
 // DNSObjects are the Service that pods ask for names, which a process of node 1 answers.
 var DNSObjects = strings.NewReplacer("DNS", dnsIP, "NODE", nodeIP(1)).Replace(`apiVersion: v1
 kind: Service

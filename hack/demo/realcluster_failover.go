@@ -99,34 +99,67 @@ func (s *realCluster) partition(ctx context.Context) error {
 	return s.whole(ctx)
 }
 
-// leadFromNode2 ends leaders until one leads that is on node 2, and returns it with its process.
+// leadFromNode2 returns a leader that is on node 2, with its process. For a moment pods get onto no other node then, and afterwards
+// the other replica is back on node 1.
 func (s *realCluster) leadFromNode2(ctx context.Context) (string, int, error) {
 	leader, err := s.awaitLeader(ctx, "", 30*time.Second)
-	for range 5 {
-		if err != nil {
-			return "", 0, err
-		}
-		pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
-		if err != nil {
-			return "", 0, err
-		}
-		for _, pod := range pods {
-			if pod.Name == leader && pod.Spec.NodeName == cluster.NodeName(2) {
-				p, err := processOf(pod, "manager")
-				return leader, p.Pid, err
+	if err != nil {
+		return "", 0, err
+	}
+	if on, pid, err := s.placeOf(ctx, leader); err != nil || on == cluster.NodeName(2) {
+		return leader, pid, err
+	}
+	if _, err := s.kubectl.output(ctx, "", "cordon", cluster.NodeName(1)); err != nil {
+		return "", 0, err
+	}
+	if err := s.replace(ctx, leader); err != nil {
+		return "", 0, err
+	}
+	if leader, err = s.awaitLeader(ctx, leader, 30*time.Second); err != nil {
+		return "", 0, err
+	}
+	if _, err := s.kubectl.output(ctx, "", "uncordon", cluster.NodeName(1)); err != nil {
+		return "", 0, err
+	}
+	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	if err != nil {
+		return "", 0, err
+	}
+	for _, pod := range pods {
+		if pod.Name != leader {
+			if err := s.replace(ctx, pod.Name); err != nil {
+				return "", 0, err
 			}
 		}
-		if _, err := s.kubectl.output(ctx, "", "delete", "pod", leader, "-n", operatorNamespace); err != nil {
-			return "", 0, err
-		}
-		if err := s.whole(ctx); err != nil {
-			return "", 0, err
-		}
-		if leader, err = s.awaitLeader(ctx, leader, 30*time.Second); err != nil {
-			return "", 0, err
+	}
+	if err := s.spread(ctx); err != nil {
+		return "", 0, err
+	}
+	_, pid, err := s.placeOf(ctx, leader)
+	return leader, pid, err
+}
+
+// replace deletes a pod and waits for another one in its place.
+func (s *realCluster) replace(ctx context.Context, pod string) error {
+	if _, err := s.kubectl.output(ctx, "", "delete", "pod", pod, "-n", operatorNamespace); err != nil {
+		return err
+	}
+	return s.whole(ctx)
+}
+
+// placeOf is the node of a pod, and its process.
+func (s *realCluster) placeOf(ctx context.Context, name string) (node string, pid int, err error) {
+	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	if err != nil {
+		return "", 0, err
+	}
+	for _, pod := range pods {
+		if pod.Name == name {
+			p, err := processOf(pod, "manager")
+			return pod.Spec.NodeName, p.Pid, err
 		}
 	}
-	return "", 0, miss{"the leader's node", cluster.NodeName(2), "another one, five times"}
+	return "", 0, fmt.Errorf("pod %q is not there", name)
 }
 
 // endedItself wants a leader that cannot renew its lease to end, though nobody can tell it to.

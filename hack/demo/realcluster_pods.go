@@ -176,9 +176,9 @@ func (s *realCluster) outOfMemory(ctx context.Context) error {
 }
 
 func (s *realCluster) starve(ctx context.Context) error {
-	const memory = "12Mi"
+	const memory = "12Mi" // with Go's own limit off, or it would collect all the time instead
 	if _, err := s.helmOutput(ctx, "upgrade", release, s.path("charts/pnp-operator"), "--namespace", operatorNamespace, "--reuse-values",
-		"--set", "resources.limits.memory="+memory, "--set", "resources.requests.memory="+memory); err != nil {
+		"--set", "extraEnv[0].name=GOMEMLIMIT,extraEnv[0].value=off", "--set", "resources.limits.memory="+memory, "--set", "resources.requests.memory="+memory); err != nil {
 		return err
 	}
 	state := ""
@@ -208,19 +208,68 @@ func (s *realCluster) starve(ctx context.Context) error {
 
 // kill ends the process of a pod without warning.
 func (s *realCluster) kill(ctx context.Context, name string) error {
+	_, pid, err := s.placeOf(ctx, name)
+	if err != nil {
+		return err
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
+}
+
+// policies wants NetworkPolicies enforced, where there is what does that: the operator works, and its pod reaches nothing else.
+func (s *realCluster) policies(ctx context.Context) error {
+	if !s.cluster.EnforcesPolicies() {
+		s.out.sayf("left out: nothing here enforces NetworkPolicies; hack/tools/build.sh kube-router bin/k8s builds what does")
+		return nil
+	}
+	if _, err := s.installChart(ctx, "simulator.enabled=true"); err != nil {
+		return err
+	}
+	const closed = "10.250.0.2:10250" // of kubelet
+	if err := s.reaches(ctx, closed, true); err != nil {
+		return err
+	}
+	if _, err := s.upgradeChart(ctx, "simulator.enabled=true", "networkPolicy.enabled=true"); err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return s.reaches(ctx, closed, false) },
+		func() error { return s.reaches(ctx, "10.96.0.1:443", true) },
+		func() error { return s.applyTrial(ctx) },
+		func() error { return s.refuses(ctx) },
+		func() error { return s.acknowledges(ctx, "with a NetworkPolicy", handedOver) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return s.uninstall(ctx)
+}
+
+// reaches wants the operator's pod to reach an address, or not to; it takes a moment until a policy counts.
+func (s *realCluster) reaches(ctx context.Context, address string, want bool) error {
 	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
 	if err != nil {
 		return err
 	}
-	for _, pod := range pods {
-		if pod.Name != name {
-			continue
-		}
-		p, err := processOf(pod, "manager")
-		if err != nil {
-			return err
-		}
-		return syscall.Kill(p.Pid, syscall.SIGKILL)
+	p, err := processOf(pods[0], "manager")
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("pod %q is not there", name)
+	what := fmt.Sprintf("the operator's pod reaches %s", address)
+	got := ""
+	late := func() error { return miss{what, strconv.FormatBool(want), got} }
+	if err := pollEvery(ctx, 200*time.Millisecond, 20*time.Second, late, func(ctx context.Context) (bool, error) {
+		within, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		conn, err := cluster.DialFrom(within, p.Pid, "tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		got = fmt.Sprint(err)
+		return (err == nil) == want, nil
+	}); err != nil {
+		return err
+	}
+	s.out.passf("%s: %t", what, want)
+	return nil
 }

@@ -285,12 +285,3 @@ func (s *realCluster) leftovers(ctx context.Context) error {
 	_, err = s.kubectl.output(ctx, "", "get", "namespace", simulatorNamespace)
 	return s.demo.check("the simulator's namespace", "gone", fmt.Sprint(err), err != nil && strings.Contains(err.Error(), "NotFound"))
 }
-
-// policies wants NetworkPolicies enforced, where there is what does that.
-func (s *realCluster) policies(context.Context) error {
-	if _, err := os.Stat(s.path("bin/k8s/kube-router")); err != nil {
-		s.out.sayf("left out: nothing here enforces NetworkPolicies: bin/k8s/kube-router was not built")
-		return nil
-	}
-	return nil
-}
