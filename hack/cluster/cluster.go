@@ -152,10 +152,18 @@ func sameNetwork(a, b int) bool {
 func (c *Cluster) Check() error {
 	for number := 1; number <= c.Nodes; number++ {
 		if n := c.node(number); n.outer() == 0 {
-			return fmt.Errorf("%s ended: %s", NodeName(number), tail(n.log("node")))
+			return fmt.Errorf("%s ended: %s", NodeName(number), saidOf(tail(n.log("node")), freeDisk(c.Site)))
 		}
 	}
 	return nil
+}
+
+// saidOf is the end of a log, which says little where there was no room for it.
+func saidOf(log string, free uint64) string {
+	if free < fullDisk {
+		return strings.TrimSpace(fmt.Sprintf("the disk is full or nearly so: %s are free\n%s", mebibytes(free), log))
+	}
+	return log
 }
 
 // Started reports whether every part of every node was started.

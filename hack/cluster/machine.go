@@ -15,6 +15,7 @@ import (
 const (
 	neededDisk   = 2 << 30
 	neededMemory = 3 << 30
+	fullDisk     = 500 << 20 // below it kubelet evicts pods, and programs fail in odd ways
 )
 
 // packages are the Debian packages of the programs that a node runs, which are looked for in searched.
@@ -97,12 +98,17 @@ func look(folder string) machine {
 	if m.root {
 		m.namespaces = command("unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--cgroup", "--fork", "ip", "link", "add", "eth0", "type", "veth", "peer", "name", cable)
 	}
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(folder, &disk); err == nil {
-		m.disk = disk.Bavail * uint64(disk.Bsize) //nolint:gosec // a size
-	}
-	m.memory = availableMemory()
+	m.disk, m.memory = freeDisk(folder), availableMemory()
 	return m
+}
+
+// freeDisk is how much may be written below a folder, in bytes.
+func freeDisk(folder string) uint64 {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(folder, &disk); err != nil {
+		return 0
+	}
+	return disk.Bavail * uint64(disk.Bsize) //nolint:gosec // a size
 }
 
 func availableMemory() uint64 {

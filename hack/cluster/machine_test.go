@@ -59,3 +59,21 @@ func TestWhatAMachineLacks(t *testing.T) {
 		})
 	}
 }
+
+func TestAFullDiskIsNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		log  string
+		free uint64
+		want string
+	}{
+		"there is room":                    {"cannot mount", neededDisk, "cannot mount"},
+		"there was none for the log":       {"", 0, "the disk is full or nearly so: 0 MiB are free"},
+		"there was none for the end of it": {"started", 3 << 20, "the disk is full or nearly so: 3 MiB are free\nstarted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := saidOf(test.log, test.free); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -38,7 +38,7 @@ func newRealCluster(c clone, dir string, nodes int, out *report) *realCluster {
 
 // lacks tells what the machine lacks for a cluster, and reports whether it lacks anything.
 func lacks(c clone, out *report) bool {
-	missing := cluster.Missing(c.root)
+	missing := cluster.Missing(c.path("bin"))
 	if len(missing) == 0 {
 		return false
 	}
