@@ -175,6 +175,9 @@ func run(o options) error {
 	if paused, ok := errors.AsType[*pausedError](context.Cause(ctx)); ok {
 		return errors.Join(paused, err)
 	}
+	if err == nil && o.webhookPort != 0 {
+		serving.Farewell()
+	}
 	return err
 }
 

@@ -149,7 +149,25 @@ func (h *hammering) String() string {
 // letIn wants that a hammer was refused each time.
 func (s *realCluster) letIn(h *hammering, when string) error {
 	refused := h.counts["403 Forbidden"]
-	return s.demo.check("wrong objects "+when, "all refused with 403", h.String(), refused > 0 && len(h.counts) == 1)
+	if refused > 0 && len(h.counts) == 1 {
+		return s.demo.check("wrong objects "+when, "all refused with 403", h.String(), true)
+	}
+	return miss{"wrong objects " + when, "all refused with 403", h.String() + "; the API server says of it:\n" + s.failedOpen()}
+}
+
+// failedOpen is what the API server said last of a webhook that did not answer, so that objects went through.
+func (s *realCluster) failedOpen() string {
+	text, err := os.ReadFile(s.file("node-1/kube-apiserver.log"))
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "failing open") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
 }
 
 // rollouts replaces all pods, twice, while wrong objects come.
