@@ -58,8 +58,7 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
 	go test ./controllers -skip '^TestControllers$$' -count=1
 	KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
-	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
-	@if [ -x $(BIN)/k8s/node ]; then cd hack/controlplane && go test ./cmd/node -count=1; fi # compiled by cluster only
+	cd hack/controlplane && go test ./cmd/controlplane ./dns -count=1 -timeout 10m
 
 # Each cell is a device: {property} x {what becomes of its declaration} x {what another writer does}, through 19 disturbances.
 MATRIX ?= 1

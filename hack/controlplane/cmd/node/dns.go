@@ -8,21 +8,15 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
-	"golang.org/x/net/dns/dnsmessage"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/pnp-operator/pnp-operator/hack/controlplane/dns"
 )
-
-// clusterDomain ends the names of Services.
-const clusterDomain = ".svc.cluster.local."
-
-// clusterIP finds the address of a Service, nil if there is no such Service or it has none.
-type clusterIP func(namespace, name string) (address net.IP, exists bool)
 
 // runDNS answers for the Services of a cluster by UDP, and for nothing else: no cluster for tests leads out.
 func runDNS() int {
@@ -61,14 +55,14 @@ func serveDNS(ctx context.Context, kubeconfig, listen string) error {
 		if err != nil {
 			return fmt.Errorf("reading a question: %w", err)
 		}
-		if answer, err := answerTo(buffer[:n], find); err == nil {
+		if answer, err := dns.AnswerTo(buffer[:n], find); err == nil {
 			_, _ = socket.WriteTo(answer, from)
 		}
 	}
 }
 
 // watchServices keeps the Services of the cluster at hand.
-func watchServices(ctx context.Context, kubeconfig string) (clusterIP, error) {
+func watchServices(ctx context.Context, kubeconfig string) (dns.ClusterIP, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("reading --kubeconfig: %w", err)
@@ -88,48 +82,4 @@ func watchServices(ctx context.Context, kubeconfig string) (clusterIP, error) {
 		}
 		return net.ParseIP(service.Spec.ClusterIP).To4(), true
 	}, nil
-}
-
-// answerTo answers a question: a Service that exists has an A record and no other ones, and no other name exists.
-func answerTo(question []byte, find clusterIP) ([]byte, error) {
-	var parser dnsmessage.Parser
-	header, err := parser.Start(question)
-	if err != nil {
-		return nil, err
-	}
-	asked, err := parser.Question()
-	if err != nil {
-		return nil, err
-	}
-	answer := dnsmessage.Message{
-		Header: dnsmessage.Header{
-			ID: header.ID, Response: true, Authoritative: true, RecursionDesired: header.RecursionDesired, RCode: dnsmessage.RCodeNameError,
-		},
-		Questions: []dnsmessage.Question{asked},
-	}
-	namespace, name, ok := serviceOf(asked.Name.String())
-	if !ok {
-		return answer.Pack()
-	}
-	address, exists := find(namespace, name)
-	if exists {
-		answer.RCode = dnsmessage.RCodeSuccess
-	}
-	if address != nil && asked.Type == dnsmessage.TypeA {
-		answer.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: asked.Name, Class: dnsmessage.ClassINET, TTL: 5},
-			Body:   &dnsmessage.AResource{A: [4]byte(address)},
-		}}
-	}
-	return answer.Pack()
-}
-
-// serviceOf takes NAME.NAMESPACE.svc.cluster.local. apart.
-func serviceOf(host string) (namespace, name string, ok bool) {
-	inside, ok := strings.CutSuffix(strings.ToLower(host), clusterDomain)
-	labels := strings.Split(inside, ".")
-	if !ok || len(labels) != 2 {
-		return "", "", false
-	}
-	return labels[1], labels[0], true
 }

@@ -1,4 +1,4 @@
-package main
+package dns
 
 import (
 	"net"
@@ -32,7 +32,7 @@ func TestAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			raw, err := answerTo(question, find)
+			raw, err := AnswerTo(question, find)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +54,7 @@ func TestAnswers(t *testing.T) {
 
 func TestQuestionsThatAreNone(t *testing.T) {
 	for _, question := range []string{"", "x", "\x00\x07\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\xff"} {
-		if answer, err := answerTo([]byte(question), nil); err == nil {
+		if answer, err := AnswerTo([]byte(question), nil); err == nil {
 			t.Errorf("%q is answered by %x", question, answer)
 		}
 	}
