@@ -168,7 +168,8 @@ func TestFailuresThatComeAndGoBeginAnew(t *testing.T) {
 func TestAbsentDevicesKeepNobodyWaiting(t *testing.T) {
 	c, now := &crowd{}, time.Now()
 	c.fail(now, waitDeviceAbsent, names(1000)...)
-	if next := c.fails("factory/known", cause{row: waitHubFails, at: writesAtFactory}, now); next != waitHubFails.first {
+	c.fail(now, waitHubFails, "factory/known")
+	if next := c.left("factory/known", "", now); next != waitHubFails.each {
 		t.Errorf("one that fails beside 1,000 absent ones is tried again in %v", next)
 	}
 	if held := c.hold("factory/d-1", now); held != waitEvent.most {
