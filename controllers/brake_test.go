@@ -310,7 +310,7 @@ var _ = Describe("The brake on mass removals", func() {
 		s.eventually("b", beStalled(v1alpha1.ReasonSuspended))
 		emptied(s, "a")
 		stays(s, "a", 25)
-		s.eventuallyHub(haveRemovalsHalted("25 properties of 1 PnPDevice"))
+		s.eventuallyHub(haveRemovalsHalted("25 properties of 1 PnPDevice (a)"))
 
 		By("the confirmation ending with it, although a suspended object has something to remove")
 		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "a"))
@@ -318,7 +318,7 @@ var _ = Describe("The brake on mass removals", func() {
 		s.eventually("a", beReady())
 		emptied(s, "c")
 		stays(s, "c", 30)
-		s.eventuallyHub(haveRemovalsHalted("30 properties of 1 PnPDevice"))
+		s.eventuallyHub(haveRemovalsHalted("30 properties of 1 PnPDevice (c)"))
 		Expect(s.hubObject().Status.Removals.Confirmed).To(BeNil())
 
 		By("the same confirmation, taken away and put back, being no new one")

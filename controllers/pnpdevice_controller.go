@@ -238,6 +238,7 @@ func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow,
 	key := client.ObjectKeyFromObject(s.device)
 	why := cause{row: row, about: triedFor(s.device), wake: func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }}
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
+	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:
 		why.at = trouble{destination: s.destination, class: hubs.ClassOf(e.Op)}
 	case row == waitDeviceAbsent:

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -107,7 +108,7 @@ func (n node) startParts() error {
 	if err := n.awaitServer(); err != nil {
 		return err
 	}
-	parts := append(later, n.workers()...)
+	parts := slices.Concat(later, n.workers())
 	if n.enforcesPolicies() {
 		parts = append(parts, n.policies())
 	}

@@ -11,8 +11,8 @@ import (
 
 // scored are what kube-score says of the chart and what stays as it is, by object and check, with the reason.
 var scored = map[string]string{
-	"* container-image-pull-policy": "a tag of a release and a digest name one image for good, and Always would keep a pod from starting while the registry is down",
-	"* container-resources":         "there is a limit of memory and none of CPU: a leader that is throttled loses its lease",
+	"* container-image-pull-policy":                   "a tag of a release and a digest name one image for good, and Always would keep a pod from starting while the registry is down",
+	"* container-resources":                           "there is a limit of memory and none of CPU: a leader that is throttled loses its lease",
 	"* container-ephemeral-storage-request-and-limit": "the root is read-only and /tmp holds one certificate: what would count is the log, and a pod that says much would be evicted",
 
 	"pnp-simulator pod-networkpolicy":   "for trying the operator, in a namespace of its own without anything else",
