@@ -203,7 +203,7 @@ func (f *Flights) hearers(key types.NamespacedName, requestID string, calls *hub
 func (f *Flights) listen(s *commandScope, is *rest) {
 	key, hub := client.ObjectKeyFromObject(s.command), hubKey(s.device)
 	if is.listening != nil {
-		f.move(key, listening{hub, s.session.Destination, is.listening.deviceID, s.session.Calls()}, s.session.Reading())
+		f.move(key, listening{hub, s.session.Destination, is.listening.deviceID, s.session.Calls()})
 		return
 	}
 	if _, streams := s.session.Stream(); !streams && s.command.Status.DeviceOffline != nil { // else Recall does it, before the first event
@@ -211,8 +211,8 @@ func (f *Flights) listen(s *commandScope, is *rest) {
 	}
 }
 
-// move has a resting command listened for somewhere else. isLate is true if events are read there already.
-func (f *Flights) move(key types.NamespacedName, to listening, isLate bool) {
+// move has a resting command listened for somewhere else.
+func (f *Flights) move(key types.NamespacedName, to listening) {
 	f.mu.Lock()
 	r, from := f.rests[key], (*hubs.Calls)(nil)
 	if r.listening != nil {
@@ -223,7 +223,7 @@ func (f *Flights) move(key types.NamespacedName, to listening, isLate bool) {
 	f.mu.Unlock()
 	if from != nil && from != to.calls {
 		_, doubt := f.hearers(key, r.requestID, to.calls)
-		from.MoveTo(to.calls, to.deviceID, key, doubt, isLate)
+		from.MoveTo(to.calls, to.deviceID, key, doubt)
 	}
 }
 
@@ -263,7 +263,7 @@ func (f *Flights) moveAll(hub types.NamespacedName, destination string, calls *h
 	}
 	f.mu.Unlock()
 	for key, to := range moving {
-		f.move(key, to, false)
+		f.move(key, to)
 	}
 }
 

@@ -190,9 +190,8 @@ func (c *Calls) Recall(deviceID string, object types.NamespacedName, w Window, w
 // MoveTo has an object that waits for its device wait at the calls of another session of the hub: the
 // one that it waited at has ended. As after Recall, it is woken once all is handled that the hub held
 // meanwhile. What was heard, and what was lost, still counts. doubt takes the place of the one of Await, if
-// there was one. With isLate the other session reads events already: one of the command may have passed
-// it, and nothing that it tells later shows that there was none.
-func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName, doubt func(), isLate bool) {
+// there was one.
+func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName, doubt func()) {
 	c.mu.Lock()
 	a, heard := c.waiting[deviceID][object], c.heard
 	c.forget(deviceID, object)
@@ -207,7 +206,7 @@ func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedNam
 	defer other.mu.Unlock()
 	other.hear(heard)
 	if other.waiting[deviceID][object] == nil {
-		a.woken, a.recalled, a.deaf = false, true, a.deaf || isLate
+		a.woken, a.recalled = false, true
 		if a.doubt != nil {
 			a.doubt = doubt
 		}

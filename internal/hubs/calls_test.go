@@ -399,13 +399,8 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 	doubt := func() {}
 	moved := func(c *Calls) { // to another session, and back
 		var other Calls
-		c.MoveTo(&other, "d", object("a"), func() {}, false)
-		other.MoveTo(c, "d", object("a"), doubt, false)
-	}
-	movedLate := func(c *Calls) {
-		var other Calls
-		c.MoveTo(&other, "d", object("a"), func() {}, false)
-		other.MoveTo(c, "d", object("a"), doubt, true)
+		c.MoveTo(&other, "d", object("a"), func() {})
+		other.MoveTo(c, "d", object("a"), doubt)
 	}
 	for name, test := range map[string]struct {
 		steps []func(*Calls)
@@ -423,7 +418,6 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 		"events were lost, and it was there":       {[]func(*Calls){deafen, stir(Acted, 0)}, []string{"doubt"}},
 		"events were lost after all was heard":     {[]func(*Calls){longAfter, moved, deafen, stir(Came, s)}, []string{"wake", "wake"}},
 		"events that may be of its time were lost": {[]func(*Calls){caughtUp, moved, deafen, stir(Came, s)}, []string{"wake"}},
-		"it moved to where events are read":        {[]func(*Calls){movedLate, caughtUp, stir(Came, s)}, nil},
 		"events were lost, and it moved":           {[]func(*Calls){deafen, moved, caughtUp, stir(Came, s)}, nil},
 		"it moved, and all is heard":               {[]func(*Calls){moved, caughtUp}, []string{"wake"}},
 		"it moved, and it was there meanwhile":     {[]func(*Calls){moved, stir(Acted, 0)}, []string{"doubt"}},
