@@ -102,7 +102,7 @@ var notWaits = map[string]string{
 	"bound of one request, of the code or the spec":                         `proofTime forRecord Collect ledgerCall dialTime save closing managementTimeout call longest show install collect deadline`,
 	"rounded, or turned into a time":                                        `reserve review accepted describeConnection describeEnablement startClock transition connection on until roll began next soonest`,
 	"how old something may be, or how long it may last before it is told":   `censusFor brakeWindow reservedFor DefaultClearWithin DefaultGrace fightWindow sendWithin lookHolds retryMargin damagedFor lateAfter holdFor DefaultEchoWithin valueSweepEvery grace afterMidnight clocksDiffer probeWithin whileAsked confirmAfter slowBy restoreIn restoreStep recently minWait withDefaults Settled drainFor pace`,
-	"steps of waits that have a row, or gather what came for less than one": `quietTime answerTime untilCached judgeEvery hintDelay resyncRetry firstLook firstSweepDelay eventDelay routedWithin askFree followUpDelays`,
+	"steps of waits that have a row, or gather what came for less than one": `quietTime answerTime untilCached judgeEvery hintDelay resyncRetry firstLook firstSweepDelay eventDelay askFree followUpDelays`,
 	"waits of DeviceCommands and DeviceModels, to be given rows":            `cacheRetry recordRetry showAfter hearFor gatherFor verifyEvery ledgerSweep retryLook placeRetry ledgerRetry settleFor restOffline restAbsent restLeast restMost countAfter fetchRetry otherWithin parseSoon`,
 }
 

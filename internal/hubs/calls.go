@@ -318,9 +318,6 @@ func (c *Calls) caughtUp(at time.Time) {
 	}
 }
 
-// routedWithin is how much later than what it tells an event may reach the stream.
-const routedWithin = 10 * time.Second
-
 // deafen notes that events were lost: of the commands under way, and of those that wait, nobody can
 // say any more that nothing was heard, unless all events of their time were handled before.
 func (c *Calls) deafen() {
@@ -331,7 +328,7 @@ func (c *Calls) deafen() {
 	}
 	for _, objects := range c.waiting {
 		for _, a := range objects {
-			a.deaf = a.deaf || !a.since.Add(routedWithin).Before(c.heard)
+			a.deaf = a.deaf || !a.since.Before(c.heard)
 		}
 	}
 }

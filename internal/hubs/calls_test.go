@@ -395,7 +395,6 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 		return func(c *Calls) { c.stir("d", sign, noon.Add(after), Place{Partition: "1", SequenceNumber: 7}) }
 	}
 	caughtUp, deafen := func(c *Calls) { c.caughtUp(time.Now()) }, (*Calls).deafen
-	longAfter := func(c *Calls) { c.caughtUp(time.Now().Add(routedWithin + s)) }
 	doubt := func() {}
 	moved := func(c *Calls) { // to another session, and back
 		var other Calls
@@ -406,23 +405,22 @@ func TestARecalledCommandIsWokenOnceAllIsHeard(t *testing.T) {
 		steps []func(*Calls)
 		said  []string
 	}{
-		"nothing is heard yet":                     {nil, nil},
-		"all is heard":                             {[]func(*Calls){caughtUp}, []string{"wake"}},
-		"all is heard, again and again":            {[]func(*Calls){caughtUp, caughtUp}, []string{"wake"}},
-		"it was there meanwhile":                   {[]func(*Calls){stir(Acted, -s/2), caughtUp}, []string{"doubt"}},
-		"it rebooted":                              {[]func(*Calls){stir(Went, s), stir(Came, 9*s), caughtUp}, []string{"doubt"}},
-		"it is back":                               {[]func(*Calls){stir(Came, s), caughtUp}, []string{"wake"}},
-		"it is back, and then late news":           {[]func(*Calls){stir(Came, s), stir(Acted, 0)}, []string{"wake", "doubt"}},
-		"all is heard, but for late news":          {[]func(*Calls){caughtUp, stir(Acted, 0)}, []string{"wake", "doubt"}},
-		"events were lost":                         {[]func(*Calls){deafen, caughtUp, stir(Came, s)}, nil},
-		"events were lost, and it was there":       {[]func(*Calls){deafen, stir(Acted, 0)}, []string{"doubt"}},
-		"events were lost after all was heard":     {[]func(*Calls){longAfter, moved, deafen, stir(Came, s)}, []string{"wake", "wake"}},
-		"events that may be of its time were lost": {[]func(*Calls){caughtUp, moved, deafen, stir(Came, s)}, []string{"wake"}},
-		"events were lost, and it moved":           {[]func(*Calls){deafen, moved, caughtUp, stir(Came, s)}, nil},
-		"it moved, and all is heard":               {[]func(*Calls){moved, caughtUp}, []string{"wake"}},
-		"it moved, and it was there meanwhile":     {[]func(*Calls){moved, stir(Acted, 0)}, []string{"doubt"}},
-		"it went before that":                      {[]func(*Calls){stir(Went, -2*s), caughtUp}, []string{"wake"}},
-		"it is sent again before all is heard":     {[]func(*Calls){func(c *Calls) { c.Begin("d", object("a"), func() {}) }, caughtUp}, nil},
+		"nothing is heard yet":                 {nil, nil},
+		"all is heard":                         {[]func(*Calls){caughtUp}, []string{"wake"}},
+		"all is heard, again and again":        {[]func(*Calls){caughtUp, caughtUp}, []string{"wake"}},
+		"it was there meanwhile":               {[]func(*Calls){stir(Acted, -s/2), caughtUp}, []string{"doubt"}},
+		"it rebooted":                          {[]func(*Calls){stir(Went, s), stir(Came, 9*s), caughtUp}, []string{"doubt"}},
+		"it is back":                           {[]func(*Calls){stir(Came, s), caughtUp}, []string{"wake"}},
+		"it is back, and then late news":       {[]func(*Calls){stir(Came, s), stir(Acted, 0)}, []string{"wake", "doubt"}},
+		"all is heard, but for late news":      {[]func(*Calls){caughtUp, stir(Acted, 0)}, []string{"wake", "doubt"}},
+		"events were lost":                     {[]func(*Calls){deafen, caughtUp, stir(Came, s)}, nil},
+		"events were lost, and it was there":   {[]func(*Calls){deafen, stir(Acted, 0)}, []string{"doubt"}},
+		"events were lost after all was heard": {[]func(*Calls){caughtUp, moved, deafen, stir(Came, s)}, []string{"wake", "wake"}},
+		"events were lost, and it moved":       {[]func(*Calls){deafen, moved, caughtUp, stir(Came, s)}, nil},
+		"it moved, and all is heard":           {[]func(*Calls){moved, caughtUp}, []string{"wake"}},
+		"it moved, and it was there meanwhile": {[]func(*Calls){moved, stir(Acted, 0)}, []string{"doubt"}},
+		"it went before that":                  {[]func(*Calls){stir(Went, -2*s), caughtUp}, []string{"wake"}},
+		"it is sent again before all is heard": {[]func(*Calls){func(c *Calls) { c.Begin("d", object("a"), func() {}) }, caughtUp}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, said := recalled(t)
