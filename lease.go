@@ -43,9 +43,9 @@ func (l *leaseWatch) watch(next http.RoundTripper) http.RoundTripper {
 }
 
 // guard keeps a former leader from writing to the API server while it ends, but for the outcomes of its
-// own commands, which nobody else knows. What it remembers of a
-// device is of before its pause: written into a status that it read after that, it would replace what
-// its successor found out, and the resourceVersion fits. The lease may be another replica's, too:
+// own commands, which nobody else knows. Its memory of a device is of before its pause: written into a
+// status that it read after that, it would replace what its successor found out, and the
+// resourceVersion fits. The lease may be another replica's, too:
 // client-go releases one that it believes to hold by what it saw before, so that two lead at once.
 func (l *leaseWatch) guard(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {

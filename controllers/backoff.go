@@ -16,8 +16,8 @@ import (
 const wakeBurst = 8
 
 // failingObjects are the objects that fail, by name. They are the back-off of all controllers: the next try
-// comes after as long again as an object has failed, see waitRow. What wakes an object meanwhile has it
-// tried, and does not make its wait longer. The zero value is ready to use.
+// comes after as long again as an object has failed, see waitRow. An event that wakes it
+// meanwhile has it tried, and does not make its wait longer. The zero value is ready to use.
 type failingObjects struct {
 	mu      sync.Mutex
 	objects map[string]*failure
@@ -110,38 +110,22 @@ func (f *failingObjects) over(object string) {
 	}
 }
 
-// since is when an object began to fail, now if it does not.
-func (f *failingObjects) since(object string, now time.Time) time.Time {
+// of is what is known of an object that fails, false if it does not.
+func (f *failingObjects) of(object string) (one failure, fails bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if one := f.objects[object]; one != nil {
-		return one.since
+	known := f.objects[object]
+	if known == nil {
+		return failure{}, false
 	}
-	return now
-}
-
-// isAbout reports whether an object fails, and with the same settings.
-func (f *failingObjects) isAbout(object, about string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	one := f.objects[object]
-	return one != nil && one.about == about
-}
-
-// has reports whether an object fails.
-func (f *failingObjects) has(object string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.objects[object] != nil
+	return *known, true
 }
 
 // left is how long an object waits for its next try, 0 if it is due: also where it is about something
 // else than the last one.
 func (f *failingObjects) left(object, about string, now time.Time) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	one := f.objects[object]
-	if one == nil || one.about != about {
+	one, fails := f.of(object)
+	if !fails || one.about != about {
 		return 0
 	}
 	return min(max(0, one.until.Sub(now)), one.until.Sub(one.tried)) // whatever became of the clock
@@ -230,7 +214,8 @@ func (b backoff) When(item reconcile.Request) time.Duration {
 	now, name := time.Now(), b.nameOf(item)
 	wait, noted := b.take(name, now)
 	if !noted {
-		b.fails(name, cause{row: b.row, about: b.aboutOf(name)}, now)
+		before, _ := b.of(name)
+		b.fails(name, cause{row: b.row, about: before.about}, now)
 		wait, _ = b.take(name, now)
 	}
 	return jittered(wait)
@@ -246,15 +231,6 @@ func (f *failingObjects) take(object string, now time.Time) (wait time.Duration,
 	}
 	one.noted = false
 	return max(0, one.until.Sub(now)), true
-}
-
-func (f *failingObjects) aboutOf(object string) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if one := f.objects[object]; one != nil {
-		return one.about
-	}
-	return ""
 }
 
 // Forget ends the failures of an item.

@@ -15,7 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 )
 
-// What an IoTHub says of being stopped, by a person or for want of messages, is made here.
+// This file makes the texts of an IoTHub that is stopped, by a person or for want of messages.
 
 const (
 	suspendedText = "Nothing is written to the hub and no command is sent; reads, events and status go on. Set spec.suspend: false to go on"

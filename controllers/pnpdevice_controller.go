@@ -230,7 +230,10 @@ func nameOfDevice(device *v1alpha1.PnPDevice) string {
 
 // failingSince is when the object began to fail, now if it does not.
 func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
-	return r.retries.since(nameOfDevice(s.device), s.now)
+	if one, fails := r.retries.of(nameOfDevice(s.device)); fails {
+		return one.since
+	}
+	return s.now
 }
 
 // fails notes that a pass failed, and returns when the object is to be tried again.

@@ -13,7 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// What conditions say of a pass is made here, of the facts of that pass and its generation alone.
+// This file makes what conditions say of a pass, of the facts of that pass and its generation alone.
 
 // conclusion is what the conditions say of the pass. It is no new one if they stay as they are: a
 // failure that has not lasted yet changes nothing of what is said of this very generation, as long

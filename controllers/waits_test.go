@@ -34,6 +34,11 @@ func (s *site) failing(operation, device string, status int) {
 	s.sim.Faults().Add(simulator.Fault{Kind: simulator.FaultStatus, Operation: operation, Device: device, Status: status, Count: -1})
 }
 
+func recoversAndReports(s *site) {
+	recovers(s)
+	s.report("d", `{"targetTemperature":{"value":20,"ac":200,"av":2,"ad":"here I am"}}`)
+}
+
 func recovers(s *site) { s.sim.Faults().Clear() }
 
 // deviceIsReady is what is right of most.
@@ -149,11 +154,8 @@ var walks = map[string]walk{
 			Eventually(func() int { return s.reads("d") }, asked).Should(BeNumerically(">=", reads+2))
 			return s
 		},
-		remove: func(s *site) {
-			recovers(s)
-			s.report("d", `{"targetTemperature":{"value":20,"ac":200,"av":2,"ad":"here I am"}}`)
-		},
-		right: deviceIsReady("d"), within: told,
+		remove: recoversAndReports,
+		right:  deviceIsReady("d"), within: told,
 	},
 	"a device whose read fails and that reports": {
 		cause: func() *site {
@@ -164,11 +166,8 @@ var walks = map[string]walk{
 			Eventually(func() int { return s.reads("d") }, asked).Should(BeNumerically(">=", 7))
 			return s
 		},
-		remove: func(s *site) {
-			recovers(s)
-			s.report("d", `{"targetTemperature":{"value":20,"ac":200,"av":2,"ad":"here I am"}}`)
-		},
-		right: deviceIsReady("d"), within: told,
+		remove: recoversAndReports,
+		right:  deviceIsReady("d"), within: told,
 	},
 	"the IoTHub fails while it is connected": {
 		cause: func() *site {

@@ -45,8 +45,8 @@ func enterCgroup(h hierarchy, folder string) error {
 	return os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte("0"), 0o600)
 }
 
-// removeCgroups removes folders of cgroups with all below. Their processes have ended, but the kernel may take a moment.
-func removeCgroups(folders []string) error {
+// RemoveCgroups removes folders of cgroups with all below. Their processes have ended, but the kernel may take a moment.
+func RemoveCgroups(folders ...string) error {
 	var errs []error
 	for _, folder := range folders {
 		errs = append(errs, retry(5*time.Second, func() error { return removeCgroup(folder) }))

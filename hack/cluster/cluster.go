@@ -257,7 +257,7 @@ func (n node) stop() error {
 	if err != nil {
 		return fmt.Errorf("reading which cgroups %s has: %w", NodeName(n.number), err)
 	}
-	return removeCgroups(strings.Fields(string(text)))
+	return RemoveCgroups(strings.Fields(string(text))...)
 }
 
 // Tail is the end of a part's log.

@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// What a cluster of two nodes takes: measured were 300 MB on the disk and 1.7 GB of memory.
+// A cluster of two nodes takes, as measured, 300 MB on the disk and 1.7 GB of memory.
 const (
 	neededDisk   = 2 << 30
 	neededMemory = 3 << 30
@@ -35,7 +35,7 @@ type machine struct {
 	memory      uint64
 }
 
-// missing says what the machine lacks, a line each. What only root can find out is left out without root.
+// missing says what the machine lacks, a line each. Without root it leaves out what only root can find out.
 func (m machine) missing() []string {
 	if !m.root {
 		return []string{"root's rights: namespaces, mounts and cgroups are made"}

@@ -24,7 +24,7 @@ var kernelSettings = map[string]string{
 const shownSettings = "/run/kernel-settings"
 
 // mountings are a node's mounts in their order. Nobody may change the machine's settings but those of the network, which
-// are the node's own. What kubelet and CNI write below /var, whatever they are told, is in memory.
+// are the node's own. The files of kubelet and CNI below /var are in memory, whatever they are told.
 func mountings(all []hierarchy) []mounting {
 	list := []mounting{
 		{target: "/", flags: syscall.MS_REC | syscall.MS_PRIVATE},

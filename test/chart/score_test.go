@@ -23,7 +23,7 @@ var scored = map[string]string{
 	"pnp-operator-end-trial pod-networkpolicy": "it runs for seconds, when a trial is uninstalled",
 }
 
-// TestKubeScore has kube-score judge everything that the chart can render for a cluster. What it finds is mended, or explained above.
+// TestKubeScore has kube-score judge everything that the chart can render for a cluster. Its findings are mended, or explained above.
 func TestKubeScore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "chart.yaml")
 	rendered := template(t, "--set=simulator.enabled=true,networkPolicy.enabled=true,protection.enabled=true,image.tag=v0.1.0")

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// What a cluster with nodes has besides, each as a certificate and a kubeconfig.
+// A cluster with nodes has these besides, each as a certificate and a kubeconfig.
 const (
 	schedulerCert = "scheduler"
 	proxyCert     = "proxy"
