@@ -59,7 +59,7 @@ func (s *site) lastEvent(name string) string {
 	var last *eventsv1.Event
 	for i := range list.Items {
 		e := &list.Items[i]
-		if e.Regarding.Name == name && (last == nil || e.EventTime.After(last.EventTime.Time)) {
+		if e.Regarding.Name == name && (last == nil || seenAt(e).After(seenAt(last))) {
 			last = e
 		}
 	}
@@ -67,6 +67,14 @@ func (s *site) lastEvent(name string) string {
 		return ""
 	}
 	return last.Type + " " + last.Reason
+}
+
+// seenAt is when an Event was seen last: what is told again is a series.
+func seenAt(e *eventsv1.Event) time.Time {
+	if e.Series != nil {
+		return e.Series.LastObservedTime.Time
+	}
+	return e.EventTime.Time
 }
 
 var _ = Describe("A suspended PnPDevice", func() {

@@ -14,8 +14,8 @@ import (
 
 // notWalked are reasons that docs list and the walk does not come to, with the test that does.
 var notWalked = map[string]string{
-	"CheckpointFailed":   "of a state in unit tests: TestStreamVerdicts; the API server would have to fail for one ConfigMap",
-	"EventHubBusy":       "of a state in unit tests: the simulator's event hub has room for all",
+	"CheckpointFailed":   "the API server would have to fail for one ConfigMap: TestStreamIsToldInItsPhase",
+	"EventHubBusy":       "the simulator's event hub has room for all: TestStreamIsToldInItsPhase",
 	"NoTwinChangeEvents": "takes a minute: finds out that twin changes are not routed, and goes on reading after writes",
 	"DevicesUnreadable":  "writes 8 MiB: is set aside by sweeps, which go on with the others, and says so",
 	"TwinTooLarge":       "writes 8 MiB: is set aside by sweeps, which go on with the others, and says so",
