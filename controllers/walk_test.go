@@ -229,8 +229,8 @@ func (s *site) countsAgree(g Gomega, name string) {
 	var all v1alpha1.PnPDeviceList
 	g.Expect(admin.List(ctx, &all, client.InNamespace(s.namespace))).To(Succeed())
 	want := v1alpha1.IoTHubDevices{}
-	for i := range all.Items {
-		if d := &all.Items[i]; d.Spec.HubRef.Name == name {
+	for _, d := range all.Items {
+		if d.Spec.HubRef.Name == name {
 			want.Total++
 			want.Ready += one(isTrueOn(d, v1alpha1.ConditionReady))
 			want.Offline += one(d.Status.ConnectionState == "Disconnected")
