@@ -366,6 +366,10 @@ var walksOfHubs = map[string]walk{
 	},
 
 	// The event stream.
+	"events are read": {
+		from: newEventSite, enter: func(*site) func() { return nil },
+		shows: current(v1alpha1.ReasonAuthenticated, "True "+hubStreaming+" "+hubAccepted).and(v1alpha1.ConditionEventStreamReady, "True/"+hubStreaming),
+	},
 	"the key of the event hub is wrong": {
 		from:  newEventSite,
 		enter: func(s *site) func() { return s.secretIs("events", s.sim.EventHubConnectionString("device")) },
