@@ -29,6 +29,20 @@ demo-down: bin/pnp-demo ## Stop what demo-up started.
 bin/pnp-demo: prerequisites
 	@go build -o $@ ./hack/demo
 
+##@ Real pods
+
+.PHONY: cluster
+cluster: bin/pnp-demo ## Leave a real cluster of one node running in bin/cluster, in namespaces of its own (needs root, and Debian's containerd and runc).
+	@bin/pnp-demo cluster
+
+.PHONY: cluster-down
+cluster-down: bin/pnp-demo ## Stop what cluster started.
+	@bin/pnp-demo cluster-down
+
+.PHONY: cluster-test
+cluster-test: bin/pnp-demo ## Install the chart in a cluster of two nodes, and see what becomes of its pods: rollouts, failures, upgrades. A line a step; 4 minutes.
+	@bin/pnp-demo cluster-test
+
 ##@ Test
 
 # The integration tests wait more than they work: each process has an API server of its own. Reconcilers work on the objects of the cache; client-go panics there
@@ -39,11 +53,12 @@ PROCESSES ?= 3
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.
 	@hack/tools/build.sh helm
 	@hack/tools/build.sh kustomize
+	@hack/tools/build.sh kube-score
 	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 370"
 	PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
 	go test ./controllers -skip '^TestControllers$$' -count=1
 	KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
-	cd hack/controlplane && go test ./cmd/controlplane -count=1 -timeout 10m
+	cd hack/controlplane && go test ./cmd/controlplane ./dns -count=1 -timeout 10m
 
 # Each cell is a device: {property} x {what becomes of its declaration} x {what another writer does}, through 19 disturbances.
 MATRIX ?= 1

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/controllers"
 )
 
 // actFor is how long after it began to renew its lease a leader may write to a hub. Others leave it
@@ -40,13 +42,14 @@ func (l *leaseWatch) watch(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// guard keeps a former leader from writing to the API server while it ends. What it remembers of a
-// device is of before its pause: written into a status that it read after that, it would replace what
-// its successor found out, and the resourceVersion fits. The lease may be another replica's, too:
+// guard keeps a former leader from writing to the API server while it ends, but for the outcomes of its
+// own commands, which nobody else knows. Its memory of a device is of before its pause: written into a
+// status that it read after that, it would replace what its successor found out, and the
+// resourceVersion fits. The lease may be another replica's, too:
 // client-go releases one that it believes to hold by what it saw before, so that two lead at once.
 func (l *leaseWatch) guard(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if l.isOver() && writes(r) {
+		if l.isOver() && writes(r) && !controllers.IsOutcome(r.Context()) {
 			if r.Body != nil {
 				_ = r.Body.Close()
 			}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/controllers"
 )
 
 func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
@@ -58,7 +60,9 @@ func TestAFormerLeaderWritesNothing(t *testing.T) {
 		apis   = "https://api/apis"
 		lease  = apis + "/coordination.k8s.io/v1/namespaces/pnp-system/leases/pnp"
 		status = apis + "/iot.pnp-operator.io/v1alpha1/namespaces/factory/pnpdevices/press/status"
-		review = apis + "/authentication.k8s.io/v1/tokenreviews"
+		// outcome is the method of a request that records what became of a command.
+		outcome = "outcome"
+		review  = apis + "/authentication.k8s.io/v1/tokenreviews"
 	)
 	for name, c := range map[string]struct {
 		led    bool
@@ -67,15 +71,16 @@ func TestAFormerLeaderWritesNothing(t *testing.T) {
 		url    string
 		asked  bool // the API server
 	}{
-		"a replica that never led writes":     {false, time.Hour, http.MethodPut, lease, true},
-		"a leader renews its lease":           {true, actFor - time.Second, http.MethodPut, lease, true},
-		"a leader writes a status":            {true, actFor - time.Second, http.MethodPatch, status, true},
-		"after a pause no lease is updated":   {true, actFor + time.Second, http.MethodPut, lease, false},
-		"after a pause no lease is patched":   {true, actFor + time.Second, http.MethodPatch, lease, false},
-		"after a pause no status is patched":  {true, actFor + time.Second, http.MethodPatch, status, false},
-		"after a pause nothing is deleted":    {true, actFor + time.Second, http.MethodDelete, lease, false},
-		"after a pause objects are read":      {true, actFor + time.Second, http.MethodGet, status, true},
-		"after a pause a reader is asked for": {true, actFor + time.Second, http.MethodPost, review, true},
+		"a replica that never led writes":      {false, time.Hour, http.MethodPut, lease, true},
+		"a leader renews its lease":            {true, actFor - time.Second, http.MethodPut, lease, true},
+		"a leader writes a status":             {true, actFor - time.Second, http.MethodPatch, status, true},
+		"after a pause no lease is updated":    {true, actFor + time.Second, http.MethodPut, lease, false},
+		"after a pause no lease is patched":    {true, actFor + time.Second, http.MethodPatch, lease, false},
+		"after a pause no status is patched":   {true, actFor + time.Second, http.MethodPatch, status, false},
+		"after a pause nothing is deleted":     {true, actFor + time.Second, http.MethodDelete, lease, false},
+		"after a pause objects are read":       {true, actFor + time.Second, http.MethodGet, status, true},
+		"after a pause an outcome is recorded": {true, actFor + time.Second, outcome, status, true},
+		"after a pause a reader is asked for":  {true, actFor + time.Second, http.MethodPost, review, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,7 +90,11 @@ func TestAFormerLeaderWritesNothing(t *testing.T) {
 					return &http.Response{StatusCode: http.StatusOK}, nil
 				})))
 				ask := func(method, url string) error {
-					r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+					ctx := t.Context()
+					if method == outcome {
+						ctx, method = controllers.AsOutcome(ctx), http.MethodPatch
+					}
+					r, err := http.NewRequestWithContext(ctx, method, url, nil)
 					if err != nil {
 						t.Fatal(err)
 					}

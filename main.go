@@ -34,6 +34,9 @@ import (
 
 const defaultModelRepositories = "devicemodels.azure.com"
 
+// leaseName is that of the lease which the leader holds.
+const leaseName = "pnp-operator.iot.pnp-operator.io"
+
 // version is stamped by the build.
 var version = "dev"
 
@@ -104,6 +107,8 @@ func main() {
 			os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
 		case "certificate":
 			os.Exit(certificateCommand(os.Args[2:], os.Stderr))
+		case "end-trial":
+			os.Exit(endTrialCommand(os.Args[2:], os.Stderr))
 		}
 	}
 	o := parseFlags()
@@ -170,6 +175,9 @@ func run(o options) error {
 	if paused, ok := errors.AsType[*pausedError](context.Cause(ctx)); ok {
 		return errors.Join(paused, err)
 	}
+	if err == nil && o.webhookPort != 0 {
+		serving.Farewell()
+	}
 	return err
 }
 
@@ -220,7 +228,7 @@ func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager
 		HealthProbeBindAddress:        o.probeAddress,
 		WebhookServer:                 serving,
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              "pnp-operator.iot.pnp-operator.io",
+		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,

@@ -21,8 +21,8 @@ func (e *pausedError) Error() string {
 // endAfterPause ends a leader that did not run for longer than its lease, in a paused container for
 // one. It would see by itself that another one leads, and go on for ten seconds after that:
 // client-go tries to renew the lease all that time. Nothing that it does then comes to harm, since
-// it sends nothing to a hub, see leaseWatch, and every write of an object names the version that it
-// is about; but it would claim commands for nothing. Like any other that ends it waits for those
+// it sends nothing to a hub, and writes to the API server only what became of its own commands, see
+// leaseWatch; but it would look as if it worked. Like any other that ends it waits for those
 // that are under way.
 func endAfterPause(end context.CancelCauseFunc) manager.RunnableFunc {
 	return func(ctx context.Context) error {

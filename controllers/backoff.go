@@ -16,8 +16,8 @@ import (
 const wakeBurst = 8
 
 // failingObjects are the objects that fail, by name. They are the back-off of all controllers: the next try
-// comes after as long again as an object has failed, see waitRow. What wakes an object meanwhile has it
-// tried, and does not make its wait longer. The zero value is ready to use.
+// comes after as long again as an object has failed, see waitRow. An event that wakes it
+// meanwhile has it tried, and does not make its wait longer. The zero value is ready to use.
 type failingObjects struct {
 	mu      sync.Mutex
 	objects map[string]*failure
@@ -29,7 +29,12 @@ type failingObjects struct {
 type trouble struct {
 	destination string
 	class       budget.Class
+	// row of those that fail there alike: devices that a hub does not know say nothing of the hub.
+	row *waitRow
 }
+
+// isNowhere is true of what has failed at no hub.
+func (t trouble) isNowhere() bool { return t.destination == "" }
 
 // cause is why an object fails.
 type cause struct {
@@ -66,6 +71,7 @@ func (f *failingObjects) fails(object string, why cause, now time.Time) time.Dur
 		one.anew, one.woken = now, time.Time{}
 	}
 	f.leave(object, one)
+	why.at.row = why.row
 	one.cause, one.tried, one.noted = why, now, true
 	f.join(object, one)
 	wait := f.wait(one, now)
@@ -78,7 +84,7 @@ func (f *failingObjects) wait(one *failure, now time.Time) time.Duration {
 }
 
 func (f *failingObjects) join(object string, one *failure) {
-	if one.at == (trouble{}) {
+	if one.at.isNowhere() {
 		return
 	}
 	if f.at[one.at] == nil {
@@ -104,53 +110,41 @@ func (f *failingObjects) over(object string) {
 	}
 }
 
-// since is when an object began to fail, now if it does not.
-func (f *failingObjects) since(object string, now time.Time) time.Time {
+// of is what is known of an object that fails, false if it does not.
+func (f *failingObjects) of(object string) (one failure, fails bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if one := f.objects[object]; one != nil {
-		return one.since
+	known := f.objects[object]
+	if known == nil {
+		return failure{}, false
 	}
-	return now
-}
-
-// isAbout reports whether an object fails, and with the same settings.
-func (f *failingObjects) isAbout(object, about string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	one := f.objects[object]
-	return one != nil && one.about == about
-}
-
-// has reports whether an object fails.
-func (f *failingObjects) has(object string) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.objects[object] != nil
+	return *known, true
 }
 
 // left is how long an object waits for its next try, 0 if it is due: also where it is about something
 // else than the last one.
 func (f *failingObjects) left(object, about string, now time.Time) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	one := f.objects[object]
-	if one == nil || one.about != about {
+	one, fails := f.of(object)
+	if !fails || one.about != about {
 		return 0
 	}
 	return min(max(0, one.until.Sub(now)), one.until.Sub(one.tried)) // whatever became of the clock
 }
 
 // hold is how long an event of a device keeps from having an object tried that fails at a hub: once in a
-// while is enough, and of many that fail a few tell whether the hub is well.
+// while is enough, and where the hub is what fails, a few of many tell whether it is well.
 func (f *failingObjects) hold(object string, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := f.objects[object]
-	if one == nil || one.at == (trouble{}) || now.Before(one.tried) {
+	if one == nil || one.at.isNowhere() || now.Before(one.tried) {
 		return 0
 	}
-	return max(0, one.tried.Add(max(1, time.Duration(len(f.at[one.at])))*waitEvent.most).Sub(now))
+	held := waitEvent.most
+	if one.row.shared {
+		held = waitEvent.among(len(f.at[one.at]), 0)
+	}
+	return max(0, one.tried.Add(held).Sub(now))
 }
 
 // taken notes that one of the hub's requests was made for an object, or for nobody who fails, and
@@ -159,27 +153,44 @@ func (f *failingObjects) hold(object string, now time.Time) time.Duration {
 func (f *failingObjects) taken(where trouble, object string, now time.Time) (wakes []func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	recovered, recovers := f.at[where][object]
-	if recovers {
-		f.leave(object, recovered)
-		recovered.at = trouble{}
+	var recovered *waitRow
+	if one := f.objects[object]; one != nil && one.at.destination == where.destination && one.at.class == where.class {
+		recovered = one.row
+		f.leave(object, one)
+		one.at = trouble{}
 	}
-	for _, one := range f.at[where] {
-		if len(wakes) == wakeBurst {
-			break
+	for _, row := range endedByOthers() {
+		if !row.shared && row != recovered {
+			continue
 		}
-		if one.wake != nil && !one.woken.After(one.tried) && (recovers || f.mayWake(one, now)) {
-			one.woken = now
-			wakes = append(wakes, one.wake)
+		where.row = row
+		for _, one := range f.at[where] {
+			if len(wakes) == wakeBurst {
+				return wakes
+			}
+			if one.wake != nil && !one.woken.After(one.tried) && (recovered == row || f.mayWake(one, now)) {
+				one.woken = now
+				wakes = append(wakes, one.wake)
+			}
 		}
 	}
 	return wakes
 }
 
+// endedByOthers are the rows of what a success of another object can end.
+var endedByOthers = sync.OnceValue(func() (rows []*waitRow) {
+	for _, row := range waits {
+		if row.shared || row.alike {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+})
+
 // mayWake reports whether an object was not woken lately.
 func (f *failingObjects) mayWake(one *failure, now time.Time) bool {
 	rests := now.Sub(one.woken)
-	return one.row.shared && (one.woken.IsZero() || rests < 0 || rests >= f.wait(one, now))
+	return one.woken.IsZero() || rests < 0 || rests >= f.wait(one, now)
 }
 
 // backoff has one controller's objects tried again as failures say.
@@ -203,7 +214,8 @@ func (b backoff) When(item reconcile.Request) time.Duration {
 	now, name := time.Now(), b.nameOf(item)
 	wait, noted := b.take(name, now)
 	if !noted {
-		b.fails(name, cause{row: b.row, about: b.aboutOf(name)}, now)
+		before, _ := b.of(name)
+		b.fails(name, cause{row: b.row, about: before.about}, now)
 		wait, _ = b.take(name, now)
 	}
 	return jittered(wait)
@@ -219,15 +231,6 @@ func (f *failingObjects) take(object string, now time.Time) (wait time.Duration,
 	}
 	one.noted = false
 	return max(0, one.until.Sub(now)), true
-}
-
-func (f *failingObjects) aboutOf(object string) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if one := f.objects[object]; one != nil {
-		return one.about
-	}
-	return ""
 }
 
 // Forget ends the failures of an item.

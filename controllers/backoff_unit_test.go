@@ -11,7 +11,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 )
 
-var writesAtFactory = trouble{"factory.azure-devices.net", budget.TwinWrite}
+var writesAtFactory = trouble{destination: "factory.azure-devices.net", class: budget.TwinWrite}
 
 // crowd is objects that fail at one hub.
 type crowd struct {
@@ -161,5 +161,34 @@ func TestFailuresThatComeAndGoBeginAnew(t *testing.T) {
 	}
 	if b.left(b.nameOf(item), "", time.Now().Add(-time.Hour)) > waitHubRefuses.first {
 		t.Error("a clock that was set back makes a wait longer")
+	}
+}
+
+// A hub that is well and does not know devices is no trouble of those that it knows.
+func TestAbsentDevicesKeepNobodyWaiting(t *testing.T) {
+	c, now := &crowd{}, time.Now()
+	c.fail(now, waitDeviceAbsent, names(1000)...)
+	c.fail(now, waitHubFails, "factory/known")
+	if next := c.left("factory/known", "", now); next != waitHubFails.each {
+		t.Errorf("one that fails beside 1,000 absent ones is tried again in %v", next)
+	}
+	if held := c.hold("factory/d-1", now); held != waitEvent.most {
+		t.Errorf("the event that tells that a device is there is held for %v", held)
+	}
+	if woken := c.succeed(now.Add(time.Minute), "factory/d-1"); len(woken) != 1 || woken[0] != "factory/known" {
+		t.Errorf("that one device is there wakes %v", woken)
+	}
+}
+
+// Of those that a hub refuses, one that it takes again shows that it may take others.
+func TestRefusalsEndTogether(t *testing.T) {
+	c, now := &crowd{}, time.Now()
+	c.fail(now, waitHubRefuses, names(20)...)
+	now = now.Add(time.Minute)
+	if woken := c.succeed(now, "factory/other"); len(woken) != 0 {
+		t.Errorf("a success of one that was not refused wakes %v", woken)
+	}
+	if woken := c.succeed(now, "factory/d-3"); len(woken) != wakeBurst {
+		t.Errorf("%d are woken", len(woken))
 	}
 }

@@ -199,7 +199,7 @@ func (g *guard) isLarge(one removing, confirmed members) bool {
 
 // recedes reports whether declarations were put back, so that what is still halted is no more than one
 // sync may remove. Time alone does not do that: what was removed before the halt counts for as long as
-// it lasts. Nor do declarations that are added.
+// it lasts. Nor do declarations that are added, or objects that are suspended to look into it.
 func (b *Brake) recedes(hub *v1alpha1.IoTHub, c census) bool {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
@@ -207,7 +207,7 @@ func (b *Brake) recedes(hub *v1alpha1.IoTHub, c census) bool {
 	if g.written == nil || !isNewer(g.written, hub) {
 		g.look(hub)
 	}
-	halted, pending := hub.Status.Removals, 0
+	halted, pending := hub.Status.Removals, c.resting
 	for one := range beyond(confirmedAt(hub), maps.Values(c.waiting)) {
 		pending += len(one.leaves)
 	}
@@ -239,7 +239,12 @@ func (b *Brake) of(hub types.NamespacedName) *guard {
 
 // Halted reports whether the brake was pulled and not released.
 func (b *Brake) Halted(hub types.NamespacedName) bool {
-	g := b.of(hub)
+	b.mu.Lock()
+	g := b.hubs[hub] // of a hub that nobody knows there is none to be made
+	b.mu.Unlock()
+	if g == nil {
+		return false
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.halted

@@ -18,6 +18,8 @@ import (
 type census struct {
 	owned   int
 	waiting map[types.UID]removing // to be removed
+	// resting are those that would be, were their objects not suspended, or observing.
+	resting int
 }
 
 // takeCensus counts the properties that the hub's objects own, and those that are to be removed
@@ -30,11 +32,12 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 	c := census{waiting: map[types.UID]removing{}}
 	for _, device := range devices {
 		declared, err := declaration.Of(&device.Spec)
-		owned, waiting := ownedBy(device, declared, hub)
+		owned, waiting, resting := ownedBy(device, declared, hub)
 		c.owned += owned
 		if err != nil && device.DeletionTimestamp == nil {
 			continue // nothing of it is removed
 		}
+		c.resting += resting
 		if len(waiting.leaves) > 0 {
 			c.waiting[device.UID] = waiting
 		}
@@ -45,11 +48,12 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 	return c, nil
 }
 
-// ownedBy counts what an object owns at a hub, and lists what of it is to be removed.
-func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing) {
+// ownedBy counts what an object owns at a hub, lists what of it is to be removed, and counts what is not for
+// now, because the object is suspended or observes.
+func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing, resting int) {
 	waiting = removing{object: device.UID, name: device.Name, member: memberOf(device.UID, device.Generation), shown: showsHalt(device)}
 	if !isOfHost(device, hub.Spec.HostName) {
-		return 0, waiting
+		return 0, waiting, 0
 	}
 	removes, clears := canRemove(device, hub), device.DeletionTimestamp != nil
 	for leaf, p := range propertiesOf(&device.Status) {
@@ -57,11 +61,14 @@ func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha
 			continue
 		}
 		owned++
-		if _, kept := declared[leaf]; removes && (clears || !kept) {
+		switch _, kept := declared[leaf]; {
+		case removes && (clears || !kept):
 			waiting.leaves = append(waiting.leaves, leaf)
+		case !clears && !kept:
+			resting++
 		}
 	}
-	return owned, waiting
+	return owned, waiting, resting
 }
 
 // showsHalt reports whether the object says, of this very generation, that its removals are halted.

@@ -273,7 +273,7 @@ func TestWhatWaitsToBeRemoved(t *testing.T) {
 			device.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(`{"p0":1,"p1":1,"p2":1}`)}
 			hub := &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net"}}
 			c.edit(device, hub)
-			_, waiting := ownedBy(device, twin.Declaration{{Name: "p0"}: 1, {Name: "p1"}: 1, {Name: "p2"}: 1}, hub)
+			_, waiting, _ := ownedBy(device, twin.Declaration{{Name: "p0"}: 1, {Name: "p1"}: 1, {Name: "p2"}: 1}, hub)
 			if len(waiting.leaves) != c.want {
 				t.Errorf("%v wait, expected %d", waiting.leaves, c.want)
 			}

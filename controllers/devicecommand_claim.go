@@ -261,6 +261,9 @@ func (s *commandScope) longest() time.Duration {
 // reserved before: a claim must not wait.
 func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
+	if r.Flights.hasEnded(s.command) { // as something else than it would be now: it was passed by
+		return quietly(waitOutcome.most)
+	}
 	if err := r.Flights.failure(key); err != nil {
 		return heldBy(err)
 	}

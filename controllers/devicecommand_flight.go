@@ -405,7 +405,7 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 			announceAbandoned(f.Recorder, one.command, one.device)
 			return false
 		}
-		err := f.record(context.Background(), one, r)
+		err := f.record(AsOutcome(context.Background()), one, r)
 		pause = recordRetry
 		switch {
 		case err == nil:
@@ -430,6 +430,17 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 		}
 	}
 }
+
+type outcomeKey struct{}
+
+// AsOutcome marks requests that record what became of a command that this process sent.
+func AsOutcome(ctx context.Context) context.Context {
+	return context.WithValue(ctx, outcomeKey{}, true)
+}
+
+// IsOutcome reports whether a request to the API server records what became of a command that this
+// process sent. That is true whoever leads by now.
+func IsOutcome(ctx context.Context) bool { return ctx.Value(outcomeKey{}) != nil }
 
 // standAside lets the next command of the device go on, whatever status says of this one: once it has
 // ended, or would have.

@@ -109,6 +109,9 @@ func payloadOf(command *v1alpha1.DeviceCommand) []byte {
 
 // queue lets the commands of a device run one after the other, in the order of their creation.
 func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) error {
+	if r.Flights.hasEnded(s.command) { // others have gone on
+		return nil
+	}
 	first, err := r.Flights.heads(ctx, r, client.InNamespace(s.command.Namespace), client.MatchingFields{indexUnfinished: s.command.Spec.DeviceRef.Name})
 	if err != nil {
 		return err

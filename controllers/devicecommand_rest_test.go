@@ -41,7 +41,7 @@ func TestAReadEndsARest(t *testing.T) {
 	}
 }
 
-// What the hub goes on to refuse is asked for less and less often, and a new incident begins anew.
+// Requests that the hub goes on to refuse are made less and less often, and a new incident begins anew.
 func TestARefusedCommandRestsForAsLongAsItWasRefused(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	var r rest

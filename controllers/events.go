@@ -59,7 +59,12 @@ func toldOf(before, after conditioned) (kind string) {
 	return ""
 }
 
+// isInTrouble reports whether an object has something to tell of. Its IoTHub tells what all of its
+// devices wait for.
 func isInTrouble(o conditioned) bool {
+	if _, is := o.(*v1alpha1.PnPDevice); is && readyOf(o).Reason == v1alpha1.ReasonHubNotReady {
+		return false
+	}
 	return isTrue(o, v1alpha1.ConditionStalled) || isTrouble(readyOf(o).Reason)
 }
 

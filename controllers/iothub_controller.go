@@ -133,16 +133,13 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		allowance = session.Budget // with the others of its hub, now that it is trusted
 		hub.Status.Destination = session.Destination
 	}
-	lookAgain := describeBudget(hub, allowance, time.Now())
+	describeBudget(hub, allowance)
 	describeSuspended(hub)
 	r.quotaEnded(ctx, before, hub)
 	describeSweeps(hub, r.Hubs.Get(req.NamespacedName))
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
 		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
-	}
-	if err == nil && lookAgain > 0 {
-		result.RequeueAfter = min(result.RequeueAfter, lookAgain)
 	}
 	return result, err
 }
@@ -213,7 +210,7 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 	}
 	key := client.ObjectKeyFromObject(hub)
 	r.retries.fails(key.String()+probing, cause{
-		row: waitConnect, at: trouble{destinationOf(hub), budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
+		row: waitConnect, at: trouble{destination: destinationOf(hub), class: budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
 	}, time.Now())
 }
 

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
@@ -96,24 +97,39 @@ func countChanged() predicate.Predicate {
 	}}
 }
 
+// recountIn is when the devices of an IoTHub are counted after a change of one. Connections come and go
+// day and night: for those alone the usual time is enough.
+func recountIn(before, after *v1alpha1.PnPDevice) time.Duration {
+	was, is := countOf(before), countOf(after)
+	was.Offline, is.Offline = 0, 0
+	if was == is && hubKey(before) == hubKey(after) {
+		return waitCount.most
+	}
+	return waitRecount.most
+}
+
 // enqueueCounts has the IoTHubs of a device counted in a while, that which it left as well.
 func enqueueCounts() handler.EventHandler {
-	enqueue := func(q workqueue.TypedRateLimitingInterface[reconcile.Request], objects ...client.Object) {
+	enqueue := func(q workqueue.TypedRateLimitingInterface[reconcile.Request], in time.Duration, objects ...client.Object) {
 		for _, o := range objects {
 			if device, ok := o.(*v1alpha1.PnPDevice); ok {
-				q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, waitRecount.most)
+				q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, in)
 			}
 		}
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(q, e.Object)
+			enqueue(q, waitRecount.most, e.Object)
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(q, e.ObjectOld, e.ObjectNew)
+			was, ok := e.ObjectOld.(*v1alpha1.PnPDevice)
+			is, okay := e.ObjectNew.(*v1alpha1.PnPDevice)
+			if ok && okay {
+				enqueue(q, recountIn(was, is), was, is)
+			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(q, e.Object)
+			enqueue(q, waitRecount.most, e.Object)
 		},
 	}
 }

@@ -75,12 +75,16 @@ func (of *proof) discard() {
 // refused notes that a hub refused what was to be proved with a fingerprint. It returns when to ask it
 // again, in a moment at first, since such answers may pass, and whether it had refused that before.
 func (p *proofs) refused(hub types.NamespacedName, fingerprint string, now time.Time) (after time.Duration, again bool) {
-	again = p.refusals.isAbout(hub.String(), fingerprint)
+	before, refused := p.refusals.of(hub.String())
+	again = refused && before.about == fingerprint
 	return p.refusals.fails(hub.String(), cause{row: waitCredential, about: fingerprint}, now), again
 }
 
 // isRefused reports whether the hub refused what was proved last.
-func (p *proofs) isRefused(hub types.NamespacedName) bool { return p.refusals.has(hub.String()) }
+func (p *proofs) isRefused(hub types.NamespacedName) bool {
+	_, refused := p.refusals.of(hub.String())
+	return refused
+}
 
 // accepted notes that there is no refusal any more.
 func (p *proofs) accepted(hub types.NamespacedName) { p.refusals.over(hub.String()) }
@@ -93,7 +97,7 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
 	}
 	gate.Answered = func(class budget.Class, who string) {
-		for _, wake := range r.retries.taken(trouble{gate.Host, class}, who, time.Now()) {
+		for _, wake := range r.retries.taken(trouble{destination: gate.Host, class: class}, who, time.Now()) {
 			wake()
 		}
 	}

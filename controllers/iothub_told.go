@@ -3,7 +3,6 @@ package controllers
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -16,7 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 )
 
-// What an IoTHub says of being stopped, by a person or for want of messages, is made here.
+// This file makes the texts of an IoTHub that is stopped, by a person or for want of messages.
 
 const (
 	suspendedText = "Nothing is written to the hub and no command is sent; reads, events and status go on. Set spec.suspend: false to go on"
@@ -25,34 +24,26 @@ const (
 	allWaitText   = " are used: requests wait until 00:00 UTC, or until it is raised"
 )
 
-// stillRefuses is how long after a refusal the hub is said to go on refusing.
-const stillRefuses = 15 * time.Second
-
 // describeSuspended has a condition be there as long as the IoTHub is suspended.
 func describeSuspended(hub *v1alpha1.IoTHub) {
 	setOrRemove(hub, v1alpha1.ConditionSuspended, hub.Spec.Suspend, v1alpha1.ReasonSuspended, suspendedText)
 }
 
-// describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget,
-// and returns when that has to be looked at again, 0 if at the usual time.
-func describeBudget(hub *v1alpha1.IoTHub, b *budget.Budget, now time.Time) (again time.Duration) {
+// describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget.
+func describeBudget(hub *v1alpha1.IoTHub, b *budget.Budget) {
 	trouble, throttled := b.Trouble()
 	if trouble == budget.NoTrouble {
 		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionThrottled)
-		return 0
+		return
 	}
-	v := troubleVerdict(trouble, throttled, b.LastRefusal(), now, b.Daily(), client.ObjectKeyFromObject(hub))
+	v := troubleVerdict(trouble, throttled, b.Daily(), client.ObjectKeyFromObject(hub))
 	setCondition(hub, v1alpha1.ConditionThrottled, true, v.reason, v.message)
-	if trouble == budget.HubThrottles {
-		return stillRefuses
-	}
-	return 0
 }
 
-func troubleVerdict(trouble budget.Trouble, throttled []budget.Class, refused, now time.Time, daily budget.Daily, hub types.NamespacedName) verdict {
+func troubleVerdict(trouble budget.Trouble, throttled []budget.Class, daily budget.Daily, hub types.NamespacedName) verdict {
 	switch trouble {
 	case budget.HubThrottles:
-		return verdict{reason: v1alpha1.ReasonHubThrottles, message: throttledText(throttled, refused, now)}
+		return verdict{reason: v1alpha1.ReasonHubThrottles, message: throttledText(throttled)}
 	case budget.SweepsStopped:
 		return verdict{reason: v1alpha1.ReasonSweepsStopped, message: dailyText("80 percent of ", daily, hub) + " are used: sweeps wait until 00:00 UTC"}
 	case budget.FollowUpsStopped:
@@ -65,13 +56,10 @@ func troubleVerdict(trouble budget.Trouble, throttled []budget.Class, refused, n
 	}
 }
 
-// throttledText has a time once no refusal came for a while: until then it would move.
-func throttledText(throttled []budget.Class, refused, now time.Time) string {
-	text := "The hub refuses requests (429)"
-	if now.Sub(refused) >= stillRefuses {
-		text = "The hub refused requests (429) until " + refused.UTC().Format(time.RFC3339)
-	}
-	return text + ": fewer are made for now, of " + plurals(throttled)
+// throttledText is the same for as long as fewer requests are made, whether the hub still refuses some
+// or not: with the time of the last refusal it would move.
+func throttledText(throttled []budget.Class) string {
+	return "The hub refused requests (429): fewer are made for now, of " + plurals(throttled)
 }
 
 func plurals(of []budget.Class) string {

@@ -230,7 +230,10 @@ func nameOfDevice(device *v1alpha1.PnPDevice) string {
 
 // failingSince is when the object began to fail, now if it does not.
 func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
-	return r.retries.since(nameOfDevice(s.device), s.now)
+	if one, fails := r.retries.of(nameOfDevice(s.device)); fails {
+		return one.since
+	}
+	return s.now
 }
 
 // fails notes that a pass failed, and returns when the object is to be tried again.
@@ -238,14 +241,15 @@ func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow,
 	key := client.ObjectKeyFromObject(s.device)
 	why := cause{row: row, about: triedFor(s.device), wake: func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }}
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
+	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:
-		why.at = trouble{s.destination, hubs.ClassOf(e.Op)}
+		why.at = trouble{destination: s.destination, class: hubs.ClassOf(e.Op)}
 	case row == waitDeviceAbsent:
-		why.at = trouble{s.destination, budget.TwinRead}
+		why.at = trouble{destination: s.destination, class: budget.TwinRead}
 	case row == waitHubRefuses:
-		why.at = trouble{s.destination, budget.TwinWrite}
+		why.at = trouble{destination: s.destination, class: budget.TwinWrite}
 	}
-	return r.retries.fails(key.String(), why, s.now)
+	return r.retries.fails(key.String(), why, time.Now()) // a call may have taken longer than the wait is
 }
 
 // triedFor is what begins a back-off anew: an edit, or a person who asks for a try.

@@ -197,7 +197,7 @@ func (h *history) start() {
 	h.r.Hubs.Put(h.t.Context(), client.ObjectKeyFromObject(h.hub), h.session, func(context.Context) {})
 }
 
-func (h *history) say(format string, args ...any) {
+func (h *history) sayf(format string, args ...any) {
 	h.log = append(h.log, fmt.Sprintf(format, args...))
 }
 
@@ -209,25 +209,25 @@ func (h *history) actions() map[string]func(*rapid.T) {
 		"pass":          func(*rapid.T) { h.pass() },
 		"another pass":  func(*rapid.T) { h.pass() },
 		"a third pass":  func(*rapid.T) { h.pass() },
-		"event":         func(*rapid.T) { h.say("event"); h.memory().Doubt() },
-		"cache is late": func(*rapid.T) { h.say("the cache is late"); h.isLate = true },
+		"event":         func(*rapid.T) { h.sayf("event"); h.memory().Doubt() },
+		"cache is late": func(*rapid.T) { h.sayf("the cache is late"); h.isLate = true },
 		"cache follows": func(*rapid.T) { h.follow() },
-		"copy":          func(*rapid.T) { h.say("copied at %d", h.version); h.snapshot = new(h.copyOfHub()) },
+		"copy":          func(*rapid.T) { h.sayf("copied at %d", h.version); h.snapshot = new(h.copyOfHub()) },
 		"fail over":     func(*rapid.T) { h.failOver() },
-		"tags":          func(*rapid.T) { h.say("tags"); h.writes++; h.changes++ },
-		"key rotated":   func(*rapid.T) { h.say("key rotated"); h.identity++; h.isRotated = true; h.forgive() },
+		"tags":          func(*rapid.T) { h.sayf("tags"); h.writes++; h.changes++ },
+		"key rotated":   func(*rapid.T) { h.sayf("key rotated"); h.identity++; h.isRotated = true; h.forgive() },
 		"leader":        func(*rapid.T) { h.changeLeader() },
-		"lose answer":   func(*rapid.T) { h.say("the next answer is lost"); h.losesAnswer = true },
-		"refuse write":  func(*rapid.T) { h.say("the next write is refused"); h.refusesWrite = true },
-		"refuse status": func(*rapid.T) { h.say("the next status is refused"); h.refusesStatus = true },
-		"refuse read":   func(*rapid.T) { h.say("the next read fails"); h.refusesRead = true },
+		"lose answer":   func(*rapid.T) { h.sayf("the next answer is lost"); h.losesAnswer = true },
+		"refuse write":  func(*rapid.T) { h.sayf("the next write is refused"); h.refusesWrite = true },
+		"refuse status": func(*rapid.T) { h.sayf("the next status is refused"); h.refusesStatus = true },
+		"refuse read":   func(*rapid.T) { h.sayf("the next read fails"); h.refusesRead = true },
 	}
 }
 
 // follow has the cache show what the API server holds, as it does at the latest when a status was
 // refused twice.
 func (h *history) follow() {
-	h.say("the cache follows")
+	h.sayf("the cache follows")
 	h.isLate, h.cache, h.refusals = false, h.server, 0
 }
 
@@ -248,7 +248,10 @@ func (h *history) edit(rt *rapid.T) {
 	} else {
 		all[name] = rapid.IntRange(1, 3).Draw(rt, "value")
 	}
-	raw, _ := json.Marshal(all)
+	raw, err := json.Marshal(all)
+	if err != nil {
+		h.failf("encoding a declaration: %v", err)
+	}
 	h.declare(string(raw))
 }
 
@@ -256,7 +259,7 @@ func (h *history) declare(properties string) {
 	changed := h.server.DeepCopy()
 	changed.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(properties)}
 	changed.Generation++
-	h.say("edit: %s", properties)
+	h.sayf("edit: %s", properties)
 	h.put(changed)
 	h.agree()
 }
@@ -284,7 +287,7 @@ func (h *history) agree() {
 
 func (h *history) foreign(rt *rapid.T) {
 	name, value := rapid.SampledFrom(settings).Draw(rt, "property"), rapid.IntRange(0, 3).Draw(rt, "value")
-	h.say("another writer: %s = %d", name, value)
+	h.sayf("another writer: %s = %d", name, value)
 	h.write(map[string]*int{name: &value}, false)
 }
 
@@ -337,7 +340,7 @@ func (h *history) failOver() {
 		held.agreed = held.agreed || isOwned || h.agreements[agreement{name, held.value, held.version}]
 		h.desired[name] = held
 	}
-	h.say("failover to %d", h.version)
+	h.sayf("failover to %d", h.version)
 	h.forgive()
 	h.memory().Doubt()
 }
@@ -352,7 +355,7 @@ func (h *history) forgive() {
 
 // changeLeader has another process take over. It knows no value that status does not have.
 func (h *history) changeLeader() {
-	h.say("another leader")
+	h.sayf("another leader")
 	recorded, known := entriesOf(&h.server.Status), h.server.Status.Twin
 	isOfTwin := known != nil && seen(known).Lineage(h.twin()) != twin.Stranger
 	for name, held := range h.desired {
@@ -381,7 +384,7 @@ func (h *history) passes(n int) {
 func (h *history) pass() {
 	h.agree()
 	result, err := h.r.Reconcile(h.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(h.server)})
-	h.say("pass: %v; next in %v; %s; %s", err, result.RequeueAfter, readyOf(h.server).Reason, h.shown())
+	h.sayf("pass: %v; next in %v; %s; %s", err, result.RequeueAfter, readyOf(h.server).Reason, h.shown())
 }
 
 // shown is what status and the hub say, for people.
@@ -398,7 +401,7 @@ func (h *history) shown() string {
 
 // settle ends all that disturbs, and makes passes until nothing moves.
 func (h *history) settle() {
-	h.say("settle")
+	h.sayf("settle")
 	h.losesAnswer, h.refusesWrite, h.refusesStatus, h.refusesRead, h.isLate = false, false, false, false, false
 	h.cache = h.server
 	h.memory().Doubt()
@@ -409,18 +412,18 @@ func (h *history) judge() {
 	declared, status := h.declared(), entriesOf(&h.server.Status)
 	for name, held := range h.desired {
 		if _, is := declared[name]; !is && held.ours && !held.forgivable {
-			h.fail("the hub still holds %s = %d, which the operator wrote and nobody declares", name, held.value)
+			h.failf("the hub still holds %s = %d, which the operator wrote and nobody declares", name, held.value)
 		}
 	}
 	for name, value := range declared {
 		isFight := status[twin.Leaf{Name: name}].State == stateOf(twin.StateDrifted)
 		if held := h.desired[name]; held.value != value && !isFight {
-			h.fail("the hub holds %s = %d, declared is %d", name, held.value, value)
+			h.failf("the hub holds %s = %d, declared is %d", name, held.value, value)
 		}
 	}
 }
 
-func (h *history) fail(format string, args ...any) {
+func (h *history) failf(format string, args ...any) {
 	fatalf := h.t.Fatalf
 	if h.rt != nil {
 		fatalf = h.rt.Fatalf
@@ -461,7 +464,7 @@ func (s historyStatus) Patch(_ context.Context, o client.Object, _ client.Patch,
 	}
 	changed := o.(*v1alpha1.PnPDevice)
 	if changed.ResourceVersion != h.server.ResourceVersion || h.refusesStatus {
-		h.say("status refused")
+		h.sayf("status refused")
 		h.refusesStatus = false
 		if h.refusals++; h.refusals == 2 {
 			h.follow()
@@ -513,23 +516,23 @@ func (a *historyHub) PatchTwin(_ context.Context, _ string, body []byte, etag st
 		Properties struct{ Desired map[string]*int }
 	}
 	if err := json.Unmarshal(body, &patch); err != nil {
-		h.fail("the patch %s: %v", body, err)
+		h.failf("the patch %s: %v", body, err)
 	}
 	switch {
 	case h.refusesWrite:
 		h.refusesWrite = false
 		return nil, &iothub.Error{Op: "PatchTwin", StatusCode: http.StatusTooManyRequests, Number: 429001, Sent: true, Class: iothub.Transient}
 	case etag != h.twin().ETag:
-		h.say("stale etag")
+		h.sayf("stale etag")
 		return nil, &iothub.Error{Op: "PatchTwin", StatusCode: http.StatusPreconditionFailed, Number: 412002, Sent: true, Class: iothub.Transient}
 	}
 	for name, value := range patch.Properties.Desired {
 		held, is := h.desired[name]
 		if value == nil && is && !held.ours && !held.agreed {
-			h.fail("the operator removes %s = %d, which is another writer's", name, held.value)
+			h.failf("the operator removes %s = %d, which is another writer's", name, held.value)
 		}
 	}
-	h.say("the operator writes %s", body)
+	h.sayf("the operator writes %s", body)
 	h.write(patch.Properties.Desired, true)
 	if h.losesAnswer {
 		h.losesAnswer = false

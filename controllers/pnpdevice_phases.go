@@ -155,7 +155,7 @@ func (r *PnPDeviceReconciler) listen(s *scope) {
 
 // rest is the whole of a suspended pass: the hub is neither read nor written. What events tell costs it nothing.
 func (s *scope) rest() error {
-	if s.gone = s.memory.IsAbsent() || wasGone(s.device); s.gone {
+	if s.gone = s.memory.IsAbsent() || s.wasGoneThere(); s.gone {
 		s.isUnconfirmed = true
 	}
 	if !s.gone && adopted(s.device, s.destination) {
@@ -167,10 +167,15 @@ func (s *scope) rest() error {
 	return &halt{verdict: s.suspendedVerdict(s.unwritten())}
 }
 
-// wasGone reports whether the hub did not know the device when it was asked last.
+// wasGone reports whether a hub did not know the device when it was asked last.
 func wasGone(device *v1alpha1.PnPDevice) bool {
 	c := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionSynced)
 	return c != nil && c.Reason == v1alpha1.ReasonDeviceNotFound
+}
+
+// wasGoneThere reports whether the hub of the pass said that.
+func (s *scope) wasGoneThere() bool {
+	return wasGone(s.device) && (s.destination == "" || s.hubBefore == s.destination)
 }
 
 // mustAsk reports whether the hub has to be read although something is known.

@@ -69,7 +69,14 @@ func rivalsOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) 
 // competes reports whether a PnPDevice may have its device at a destination. The session of its IoTHub
 // tells, by which it would be written: status follows that, and before the operator has made the session
 // of an IoTHub after a start it says what there was.
+//
+// A session that is kept for clearing tells as well, of an object that is being deleted.
 func competes(ctx context.Context, c client.Reader, sessions *hubs.Registry, device *v1alpha1.PnPDevice, destination string) (bool, error) {
+	if !device.DeletionTimestamp.IsZero() {
+		if session, _ := sessions.ForClearing(hubKey(device)); session != nil {
+			return session.Destination == destination, nil
+		}
+	}
 	var hub v1alpha1.IoTHub
 	if err := c.Get(ctx, hubKey(device), &hub); err != nil {
 		return false, client.IgnoreNotFound(err)

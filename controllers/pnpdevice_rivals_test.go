@@ -34,9 +34,9 @@ var standings = func() (all []standing) {
 	return all
 }()
 
-// Status may be behind the sessions, and the other way round after a start. Whatever is known of three
-// objects for a device, at most one of those that could write takes itself for the one that may, and it
-// is one if any could.
+// Status may be behind the sessions, and the other way round after a start. Of three objects
+// for a device, whatever is known of them, at most one of those that could write takes itself for the one
+// that may, and it is one if any could.
 func TestOneObjectOfADeviceMayWrite(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {

@@ -41,6 +41,8 @@ type scope struct {
 	spelled twin.Declaration
 	lexicon *lexicon
 	entries entries // what status said of each property at the beginning, less what no longer counts
+	// hubBefore is the hub that status was about when the pass began, empty if it was about none.
+	hubBefore string
 	// base is what status said of the device when the pass began.
 	base hubs.Recorded
 	// recorded is what status recorded as the object's, owned is what is the object's as of twin.
@@ -95,8 +97,12 @@ type scope struct {
 }
 
 func newScope(device *v1alpha1.PnPDevice, now time.Time) *scope {
+	hubBefore := ""
+	if device.Status.Twin != nil {
+		hubBefore = device.Status.Twin.Hub
+	}
 	return &scope{
-		device: device, now: now, entries: entriesOf(&device.Status), sent: sentOf(&device.Status), lexicon: remembering(device),
+		device: device, now: now, hubBefore: hubBefore, entries: entriesOf(&device.Status), sent: sentOf(&device.Status), lexicon: remembering(device),
 		written: map[twin.Leaf]bool{}, corrected: map[twin.Leaf]bool{}, conflicts: map[twin.Leaf]string{},
 	}
 }

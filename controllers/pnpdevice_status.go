@@ -441,7 +441,7 @@ func (s *scope) setDetails(v verdict) {
 	switch {
 	case s.isBeingDeleted():
 		synced, acknowledged = false, false
-	case s.gone, s.twin == nil && wasGone(s.device) && !s.isElsewhere(): // whatever else keeps the object from being Ready
+	case s.gone, s.twin == nil && s.wasGoneThere() && !s.isElsewhere(): // whatever else keeps the object from being Ready
 		synced, acknowledged = false, false
 		v = verdict{reason: v1alpha1.ReasonDeviceNotFound, message: notFoundText}
 	case s.twin == nil:

@@ -13,7 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// What conditions say of a pass is made here, of the facts of that pass and its generation alone.
+// This file makes what conditions say of a pass, of the facts of that pass and its generation alone.
 
 // conclusion is what the conditions say of the pass. It is no new one if they stay as they are: a
 // failure that has not lasted yet changes nothing of what is said of this very generation, as long
@@ -29,12 +29,21 @@ func (s *scope) conclusion(h *halt) (v verdict, isNew bool) {
 	case s.twin == nil || s.isBeingDeleted():
 		v = verdict{reason: v1alpha1.ReasonProgressing, message: cmp.Or(h.message, askingText)}
 	default:
-		v = s.judge()
+		v = s.underWay(s.judge())
 	}
 	if s.isBeingDeleted() {
 		v = beingDeleted(v, s.leftAtTheHub())
 	}
 	return v, true
+}
+
+// underWay is a verdict on an object that is being put right: what another writer changed is written
+// again as soon as the hub takes it.
+func (s *scope) underWay(v verdict) verdict {
+	if v.reason != v1alpha1.ReasonDrifted || s.observes() {
+		return v
+	}
+	return verdict{reason: v1alpha1.ReasonProgressing, message: listed("Putting back ", s.inState(twin.StateDrifted))}
 }
 
 const askingText = "Asking the hub for the device"

@@ -21,7 +21,8 @@ type waitRow struct {
 	// each makes the time longer where many wait for one hub: it is as many times this.
 	each time.Duration
 	// shared is true of a trouble that is the hub's: a success of another object there ends the wait.
-	shared bool
+	// alike is true where only that of another object does which waited for the same.
+	shared, alike bool
 	// proof is the name of the test, or a text of the spec, that walks the row.
 	proof string
 }
@@ -65,33 +66,33 @@ const safetyNet = 30 * time.Second
 var (
 	waitHubFails = register(waitRow{
 		kind: "PnPDevice", cause: "The hub fails: HubUnavailable, Throttled",
-		event: "a success of another object at the hub; an edit; an event of the device; `reconcile-requested-at`",
+		event: "a success of another object at the hub, unless that throttles; an edit; an event of the device; `reconcile-requested-at`",
 		first: 500 * time.Millisecond, most: safetyNet, each: 2 * time.Second, shared: true, proof: "an outage of writes with ten edits in it",
 	})
 	waitHubRefuses = register(waitRow{
 		kind: "PnPDevice", cause: "The hub refuses a request: HubRefused",
 		event: "an edit; an event of the device; a success of another one that was refused; `reconcile-requested-at`",
-		first: 5 * time.Second, most: safetyNet, each: 10 * time.Second, proof: "a write that is refused for a while",
+		first: 5 * time.Second, most: safetyNet, each: 10 * time.Second, alike: true, proof: "a write that is refused for a while",
 	})
 	waitDeviceAbsent = register(waitRow{
 		kind: "PnPDevice", cause: "The hub does not know the device: DeviceNotFound",
 		event: "an event of the device; a sweep that finds it; `reconcile-requested-at`",
 		first: 5 * time.Second, most: safetyNet, each: 10 * time.Second, proof: "a device that the hub denies and that reports",
 	})
-	waitSession = register(waitRow{
+	_ = register(waitRow{
 		kind: "PnPDevice", cause: "Its IoTHub is being connected, or not Ready: HubNotReady",
 		event: "the IoTHub", most: safetyNet, proof: "the IoTHub fails while it is connected",
 	})
-	waitAnswer = register(waitRow{
+	_ = register(waitRow{
 		kind: "PnPDevice", cause: "The device owes an answer and no events tell of it: AwaitingAcknowledgement",
 		event: "the event of the answer; the loss of the stream has the device read", first: hubs.FirstFollowUp, most: hubs.LastFollowUp,
 		proof: "the stream dies after a write",
 	})
-	waitTerminal = register(waitRow{
+	_ = register(waitRow{
 		kind: "PnPDevice", cause: "Something that a person mends, at the hub or in Git: NotConformant, TwinTooLarge, DeviceAlreadyDeclared, a device that is disabled",
 		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: retryTerminal, proof: "TestWhatMayUnblockAWriteIsUrgent",
 	})
-	waitModel = register(waitRow{
+	_ = register(waitRow{
 		kind: "PnPDevice", cause: "The device has another model: ModelMismatch",
 		event: "an event of the device that announces its model", most: retryAbsent, proof: "keeps a wrong declaration from the device that announced the model, and lets a mended one through",
 	})
@@ -99,16 +100,16 @@ var (
 		kind: "PnPDevice", cause: "It fails, and its device does something",
 		event: "whatever ends the failure", most: 2 * time.Second, each: 2 * time.Second, proof: "a device that the hub denies and that reports",
 	})
-	waitToken = register(waitRow{
+	_ = register(waitRow{
 		kind: "PnPDevice", cause: "The requests of the hub are used up for now: WaitingForBudget",
 		event: "its turn; limits that are changed", most: budget.MaxWait, proof: "TestWaitsEndWithLimits",
 	})
-	waitDay = register(waitRow{
+	_ = register(waitRow{
 		kind: "PnPDevice", cause: "The messages of the day are used up: DailyMessagesUsed, QuotaExceeded",
 		event: "limits that are changed, of any IoTHub of the hub; the hub answers again; 00:00 UTC", most: budget.MaxQuotaWait,
 		proof: "the low number of another IoTHub that is deleted",
 	})
-	waitPlace = register(waitRow{
+	_ = register(waitRow{
 		kind: "PnPDevice", cause: "The hub answers slowly: HubSlow",
 		event: "its turn", most: hubs.LaterLook, proof: "has others wait for nothing, with a hub that does not answer in time",
 	})
@@ -162,7 +163,7 @@ var (
 		kind: "IoTHub", cause: "A Secret or a ServiceAccount may not be used: AccessDenied",
 		event: "an edit", first: time.Second, most: safetyNet, proof: "is asked for ever more rarely, without a watch, and without a word more in status",
 	})
-	waitSweep = register(waitRow{
+	_ = register(waitRow{
 		kind: "IoTHub", cause: "The messages of the day stopped the sweep: SweepsStopped",
 		event: "limits that are changed; 00:00 UTC", most: budget.MaxQuotaWait, proof: "sweeps that the day's messages stopped",
 	})
@@ -170,11 +171,11 @@ var (
 		kind: "IoTHub", cause: "The hub refused a call, and is asked whether it takes the credential",
 		first: hubs.AskFirst, most: hubs.AskMost, proof: "TestDoubtsThatGoOnAreAskedAboutLessAndLess",
 	})
-	waitGroup = register(waitRow{
+	_ = register(waitRow{
 		kind: "IoTHub", cause: "Another IoTHub has the consumer group: ConsumerGroupShared",
 		event: "that one's session, or its stream, ends", most: hubs.IdleFor, proof: "a consumer group of an IoTHub that cannot read",
 	})
-	waitStream = register(waitRow{
+	_ = register(waitRow{
 		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventStreamUnavailable",
 		event: "five seconds of reading begin the back-off anew", first: 500 * time.Millisecond, most: watch.DefaultRetry,
 		proof: "TestAPauseIsThatOfItsIncident",
@@ -190,7 +191,7 @@ var (
 	waitCensus = register(waitRow{
 		kind: "IoTHub", cause: "What is halted is counted again after edits", most: time.Second, proof: "removals that were halted and put back",
 	})
-	waitHalted = register(waitRow{
+	_ = register(waitRow{
 		kind: "IoTHub", cause: "Removals are halted: MassRemoval",
 		event: "an edit of a PnPDevice of the IoTHub; `confirm-removals`", most: time.Minute, proof: "removals that were halted and put back",
 	})

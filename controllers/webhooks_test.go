@@ -213,6 +213,7 @@ func serveWith(port, dir string) (context.CancelFunc, <-chan error, healthz.Chec
 	done := make(chan error, 1)
 	go func() {
 		err := mgr.Start(lifetime)
+		serving.Farewell()
 		GinkgoWriter.Println("The webhook's manager ended:", err)
 		done <- err
 	}()

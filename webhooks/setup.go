@@ -44,7 +44,7 @@ type Options struct {
 
 // NewServer returns the server for a manager's options. With clientCA, a file of PEM certificates, it talks only to those who have a certificate of one of
 // them; otherwise to everybody who reaches the port.
-func NewServer(port int, certDir, clientCA string) (webhook.Server, error) {
+func NewServer(port int, certDir, clientCA string) (*Server, error) {
 	o := webhook.Options{Port: port, CertDir: certDir}
 	if clientCA != "" {
 		only, err := onlyClientsOf(clientCA)
@@ -53,7 +53,8 @@ func NewServer(port int, certDir, clientCA string) (webhook.Server, error) {
 		}
 		o.TLSOpts = append(o.TLSOpts, only)
 	}
-	return limited(webhook.NewServer(o)), nil
+	parting := newPartingServer(webhook.NewServer(o))
+	return &Server{limited(parting), parting}, nil
 }
 
 // onlyClientsOf has a server talk only to those with a certificate of the authorities in a file.

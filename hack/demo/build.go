@@ -8,9 +8,17 @@ import (
 )
 
 // build makes the programs that are missing or out of date.
-func (c clone) build(ctx context.Context, to *report) error {
+func (c clone) build(ctx context.Context, to *report) error { return c.buildPrograms(ctx, to) }
+
+// buildQuickly is build for what does without a controller manager: the programs that envtest publishes will do where there are no
+// others yet.
+func (c clone) buildQuickly(ctx context.Context, to *report) error {
+	return c.buildPrograms(ctx, to, "--quick")
+}
+
+func (c clone) buildPrograms(ctx context.Context, to *report, how ...string) error {
 	for _, words := range [][]string{
-		{c.path("hack/controlplane/build.sh")},
+		append([]string{c.path("hack/controlplane/build.sh")}, how...),
 		{c.path("hack/tools/build.sh"), "kustomize"},
 		{"go", "build", "-o", "bin/manager", "."},
 		{"go", "build", "-o", "bin/iothub-simulator", "./cmd/iothub-simulator"},

@@ -3,16 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/pnp-operator/pnp-operator/hack/cluster"
 )
 
 // container is what the operator's Deployment gives it.
@@ -143,15 +143,10 @@ func (g memoryGroup) wrap() []string {
 	return []string{"/bin/sh", "-c", "echo $$ > " + quoted(filepath.Join(string(g), "cgroup.procs")) + ` && exec "$0" "$@"`}
 }
 
-// remove takes the group away once its processes have ended; the kernel may take a moment to see that.
+// remove takes the group away once its processes have ended.
 func (g memoryGroup) remove() error {
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		err := os.Remove(string(g))
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("removing the memory cgroup: %w", err)
-		}
+	if err := cluster.RemoveCgroups(string(g)); err != nil {
+		return fmt.Errorf("removing the memory cgroup: %w", err)
 	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,6 +25,7 @@ const (
 
 // kubectl runs kubectl as one identity.
 type kubectl struct {
+	under      []string // the words of a command that becomes kubectl, which it is given with its arguments
 	program    string
 	kubeconfig string
 	out        *report
@@ -31,7 +33,8 @@ type kubectl struct {
 
 // command leaves out what a user's own settings of kubectl would change.
 func (k kubectl) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := newCommand(ctx, k.program, args...)
+	words := slices.Concat(k.under, []string{k.program}, args)
+	cmd := newCommand(ctx, words[0], words[1:]...)
 	cache := filepath.Join(filepath.Dir(k.kubeconfig), "kubectl-cache")
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+k.kubeconfig, "KUBECACHEDIR="+cache, "KUBERC=off")
 	return cmd

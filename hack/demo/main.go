@@ -18,6 +18,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/pnp-operator/pnp-operator/hack/cluster"
 )
 
 const usage = `usage: demo COMMAND
@@ -39,6 +41,12 @@ Commands:
          works: a line an attack with the most memory and the longest edit. $ATTACKS is a pattern for names of attacks, $QUICK leaves long ones out
   bench  measure the operator against a bare loop and write the ratios to bin/bench; needs node and npm; $PART names parts to
          measure alone, $SIZES the numbers of devices, $ROUNDS the repetitions, $QUICK makes it short
+  cluster
+         leave a real cluster of one node running in bin/cluster, where pods run; needs root and Debian's containerd and runc
+  cluster-down
+         stop what cluster started and remove bin/cluster
+  cluster-test
+         install the chart in a cluster of two nodes and try what happens to pods: see docs/install.md
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
   down   stop what up started and remove bin/demo
 `
@@ -50,6 +58,9 @@ func main() { os.Exit(status()) }
 
 // status runs the command line of this process and returns its exit status.
 func status() int {
+	if status, ok := cluster.Execute(os.Args[1:], os.Stderr); ok {
+		return status
+	}
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 	if slices.Equal(os.Args[1:], []string{"chaos"}) || slices.Equal(os.Args[1:], []string{"hostile"}) {
 		signal.Ignore(syscall.SIGPIPE) // they kill the API server: connections break
@@ -80,6 +91,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	command, ok := map[string]func(context.Context, clone, *report) error{
 		"run": run, "e2e": e2e, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "hostile": hostile, "bench": measure, "up": up, "down": down,
+		"cluster": clusterUp, "cluster-down": clusterDown, "cluster-test": clusterTest,
 	}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
@@ -95,7 +107,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "e2e", "e2e-gitops", "chaos", "chaos-commands", "hostile", "bench":
+	case "e2e", "e2e-gitops", "chaos", "chaos-commands", "hostile", "bench", "cluster", "cluster-down", "cluster-test":
 		return command
 	}
 	return "demo"

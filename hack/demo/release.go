@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,7 +75,8 @@ func number(port string) int {
 }
 
 func (d *demo) helm(ctx context.Context, args ...string) error {
-	cmd := newCommand(ctx, d.path("bin/tools/helm"), args...)
+	words := slices.Concat(d.kubectl.under, []string{d.path("bin/tools/helm")}, args)
+	cmd := newCommand(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+d.kubectl.kubeconfig, "HELM_CACHE_HOME="+d.file("helm"), "HELM_CONFIG_HOME="+d.file("helm"), "HELM_DATA_HOME="+d.file("helm"))
 	return watched(ctx, d.out, cmd, commandLine(append([]string{"helm"}, args...)...))
 }

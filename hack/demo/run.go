@@ -10,7 +10,7 @@ import (
 
 // run shows the scenarios and cleans up, whatever happens.
 func run(ctx context.Context, c clone, out *report) error {
-	if err := c.build(ctx, out); err != nil {
+	if err := c.buildQuickly(ctx, out); err != nil {
 		return err
 	}
 	if node.Missing() == nil {

@@ -21,7 +21,7 @@ func up(ctx context.Context, c clone, out *report) error {
 	if _, err := os.Stat(dir); err == nil {
 		return newDemo(c, dir, out).alreadyUp()
 	}
-	if err := c.build(ctx, out); err != nil {
+	if err := c.buildQuickly(ctx, out); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {

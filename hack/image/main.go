@@ -33,7 +33,7 @@ import (
 const (
 	// certificates are where Debian's package ca-certificates puts them: those of the machine that builds go into the image.
 	certificates = "/etc/ssl/certs/ca-certificates.crt"
-	// user is nobody's on the node.
+	// user is nobody's on the node. kubelet passes on the user alone: the group is root's unless the pod says another.
 	user = "65532:65532"
 )
 
@@ -47,6 +47,7 @@ type recipe struct {
 	revision  string
 	created   time.Time
 	platforms []v1.Platform
+	programs  string // the folder of programs that were built already; empty: they are built
 }
 
 func main() {
@@ -64,6 +65,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	tag := flags.String("tag", "", "The image's name, such as pnp-operator:v1; its tag is the version.")
 	platforms := flags.String("platforms", "linux/amd64,linux/arm64", "What to build for.")
 	dir := flags.String("out", "", "Folder for the OCI layout; beside it goes an archive for docker load, of this machine's platform.")
+	built := flags.String("programs", "", "Folder of the two programs where they are built already, for one platform; for tests, as such an image is not reproducible.")
 	push := flags.Bool("push", false, "Push to the registry that the tag names, with docker's credentials.")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -72,13 +74,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("-tag: %w", err)
 	}
-	r := recipe{root: *root, version: reference.Identifier()}
+	r := recipe{root: *root, version: reference.Identifier(), programs: *built}
 	for text := range strings.SplitSeq(*platforms, ",") {
 		platform, err := v1.ParsePlatform(text)
 		if err != nil {
 			return fmt.Errorf("-platforms: %w", err)
 		}
 		r.platforms = append(r.platforms, *platform)
+	}
+	if r.programs != "" && len(r.platforms) != 1 {
+		return fmt.Errorf("-programs: they are for one platform, -platforms has %d", len(r.platforms))
 	}
 	if err := r.date(ctx); err != nil {
 		return err
@@ -144,7 +149,7 @@ func (r *recipe) image(ctx context.Context, platform v1.Platform) (v1.Image, err
 		return nil, err
 	}
 	for _, program := range programs {
-		binary, err := r.build(ctx, platform, program.pkg)
+		binary, err := r.program(ctx, platform, program.name, program.pkg)
 		if err != nil {
 			return nil, err
 		}
@@ -181,6 +186,14 @@ func (r *recipe) config(image v1.Image, platform v1.Platform) *v1.ConfigFile {
 		},
 	}
 	return config
+}
+
+// program is what was built already, or is built now.
+func (r *recipe) program(ctx context.Context, platform v1.Platform, name, pkg string) ([]byte, error) {
+	if r.programs != "" {
+		return os.ReadFile(filepath.Join(r.programs, name))
+	}
+	return r.build(ctx, platform, pkg)
 }
 
 func (r *recipe) build(ctx context.Context, platform v1.Platform, pkg string) ([]byte, error) {

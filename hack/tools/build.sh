@@ -20,8 +20,11 @@ govulncheck) package=golang.org/x/vuln/cmd/govulncheck ;;
 source-controller) package=github.com/fluxcd/source-controller ;;
 kustomize-controller) package=github.com/fluxcd/kustomize-controller ;;
 argocd) package=github.com/argoproj/argo-cd/v3/cmd ;;
+kube-router) package=github.com/cloudnativelabs/kube-router/v2/cmd/kube-router ;;
+kube-score) package=github.com/zegl/kube-score/cmd/kube-score ;;
+setup-envtest) package=sigs.k8s.io/controller-runtime/tools/setup-envtest ;;
 *)
-	echo "usage: $0 argocd|controller-gen|cyclonedx-gomod|golangci-lint|govulncheck|helm|kustomize|kustomize-controller|source-controller [FOLDER]" >&2
+	echo "usage: $0 argocd|controller-gen|cyclonedx-gomod|golangci-lint|govulncheck|helm|kube-router|kube-score|kustomize|kustomize-controller|setup-envtest|source-controller [FOLDER]" >&2
 	exit 2
 	;;
 esac

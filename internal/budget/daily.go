@@ -1,9 +1,6 @@
 package budget
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // Daily is the number of messages of a day that is in force.
 type Daily struct {
@@ -20,18 +17,6 @@ func (b *Budget) Daily() Daily {
 }
 
 func (b *Budget) daily() Daily { return Daily{Messages: b.limits.DailyMessages, Owner: b.dailyOwner} }
-
-// LastRefusal is when the hub last asked for fewer requests, zero if it never did.
-func (b *Budget) LastRefusal() (last time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c := range b.classes {
-		if refused := b.classes[c].pace.refused; refused.After(last) {
-			last = refused
-		}
-	}
-	return last
-}
 
 // nameOwner keeps the first owner whose number of messages is in force.
 func (s *shared) nameOwner() {

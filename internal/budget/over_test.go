@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Whoever waits may ask again once limits are changed, or once the hub has messages again.
+// Callers that wait may ask again once limits are changed, or once the hub has messages again.
 func TestWaitsEndWithLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		use   func(b *Budget, now time.Time)

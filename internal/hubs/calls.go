@@ -189,7 +189,7 @@ func (c *Calls) Recall(deviceID string, object types.NamespacedName, w Window, w
 
 // MoveTo has an object that waits for its device wait at the calls of another session of the hub: the
 // one that it waited at has ended. As after Recall, it is woken once all is handled that the hub held
-// meanwhile. What was heard, and what was lost, still counts. doubt takes the place of the one of Await, if
+// meanwhile. Events that were heard, or lost, still count. doubt takes the place of the one of Await, if
 // there was one.
 func (c *Calls) MoveTo(other *Calls, deviceID string, object types.NamespacedName, doubt func()) {
 	c.mu.Lock()

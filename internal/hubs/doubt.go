@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	// AskFirst and AskMost bound the time between two questions whether a hub still takes a credential.
+	// AskFirst is the time before a hub is asked whether it still takes a credential.
 	AskFirst = 5 * time.Second
-	AskMost  = 30 * time.Second
+	// AskMost is the longest time between two such questions.
+	AskMost = 30 * time.Second
 )
 
 // doubt is whether the hub still takes a credential. A call that was refused raises it: what the hub

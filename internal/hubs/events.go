@@ -34,8 +34,8 @@ func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
 	stream.Run(ctx)
 }
 
-// judge looks for events that did not come, now and then and whenever the stream moved. What relied on
-// them, or on the stream, is looked after in another way from then on.
+// judge looks for events that did not come, now and then and whenever the stream moved. Devices that
+// relied on them, or on the stream, are looked after in another way from then on.
 func (s *Session) judge(ctx context.Context, feed *Feed, moved <-chan struct{}) {
 	for waitOr(ctx, judgeEvery, moved) {
 		late, changed := s.memory.canary.judge(time.Now(), s.Reading())

@@ -94,6 +94,7 @@ type Stream struct {
 	places   places
 	phases   phases
 	catchUp  catchUp
+	reading  time.Time // since when, zero: this try has not come to that
 	storing  sync.Mutex
 	saved    *Checkpoint // guarded by storing
 }
@@ -116,7 +117,7 @@ func (s *Stream) Run(ctx context.Context) {
 	s.phases.all(Connecting)
 	pauses := pauses{longest: s.Timing.Retry}
 	for {
-		began := time.Now()
+		s.reading = time.Time{}
 		err := s.connection(ctx)
 		if ctx.Err() != nil {
 			s.save(context.WithoutCancel(ctx))
@@ -124,11 +125,19 @@ func (s *Stream) Run(ctx context.Context) {
 		}
 		s.Log.Info(brokeOff(phaseOf(err)), "reason", phaseOf(err), "error", err.Error())
 		s.phases.all(phaseOf(err))
-		if !pause(ctx, pauses.next(time.Since(began))) || phaseOf(err) == Shared && !s.untilFree(ctx) {
+		if !pause(ctx, pauses.next(s.hasRead())) || phaseOf(err) == Shared && !s.untilFree(ctx) {
 			s.save(context.WithoutCancel(ctx))
 			return
 		}
 	}
+}
+
+// hasRead is how long the try that has ended did read.
+func (s *Stream) hasRead() time.Duration {
+	if s.reading.IsZero() {
+		return 0
+	}
+	return time.Since(s.reading)
 }
 
 func brokeOff(phase Phase) string {
@@ -205,6 +214,7 @@ func (s *Stream) connection(ctx context.Context) error {
 	}
 	s.catchUp.forget()
 	s.catchUp.begin(asked, ends, s.handled)
+	s.reading = time.Now()
 	return s.read(ctx, clients, hub.PartitionIDs, ends)
 }
 

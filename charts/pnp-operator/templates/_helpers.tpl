@@ -1,9 +1,14 @@
 {{- define "pnp-operator.labels" -}}
 app.kubernetes.io/name: pnp-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "pnp-operator.version" . | trunc 63 | trimAll "-_." | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* What runs, as far as the image's name tells. */}}
+{{- define "pnp-operator.version" -}}
+{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
 {{- define "pnp-operator.image" -}}
@@ -11,7 +16,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if $image.digest -}}
 {{ $image.repository }}@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ $image.tag | default (index . 1).Chart.AppVersion }}
+{{ $image.repository }}:{{ include "pnp-operator.version" (index . 1) }}
 {{- end }}
 {{- end }}
 
@@ -28,6 +33,20 @@ subjects:
 - kind: ServiceAccount
   name: pnp-operator-certificate
   namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- define "pnp-operator.endTrialSubjects" -}}
+subjects:
+- kind: ServiceAccount
+  name: pnp-operator-end-trial
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* Annotations of what is there only before a release is uninstalled, in the order of their weights. */}}
+{{- define "pnp-operator.beforeUninstall" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- end }}
 
 {{/* Hosts that may be sent a token, as JSON: those of the values, and the simulator's. */}}

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -24,6 +25,7 @@ Commands:
   run     start a control plane in DIR and stop it on SIGINT or SIGTERM
   down    stop the control plane of DIR
   status  tell what runs in DIR; exits 1 unless the control plane is ready
+  keys    write keys and kubeconfigs for a cluster with nodes to DIR, and start nothing: keys -service ADDRESS DIR NAME=ADDRESS...
 
 DIR is made if it does not exist. DIR/kubeconfig is the administrator's kubeconfig, DIR/*.log are the logs. Each start begins
 with an empty cluster: what an earlier one left in DIR is removed.
@@ -41,6 +43,8 @@ type options struct {
 	assets  string
 	timeout time.Duration
 	grace   time.Duration
+	service net.IP
+	nodes   []node
 }
 
 func main() {
@@ -68,6 +72,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return cp.down(ctx)
 	case "status":
 		return cp.status(ctx)
+	case "keys":
+		return writeNodeKeys(opts.dir, opts.service, opts.nodes)
 	}
 	if cp.assets, err = findAssets(opts.assets); err != nil {
 		return err
@@ -90,11 +96,18 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&opts.assets, "assets", "", "the `folder` of the binaries; by default $KUBEBUILDER_ASSETS or that of this program")
 	flags.DurationVar(&opts.timeout, "timeout", 2*time.Minute, "how long a start may take")
 	flags.DurationVar(&opts.grace, "grace", 20*time.Second, "how long each process may take to stop before it is killed")
+	flags.Func("service", "for keys: the `address` of Service kubernetes", func(text string) error {
+		opts.service = net.ParseIP(text)
+		if opts.service == nil {
+			return errors.New("no IP address")
+		}
+		return nil
+	})
 	if len(args) > 0 {
 		opts.command, args = args[0], args[1:]
 	}
 	switch opts.command {
-	case "up", "run", "down", "status":
+	case "up", "run", "down", "status", "keys":
 	default:
 		flags.Usage()
 		return opts, errUsage
@@ -102,9 +115,17 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if err := flags.Parse(args); err != nil {
 		return opts, errUsage // the flag set has told why
 	}
-	if flags.NArg() != 1 || flags.Arg(0) == "" {
+	keys := opts.command == "keys"
+	if flags.NArg() == 0 || flags.Arg(0) == "" || keys != (flags.NArg() > 1) || keys != (opts.service != nil) {
 		flags.Usage()
 		return opts, errUsage
+	}
+	for _, text := range flags.Args()[1:] {
+		n, err := parseNode(text)
+		if err != nil {
+			return opts, err
+		}
+		opts.nodes = append(opts.nodes, n)
 	}
 	dir, err := filepath.Abs(flags.Arg(0))
 	if err != nil {

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pnp-operator/pnp-operator/hack/cluster"
+)
+
+// The image as docs/install.md names it, and the tag that it is upgraded to.
+const (
+	imageRepository = "registry.example.com/pnp-operator"
+	imageTag        = "v0.1.0"
+	nextTag         = "v0.2.0"
+)
+
+// realCluster is a real cluster, where pods run, beside what a demonstration has.
+type realCluster struct {
+	*demo
+	cluster *cluster.Cluster
+}
+
+func newRealCluster(c clone, dir string, nodes int, out *report) *realCluster {
+	c.assets = c.path("bin/k8s") // what runs pods is built beside a control plane of the same version
+	s := &realCluster{demo: newDemo(c, dir, out), cluster: &cluster.Cluster{Site: dir, Programs: c.assets, Nodes: nodes}}
+	s.kubectl.kubeconfig = s.cluster.Kubeconfig()
+	return s
+}
+
+// lacks tells what the machine lacks for a cluster, and reports whether it lacks anything.
+func lacks(c clone, out *report) bool {
+	missing := cluster.Missing(c.path("bin"))
+	if len(missing) == 0 {
+		return false
+	}
+	out.sayf("skipped: no cluster can run on this machine, which lacks")
+	for _, line := range missing {
+		out.sayf("  %s", line)
+	}
+	return true
+}
+
+// buildCluster makes what a cluster is made of and the operator's image.
+func buildCluster(ctx context.Context, c clone, out *report) error {
+	for name, value := range map[string]string{"KUBEBUILDER_ASSETS": "", "CGO_ENABLED": "0"} { // an image has no C library
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	for _, build := range []func(context.Context, *report) error{c.build, c.buildHelm, c.buildNode, c.buildImage} {
+		if err := build(ctx, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildNode makes what runs pods.
+func (c clone) buildNode(ctx context.Context, out *report) error {
+	return watched(ctx, out, newCommand(ctx, c.path("hack/controlplane/build.sh"), "--node"), "hack/controlplane/build.sh --node")
+}
+
+// buildImage makes the image of programs that are built: it is what make image makes, but not reproducible.
+func (c clone) buildImage(ctx context.Context, out *report) error {
+	cmd := newCommand(ctx, "go", "run", ".", "-root="+c.root, "-programs="+c.path("bin"), "-platforms=linux/"+runtime.GOARCH,
+		"-tag="+imageRepository+":"+imageTag, "-out="+c.path("bin/cluster-image"))
+	cmd.Dir = c.path("hack/image")
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	return watched(ctx, out, cmd, "go run ./hack/image")
+}
+
+// start starts the cluster and waits until pods can run. With attached it ends with this process.
+func (s *realCluster) start(ctx context.Context, attached bool) error {
+	s.out.sayf("Starting a cluster in %s, nodes: %d", s.dir, s.cluster.Nodes)
+	for _, step := range []func() error{
+		s.cluster.MakeKeys, s.cluster.AddPause, func() error { return s.cluster.AddImage(s.path("bin/cluster-image.tar")) }, func() error { return s.cluster.Start(attached) },
+	} {
+		if err := because(ctx, step()); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	if err := s.awaitParts(ctx); err != nil {
+		return err
+	}
+	if err := s.enter(); err != nil {
+		return err
+	}
+	if _, err := s.kubectl.output(ctx, cluster.DNSObjects, "apply", "-f", "-"); err != nil {
+		return err
+	}
+	for number := 1; number <= s.cluster.Nodes; number++ {
+		if err := s.awaitNode(ctx, cluster.NodeName(number)); err != nil {
+			return err
+		}
+	}
+	s.out.passf("the cluster is up, after %.1f s", time.Since(began).Seconds())
+	return nil
+}
+
+// awaitParts waits until every part of every node was started.
+func (s *realCluster) awaitParts(ctx context.Context) error {
+	const within = 4 * time.Minute
+	late := func() error {
+		return fmt.Errorf("the cluster was not started within %s; the end of %s/node-1/node.log:\n%s\nof kube-apiserver.log:\n%s",
+			within, s.dir, s.cluster.Tail(1, "node"), s.cluster.Tail(1, "kube-apiserver"))
+	}
+	return pollEvery(ctx, 100*time.Millisecond, within, late, func(context.Context) (bool, error) {
+		return s.cluster.Started(), s.cluster.Check()
+	})
+}
+
+// enter has kubectl and helm run within node 1: nothing leads into the cluster from outside.
+func (s *realCluster) enter() error {
+	under, err := s.cluster.Within(1, "/usr/bin/env")
+	s.kubectl.under = under
+	return err
+}
+
+func (s *realCluster) awaitNode(ctx context.Context, name string) error {
+	const within = 2 * time.Minute
+	number := int(name[len(name)-1] - '0')
+	late := func() error {
+		return fmt.Errorf("%s is not ready after %s; the end of its kubelet.log:\n%s", name, within, s.cluster.Tail(number, "kubelet"))
+	}
+	return pollEvery(ctx, 300*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+		var node corev1.Node
+		if err := s.kubectl.get(ctx, &node, "node", name); err != nil {
+			return false, s.cluster.Check()
+		}
+		for _, condition := range node.Status.Conditions {
+			if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+				return true, nil
+			}
+		}
+		return false, s.cluster.Check()
+	})
+}
+
+// stop ends the nodes and removes the folder.
+func (s *realCluster) stop() error {
+	if err := s.cluster.Stop(); err != nil {
+		return fmt.Errorf("stopping: %w; folder %q stays", err, s.dir)
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		return fmt.Errorf("removing the cluster's folder: %w", err)
+	}
+	s.out.sayf("  removed %s", s.dir)
+	return nil
+}
+
+// conclude tells of the failure, if there is one, cleans up and sums up.
+func (s *realCluster) conclude(failure error) error {
+	if failure != nil {
+		s.out.fail(failure, "")
+	}
+	if err := s.stop(); err != nil {
+		s.out.fail(err, "")
+	}
+	return s.out.finish()
+}
+
+// clusterFolder is where clusterUp keeps what clusterDown stops.
+func (c clone) clusterFolder() string { return c.path("bin/cluster") }
+
+// clusterUp leaves a cluster running. The folder's making is what two of them compete for.
+func clusterUp(ctx context.Context, c clone, out *report) error {
+	if lacks(c, out) {
+		return nil
+	}
+	s := newRealCluster(c, c.clusterFolder(), 1, out)
+	if _, err := os.Stat(s.dir); err == nil {
+		return s.alreadyUp()
+	}
+	if err := buildCluster(ctx, c, out); err != nil {
+		return err
+	}
+	if err := os.Mkdir(s.dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return s.alreadyUp()
+	} else if err != nil {
+		return fmt.Errorf("making the cluster's folder: %w", err)
+	}
+	if err := s.start(ctx, false); err != nil {
+		return s.conclude(err)
+	}
+	return s.sayHow()
+}
+
+// alreadyUp says what is in the folder that is in the way.
+func (s *realCluster) alreadyUp() error {
+	if err := s.cluster.Check(); err != nil || !s.cluster.Started() {
+		return fmt.Errorf("%q is there, but what it belongs to starts at this moment or does not run any more: run make cluster-down to remove it", s.dir)
+	}
+	s.out.sayf("The cluster is up already")
+	return s.sayHow()
+}
+
+// sayHow writes a script that runs a command within the cluster, and tells of it.
+func (s *realCluster) sayHow() error {
+	words, err := s.cluster.Within(1, "/usr/bin/env", "KUBECONFIG="+s.cluster.Kubeconfig(), "PATH="+s.assets+":"+s.path("bin/tools")+":/usr/sbin:/usr/bin:/sbin:/bin")
+	if err != nil {
+		return err
+	}
+	for i, word := range words {
+		if strings.HasPrefix(word, "--wd=") {
+			words[i] = `--wd="$PWD"`
+			continue
+		}
+		words[i] = commandLine(word)
+	}
+	script := "#!/bin/sh\nexec " + strings.Join(words, " ") + " \"$@\"\n"
+	path := s.file("in")
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // a script
+		return fmt.Errorf("writing how to get in: %w", err)
+	}
+	s.out.write(fmt.Sprintf(`
+A cluster of one node runs in %[1]s; nothing leads into it from outside. Within:
+
+  %[2]s kubectl get pods -A
+  %[2]s helm install pnp charts/pnp-operator --namespace pnp-system --create-namespace --wait --set simulator.enabled=true \
+    --set image.repository=%[3]s --set image.tag=%[4]s
+
+Logs: %[1]s/node-1/*.log
+Stop it with: make cluster-down
+`, s.dir, quotedPath(path), imageRepository, imageTag))
+	return nil
+}
+
+// clusterDown stops what clusterUp started, and removes what a cluster-test that was killed has left.
+func clusterDown(_ context.Context, c clone, out *report) error {
+	left, err := filepath.Glob(c.path("bin/cluster-test-*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, dir := range left {
+		unlock, err := lockFolder(dir)
+		if err != nil {
+			out.sayf("  left %s: a cluster-test runs there", dir)
+			continue
+		}
+		errs = append(errs, newRealCluster(c, dir, cluster.MostNodes, out).stop())
+		unlock()
+	}
+	if _, err := os.Stat(c.clusterFolder()); errors.Is(err, fs.ErrNotExist) {
+		out.sayf("Nothing is up in %s", c.clusterFolder())
+		return errors.Join(errs...)
+	}
+	return errors.Join(append(errs, newRealCluster(c, c.clusterFolder(), 1, out).stop())...)
+}
