@@ -77,7 +77,7 @@ var walksOfCommands = map[string]walk{
 	"it is too late, after it was tried": ends(func(s *site) {
 		s.goesOffline()
 		s.run("c", expiringAfter(4*time.Second))
-	}, fails(v1alpha1.ReasonExpired, "Expired notAfter passed before the command was sent; last: the device is offline")),
+	}, fails(v1alpha1.ReasonExpired, "Expired notAfter passed before the command was delivered; last: the device is offline")),
 	"it cannot be sent": ends(func(s *site) {
 		s.run("c", commandSpec(func(c *v1alpha1.DeviceCommandSpec) { c.Payload = object(`"` + strings.Repeat("x", 128<<10) + `"`) }))
 	}, fails(v1alpha1.ReasonInvalidCommand, "Failed ")),
@@ -155,7 +155,7 @@ var walksOfCommands = map[string]walk{
 	}, waits(v1alpha1.ReasonDeviceOffline, "device is offline"), toldWithin),
 	"its device is disabled": heldFor(func(s *site) func() {
 		s.disable("d", "")
-		s.lies(simulator.Fault{Kind: simulator.FaultStatus, Status: http.StatusForbidden, Code: "DeviceDisabled", Number: 403012})
+		s.lies(simulator.Fault{Kind: simulator.FaultStatus, Status: http.StatusForbidden, Code: "DeviceDisabled", Number: 403012, Message: `The device "d" is disabled`})
 		return func() {
 			s.enable("d")
 			s.comesOnline()
@@ -168,7 +168,7 @@ var walksOfCommands = map[string]walk{
 			Expect(s.sim.Hub().CreateDevice("d")).To(Succeed())
 			s.comesOnline()
 		}
-	}, waits(v1alpha1.ReasonDeviceNotFound, "device"), toldWithin),
+	}, waits(v1alpha1.ReasonDeviceNotFound, "404 DeviceNotFound (404001)"), toldWithin),
 	"its device has another model": heldFor(func(s *site) func() {
 		s.edit("d", withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.ModelID = "dtmi:other;1" }))
 		s.eventually("d", beStalled(v1alpha1.ReasonModelMismatch))

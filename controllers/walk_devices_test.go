@@ -755,7 +755,7 @@ var walksOfDevices = map[string]walk{
 				s.editModel("thermostat", func(m *v1alpha1.DeviceModel) { m.Spec.DTDL = s.sampleModel("thermostat").Spec.DTDL })
 			}
 		},
-		shows: waits(v1alpha1.ReasonModelNotReady, `1/1 False DeviceModel "thermostat" is not ready`), within: told,
+		shows: waits(v1alpha1.ReasonModelNotReady, `1/1 False DeviceModel "thermostat" cannot be used: `), within: told,
 	},
 	"it conforms to its DeviceModel": {
 		enter: func(s *site) func() {
@@ -780,7 +780,7 @@ var walksOfDevices = map[string]walk{
 			s.deletes()
 			return s.edits(func(d *v1alpha1.PnPDevice) { d.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
 		},
-		shows: fails(v1alpha1.ReasonMassRemoval, "Being deleted: "), right: deviceIsGone, within: told,
+		shows: fails(v1alpha1.ReasonMassRemoval, "Being deleted: ").leaving(), right: deviceIsGone, within: told,
 	},
 	"it is being deleted and the hub fails, for now": {
 		from: func() *site {
@@ -792,7 +792,7 @@ var walksOfDevices = map[string]walk{
 			s.deletes()
 			return s.recovers
 		},
-		shows: waits(v1alpha1.ReasonProgressing, "Being deleted: targetTemperature is still to be removed; the hub has been failing"), right: deviceIsGone, within: asked,
+		shows: waits(v1alpha1.ReasonProgressing, "Being deleted: targetTemperature is still to be removed; the hub has been failing").leaving(), right: deviceIsGone, within: asked,
 	},
 	"it is being deleted and the hub fails": {
 		from: clears,
@@ -801,7 +801,7 @@ var walksOfDevices = map[string]walk{
 			s.deletes()
 			return s.recovers
 		},
-		shows: waits(v1alpha1.ReasonHubUnavailable, "Being deleted: targetTemperature is still to be removed"), right: deviceIsGone, within: asked,
+		shows: waits(v1alpha1.ReasonHubUnavailable, "Being deleted: targetTemperature is still to be removed").leaving(), right: deviceIsGone, within: asked,
 	},
 	"it is being deleted and the hub throttles": {
 		from: clears,
@@ -810,7 +810,7 @@ var walksOfDevices = map[string]walk{
 			s.deletes()
 			return s.recovers
 		},
-		shows: waits(v1alpha1.ReasonThrottled, "Being deleted: targetTemperature is still to be removed"), right: deviceIsGone, within: asked,
+		shows: waits(v1alpha1.ReasonThrottled, "Being deleted: targetTemperature is still to be removed").leaving(), right: deviceIsGone, within: asked,
 	},
 	"it is being deleted and its IoTHub is suspended": {
 		from: clears,
@@ -819,7 +819,7 @@ var walksOfDevices = map[string]walk{
 			s.deletes()
 			return s.resumes()
 		},
-		shows: fails(v1alpha1.ReasonHubSuspended, "Being deleted: targetTemperature is still to be removed; IoTHub \"hub\" is suspended"), right: deviceIsGone, within: told,
+		shows: fails(v1alpha1.ReasonHubSuspended, "Being deleted: targetTemperature is still to be removed; IoTHub \"hub\" is suspended").leaving(), right: deviceIsGone, within: told,
 	},
 	"it is being deleted, its IoTHub is suspended, and what it holds may stay": {
 		from: clears,
@@ -828,7 +828,7 @@ var walksOfDevices = map[string]walk{
 			s.deletes()
 			return s.edits(func(d *v1alpha1.PnPDevice) { d.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
 		},
-		shows: fails(v1alpha1.ReasonHubSuspended, "or set deletionPolicy: Retain"), right: deviceIsGone, within: told,
+		shows: fails(v1alpha1.ReasonHubSuspended, "or set deletionPolicy: Retain").leaving(), right: deviceIsGone, within: told,
 	},
 
 	// The API server.

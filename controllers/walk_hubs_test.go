@@ -148,7 +148,7 @@ var walksOfHubs = map[string]walk{
 	"the hub refuses the call that proves the credential": {
 		from: newSite,
 		enter: func(s *site) func() {
-			s.failing(simulator.OpQuery, "", 403)
+			s.sim.Faults().Add(simulator.Fault{Kind: simulator.FaultStatus, Operation: simulator.OpQuery, Status: 400, Code: "ArgumentInvalid", Number: 400004, Message: "no", Count: -1})
 			s.editHub(func(h *v1alpha1.IoTHub) { h.Spec.SweepIntervalSeconds++ })
 			return s.recovers
 		},
@@ -188,7 +188,7 @@ var walksOfHubs = map[string]walk{
 			s.editHub(func(h *v1alpha1.IoTHub) { h.Spec.SweepIntervalSeconds++ })
 			return s.recovers
 		},
-		shows: waits(v1alpha1.ReasonThrottled, "False The hub has been failing and is tried again: HTTP 429"), within: asked,
+		shows: waits(v1alpha1.ReasonThrottled, "False HubThrottles The hub has been failing and is tried again: HTTP 429"), within: asked,
 	},
 	"the operator may not read the Secret": {
 		from: newForeignSite, enter: func(s *site) func() { return func() { grantTenant(s.namespace) } },
@@ -302,6 +302,45 @@ var walksOfHubs = map[string]walk{
 		shows: fails(v1alpha1.ReasonMassRemoval, "False True Removals of 25 properties").and(v1alpha1.ConditionSuspended, "True/Suspended"), within: told,
 	},
 
+	"removals that were confirmed while it is suspended": {
+		from: owningMany,
+		enter: func(s *site) func() {
+			s.declaresNothing()
+			s.editHub(hubSuspended(true))
+			s.eventuallyHub(haveCondition(v1alpha1.ConditionSuspended, "True/Suspended"))
+			s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "now"))
+			return s.resumes()
+		},
+		shows: fails(v1alpha1.ReasonMassRemoval, "False True Removals of 25 properties").and(v1alpha1.ConditionRemovalsHalted, "True/MassRemoval"),
+		right: func(s *site, g Gomega) {
+			hubIs(haveCondition(v1alpha1.ConditionRemovalsHalted, "/"), beReady())(s, g)
+			g.Expect(s.desired("d")).To(BeEmpty())
+		},
+		within: told,
+	},
+	"removals that were confirmed before it was suspended": {
+		from: owningMany,
+		enter: func(s *site) func() {
+			s.declaresNothing()
+			s.failing("Patch*", "d", 503)
+			s.failing("Replace*", "d", 503)
+			s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "now"))
+			s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "False/Confirmed"))
+			s.editHub(hubSuspended(true)) // on second thoughts
+			s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "/"))
+			return func() {
+				s.recovers()
+				s.resumes()()
+			}
+		},
+		shows: current(v1alpha1.ReasonAuthenticated, "True True "+hubAccepted).and(v1alpha1.ConditionSuspended, "True/Suspended"),
+		right: func(s *site, g Gomega) {
+			hubIs(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/MassRemoval"))(s, g)
+			g.Expect(s.desired("d")).To(HaveLen(25))
+		},
+		within: told,
+	},
+
 	// Requests and messages.
 	"the hub throttles writes": {
 		from: acknowledged,
@@ -357,9 +396,18 @@ var walksOfHubs = map[string]walk{
 		shows: throttles(v1alpha1.ReasonQuotaExceeded), within: told,
 	},
 	"sweeps fail": {
-		from: newSweptSite,
+		from: func() *site {
+			s := newSweptSite()
+			s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+			s.create("d", temperature(20)) // where there is nothing to look after, sweeps do not ask
+			s.eventually("d", beReady())
+			return s
+		},
 		enter: func(s *site) func() {
 			s.failing(simulator.OpQuery, "", 500)
+			Eventually(func(g Gomega) {
+				g.Expect(s.hub()).To(haveCondition(v1alpha1.ConditionSweepsIncomplete, "True/SweepsFailing"))
+			}, 2*asked).Should(Succeed())
 			return s.recovers
 		},
 		shows: current(v1alpha1.ReasonAuthenticated, "True "+hubAccepted).and(v1alpha1.ConditionSweepsIncomplete, "True/SweepsFailing"), within: 2 * asked,

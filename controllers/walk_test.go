@@ -63,6 +63,12 @@ func fails(reason, line string) seen {
 	return seen{ready: "False/" + reason, kstatus: "Failed", line: line}
 }
 
+// leaving is the same of an object that is being deleted.
+func (w seen) leaving() seen {
+	w.kstatus = "Terminating"
+	return w
+}
+
 // and adds a condition.
 func (w seen) and(kind, want string) seen {
 	w.with = kind + "=" + want
@@ -261,7 +267,7 @@ func (s *site) eventsAgree(g Gomega, v *view, beside ...string) {
 	why := v.condition(v1alpha1.ConditionReady).Reason
 	if v.is(v1alpha1.ConditionStalled) && why != v1alpha1.ReasonHubNotReady { // of that the IoTHub tells
 		g.Expect(last).To(Equal("Warning " + why))
-	} else if v.is(v1alpha1.ConditionReady) {
+	} else if v.is(v1alpha1.ConditionReady) && why != v1alpha1.ReasonAccessDenied { // a right that was withdrawn
 		g.Expect(kind).NotTo(Equal("Warning"), last)
 	}
 }
@@ -284,7 +290,7 @@ func (s *site) hubAgrees(g Gomega, v *view) {
 	if out := v.condition(v1alpha1.ConditionThrottled).Reason; out == v1alpha1.ReasonQuotaExceeded || out == v1alpha1.ReasonDailyMessagesUsed {
 		g.Expect(s.lastEvent(h.Name)).To(Equal("Warning " + out))
 	} else {
-		s.eventsAgree(g, v)
+		s.eventsAgree(g, v, v1alpha1.ReasonSuspended, v1alpha1.ReasonResumed)
 	}
 }
 
