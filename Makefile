@@ -68,6 +68,10 @@ matrix: control-plane ## Every kind of property, edit and other writer meets wha
 	@echo "matrix: a dot for each of 19 disturbances"
 	PNP_MATRIX=$(MATRIX) go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=60m --focus='Whatever keeps writes from going out' ./controllers -- -test.run='^TestControllers$$'
 
+.PHONY: walk
+walk: control-plane ## Walk through every state of every kind, and write what kubectl says in each into docs/operations.md.
+	PNP_WALK=update go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=60m --focus='The walk through all states' ./controllers -- -test.run='^TestControllers$$'
+
 # vet would go through all of Kubernetes once more.
 .PHONY: test-gitops
 test-gitops: control-plane ## Ask Argo CD's own diff engine whether it sees each edit of the samples (a Go module of its own).

@@ -55,7 +55,7 @@ func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha
 	if !isOfHost(device, hub.Spec.HostName) {
 		return 0, waiting, 0
 	}
-	removes, clears := canRemove(device, hub), device.DeletionTimestamp != nil
+	removes, clears := canRemove(device), device.DeletionTimestamp != nil
 	for leaf, p := range propertiesOf(&device.Status) {
 		if !isHeld(p) {
 			continue
@@ -77,11 +77,11 @@ func showsHalt(device *v1alpha1.PnPDevice) bool {
 	return c != nil && c.Reason == v1alpha1.ReasonMassRemoval && c.ObservedGeneration == device.Generation
 }
 
-// canRemove reports whether anything of an object is removed as things are. What cannot be counts
-// once it can.
-func canRemove(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) bool {
+// canRemove reports whether anything of an object is removed once nothing but its IoTHub stops that.
+// All else counts once it can be.
+func canRemove(device *v1alpha1.PnPDevice) bool {
 	switch {
-	case hub.Spec.Suspend, device.Spec.Suspend, device.Spec.Management == v1alpha1.ManagementObserve:
+	case device.Spec.Suspend, device.Spec.Management == v1alpha1.ManagementObserve:
 		return false
 	case device.DeletionTimestamp == nil:
 		return true

@@ -256,7 +256,7 @@ func TestWhatWaitsToBeRemoved(t *testing.T) {
 		"what left the declaration": {func(*v1alpha1.PnPDevice, *v1alpha1.IoTHub) {}, 2},
 		"of a suspended object":     {func(d *v1alpha1.PnPDevice, _ *v1alpha1.IoTHub) { d.Spec.Suspend = true }, 0},
 		"of one that observes":      {func(d *v1alpha1.PnPDevice, _ *v1alpha1.IoTHub) { d.Spec.Management = v1alpha1.ManagementObserve }, 0},
-		"at a suspended hub":        {func(_ *v1alpha1.PnPDevice, h *v1alpha1.IoTHub) { h.Spec.Suspend = true }, 0},
+		"at a suspended hub":        {func(_ *v1alpha1.PnPDevice, h *v1alpha1.IoTHub) { h.Spec.Suspend = true }, 2},
 		"at another hub":            {func(_ *v1alpha1.PnPDevice, h *v1alpha1.IoTHub) { h.Spec.HostName = "other.azure-devices.net" }, 0},
 		"of one that goes and stays at the hub": {func(d *v1alpha1.PnPDevice, _ *v1alpha1.IoTHub) {
 			d.DeletionTimestamp, d.Finalizers = &now, []string{"others.example.org/have-one"}

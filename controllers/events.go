@@ -5,7 +5,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -25,17 +24,7 @@ const (
 	actionRun       = "Run"
 )
 
-// cleanRecorder has Events say what a terminal can show, within what the API server takes.
-type cleanRecorder struct{ events.EventRecorder }
-
-// Eventf cleans and cuts the text.
-func (r cleanRecorder) Eventf(regarding, related runtime.Object, kind, reason, action, note string, args ...any) {
-	r.EventRecorder.Eventf(regarding, related, kind, reason, action, "%s", storable.Text(fmt.Sprintf(note, args...), maxNote))
-}
-
 // announce emits an Event where Ready or its reason changed in a way that a user wants to hear of.
-// One that comes and goes costs no more: the recorder counts what is alike, and writes that every
-// six minutes.
 func announce(to events.EventRecorder, before, after conditioned) {
 	if kind := toldOf(before, after); kind != "" {
 		is := readyOf(after)

@@ -5,8 +5,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"maps"
 	"sync"
-	"sync/atomic"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 
@@ -16,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -75,26 +77,61 @@ func (s *site) trusted() {
 	}, Equal("Device changes arrive as events")))
 }
 
-// statusPatches counts the writes to PnPDevices of the namespace from now on.
+// statusPatches counts the writes to PnPDevices of the namespace from now on. A count is as new as what
+// the API server holds when it is asked for.
 func (s *site) statusPatches() func() int {
 	GinkgoHelper()
+	list := &v1alpha1.PnPDeviceList{}
+	Expect(admin.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
 	c, err := client.NewWithWatch(environment.Config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	list := &v1alpha1.PnPDeviceList{}
-	Expect(c.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
-	w, err := c.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(s.namespace),
-		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+	// It watches again where a watch broke off, as one that falls behind does.
+	w, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return c.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(s.namespace), &client.ListOptions{Raw: &o})
+		},
+	})
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(w.Stop)
-	var n atomic.Int64
+	var mu sync.Mutex
+	writes, seen := 0, versionsOf(list)
 	go func() {
 		for e := range w.ResultChan() {
-			if e.Type == watch.Modified {
-				n.Add(1)
+			d, ok := e.Object.(*v1alpha1.PnPDevice)
+			if !ok {
+				return // an error: the count is behind from now on
 			}
+			mu.Lock()
+			seen[d.Name] = d.ResourceVersion
+			switch e.Type {
+			case watch.Modified:
+				writes++
+			case watch.Deleted:
+				delete(seen, d.Name)
+			}
+			mu.Unlock()
 		}
 	}()
-	return func() int { return int(n.Load()) }
+	return func() int {
+		GinkgoHelper()
+		Eventually(func(g Gomega) {
+			g.Expect(admin.List(ctx, list, client.InNamespace(s.namespace))).To(Succeed())
+			mu.Lock()
+			defer mu.Unlock()
+			g.Expect(maps.Equal(seen, versionsOf(list))).To(BeTrue(), "the watch is behind the API server")
+		}, "30s").Should(Succeed())
+		mu.Lock()
+		defer mu.Unlock()
+		return writes
+	}
+}
+
+func versionsOf(list *v1alpha1.PnPDeviceList) map[string]string {
+	versions := map[string]string{}
+	for i := range list.Items {
+		versions[list.Items[i].Name] = list.Items[i].ResourceVersion
+	}
+	return versions
 }
 
 // gets counts the twins read since the call log was reset.

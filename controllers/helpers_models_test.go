@@ -3,6 +3,7 @@ package controllers_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 )
 
@@ -15,6 +16,9 @@ type repository struct {
 	mu    sync.Mutex
 	files map[string]string // by path
 	asked map[string]int
+
+	failing string // beginning of the paths that it fails at, and how
+	status  int
 }
 
 func newRepository() *repository {
@@ -29,12 +33,23 @@ func (r *repository) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked[request.URL.Path]++
+	if r.status != 0 && strings.HasPrefix(request.URL.Path, r.failing) {
+		w.WriteHeader(r.status)
+		return
+	}
 	file, ok := r.files[request.URL.Path]
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
 	_, _ = w.Write([]byte(file))
+}
+
+// fails has the repository answer with a status below a path; 0 ends that.
+func (r *repository) fails(path string, status int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failing, r.status = path, status
 }
 
 func (r *repository) put(path, file string) {

@@ -111,11 +111,12 @@ func review(was v1alpha1.HubRemovals, waiting iter.Seq[removing], halting, confi
 }
 
 // brake keeps what is halted and what is confirmed in status, and the RemovalsHalted condition with
-// it: true while removals are halted, and false while confirmed ones go on.
+// it: true while removals are halted, and false while confirmed ones go on. A suspended IoTHub keeps
+// what is halted, ends what was confirmed, and takes a confirmation once it is resumed.
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	key := client.ObjectKeyFromObject(hub)
 	answer := echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
-	isNew := isOpenRequest(answer, hub.Status.LastConfirmedRemovals)
+	isNew := !hub.Spec.Suspend && isOpenRequest(answer, hub.Status.LastConfirmedRemovals)
 	if isNew {
 		hub.Status.LastConfirmedRemovals = answer
 	}
@@ -130,6 +131,9 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	was := v1alpha1.HubRemovals{}
 	if hub.Status.Removals != nil {
 		was = *hub.Status.Removals
+	}
+	if hub.Spec.Suspend {
+		was.Confirmed = nil
 	}
 	said := isTrue(hub, v1alpha1.ConditionRemovalsHalted) // before a halt is on record there is nothing to confirm
 	halting := (said || pulled) && !r.Brake.recedes(hub, c)

@@ -209,22 +209,11 @@ var _ = Describe("A DeviceModel", func() {
 	})
 
 	Context("of a repository", func() {
-		// fetched has the model of the sample fetched from a folder of its own.
-		fetched := func(s *site, edits ...func(*v1alpha1.DeviceModel)) (path string) {
-			path = "/" + s.namespace + "/dtmi/com/example/thermostat-1"
-			s.createModel("thermostat", append([]func(*v1alpha1.DeviceModel){func(m *v1alpha1.DeviceModel) {
-				m.Spec.DTDL, m.Spec.ModelID = nil, simulator.Thermostat
-				m.Spec.Repository = &v1alpha1.ModelRepository{URL: modelRepository.server.URL + "/" + s.namespace}
-			}}, edits...)...)
-			return path
-		}
-		dtdlOf := func(s *site) string { return string(s.sampleModel("thermostat").Spec.DTDL.Raw) }
-
 		It("is fetched once, and again when someone asks for that", func() {
 			s := newSite()
-			path := fetched(s)
+			path := s.fetches()
 			s.eventuallyModel("thermostat", SatisfyAll(haveReady(metav1.ConditionFalse, v1alpha1.ReasonModelNotFound), haveMessage(path)))
-			modelRepository.put(path+".json", strings.ReplaceAll(dtdlOf(s), `"double"`, `"integer"`))
+			modelRepository.put(path+".json", strings.ReplaceAll(s.dtdl(), `"double"`, `"integer"`))
 			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "1"}
 			})
@@ -236,7 +225,7 @@ var _ = Describe("A DeviceModel", func() {
 			s.eventually("d", beStalled(v1alpha1.ReasonModelViolation))
 			Expect(modelRepository.askedFor(path + ".json")).To(Equal(asked))
 			s.eventuallyModel("thermostat", HaveField("Status.LastHandledReconcileAt", "1"))
-			modelRepository.put(path+".json", dtdlOf(s))
+			modelRepository.put(path+".json", s.dtdl())
 			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "2"}
 			})
@@ -245,15 +234,15 @@ var _ = Describe("A DeviceModel", func() {
 
 		It("that is mended there has those mended that are made of it", func() {
 			s := newSite()
-			path := fetched(s)
-			modelRepository.put(path+".json", strings.ReplaceAll(dtdlOf(s), `"double"`, `"nonsense"`))
+			path := s.fetches()
+			modelRepository.put(path+".json", strings.ReplaceAll(s.dtdl(), `"double"`, `"nonsense"`))
 			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "1"}
 			})
 			s.eventuallyModel("thermostat", haveReady(metav1.ConditionFalse, v1alpha1.ReasonInvalidModel))
 			s.createModel("temperaturecontroller")
 			s.eventuallyModel("temperaturecontroller", SatisfyAll(haveReady(metav1.ConditionFalse, v1alpha1.ReasonInvalidModel), haveMessage("Another DeviceModel")))
-			modelRepository.put(path+".json", dtdlOf(s))
+			modelRepository.put(path+".json", s.dtdl())
 			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "2"}
 			})
@@ -262,16 +251,16 @@ var _ = Describe("A DeviceModel", func() {
 
 		It("is asked for again by itself", func() {
 			s := newSite()
-			path := fetched(s)
+			path := s.fetches()
 			s.eventuallyModel("thermostat", haveReady(metav1.ConditionFalse, v1alpha1.ReasonModelNotFound))
-			modelRepository.put(path+".json", dtdlOf(s))
+			modelRepository.put(path+".json", s.dtdl())
 			Eventually(func() *v1alpha1.DeviceModel { return s.getModel(Default, "thermostat") }, askedWithin).Should(usable)
 		})
 
 		It("is compared with its pinned digest", func() {
 			s := newSite()
-			path := fetched(s, func(m *v1alpha1.DeviceModel) { m.Spec.Repository.Digest = "sha256:" + strings.Repeat("0", 64) })
-			modelRepository.put(path+".expanded.json", "["+dtdlOf(s)+"]")
+			path := s.fetches(func(m *v1alpha1.DeviceModel) { m.Spec.Repository.Digest = "sha256:" + strings.Repeat("0", 64) })
+			modelRepository.put(path+".expanded.json", "["+s.dtdl()+"]")
 			s.editModel("thermostat", func(m *v1alpha1.DeviceModel) {
 				m.Annotations = map[string]string{v1alpha1.AnnotationReconcileRequestedAt: "1"}
 			})
@@ -284,7 +273,7 @@ var _ = Describe("A DeviceModel", func() {
 
 		It("has to be at an allowed host", func() {
 			s := newSite()
-			fetched(s, func(m *v1alpha1.DeviceModel) { m.Spec.Repository.URL = "https://169.254.169.254/metadata" })
+			s.fetches(func(m *v1alpha1.DeviceModel) { m.Spec.Repository.URL = "https://169.254.169.254/metadata" })
 			s.eventuallyModel("thermostat", SatisfyAll(haveReady(metav1.ConditionFalse, v1alpha1.ReasonRepositoryNotAllowed), haveMessage("169.254.169.254", "127.0.0.1")))
 		})
 	})

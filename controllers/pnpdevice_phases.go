@@ -160,7 +160,8 @@ func (s *scope) rest() error {
 	}
 	if !s.gone && adopted(s.device, s.destination) {
 		s.adopt(s.newest())
-		if s.statusSuffices() && len(twin.Diff(s.declared, s.owned, s.twin)) == 0 && len(s.departing()) == 0 {
+		isDone := len(twin.Diff(s.declared, s.owned, s.twin)) == 0 && len(s.departing()) == 0
+		if s.statusSuffices() && (isDone || s.observes()) {
 			return nil
 		}
 	}

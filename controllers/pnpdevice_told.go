@@ -158,7 +158,7 @@ func (s *scope) unwritten() string {
 	switch {
 	case s.gone:
 		return "the hub does not know the device"
-	case s.twin == nil || text == "":
+	case s.twin == nil || text == "" || s.observes():
 		return "it is not known whether the hub holds the declared values"
 	}
 	return text

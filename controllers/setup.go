@@ -62,7 +62,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	workers := places.New(workersOf(o.Concurrency), time.Now)
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	hubBudgets.from(&sessions.Budgets)
-	recorder := cleanRecorder{mgr.GetEventRecorder("pnp-operator")}
+	recorder := newRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
 	log := mgr.GetLogger().WithName("commands")
 	record := NewLedger(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)

@@ -245,6 +245,7 @@ func restartOperator() {
 type site struct {
 	namespace string
 	sim       *simulator.Simulator
+	holder    *site // of what this one waits for, if a spec has such a one
 }
 
 var sites atomic.Int64

@@ -38,7 +38,7 @@ var surfaces = map[string]surface{
 	}},
 	"note of an Event": {maxNote, func(_ *testing.T, text string) string {
 		heard := &lastEvent{}
-		cleanRecorder{heard}.Eventf(&v1alpha1.PnPDevice{}, nil, "Warning", "Test", "Test", "%s", text)
+		newRecorder(heard, runtime.NewScheme()).Eventf(&v1alpha1.PnPDevice{}, nil, "Warning", "Test", "Test", "%s", text)
 		return heard.note
 	}},
 	"field path of an Event": {maxFieldPath, func(_ *testing.T, text string) string {

@@ -1,8 +1,6 @@
 package controllers_test
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -61,7 +59,7 @@ func (s *site) lastEvent(name string) string {
 	var last *eventsv1.Event
 	for i := range list.Items {
 		e := &list.Items[i]
-		if e.Regarding.Name == name && (last == nil || e.EventTime.After(last.EventTime.Time)) {
+		if e.Regarding.Name == name && (last == nil || seenAt(e).After(seenAt(last))) {
 			last = e
 		}
 	}
@@ -69,6 +67,14 @@ func (s *site) lastEvent(name string) string {
 		return ""
 	}
 	return last.Type + " " + last.Reason
+}
+
+// seenAt is when an Event was seen last: what is told again is a series.
+func seenAt(e *eventsv1.Event) time.Time {
+	if e.Series != nil {
+		return e.Series.LastObservedTime.Time
+	}
+	return e.EventTime.Time
 }
 
 var _ = Describe("A suspended PnPDevice", func() {
@@ -217,132 +223,6 @@ var _ = Describe("An edit of a PnPDevice", func() {
 		s.eventually("d", And(beReady(), HaveField("Status.LastWarning", "")))
 		Eventually(func() string { return s.lastEvent("d") }).Should(Equal("Normal " + v1alpha1.ReasonDeviceAcknowledged))
 	})
-})
-
-// agrees holds all that a person sees of "d" against each other, against the hub's twin and the
-// IoTHub's counts.
-func (s *site) agrees(g Gomega) {
-	d, hub := s.read(g, "d"), s.hubObject()
-	for _, c := range d.Status.Conditions {
-		g.Expect(c.ObservedGeneration).To(Equal(d.Generation), c.Type)
-	}
-	is := func(kind string) bool { return conditionOf(d, kind).Status == "True" }
-	g.Expect(d.Status.ObservedGeneration).To(Equal(d.Generation))
-	g.Expect(d.Status.Summary).To(Equal(fmt.Sprintf("%d/%d", d.Status.Acknowledged, d.Status.Declared)))
-	g.Expect(is("Reconciling")).To(Equal(!is("Ready") && !is("Stalled")))
-	g.Expect(is("Ready") && is("Stalled")).To(BeFalse())
-	if is("Ready") {
-		g.Expect(is("Synced") && is("Acknowledged")).To(BeTrue())
-	} else {
-		g.Expect(conditionOf(d, "Ready")).To(HaveField("Message", Not(ContainSubstring("acknowledged every"))))
-	}
-	if d.DeletionTimestamp == nil {
-		g.Expect(is("Acknowledged")).To(Equal(d.Status.Acknowledged == d.Status.Declared))
-	}
-	for _, kind := range []string{"Synced", "Acknowledged"} {
-		if !is(kind) && !is("Ready") {
-			g.Expect(d).To(Or(beUnsettled(kind), haveCondition(kind, "False/"+v1alpha1.ReasonDeviceNotFound)))
-		}
-	}
-	if is("Synced") && d.Status.DeviceStatus == "" && !d.Spec.Suspend {
-		g.Expect(s.desired("d")).To(HaveKeyWithValue(target, BeEquivalentTo(declaredTarget(d))))
-	}
-	g.Expect(is("Suspended")).To(Equal(d.Spec.Suspend))
-	if d.Spec.HubRef.Name == "hub" {
-		ready := int32(0)
-		if is("Ready") {
-			ready = 1
-		}
-		g.Expect(hub.Status.Devices).To(HaveValue(And(HaveField("Total", BeEquivalentTo(1)), HaveField("Ready", ready))))
-	}
-	if is("Stalled") && conditionOf(d, "Ready").Reason != v1alpha1.ReasonHubNotReady { // of that the IoTHub tells
-		g.Expect(s.lastEvent("d")).To(Equal("Warning " + conditionOf(d, "Ready").Reason))
-	} else if is("Ready") {
-		g.Expect(s.lastEvent("d")).NotTo(HavePrefix("Warning"))
-	}
-}
-
-func declaredTarget(d *v1alpha1.PnPDevice) (value float64) {
-	GinkgoHelper()
-	var declared map[string]float64
-	Expect(json.Unmarshal(d.Spec.Properties.Raw, &declared)).To(Succeed())
-	return declared[target]
-}
-
-var _ = Describe("All that is seen of a PnPDevice agrees", func() {
-	hotter := withProperties(`{"targetTemperature": 43}`)
-	for name, c := range map[string]struct {
-		begin func(s *site)
-		shown gomegatypes.GomegaMatcher
-	}{
-		"once it is Ready": {func(*site) {}, beReady()},
-		"while an answer is waited for": {func(s *site) {
-			Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed())
-			s.edit("d", hotter)
-		}, beWaiting(v1alpha1.ReasonAwaitingAcknowledgement)},
-		"when that does not come": {func(s *site) {
-			Expect(s.sim.Devices().Behave("d", simulator.Ignore())).To(Succeed())
-			s.edit("d", hotter, answeringWithin(2))
-		}, beStalled(v1alpha1.ReasonAcknowledgementTimeout)},
-		"when the device refuses": {func(s *site) {
-			Expect(s.sim.Devices().Behave("d", simulator.Reject(400, "too hot"))).To(Succeed())
-			s.edit("d", hotter)
-		}, beStalled(v1alpha1.ReasonRejected)},
-		"while the device is offline": {func(s *site) {
-			Expect(s.sim.Devices().Offline("d")).To(Succeed())
-			s.edit("d", hotter)
-		}, beWaiting(v1alpha1.ReasonDeviceOffline)},
-		"while it is suspended in sync":      {func(s *site) { s.edit("d", suspended) }, beReady()},
-		"while it is suspended with an edit": {func(s *site) { s.edit("d", suspended, hotter) }, beStalled(v1alpha1.ReasonSuspended)},
-		"while its IoTHub is suspended": {func(s *site) {
-			s.suspendHub(true)
-			s.edit("d", hotter)
-		}, beStalled(v1alpha1.ReasonHubSuspended)},
-		"when the credential is refused": {func(s *site) {
-			Expect(s.sim.Policies().Disable("service")).To(Succeed())
-			s.edit("d", hotter)
-		}, beStalled(v1alpha1.ReasonHubNotReady)},
-		"without its IoTHub":          {func(s *site) { s.edit("d", at("nowhere"), hotter) }, beWaiting(v1alpha1.ReasonHubNotFound)},
-		"with an invalid declaration": {func(s *site) { s.edit("d", withProperties(`{"targetTemperature": null}`)) }, beStalled(v1alpha1.ReasonInvalidDeclaration)},
-		"when the model is another one": {func(s *site) {
-			s.edit("d", hotter, withSpec(func(spec *v1alpha1.PnPDeviceSpec) { spec.ModelID = "dtmi:other;1" }))
-		}, beStalled(v1alpha1.ReasonModelMismatch)},
-		"when the device is gone": {func(s *site) {
-			s.deleted("d")
-			s.edit("d", hotter)
-		}, beStalled(v1alpha1.ReasonDeviceNotFound)},
-		"while the hub fails": {func(s *site) {
-			DeferCleanup(s.fails("*", 503))
-			s.edit("d", hotter)
-		}, beWaiting(v1alpha1.ReasonHubUnavailable)},
-		"while it refuses writes for good": {func(s *site) {
-			s.sim.Faults().Add(simulator.Fault{
-				Operation: "Patch*", Device: "d", Kind: simulator.FaultStatus, Status: 403, Code: "OperationNotAvailableInCurrentTier", Number: 403010, Count: simulator.Forever,
-			})
-			s.edit("d", hotter)
-		}, beStalled(v1alpha1.ReasonHubRefused)},
-		"while it only observes": {func(s *site) { s.edit("d", observing, hotter) }, beStalled(v1alpha1.ReasonDrifted)},
-		"while it is being deleted and the hub fails": {func(s *site) {
-			DeferCleanup(s.fails("*", 503))
-			s.edit("d", clearing)
-			s.eventually("d", HaveField("Finalizers", Not(BeEmpty())))
-			Expect(admin.Delete(ctx, s.get("d"))).To(Succeed())
-		}, beWaiting(v1alpha1.ReasonHubUnavailable)},
-		"while it is being deleted and the IoTHub is suspended": {func(s *site) {
-			s.suspendHub(true)
-			s.edit("d", clearing)
-			s.eventually("d", HaveField("Finalizers", Not(BeEmpty())))
-			Expect(admin.Delete(ctx, s.get("d"))).To(Succeed())
-		}, beStalled(v1alpha1.ReasonHubSuspended)},
-	} {
-		It(name, func() {
-			s := declaring(simulator.Acknowledge())
-			s.eventually("d", beReady())
-			c.begin(s)
-			s.eventually("d", c.shown)
-			Eventually(s.agrees, "15s").Should(Succeed())
-		})
-	}
 })
 
 var _ = Describe("The table of IoTHubs", func() {
