@@ -331,29 +331,29 @@ func untilDone(ctx context.Context, do func(context.Context) error) error {
 
 // create makes an object. One of that name that is being deleted has to go first; one that is not was made by a try whose answer was lost.
 func (k *storm) create(ctx context.Context, a chaos.Action) error {
-	born := time.Now()
-	if err := k.history.Declare(a.Device, a.Spec, born); err != nil {
+	if err := k.history.Declare(a.Device, a.Spec, time.Now()); err != nil {
 		return err
 	}
+	var there *v1alpha1.PnPDevice
 	err := untilDone(ctx, func(ctx context.Context) error {
-		err := k.client.Create(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device), Spec: *a.Spec})
+		there = &v1alpha1.PnPDevice{ObjectMeta: named(a.Device), Spec: *a.Spec}
+		err := k.client.Create(ctx, there)
 		if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
-		var there v1alpha1.PnPDevice
-		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &there); err != nil {
+		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, there); err != nil {
 			return err
 		}
 		if there.DeletionTimestamp != nil {
-			born = time.Now()
-			return fmt.Errorf("the one before is being deleted, since %s: %s", there.DeletionTimestamp.Format("15:04:05"), describe(&there))
+			return fmt.Errorf("the one before is being deleted, since %s: %s", there.DeletionTimestamp.Format("15:04:05"), describe(there))
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	k.history.Born(a.Device, born)
+	// Not when it was asked for: while the API server is down, the one before may go on for long.
+	k.history.Born(a.Device, there.CreationTimestamp.Time)
 	k.history.Applied(a.Device, time.Now())
 	return nil
 }
