@@ -32,9 +32,11 @@ func TestADisabledDeviceIsLookedAtNowAndThen(t *testing.T) {
 			device.Status.DeviceStatus = c.status
 			device.Status.Properties = []v1alpha1.PropertyStatus{{Name: "a", State: stateOf(c.state), DesiredVersion: 2, Desired: jsonOf(json.Number("1"))}}
 			s := newScope(device, time.Now())
-			s.memory = &hubs.Device{}
+			s.memory = &hubs.Pass{Device: &hubs.Device{}}
 			s.declared = twin.Declaration{{Name: "a"}: json.Number("1")}
-			s.memory.Observe(&twin.Twin{}, s.memory.BeginRead())
+			if _, err := s.memory.Read(func() (*twin.Twin, error) { return &twin.Twin{}, nil }); err != nil {
+				t.Fatal(err)
+			}
 			s.now = time.Now().Add(c.after)
 			if got := s.mayBeEnabled(); got != c.want {
 				t.Errorf("is read: %t, want %t", got, c.want)

@@ -44,7 +44,7 @@ func TestWhoIsWaitingDecidesThePriority(t *testing.T) {
 			for _, happen := range c.events {
 				happen(o)
 			}
-			s := &scope{device: originated(1, 1, nil), memory: &hubs.Device{}, origin: o.of(originated(1, 1, nil))}
+			s := &scope{device: originated(1, 1, nil), memory: &hubs.Pass{Device: &hubs.Device{}}, origin: o.of(originated(1, 1, nil))}
 			if got := s.priority(); got != c.want {
 				t.Errorf("%s, expected %s", got, c.want)
 			}
@@ -53,7 +53,7 @@ func TestWhoIsWaitingDecidesThePriority(t *testing.T) {
 }
 
 func TestASweptDeviceIsReadAtTheLowestPriorityUnlessAUserWaits(t *testing.T) {
-	s := &scope{device: originated(1, 1, nil), memory: &hubs.Device{}}
+	s := &scope{device: originated(1, 1, nil), memory: &hubs.Pass{Device: &hubs.Device{}}}
 	s.memory.Suspect(hubs.Place{})
 	if got := s.priority(); got != budget.PrioritySweep {
 		t.Errorf("%s for a sweep", got)

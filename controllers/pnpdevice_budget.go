@@ -23,7 +23,7 @@ func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) context.Cont
 // it and not used. A pass that ended for want of a place goes on waiting for it.
 func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope) {
 	if s.memory != nil {
-		s.memory.Shed()
+		s.memory.End()
 	}
 	if s.holdsLarge {
 		r.large.Add(-1)

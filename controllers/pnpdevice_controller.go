@@ -144,7 +144,7 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 // finish ends a pass. What arrived during it and is not in its outcome needs another one: the events themselves woke nobody.
 func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
 	result, err := r.conclude(ctx, before, s, outcome)
-	if s.memory != nil && s.memory.EndPass() && err == nil {
+	if s.memory != nil && s.memory.End() && err == nil {
 		result = ctrl.Result{RequeueAfter: soon}
 	}
 	return result, err
@@ -326,12 +326,7 @@ func (s *scope) stored() {
 	if s.memory == nil {
 		return
 	}
-	s.memory.Shows(s.device.UID, shownIn(&s.device.Status))
-	s.memory.Withhold(s.withheld())
-	if saved := s.memory.Unsaved(); s.twin != nil && saved != nil && saved.IsOther { // status is about this twin now
-		s.memory.Save(&hubs.Saved{Ownership: saved.Ownership, Of: saved.Of, Base: saved.Base})
-	}
-	if s.twin != nil && !s.claiming && !s.waiting {
-		s.memory.Persisted(s.twin)
-	}
+	s.memory.Stored(hubs.Stored{
+		Shown: shownIn(&s.device.Status), Withheld: s.withheld(), Twin: s.twin, IsPartial: s.claiming || s.waiting,
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -295,32 +296,35 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 	if holds, err := r.stillHolds(ctx, s); err != nil || !holds {
 		return cmp.Or(err, r.putOff(s, soon))
 	}
-	ctx = context.WithoutCancel(ctx)
-	token := s.memory.BeginRead()
-	failed := s.session.Writing(s.device.DeviceID(), s.now)
-	t, whole, err := r.patch(ctx, s, changes)
-	if err != nil {
-		failed()
-	}
+	send, err := r.rendered(context.WithoutCancel(ctx), s, changes)
 	conflict, isConflict := errors.AsType[*twin.KindConflictError](err)
-	if first := inTheWay(changes); isConflict && len(first) > 0 {
+	switch first := inTheWay(changes); {
+	case isConflict && len(first) > 0:
 		return r.write(ctx, s, first)
-	}
-	r.uncount(s, err)
-	switch {
 	case isConflict:
+		r.uncount(s, err)
 		return s.unrenderable(conflict)
 	case err != nil:
+		r.uncount(s, err)
+		return err
+	}
+	return r.send(context.WithoutCancel(ctx), s, changes, send)
+}
+
+// send has the hub take one rendered patch.
+func (r *PnPDeviceReconciler) send(ctx context.Context, s *scope, changes []twin.Change, send func() (hubs.Answer, error)) error {
+	answer, err := s.memory.Write(changes, s.twin, send)
+	r.uncount(s, err)
+	switch {
+	case err != nil:
 		return r.notWritten(ctx, s, err)
-	case t == nil:
+	case answer.Twin == nil:
 		r.accepted(ctx, s, changes)
 		return r.read(ctx, s)
-	case whole:
-		r.saw(ctx, s, t, token)
-	default:
-		s.memory.Accepted(t)
+	case answer.IsWhole:
+		r.wakeCommands(ctx, s)
 	}
-	s.settle(t)
+	s.settle(answer.Twin)
 	r.accepted(ctx, s, changes)
 	return nil
 }
@@ -337,7 +341,7 @@ func (r *PnPDeviceReconciler) putOff(s *scope, after time.Duration) error {
 func (r *PnPDeviceReconciler) notWritten(ctx context.Context, s *scope, err error) error {
 	switch {
 	case !iothub.DidNothing(err):
-		s.doubt(err)
+		s.isUnconfirmed = true
 	case iothub.IsPreconditionFailed(err):
 		return r.read(ctx, s)
 	case iothub.IsInvalidPatch(err) && !s.rerendered:
@@ -358,44 +362,27 @@ func inTheWay(changes []twin.Change) []twin.Change {
 	return nil
 }
 
-// patch sends the changes in the object's dialect and returns the twin that the hub holds now, whole if the hub sent it. A
-// digital-twin patch has no answer but an etag: one step further means that nothing but our change happened; otherwise the
-// twin is nil, to be read.
-func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, changes []twin.Change) (t *twin.Twin, whole bool, err error) {
+// rendered returns a function that sends the changes in the object's dialect. A digital-twin patch has
+// no answer but an etag: one step further means that nothing but our change happened; otherwise the
+// twin has to be read.
+func (r *PnPDeviceReconciler) rendered(ctx context.Context, s *scope, changes []twin.Change) (send func() (hubs.Answer, error), err error) {
 	id := s.device.DeviceID()
 	ctx = r.asking(ctx, s)
 	if s.dialect() == twin.DeviceTwin {
 		body, err := twin.RenderDeviceTwin(changes, s.twin)
-		if err != nil {
-			return nil, false, err
-		}
-		err = s.attempt(changes, func() error { t, err = s.session.PatchTwin(ctx, id, body, s.twin.ETag); return err })
-		return t, true, err
+		return func() (hubs.Answer, error) {
+			t, err := s.session.PatchTwin(ctx, id, body, s.twin.ETag)
+			return hubs.Answer{Twin: t, IsWhole: true}, err
+		}, err
 	}
 	body, err := twin.RenderDigitalTwin(changes, s.twin)
-	if err != nil {
-		return nil, false, err
-	}
-	var etag string
-	err = s.attempt(changes, func() error { etag, err = s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag); return err })
-	if err != nil || !twin.Follows(s.twin.ETag, etag) {
-		return nil, false, err
-	}
-	return s.twin.Apply(changes, etag, s.nextVersion()), false, nil
-}
-
-// attempt keeps on record what a write may have done while that is not known: from before it is sent until its outcome is in
-// status, or it certainly did nothing.
-func (s *scope) attempt(changes []twin.Change, send func() error) error {
-	attempt := s.memory.Sending(changes, s.twin)
-	err := send()
-	switch {
-	case err == nil:
-		s.memory.Taken(attempt)
-	case iothub.DidNothing(err):
-		s.memory.NotMade(attempt)
-	}
-	return err
+	return func() (hubs.Answer, error) {
+		etag, err := s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag)
+		if err != nil || !twin.Follows(s.twin.ETag, etag) {
+			return hubs.Answer{}, err
+		}
+		return hubs.Answer{Twin: s.twin.Apply(changes, etag, s.nextVersion())}, nil
+	}, err
 }
 
 // unrenderable is the verdict on a name that is a component on one side and a property on the other.

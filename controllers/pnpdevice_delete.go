@@ -72,6 +72,7 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 // removeOwned converges the twin with an empty declaration.
 func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	s.declared = twin.Declaration{}
+	s.memory.Begin()
 	s.recall(true)
 	err := r.read(ctx, s)
 	if err == nil {
@@ -148,6 +149,6 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
 		return quietly(waitCache.most)
 	}
-	s.hub, s.session, s.destination, s.memory = hub, session, session.Destination, session.Device(s.device.DeviceID())
+	s.hub, s.session, s.destination, s.memory = hub, session, session.Destination, session.PassOver(s.device.DeviceID(), s.device.UID)
 	return nil
 }

@@ -29,14 +29,13 @@ func (s *scope) unsaved() *hubs.Saved {
 	if s.memory == nil {
 		return nil
 	}
-	s.memory.Belongs(s.device.UID)
 	return s.memory.Unsaved()
 }
 
 // settle takes a twin that a read or the answer to a write returned: it shows what became of every write.
 func (s *scope) settle(t *twin.Twin) {
 	s.adopt(t)
-	s.memory.SettleAttempts()
+	s.memory.Settle()
 }
 
 // adopt takes a later state of the twin, and settles what of it is the object's: by what is recorded, and by what memory knows
@@ -94,9 +93,9 @@ func (s *scope) save() {
 	switch {
 	case s.memory == nil:
 	case !s.isInherited && s.owned.Equal(s.recorded) && s.twin.DeviceETag == s.base.Of.DeviceETag:
-		s.memory.Save(nil)
+		s.memory.Keep(nil)
 	default:
-		s.memory.Save(&hubs.Saved{Ownership: s.owned, Of: s.twin.Seen(), IsOther: s.isInherited, Base: s.base})
+		s.memory.Keep(&hubs.Saved{Ownership: s.owned, Of: s.twin.Seen(), IsOther: s.isInherited, Base: s.base})
 	}
 }
 

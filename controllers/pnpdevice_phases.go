@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -54,7 +53,7 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	}
 	s.destination = s.session.Destination
 	r.Hubs.HandOver(s.session, s.device.DeviceID(), s.device.UID)
-	s.memory = s.session.Device(s.device.DeviceID())
+	s.memory = s.session.PassOver(s.device.DeviceID(), s.device.UID)
 	s.startClock()
 	return nil
 }
@@ -114,9 +113,10 @@ func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 
 // observe settles what is known of the twin: what memory holds and status does not, what status holds, or one read.
 func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
-	s.recall(isOfHost(s.device, s.hub.Spec.HostName))
-	r.doubtOlderCopy(s)
-	s.memory.BeginPass()
+	isAdopted := isOfHost(s.device, s.hub.Spec.HostName)
+	r.doubtOlderCopy(s, isAdopted)
+	s.memory.Begin()
+	s.recall(isAdopted)
 	r.listen(s)
 	if s.device.Spec.Suspend {
 		return s.rest()
@@ -139,8 +139,8 @@ func (r *PnPDeviceReconciler) observe(ctx context.Context, s *scope) error {
 }
 
 // doubtOlderCopy has the twin read if the object, or its status, went back behind what is known.
-func (r *PnPDeviceReconciler) doubtOlderCopy(s *scope) {
-	if r.rewinds.take(s.device) || s.isAdopted && s.memory.IsBehind(s.device.UID, shownIn(&s.device.Status)) {
+func (r *PnPDeviceReconciler) doubtOlderCopy(s *scope, isAdopted bool) {
+	if r.rewinds.take(s.device) || isAdopted && s.memory.IsBehind(s.device.UID, shownIn(&s.device.Status)) {
 		s.memory.Unheard()
 	}
 }
@@ -231,40 +231,26 @@ func breadth(scope v1alpha1.ReportedScope) int {
 
 // read asks the hub.
 func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
-	token := s.memory.BeginRead()
-	t, err := s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID())
+	t, err := s.memory.Read(func() (*twin.Twin, error) { return s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID()) })
 	if err != nil {
-		s.doubt(err)
+		s.isUnconfirmed = true
 		if s.gone = iothub.IsNotFound(err); s.gone {
 			s.twin = nil // what was believed of it is over
-			s.memory.Absent()
 		}
 		s.wasRead = s.gone
 		return r.refused(ctx, s, err)
 	}
-	r.saw(ctx, s, t, token)
+	r.wakeCommands(ctx, s)
 	s.wasRead, s.gone = true, false
 	s.settle(t)
 	return nil
 }
 
-// saw keeps a twin that the hub returned. Commands that wait for the device look whether it is back.
-func (r *PnPDeviceReconciler) saw(ctx context.Context, s *scope, t *twin.Twin, token int) {
-	s.memory.Observe(t, token)
+// wakeCommands has commands that wait for the device look whether it is back.
+func (r *PnPDeviceReconciler) wakeCommands(ctx context.Context, s *scope) {
 	for _, command := range s.session.Calls().Waiting(s.device.DeviceID()) {
 		r.Wakes.command(ctx, command)
 	}
-}
-
-// doubt has the next pass read before anything is believed: what the hub holds is open after a call that
-// failed, and after one that has to wait for its turn.
-func (s *scope) doubt(err error) {
-	s.isUnconfirmed = true
-	if _, waits := errors.AsType[*budget.WaitError](err); waits {
-		s.memory.Doubt()
-		return
-	}
-	s.memory.Unread()
 }
 
 // refused has the IoTHub ask whether the hub still takes the credential that it refused.

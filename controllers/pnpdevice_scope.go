@@ -33,7 +33,8 @@ type scope struct {
 	session *hubs.Session
 	// destination that the twin is at: the session's, or what status says of a twin that is carried.
 	destination string
-	memory      *hubs.Device
+	// memory is the handle on what is known of the device; nil: the pass has no business with that.
+	memory *hubs.Pass
 
 	declared twin.Declaration
 	// spelled is the declaration in the words of the spec; declared has those of the hub where they

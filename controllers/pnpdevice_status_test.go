@@ -101,7 +101,7 @@ func TestAValueThatIsAboutToBeSentIsNoValueAtTheHub(t *testing.T) {
 	read := &twin.Twin{ETag: twin.ETagOf(3), DesiredVersion: 3, Version: 5, Properties: map[twin.Leaf]twin.Property{leaf: {Desired: foreign}}}
 	device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{Twin: &v1alpha1.TwinReference{Etag: read.ETag, DesiredVersion: 3, Version: 5}}}
 	s := newScope(device, time.Now())
-	s.memory = &hubs.Device{}
+	s.memory = &hubs.Pass{Device: &hubs.Device{}}
 	s.declared = twin.Declaration{leaf: json.Number("9")}
 	s.recall(true)
 	s.adopt(read)

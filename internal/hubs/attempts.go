@@ -20,9 +20,9 @@ type Attempt struct {
 	recorded map[twin.Leaf]twin.Sent
 }
 
-// Belongs says which object the device is declared by. The writes of an earlier one are not this one's, and its status may
+// belongs says which object the device is declared by. The writes of an earlier one are not this one's, and its status may
 // be of before the changes that memory followed: the twin is read.
-func (d *Device) Belongs(object types.UID) {
+func (d *Device) belongs(object types.UID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.object != object {
@@ -50,10 +50,10 @@ func (d *Device) takeOver(from *Device, object types.UID) {
 	d.raise()
 }
 
-// Sending records a write that is about to be sent over a twin, and that makes its next desired version. Should its way into status fail, at
+// sending records a write that is about to be sent over a twin, and that makes its next desired version. Should its way into status fail, at
 // the hub or at the API server, what it carried is ours all the same. The device's answer may be there before that of the
 // hub: it is waited for from now on.
-func (d *Device) Sending(changes []twin.Change, over *twin.Twin) *Attempt {
+func (d *Device) sending(changes []twin.Change, over *twin.Twin) *Attempt {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := &Attempt{version: over.DesiredVersion + 1, etag: over.ETag, over: over.Seen(), values: make(map[twin.Leaf]any, len(changes)), recorded: map[twin.Leaf]twin.Sent{}}
@@ -69,15 +69,15 @@ func (d *Device) Sending(changes []twin.Change, over *twin.Twin) *Attempt {
 	return a
 }
 
-// Taken says that the hub answered that it took the write.
-func (d *Device) Taken(a *Attempt) {
+// settleTaken says that the hub answered that it took the write.
+func (d *Device) settleTaken(a *Attempt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a.taken = true
 }
 
-// NotMade says that the write certainly did nothing: it was not sent, or the hub refused it.
-func (d *Device) NotMade(a *Attempt) {
+// notMade says that the write certainly did nothing: it was not sent, or the hub refused it.
+func (d *Device) notMade(a *Attempt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.attempts = slices.DeleteFunc(d.attempts, func(other *Attempt) bool { return other == a })
@@ -88,8 +88,8 @@ func (d *Device) NotMade(a *Attempt) {
 	maps.Copy(d.withheld, a.recorded)
 }
 
-// Withhold says what status records as about to be sent and what certainly was not sent yet, in place of what it said before.
-func (d *Device) Withhold(recorded map[twin.Leaf]twin.Sent) {
+// withhold says what status records as about to be sent and what certainly was not sent yet, in place of what it said before.
+func (d *Device) withhold(recorded map[twin.Leaf]twin.Sent) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.withheld = recorded
@@ -155,16 +155,16 @@ func (d *Device) Unsaved() *Saved {
 	return d.unsaved
 }
 
-// Save keeps what the object owns until status has it: that may be refused, and the declaration change meanwhile. nil: status
+// save keeps what the object owns until status has it: that may be refused, and the declaration change meanwhile. nil: status
 // has it already. It is not to be changed any more.
-func (d *Device) Save(owned *Saved) {
+func (d *Device) save(owned *Saved) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.unsaved = owned
 }
 
-// SettleAttempts is called once what the object owns was computed from a read or from the answer to the last write.
-func (d *Device) SettleAttempts() {
+// settleAttempts is called once what the object owns was computed from a read or from the answer to the last write.
+func (d *Device) settleAttempts() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.attempts = nil

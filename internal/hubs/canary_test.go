@@ -186,8 +186,8 @@ func TestAMissedEchoHasItsDeviceReadOnceAndAllThatOweAnAnswerLookedAt(t *testing
 		f.Session.Device("owes").Awaits(true)
 		f.Session.Device("idle")
 		f.Session.EventsTrusted() // a pass relies on it
-		f.Session.Writing("written", time.Now())
-		f.Session.Writing("undeclared", time.Now())
+		f.Session.writing("written", time.Now())
+		f.Session.writing("undeclared", time.Now())
 		if got := f.Outstanding(time.Now()).Doubtful; !slices.Equal(got, []string{"undeclared", "written"}) {
 			t.Errorf("a restart before the echo would believe status of %v", got)
 		}
@@ -282,7 +282,7 @@ func TestASessionThatFollowsAnotherWaitsForItsEchoes(t *testing.T) {
 	first, second := NewSession(&closed{}, "h", "1"), NewSession(&closed{}, "h", "2")
 	r.Put(t.Context(), name, first, func(ctx context.Context) { <-ctx.Done() })
 	first.stream.Store(&streamState{State: watch.State{Phase: watch.Reading}})
-	first.Writing("d", noon)
+	first.writing("d", noon)
 	r.Put(t.Context(), name, second, func(ctx context.Context) { <-ctx.Done() })
 	second.memory.canary.begin()
 	second.memory.canary.resume(true)

@@ -14,8 +14,8 @@ const atFactory, atMallory = "factory", "factory@mallory:443"
 // unsavedAt has the session of a destination know something of an object that status does not.
 func unsavedAt(s *Session, object types.UID) {
 	d := s.Device("d")
-	d.Belongs(object)
-	d.Save(&Saved{Ownership: twin.Ownership{Held: map[twin.Leaf]twin.Owned{{Name: "p"}: {Value: 1, Version: 2}}}})
+	d.belongs(object)
+	d.save(&Saved{Ownership: twin.Ownership{Held: map[twin.Leaf]twin.Owned{{Name: "p"}: {Value: 1, Version: 2}}}})
 }
 
 func TestWhatWasLearnedElsewhereIsNotHandedOver(t *testing.T) {
@@ -92,10 +92,10 @@ func TestStatusThatWasPutBackIsNoticed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d Device
-			d.Belongs("uid")
-			d.Shows("uid", Shown{"h", 8, 4})
-			d.Shows("a loser", Shown{"h", 100, 100})
-			d.Belongs(c.object)
+			d.belongs("uid")
+			d.shows("uid", Shown{"h", 8, 4})
+			d.shows("a loser", Shown{"h", 100, 100})
+			d.belongs(c.object)
 			if got := d.IsBehind(c.object, c.is); got != c.want {
 				t.Errorf("behind: %t, expected %t", got, c.want)
 			}

@@ -9,50 +9,66 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// Device is what memory holds of one device beyond its PnPDevice's status: only what is newer, and what is due.
-// It is safe for concurrent use.
+// Device is what memory holds of one device beyond its PnPDevice's status: only what is newer, and what
+// is due. It is safe for concurrent use: events and sweeps come while a pass is under way. The
+// reconciler of the object that has the device goes through a Pass.
 type Device struct {
-	mu sync.Mutex
+	mu sync.Mutex // guards all that follows
 
+	knowledge
+	outbox
+	schedule
+	pass *pass // under way, nil if none
+}
+
+// knowledge is what is known of a device, and how sure that is. Events, sweeps and passes add to it.
+type knowledge struct {
 	known      twin.Position // counters of the newest state known, zero if nothing was seen since the start
 	etag       string        // of that state
 	deviceETag string        // identity that they belong to
 	model      string        // announced when it was last seen
 	seen       int64         // newest version that a read, an event or a query showed since the start
 
-	raised       int                       // counts doubts of either kind
-	doubted      int                       // the newest doubt of the twin: it has to be read before status is believed
-	modelDoubted int                       // the newest doubt of the model: it has to be looked at before the next write
-	settled      int                       // the newest doubt that a read began after
-	looked       time.Time                 // when the hub was read last, zero: not since the start
-	asked        time.Time                 // when the newest read began
-	sighting     Sighting                  // what the newest read that was answered showed
-	absent       bool                      // the hub did not know the device when it was read last
-	pressing     bool                      // a doubt has more behind it than a sweep or a resync
-	unread       bool                      // a call failed, and the next read waits for that
-	deferred     bool                      // the pass that read the twin had no token to write it
-	blocked      bool                      // the hub refuses to be written
-	blame        []string                  // names in the twin that make it do so, if they are known
-	foreign      string                    // model that the newest message of another model named
-	unpersisted  *twin.Twin                // seen at the hub, not in status yet, see Shed
-	object       types.UID                 // that the following are about: one of those that declare the device
-	unshown      bool                      // status does not show a write that the hub took
-	attempts     []*Attempt                // writes whose outcome is not settled, oldest first
-	unsaved      *Saved                    // what is the object's, where status does not have it
-	corrections  map[twin.Leaf][]time.Time // when leaves were put back, oldest first
+	raised       int        // counts doubts of either kind
+	doubted      int        // the newest doubt of the twin: it has to be read before status is believed
+	modelDoubted int        // the newest doubt of the model: it has to be looked at before the next write
+	settled      int        // the newest doubt that a read began after
+	looked       time.Time  // when the hub was read last, zero: not since the start
+	asked        time.Time  // when the newest read began
+	sighting     Sighting   // what the newest read that was answered showed
+	absent       bool       // the hub did not know the device when it was read last
+	pressing     bool       // a doubt has more behind it than a sweep or a resync
+	unread       bool       // a call failed, and the next read waits for that
+	blocked      bool       // the hub refuses to be written
+	blame        []string   // names in the twin that make it do so, if they are known
+	foreign      string     // model that the newest message of another model named
+	unpersisted  *twin.Twin // seen at the hub, not in status yet, see shed
+	held         *Place     // first event whose effect is not in status
+	connection   string     // sequence number of the last connection event
+	presence     presence
+	interest     Interest
+}
+
+// outbox is what an object sent and what is the object's, as far as status does not say so. Passes
+// over that object alone change it. An operator that stops, and a session that takes over, read it.
+type outbox struct {
+	object      types.UID                 // that declares the device
+	unshown     bool                      // status does not show a write that the hub took
+	attempts    []*Attempt                // writes whose outcome is not settled, oldest first
+	unsaved     *Saved                    // what is the object's, where status does not have it
+	corrections map[twin.Leaf][]time.Time // when leaves were put back, oldest first
 	// withheld are the attempts that this process recorded in status and certainly did not make.
 	withheld map[twin.Leaf]twin.Sent
+	shown    Shown // what status says of the twin, as it was written or believed last
+}
 
-	shown Shown // what status says of the twin, as it was written or believed last
-
-	pass       *pass  // under way, nil if none
-	held       *Place // first event whose effect is not in status
-	connection string // sequence number of the last connection event
-	quietUntil time.Time
+// schedule is when the hub is to be asked again, and when status may be written. Passes set it; events
+// and sweeps go by it.
+type schedule struct {
+	deferred   bool // the pass that read the twin had no token to write it
 	awaited    bool // the device owes an answer to a write
-	presence   presence
+	quietUntil time.Time
 	followUps  followUps
-	interest   Interest
 }
 
 // Doubt asks for a read before status is believed again. It is as pressing as the doubt before it, if there is one.
@@ -74,10 +90,10 @@ const maxKept = 1 << 20
 // IsLarge reports whether a twin is too large to be kept while anything is waited for.
 func IsLarge(t *twin.Twin) bool { return t.Exceeds(maxKept) }
 
-// Shed is called once a pass is over: a twin that is not in status yet and that is too large to be kept goes, and the next
+// shed is called once a pass is over: a twin that is not in status yet and that is too large to be kept goes, and the next
 // pass reads it again. What the object owns is kept, and so is what status records of the next write: the pass that reads
 // writes as well.
-func (d *Device) Shed() {
+func (d *Device) shed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.unpersisted != nil && IsLarge(d.unpersisted) {
@@ -147,8 +163,8 @@ func (d *Device) ModelInDoubt() bool {
 
 func (d *Device) modelUnknown() bool { return d.looked.IsZero() || d.modelDoubted > d.settled }
 
-// BeginRead returns the token that Observe takes: a doubt raised while the read is under way outlives it.
-func (d *Device) BeginRead() int {
+// beginRead returns the token that Observe takes: a doubt raised while the read is under way outlives it.
+func (d *Device) beginRead() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked = time.Now()
@@ -176,9 +192,9 @@ func (d *Device) Sighting() Sighting {
 	return d.sighting
 }
 
-// Observe keeps a twin that the hub returned until it is in status, with the events that arrived meanwhile folded in. It adds to the twin,
+// observe keeps a twin that the hub returned until it is in status, with the events that arrived meanwhile folded in. It adds to the twin,
 // which nobody else has yet, what an event told and no read does.
-func (d *Device) Observe(t *twin.Twin, token int) {
+func (d *Device) observe(t *twin.Twin, token int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.settled, d.looked, d.absent, d.unread = token, time.Now(), false, false
@@ -197,17 +213,17 @@ func (d *Device) Observe(t *twin.Twin, token int) {
 	d.etag = d.unpersisted.ETag
 }
 
-// Unread says that a call of a pass failed, and that the twin is to be read before status is believed
+// missRead says that a call of a pass failed, and that the twin is to be read before status is believed
 // again: once the back-off lets it, or the device does something.
-func (d *Device) Unread() {
+func (d *Device) missRead() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.distrust()
 	d.unread = true
 }
 
-// Absent says that the hub was asked and does not know the device. The doubt lasts.
-func (d *Device) Absent() {
+// denied says that the hub was asked and does not know the device. The doubt lasts.
+func (d *Device) denied() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.absent = true
@@ -236,8 +252,8 @@ func (d *Device) ReadSince(t time.Time) bool {
 	return !d.looked.IsZero() && !d.looked.Before(t)
 }
 
-// Accepted keeps a twin that follows from a write whose answer says no more than that it was accepted.
-func (d *Device) Accepted(t *twin.Twin) {
+// accepted keeps a twin that follows from a write whose answer says no more than that it was accepted.
+func (d *Device) accepted(t *twin.Twin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.pass != nil {
@@ -301,8 +317,8 @@ func (d *Device) Unpersisted() *twin.Twin {
 	return d.unpersisted
 }
 
-// Persisted says that status holds t, which is not nil. What arrived since the pass began is still outstanding.
-func (d *Device) Persisted(t *twin.Twin) {
+// persisted says that status holds t, which is not nil. What arrived since the pass began is still outstanding.
+func (d *Device) persisted(t *twin.Twin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.unpersisted == t {
@@ -341,8 +357,8 @@ type Shown struct {
 	Version, DesiredVersion int64
 }
 
-// Shows says what the status of an object is about at the end of a pass.
-func (d *Device) Shows(object types.UID, is Shown) {
+// shows says what the status of an object is about at the end of a pass.
+func (d *Device) shows(object types.UID, is Shown) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.object == object {

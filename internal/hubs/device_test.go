@@ -10,13 +10,13 @@ import (
 func TestADoubtRaisedDuringAReadOutlivesIt(t *testing.T) {
 	d := &Device{}
 	d.Doubt()
-	token := d.BeginRead()
+	token := d.beginRead()
 	d.Doubt()
-	d.Observe(&twin.Twin{Version: 2}, token)
+	d.observe(&twin.Twin{Version: 2}, token)
 	if !d.Doubtful() {
 		t.Error("the doubt that was raised while the read was under way is gone")
 	}
-	d.Observe(&twin.Twin{Version: 3}, d.BeginRead())
+	d.observe(&twin.Twin{Version: 3}, d.beginRead())
 	if d.Doubtful() {
 		t.Error("a read that began after the last doubt did not settle it")
 	}
@@ -28,15 +28,15 @@ func TestWhatLeavesTheModelInDoubt(t *testing.T) {
 		seen.ModelID = "dtmi:a;1"
 		return seen
 	}
-	look := func(d *Device) { d.Observe(shown(), d.BeginRead()) }
+	look := func(d *Device) { d.observe(shown(), d.beginRead()) }
 	cameBack := func(d *Device) { d.Connection("Connected", "0A", noon, place(1), believed) }
 	foreign := func(d *Device) { d.Foreign("dtmi:b;1") }
 	// during has something happen while the hub is read.
 	during := func(what func(*Device)) func(*Device) {
 		return func(d *Device) {
-			token := d.BeginRead()
+			token := d.beginRead()
 			what(d)
-			d.Observe(shown(), token)
+			d.observe(shown(), token)
 		}
 	}
 	for name, c := range map[string]struct {
@@ -65,7 +65,7 @@ func TestWhatLeavesTheModelInDoubt(t *testing.T) {
 
 func TestADoubtOfTheModelAloneAsksForNoRead(t *testing.T) {
 	d := &Device{}
-	d.Observe(read(10, 5), d.BeginRead())
+	d.observe(read(10, 5), d.beginRead())
 	d.Connection("Connected", "0A", noon, place(1), believed)
 	if d.Doubtful() || !d.ModelInDoubt() {
 		t.Errorf("doubtful: %t, model in doubt: %t", d.Doubtful(), d.ModelInDoubt())
@@ -74,15 +74,15 @@ func TestADoubtOfTheModelAloneAsksForNoRead(t *testing.T) {
 
 func TestAWriteThatStatusDoesNotShowStandsInTheCheckpoint(t *testing.T) {
 	d := &Device{}
-	d.BeginPass()
+	d.beginPass()
 	d.Unshown()
-	d.EndPass()
+	d.endPass()
 	if at, held := d.Outstanding(); !held || at.Partition != "" {
 		t.Errorf("the device is not listed as doubtful: %v, %t", at, held)
 	}
-	d.BeginPass()
-	d.Persisted(&twin.Twin{})
-	d.EndPass()
+	d.beginPass()
+	d.persisted(&twin.Twin{})
+	d.endPass()
 	_, isUnshown := d.isUnshown()
 	if _, held := d.Outstanding(); held || isUnshown {
 		t.Error("status shows it, and still it is held")

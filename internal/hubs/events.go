@@ -111,8 +111,8 @@ func (s *Session) EventsMissing() bool { return s.memory.canary.dead() }
 // EventsLate reports whether the event of a write stayed away, though twin changes came before.
 func (s *Session) EventsLate() bool { return s.memory.canary.alive() && !s.memory.canary.sure() }
 
-// Writing expects the event of a write that is about to be made. The returned function says that it was not.
-func (s *Session) Writing(deviceID string, now time.Time) (failed func()) {
+// writing expects the event of a write that is about to be made. The returned function says that it was not.
+func (s *Session) writing(deviceID string, now time.Time) (failed func()) {
 	if _, ok := s.Stream(); !ok {
 		return func() {}
 	}

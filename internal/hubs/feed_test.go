@@ -183,7 +183,7 @@ func TestAnAnswerThatIsThereBeforeThatOfTheHubIsToldAtOnce(t *testing.T) {
 	f, a, _ := newFeed()
 	d := f.Session.Device("d")
 	d.Quiet(time.Now().Add(time.Hour))
-	d.Sending([]twin.Change{{Leaf: twin.Leaf{Name: "target"}, Value: "on"}}, &twin.Twin{DesiredVersion: 1})
+	d.sending([]twin.Change{{Leaf: twin.Leaf{Name: "target"}, Value: "on"}}, &twin.Twin{DesiredVersion: 1})
 	e := event(watch.TwinChanged, "d")
 	e.Twin = reported(t, 11, 6, `"target":"on",`, 1)
 	f.Handle(t.Context(), e)
@@ -215,7 +215,7 @@ func TestTelemetryOfAnotherModelHasTheTwinReadOnce(t *testing.T) {
 	d := f.Session.Device("d")
 	seen := read(10, 5)
 	seen.ModelID = "dtmi:a;1"
-	d.Observe(seen, d.BeginRead())
+	d.observe(seen, d.beginRead())
 	send := func(model string) {
 		e := event(watch.Telemetry, "d")
 		e.Telemetry = &watch.TelemetryMessage{Model: model}
@@ -230,7 +230,7 @@ func TestTelemetryOfAnotherModelHasTheTwinReadOnce(t *testing.T) {
 	if diff := cmp.Diff([]string{"d now"}, a.told); diff != "" || !d.Doubtful() || !d.ModelInDoubt() {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
-	d.Observe(seen, d.BeginRead()) // the message was a late one
+	d.observe(seen, d.beginRead()) // the message was a late one
 	send("dtmi:b;1")
 	if d.Doubtful() || len(a.told) != 1 {
 		t.Errorf("looked for again: %v", a.told)
@@ -251,10 +251,10 @@ func TestWhatHoldsTheCheckpointBack(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	d := f.Session.Device("d")
-	d.BeginPass()
+	d.beginPass()
 	seen := read(10, 5)
-	d.Observe(seen, d.BeginRead())
-	d.Persisted(seen)
+	d.observe(seen, d.beginRead())
+	d.persisted(seen)
 	if got := f.Outstanding(noon).Doubtful; !slices.Equal(got, []string{"c"}) {
 		t.Errorf("still doubtful: %v", got)
 	}

@@ -185,8 +185,8 @@ func TestOnlyWhatASweepDoubtsIsOnlySwept(t *testing.T) {
 		"an event and then a sweep":        {func(d *Device) { d.Suspect(event); d.Suspect(sweep) }, false},
 		"a failed read":                    {func(d *Device) { d.Doubt() }, false},
 		"a failed read of what was swept":  {func(d *Device) { d.Suspect(sweep); d.Doubt() }, true},
-		"a sweep after the event was read": {func(d *Device) { d.Suspect(event); d.Observe(&twin.Twin{}, d.BeginRead()); d.Suspect(sweep) }, true},
-		"a sweep that was read":            {func(d *Device) { d.Suspect(sweep); d.Observe(&twin.Twin{}, d.BeginRead()) }, false},
+		"a sweep after the event was read": {func(d *Device) { d.Suspect(event); d.observe(&twin.Twin{}, d.beginRead()); d.Suspect(sweep) }, true},
+		"a sweep that was read":            {func(d *Device) { d.Suspect(sweep); d.observe(&twin.Twin{}, d.beginRead()) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &Device{}
@@ -201,7 +201,7 @@ func TestOnlyWhatASweepDoubtsIsOnlySwept(t *testing.T) {
 func TestADeferredPassIsResumedOnceWhileItsReadHolds(t *testing.T) {
 	read := func() *Device {
 		d := &Device{}
-		d.Observe(&twin.Twin{Version: 2}, d.BeginRead())
+		d.observe(&twin.Twin{Version: 2}, d.beginRead())
 		d.Defer()
 		return d
 	}
@@ -212,7 +212,7 @@ func TestADeferredPassIsResumedOnceWhileItsReadHolds(t *testing.T) {
 		"nothing happened":        {func(*Device) {}, true},
 		"it was resumed before":   {func(d *Device) { d.Resume() }, false},
 		"the twin is in doubt":    {func(d *Device) { d.Doubt() }, false},
-		"status holds it already": {func(d *Device) { d.Persisted(d.Unpersisted()) }, false},
+		"status holds it already": {func(d *Device) { d.persisted(d.Unpersisted()) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := read()

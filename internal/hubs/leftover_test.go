@@ -50,8 +50,8 @@ func TestLeftoversAreToldWithoutARead(t *testing.T) {
 			if c.seen {
 				read := read(10, 5)
 				read.ReportedUpdated = noon
-				d.Observe(read, d.BeginRead())
-				d.Persisted(read)
+				d.observe(read, d.beginRead())
+				d.persisted(read)
 			}
 			if got := d.Fold(answered(t, 11, 6, `{"a":1}`, key("a", c.at), c.at), place(1), believed); got != c.want {
 				t.Fatalf("news: got %v, want %v", got, c.want)
@@ -74,9 +74,9 @@ func TestAnAnswerDuringAWriteIsToldWithoutARead(t *testing.T) {
 	d := &Device{}
 	before := read(10, 5)
 	before.ReportedUpdated = noon
-	d.Observe(before, d.BeginRead())
-	d.Persisted(before)
-	d.BeginPass()
+	d.observe(before, d.beginRead())
+	d.persisted(before)
+	d.beginPass()
 	written := *believed().Twin
 	written.ETag, written.DesiredVersion = twin.ETagOf(6), 5
 	written.Properties = map[twin.Leaf]twin.Property{target: {
@@ -85,7 +85,7 @@ func TestAnAnswerDuringAWriteIsToldWithoutARead(t *testing.T) {
 	}}
 	d.Fold(desired(t, 11, 5, `"target":{"d":null},`, 8), place(1), believed)
 	d.Fold(answered(t, 12, 6, `{"a":"x"}`, key("a", 9), 9), place(2), believed)
-	d.Accepted(&written)
+	d.accepted(&written)
 	if d.Doubtful() {
 		t.Fatal("the twin has to be read")
 	}

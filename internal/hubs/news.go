@@ -74,8 +74,8 @@ func (c *connection) on(t *twin.Twin) *twin.Twin {
 	return &next
 }
 
-// BeginPass says that a pass starts from what is known now.
-func (d *Device) BeginPass() {
+// beginPass says that a pass starts from what is known now.
+func (d *Device) beginPass() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pass = &pass{began: d.known}
@@ -87,8 +87,8 @@ func (d *Device) inPass() bool {
 	return d.pass != nil
 }
 
-// EndPass says that the pass is over. It reports whether the pass left behind what arrived meanwhile: nothing else tells of that.
-func (d *Device) EndPass() (again bool) {
+// endPass says that the pass is over. It reports whether the pass left behind what arrived meanwhile: nothing else tells of that.
+func (d *Device) endPass() (again bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if p := d.pass; p != nil {

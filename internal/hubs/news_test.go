@@ -77,8 +77,8 @@ func TestEventsAreFoldedOnlyWhereTheyComeNext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &Device{}
 			if c.memory != nil {
-				d.Observe(c.memory, d.BeginRead())
-				d.Persisted(c.memory)
+				d.observe(c.memory, d.beginRead())
+				d.persisted(c.memory)
 			}
 			if got := d.Fold(c.event, place(1), believed); got != c.want {
 				t.Errorf("news: got %v, want %v", got, c.want)
@@ -135,7 +135,7 @@ func TestAClockOfTheHubThatWentBackHidesNothing(t *testing.T) {
 	}
 	read := read(12, 7)
 	read.ReportedUpdated = reported(t, 12, 7, `"target":"off",`, 0).Reported.LastUpdated
-	d.Observe(read, d.BeginRead())
+	d.observe(read, d.beginRead())
 	if got := d.Fold(reported(t, 13, 8, `"target":"on",`, 1), place(3), believed); got != FromDevice || d.Doubtful() {
 		t.Errorf("the report after the read: got %v, want it folded in", got)
 	}
@@ -156,12 +156,12 @@ func TestEventsThatArriveDuringAPassAreFoldedIntoItsOutcome(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &Device{}
 			d.Doubt()
-			d.BeginPass()
-			token := d.BeginRead()
+			d.beginPass()
+			token := d.beginRead()
 			for i, n := range c.events {
 				d.Fold(n, place(int64(i)), believed)
 			}
-			d.Observe(read(11, 6), token)
+			d.observe(read(11, 6), token)
 			if got := d.Unpersisted().Properties[target].Reported.Value; got != c.want {
 				t.Errorf("reported: got %v, want %v", got, c.want)
 			}
@@ -176,16 +176,16 @@ func TestTheEchoOfAnAcceptedWriteIsOldAndItsAnswerIsNews(t *testing.T) {
 	d := &Device{}
 	base := believed().Twin
 	d.Fold(reported(t, 11, 6, `"foreign":1,`, 1), place(1), believed) // the counters are ahead of status
-	d.BeginPass()
+	d.beginPass()
 	echo := desired(t, 12, 5, `"target":"auto",`, 2)
 	d.Fold(echo, place(2), believed) // it overtakes the answer
 	written := base.Apply([]twin.Change{{Leaf: target, Cause: twin.Edited, Value: "auto"}}, twin.ETagOf(6), 5)
-	d.Accepted(written)
-	d.EndPass()
+	d.accepted(written)
+	d.endPass()
 	if d.Doubtful() {
 		t.Fatal("the echo of our own write is a doubt")
 	}
-	d.Persisted(written)
+	d.persisted(written)
 	if d.Unpersisted() != nil {
 		t.Error("the echo of our own write is to be persisted once more")
 	}
@@ -227,24 +227,24 @@ func TestTheCheckpointIsHeldUntilTheEffectIsInStatus(t *testing.T) {
 	if got := held(d); got != 7 {
 		t.Fatalf("held at %d, want the first event", got)
 	}
-	d.BeginPass()
+	d.beginPass()
 	taken := d.Unpersisted()
 	d.Fold(reported(t, 13, 8, `"target":"c",`, 3), place(9), believed)
-	d.Persisted(taken)
-	d.EndPass()
+	d.persisted(taken)
+	d.endPass()
 	if got := held(d); got != 9 {
 		t.Errorf("held at %d, want the event that arrived during the pass", got)
 	}
-	d.BeginPass()
-	d.Persisted(d.Unpersisted())
-	d.EndPass()
+	d.beginPass()
+	d.persisted(d.Unpersisted())
+	d.endPass()
 	if got := held(d); got != -1 {
 		t.Errorf("held at %d although everything is in status", got)
 	}
 	d.Suspect(place(10))
-	d.BeginPass()
-	d.Persisted(d.Unpersisted())
-	d.EndPass()
+	d.beginPass()
+	d.persisted(d.Unpersisted())
+	d.endPass()
 	if got := held(d); got != 10 {
 		t.Errorf("held at %d, want the doubt, which no read has settled", got)
 	}
@@ -282,7 +282,7 @@ func TestADeviceThatConnectsForTheFirstTimeIsRead(t *testing.T) {
 	}
 	now := read(10, 5)
 	now.ConnectionState, now.ModelID = "Connected", "dtmi:a;1"
-	d.Observe(now, d.BeginRead())
+	d.observe(now, d.beginRead())
 	if d.Unpersisted() != now {
 		t.Error("what was read is not what status is told: it would never count as stored")
 	}
@@ -299,10 +299,10 @@ func TestADeviceThatConnectsForTheFirstTimeIsRead(t *testing.T) {
 
 func TestAConnectionEventDuringAReadOutlivesIt(t *testing.T) {
 	d := &Device{}
-	d.BeginPass()
-	token := d.BeginRead()
+	d.beginPass()
+	token := d.beginRead()
 	d.Connection("Disconnected", "0A", noon, place(1), believed)
-	d.Observe(read(10, 5), token)
+	d.observe(read(10, 5), token)
 	if got := d.Unpersisted().ConnectionState; got != "Disconnected" {
 		t.Errorf("got %s", got)
 	}
@@ -339,12 +339,12 @@ func TestWhatAPassLeavesBehindNeedsAnother(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &Device{}
 			d.Doubt()
-			d.BeginPass()
-			token, now := d.BeginRead(), read(10, 5)
+			d.beginPass()
+			token, now := d.beginRead(), read(10, 5)
 			test.during(d)
-			d.Observe(now, token)
-			d.Persisted(now)
-			if again := d.EndPass(); again != test.again {
+			d.observe(now, token)
+			d.persisted(now)
+			if again := d.endPass(); again != test.again {
 				t.Errorf("another pass: %v, want %v", again, test.again)
 			}
 		})
@@ -354,8 +354,8 @@ func TestWhatAPassLeavesBehindNeedsAnother(t *testing.T) {
 func TestAPassThatStoresNothingDoesNotComeBackByItself(t *testing.T) {
 	d := &Device{}
 	d.Fold(reported(t, 11, 6, `"target":"on",`, 1), place(1), believed)
-	d.BeginPass() // and it halts before it looks at the twin
-	if d.EndPass() {
+	d.beginPass() // and it halts before it looks at the twin
+	if d.endPass() {
 		t.Error("a pass that halted would follow itself for ever")
 	}
 }
@@ -363,13 +363,13 @@ func TestAPassThatStoresNothingDoesNotComeBackByItself(t *testing.T) {
 // A device that does something shows that its hub may be well again.
 func TestAnEventOfADeviceWhoseCallFailedIsUrgent(t *testing.T) {
 	d := &Device{}
-	d.Unread()
+	d.missRead()
 	for i := range int64(3) {
 		if got := d.Fold(reported(t, 11+i, 6+i, `"target":"on",`, int(i)), place(i), believed); got != Urgent || !d.Doubtful() {
 			t.Errorf("event %d: got %v, doubtful %t", i, got, d.Doubtful())
 		}
 	}
-	d.Observe(read(13, 8), d.BeginRead())
+	d.observe(read(13, 8), d.beginRead())
 	d.Doubt() // as for want of a token
 	if got := d.Fold(reported(t, 14, 9, `"target":"off",`, 4), place(4), believed); got != Nothing {
 		t.Errorf("an event of a device whose read is due: got %v", got)

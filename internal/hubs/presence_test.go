@@ -10,7 +10,7 @@ import (
 
 func TestADeviceThatIsCalledDisconnectedProvesItsPresence(t *testing.T) {
 	read := func(d *Device, state string, reported int64) {
-		d.Observe(&twin.Twin{Version: reported, ReportedVersion: reported, ConnectionState: state, DesiredUpdated: d.known.DesiredUpdated}, d.BeginRead())
+		d.observe(&twin.Twin{Version: reported, ReportedVersion: reported, ConnectionState: state, DesiredUpdated: d.known.DesiredUpdated}, d.beginRead())
 	}
 	disconnect := func(d *Device, sequence string, at time.Time) {
 		d.Connection("Disconnected", sequence, at, Place{Partition: "0"}, func() Belief { return Belief{Twin: &twin.Twin{}} })

@@ -19,8 +19,8 @@ func TestMemoryKnowsTheEtagThatStatusDoesNotFollow(t *testing.T) {
 		t.Errorf("after a start: %+v", got)
 	}
 	seen := read(10, 5)
-	d.Observe(seen, d.BeginRead())
-	d.Persisted(seen)
+	d.observe(seen, d.beginRead())
+	d.persisted(seen)
 	for i, n := range []*twin.Notification{desired(t, 11, 5, `"foreign":1,`, 1), tagged(t, 12), reported(t, 13, 6, `"foreign":1,`, 2), desired(t, 14, 6, `"foreign":2,`, 3)} {
 		if got := d.Fold(n, place(int64(i)), believed); got != Nothing {
 			t.Errorf("event %d is %v", i, got)
@@ -37,11 +37,11 @@ func TestMemoryKnowsTheEtagThatStatusDoesNotFollow(t *testing.T) {
 		t.Error("a sweep finds what events told, or nothing at all")
 	}
 
-	d.BeginPass() // one that writes: the hub answered with the etag alone
+	d.beginPass() // one that writes: the hub answered with the etag alone
 	next := *d.Newer(believed().Twin)
 	next.ETag, next.DesiredVersion, next.Version = twin.ETagOf(9), 7, 15
-	d.Accepted(&next)
-	d.EndPass()
+	d.accepted(&next)
+	d.endPass()
 	if got := d.Newer(believed().Twin); got.ETag != twin.ETagOf(9) || got.DesiredVersion != 7 {
 		t.Errorf("after a write: %+v", got)
 	}
@@ -80,8 +80,8 @@ func TestWhatMayUnblockAWriteIsUrgent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &Device{}
 			seen := read(10, 5)
-			d.Observe(seen, d.BeginRead())
-			d.Persisted(seen)
+			d.observe(seen, d.beginRead())
+			d.persisted(seen)
 			if c.blocked {
 				d.Blocked(c.blame)
 			}
@@ -128,12 +128,12 @@ func TestOneReadExplainsWhyADeviceIsOffline(t *testing.T) {
 	if in, ok := d.NextFollowUp(noon); !ok || in != followUpDelays[0] {
 		t.Errorf("the read is due in %v (%t)", in, ok)
 	}
-	d.Observe(read(10, 5), d.BeginRead())
+	d.observe(read(10, 5), d.beginRead())
 	if _, ok := d.NextFollowUp(noon); ok {
 		t.Error("another read is wanted")
 	}
 	d.Unsettled(noon, false)
-	d.Observe(read(10, 5), d.BeginRead())
+	d.observe(read(10, 5), d.beginRead())
 	if _, ok := d.NextFollowUp(noon); !ok {
 		t.Error("a read ends those that follow a write")
 	}
@@ -148,7 +148,7 @@ func TestADeletionIsTheHubsWordUntilItSpeaksAgain(t *testing.T) {
 		t.Error("a device that was created is gone")
 	}
 	d.Deleted(true, place(3))
-	if d.Observe(read(10, 5), d.BeginRead()); d.IsAbsent() {
+	if d.observe(read(10, 5), d.beginRead()); d.IsAbsent() {
 		t.Error("a device that was read is gone")
 	}
 }
@@ -156,14 +156,14 @@ func TestADeletionIsTheHubsWordUntilItSpeaksAgain(t *testing.T) {
 // TestTheStatusOfAnotherObjectIsNotVouchedFor: it may be of before the one whose changes memory followed.
 func TestTheStatusOfAnotherObjectIsNotVouchedFor(t *testing.T) {
 	d := &Device{}
-	if d.Belongs("a"); d.Doubtful() {
+	if d.belongs("a"); d.Doubtful() {
 		t.Error("the first object has its device read, although status may know all")
 	}
-	d.Observe(read(10, 5), d.BeginRead())
-	if d.Belongs("a"); d.Doubtful() {
+	d.observe(read(10, 5), d.beginRead())
+	if d.belongs("a"); d.Doubtful() {
 		t.Error("the same object has it read again")
 	}
-	if d.Belongs("b"); !d.Doubtful() {
+	if d.belongs("b"); !d.Doubtful() {
 		t.Error("what another object's status says is believed")
 	}
 }
@@ -189,8 +189,8 @@ func TestAMarkerIsNews(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &Device{}
 			seen := *unmarked().Twin
-			d.Observe(&seen, d.BeginRead())
-			d.Persisted(&seen)
+			d.observe(&seen, d.beginRead())
+			d.persisted(&seen)
 			if got := d.Fold(desired(t, 11, 5, c.patch, 1), place(1), unmarked); got != c.want {
 				t.Errorf("it is %v, want %v", got, c.want)
 			}

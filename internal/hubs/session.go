@@ -156,10 +156,10 @@ func (r *Registry) Unshown() []Unshown {
 	return all
 }
 
-// UnsavedAt returns the memory of a device at a destination, or at another one of its host, if it
-// alone knows what an object owns there; nil: it does not. isThere is false for the latter.
-func (r *Registry) UnsavedAt(destination, deviceID string, object types.UID) (d *Device, isThere bool) {
-	var elsewhere *Device
+// UnsavedAt returns a handle on the memory of a device at a destination, or at another one of its host,
+// if it alone knows what an object owns there; nil: it does not. isThere is false for the latter. No
+// pass has to begin.
+func (r *Registry) UnsavedAt(destination, deviceID string, object types.UID) (p *Pass, isThere bool) {
 	host := iothub.HostOf(destination)
 	for _, s := range r.sessionsThat(func(s *Session) bool { return s.HostName() == host }) {
 		d := s.peek(deviceID)
@@ -169,12 +169,12 @@ func (r *Registry) UnsavedAt(destination, deviceID string, object types.UID) (d 
 		if of, is := d.isUnshown(); !is || of != object {
 			continue
 		}
+		p = &Pass{Device: d, session: s, deviceID: deviceID, uid: object}
 		if s.Destination == destination {
-			return d, true
+			return p, true
 		}
-		elsewhere = d
 	}
-	return elsewhere, false
+	return p, false
 }
 
 // HandOver has the session of an object's IoTHub know what another session of the same hub knows

@@ -85,8 +85,8 @@ func TestTheSweepWakesExactlyWhatChanged(t *testing.T) {
 			}
 			if c.memory != nil {
 				d := s.Session.Device("d")
-				d.Observe(c.memory, d.BeginRead())
-				d.Persisted(c.memory)
+				d.observe(c.memory, d.beginRead())
+				d.persisted(c.memory)
 			}
 			if err := s.once(t.Context()); err != nil {
 				t.Fatal(err)
@@ -108,7 +108,7 @@ func TestAnAbsentDeviceIsReadOnceItIsThere(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, adopted %t", name, declared.Adopted), func(t *testing.T) {
 				l := &list{declared: []Declared{declared}}
 				s := newSweep(&hub{rows: rows}, l)
-				s.Session.Device("d").Absent()
+				s.Session.Device("d").denied()
 				if err := s.once(t.Context()); err != nil {
 					t.Fatal(err)
 				}
