@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
@@ -273,8 +274,9 @@ func (c *comparison) wantReason(want string) {
 // Moved lists the objects whose status was written between two lists of them, and what of it. Three
 // things do not count. The time of the last desired write, with the etag and versions that are written
 // with it: status follows other writers' writes only where a read shows them, and where the event of
-// one was lost, such a read comes later. And the times of an equal connection state: only events tell
-// them, and a stream that was disturbed brings those late.
+// one was lost, such a read comes later. And the times of an equal connection state, with the version
+// and the words of conditions that are written with them: only events tell them, and a stream that was
+// disturbed brings those late.
 func Moved(before, after []*v1alpha1.PnPDevice) []string {
 	known := map[string]*v1alpha1.PnPDevice{}
 	for _, device := range before {
@@ -294,14 +296,29 @@ func Moved(before, after []*v1alpha1.PnPDevice) []string {
 	return moved
 }
 
+// offlineSince is how a condition names that time.
+var offlineSince = regexp.MustCompile(`(Offline) since \S+Z`)
+
 // withoutTime is a status without that time, and without etag and versions if the time is another one
 // in the other status.
 func withoutTime(s, other v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
-	if s.ConnectionState == other.ConnectionState {
+	isSameState := s.ConnectionState == other.ConnectionState
+	isLate := isSameState &&
+		!(s.ConnectionStateSince.Equal(other.ConnectionStateSince) && s.ConnectionStateSeenTime.Equal(other.ConnectionStateSeenTime))
+	if isSameState {
 		s.ConnectionStateSince, s.ConnectionStateSeenTime = nil, nil
+	}
+	if isLate {
+		s.Conditions = slices.Clone(s.Conditions)
+		for i := range s.Conditions {
+			s.Conditions[i].Message = offlineSince.ReplaceAllString(s.Conditions[i].Message, "$1")
+		}
 	}
 	if s.Twin != nil {
 		twin := *s.Twin
+		if isLate {
+			twin.Version = 0
+		}
 		if other.Twin != nil && twin.DesiredUpdated != other.Twin.DesiredUpdated {
 			twin.Etag, twin.Version, twin.DesiredVersion = "", 0, 0
 		}

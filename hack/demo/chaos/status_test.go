@@ -221,6 +221,7 @@ func TestMoved(t *testing.T) {
 	status := func(change func(*v1alpha1.PnPDeviceStatus)) v1alpha1.PnPDeviceStatus {
 		s := v1alpha1.PnPDeviceStatus{
 			ConnectionState: "Disconnected",
+			Conditions:      []metav1.Condition{{Type: "Ready", Message: "Offline: waiting"}},
 			Twin:            &v1alpha1.TwinReference{Etag: "a", Version: 3, DesiredVersion: 2, DesiredUpdated: "2026-11-30T12:00:00Z"},
 		}
 		change(&s)
@@ -235,8 +236,15 @@ func TestMoved(t *testing.T) {
 		"a read shows another writer's": {func(s *v1alpha1.PnPDeviceStatus) {
 			s.Twin = &v1alpha1.TwinReference{Etag: "b", Version: 4, DesiredVersion: 3, DesiredUpdated: "2026-11-30T12:00:01Z"}
 		}, false},
-		"an etag without a later write":     {func(s *v1alpha1.PnPDeviceStatus) { s.Twin.Etag = "b" }, true},
-		"since when it is disconnected":     {func(s *v1alpha1.PnPDeviceStatus) { s.ConnectionStateSince = &since }, false},
+		"an etag without a later write": {func(s *v1alpha1.PnPDeviceStatus) { s.Twin.Etag = "b" }, true},
+		"a version alone":               {func(s *v1alpha1.PnPDeviceStatus) { s.Twin.Version = 4 }, true},
+		"since when it is disconnected": {func(s *v1alpha1.PnPDeviceStatus) { s.ConnectionStateSince = &since }, false},
+		"and conditions and the version follow": {func(s *v1alpha1.PnPDeviceStatus) {
+			s.ConnectionStateSince, s.Twin.Version, s.Conditions[0].Message = &since, 4, "Offline since 2026-12-01T00:10:51Z: waiting"
+		}, false},
+		"a condition says something else": {func(s *v1alpha1.PnPDeviceStatus) {
+			s.ConnectionStateSince, s.Conditions[0].Message = &since, "Offline since 2026-12-01T00:10:51Z"
+		}, true},
 		"it is connected, and since when":   {func(s *v1alpha1.PnPDeviceStatus) { s.ConnectionState, s.ConnectionStateSince = "Connected", &since }, true},
 		"a property that is declared by it": {func(s *v1alpha1.PnPDeviceStatus) { s.Declared = 1 }, true},
 	} {
