@@ -107,20 +107,7 @@ func (r *PnPDeviceReconciler) depart(ctx context.Context, s *scope) (removals []
 
 // needsRead reports whether changes have to wait for a look at the device: at its model, or at what they are merged into.
 func (s *scope) needsRead(changes []twin.Change) bool {
-	return s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() || s.mergesUnseen(changes) || s.replacesUnsettled(changes)
-}
-
-// replacesUnsettled reports whether status would lose the record of a value that an earlier process
-// may have sent. Only a read tells what became of that.
-func (s *scope) replacesUnsettled(changes []twin.Change) bool {
-	if _, read := s.reading(); read {
-		return false
-	}
-	return slices.ContainsFunc(changes, func(c twin.Change) bool {
-		sent, isRecorded := s.sent[c.Leaf]
-		isAgain := sent.Version == s.nextVersion() && twin.Equal(sent.Value, c.Value)
-		return isRecorded && !isAgain && !s.isWithheld(c.Leaf)
-	})
+	return s.device.Spec.ModelID != "" && s.memory.ModelInDoubt() || s.mergesUnseen(changes)
 }
 
 // mergesUnseen reports whether an object is to be merged into a value that status has no room for. Only a read tells which of

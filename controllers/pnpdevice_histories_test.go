@@ -93,16 +93,33 @@ func TestWhoseAValueIsAfter(t *testing.T) {
 			h.passes(1)
 			h.declare(`{}`)
 		},
+		"a newer status that is of before the failover which a new leader noticed": func(h *history) {
+			h.snapshot = new(h.copyOfHub())
+			h.declare(`{"ratio": 2}`)
+			h.passes(1)
+			h.isLate = true
+			h.passes(1)
+			h.write(map[string]*int{"ratio": nil}, false)
+			h.memory().Doubt()
+			h.passes(1) // puts it back, as the fourth version
+			h.start()
+			h.failOver()
+			h.passes(1) // writes, and cannot say so
+			h.follow()
+			h.write(map[string]*int{"speed": new(1)}, false)
+			h.write(map[string]*int{"label": new(1)}, false) // the fourth version once more
+			h.declare(`{}`)
+		},
 		"a new leader that declares what the hub held before its predecessor's last write": func(h *history) {
-			h.write(map[string]*int{"speed": new(2)}, false)
-			h.declare(`{"speed": 3}`)
+			h.write(map[string]*int{"label": new(2), "speed": new(2)}, false)
+			h.declare(`{"label": 1, "speed": 3}`)
 			h.passes(1)
 			h.losesAnswer = true
 			h.passes(1)
 			h.changeLeader()
 			h.declare(`{"label": 1, "speed": 2}`)
 			h.refusesWrite = true
-			h.passes(2)
+			h.passes(1)
 			h.declare(`{"label": 1}`)
 		},
 		"a failover to a history with another count of the same etag": func(h *history) {
@@ -335,9 +352,12 @@ func (h *history) write(patch map[string]*int, ours bool) {
 	h.agree()
 }
 
-// isOnRecord reports whether a status says that the operator was about to make this very write:
-// nobody can tell another writer's from it.
+// isOnRecord reports whether a status says that the operator was about to make this very write, or the
+// object had this value of this version before a failover: nobody can tell another writer's from it.
 func (h *history) isOnRecord(name string, value int) bool {
+	if h.agreements[agreement{name, value, h.version}] {
+		return true
+	}
 	return slices.ContainsFunc([]*v1alpha1.PnPDevice{h.server, h.cache}, func(device *v1alpha1.PnPDevice) bool {
 		sent, is := sentOf(&device.Status)[twin.Leaf{Name: name}]
 		return is && sent.Version == h.version && sent.Value == json.Number(strconv.Itoa(value))

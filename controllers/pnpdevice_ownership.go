@@ -45,10 +45,7 @@ func (s *scope) adopt(t *twin.Twin) {
 	s.declared = s.inWordsOf(t)
 	known, lineage := s.recorded, twin.Successor
 	if saved := s.unsaved(); saved != nil {
-		known, lineage = saved.Ownership, saved.Of.Lineage(t)
-		if saved.IsCorrectedBy(s.base) {
-			known = known.With(s.base.Ownership, saved.Base.Ownership)
-		}
+		known, lineage = s.correct(saved, t), saved.Of.Lineage(t)
 	} else if is := s.device.Status.Twin; is != nil && s.isAdopted && !s.isInherited {
 		lineage = seen(is).Lineage(t)
 	}
@@ -58,6 +55,20 @@ func (s *scope) adopt(t *twin.Twin) {
 	s.owned = s.ownedInWordsOf(t, known).After(t, s.attempts(), s.declared, !s.observes())
 	s.resent = s.resent || s.hasResendArrived()
 	s.save()
+}
+
+// correct returns what memory knows to be the object's, with what a newer status says beyond the one
+// that it was settled by. A read may show that the status is about the hub before a failover which memory
+// knows of: then nothing of it counts.
+func (s *scope) correct(saved *hubs.Saved, t *twin.Twin) twin.Ownership {
+	switch {
+	case !saved.IsCorrectedBy(s.base):
+		return saved.Ownership
+	case s.wasRead && s.base.Of.Lineage(t) == twin.Stranger:
+		s.isInherited, s.entries, s.sent, s.recorded = true, entries{}, nil, twin.Ownership{}
+		return saved.Ownership
+	}
+	return saved.Ownership.With(s.base.Ownership, saved.Base.Ownership)
 }
 
 // hasResendArrived reports whether the hub holds an unanswered value by a newer write than status

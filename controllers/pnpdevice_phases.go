@@ -185,8 +185,19 @@ func (s *scope) mustAsk() bool {
 	due := (!s.session.EventsTrusted() || isUnreachable(&s.device.Status)) && s.memory.FollowUpDue(s.now)
 	_, retry := s.conflictRetry()
 	isStale := s.isResumed() && !s.session.EventsTrusted()
-	return s.memory.Doubtful() || due || retry || isStale || s.mayBeEnabled() ||
+	return s.memory.Doubtful() || due || retry || isStale || s.mayBeEnabled() || s.hasUnsettledRecords() ||
 		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
+}
+
+// hasUnsettledRecords reports whether status records values that an earlier process may have sent. Only a
+// read tells what became of them: until then nothing that status says of the twin is to be believed.
+func (s *scope) hasUnsettledRecords() bool {
+	for leaf := range s.sent {
+		if !s.isWithheld(leaf) {
+			return true
+		}
+	}
+	return false
 }
 
 // isOfOtherModel reports whether the device was last seen with another model than the declared one: only the hub can say that
