@@ -357,7 +357,6 @@ func (one *flight) call(ctx context.Context, c *v1alpha1.DeviceCommand) result {
 		return result{meaning: command.Postponed, attempt: command.Attempt{Err: errLate}, at: time.Now()}
 	}
 	spec := c.Spec
-	ctx = budget.With(ctx, budget.Caller{Paid: true}) // before the claim
 	began := time.Now()
 	left := spec.NotAfter.Sub(began)
 	if left <= 0 {
@@ -368,9 +367,10 @@ func (one *flight) call(ctx context.Context, c *v1alpha1.DeviceCommand) result {
 		Connect:  min(time.Duration(spec.ConnectTimeoutSeconds)*time.Second, left.Truncate(time.Second)),
 		Response: time.Duration(spec.ResponseTimeoutSeconds) * time.Second,
 	}
-	invoke := one.session.InvokeCommand
+	hub := one.session.As(budget.Caller{Paid: true}) // before the claim
+	invoke := hub.InvokeCommand
 	if one.route == v1alpha1.RouteDirectMethod {
-		invoke = one.session.InvokeMethod
+		invoke = hub.InvokeMethod
 	}
 	answer, err := invoke(ctx, i)
 	a := command.Attempt{Connect: i.Connect, Elapsed: time.Since(began), Code: answer.StatusCode, Err: err}

@@ -61,7 +61,7 @@ func (of *look) isOver(now time.Time) bool {
 
 func (of *look) ask(ctx context.Context) {
 	caller := budget.Caller{Key: of.object.String() + " model", Priority: budget.PriorityCommand}
-	t, err := of.session.GetTwin(budget.With(ctx, caller), of.deviceID)
+	t, err := of.session.As(caller).GetTwin(ctx, of.deviceID)
 	of.err, of.ended, of.doubts = err, time.Now(), of.session.Device(of.deviceID).Doubts()
 	if err == nil {
 		of.model = t.ModelID

@@ -143,7 +143,7 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 // ask has the hub asked after a while whether it takes the credential of a session, with a new token.
 func (r *IoTHubReconciler) ask(hub types.NamespacedName, s *hubs.Session, after time.Duration) {
 	r.proofs.begin(&proof{
-		hubQuestion: hubQuestion{object: hub, host: s.Destination, after: after}, fingerprint: s.Fingerprint + doubted, client: s.Hub, anew: true,
+		hubQuestion: hubQuestion{object: hub, host: s.Destination, after: after}, fingerprint: s.Fingerprint + doubted, client: s.As(proverOf(hub)), anew: true,
 	})
 }
 

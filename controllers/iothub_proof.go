@@ -54,15 +54,19 @@ func (p *proofs) take(hub types.NamespacedName, fingerprint string) (of *proof, 
 // probing tells the names of IoTHubs, for budgets and failures, from those of PnPDevices.
 const probing = " probe"
 
+// proverOf returns the caller that asks a hub on behalf of an IoTHub.
+func proverOf(hub types.NamespacedName) budget.Caller {
+	return budget.Caller{Key: hub.String() + probing, Priority: budget.PriorityEdit}
+}
+
 // ask makes the cheapest call that needs ServiceConnect and no device.
 func (of *proof) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
-	ctx = budget.With(ctx, budget.Caller{Key: of.object.String() + probing, Priority: budget.PriorityEdit})
 	if of.anew {
 		ctx = iothub.Anew(ctx)
 	}
-	_, of.err = of.client.Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+	_, of.err = hubs.As(of.client, proverOf(of.object)).Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
 }
 
 // discard leaves the client of a session alone.

@@ -11,10 +11,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
-// asking is the context of a hub call: it says with which priority the call takes its token, and for whom.
-func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) context.Context {
+// asking returns the hub as a pass asks it: with which priority a request takes its token, and for whom.
+func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) hubs.Hub {
 	key := client.ObjectKeyFromObject(s.device)
-	return budget.With(ctx, budget.Caller{
+	return s.session.As(budget.Caller{
 		Key: key.String(), Priority: s.priority(), Called: func() { r.Wakes.device(ctx, wake{key: key}) }, // its turn has come: before all others
 	})
 }

@@ -353,18 +353,17 @@ func inTheWay(changes []twin.Change) []twin.Change {
 // no answer but an etag: one step further means that nothing but our change happened; otherwise the
 // twin has to be read.
 func (r *PnPDeviceReconciler) rendered(ctx context.Context, s *scope, changes []twin.Change) (send func() (hubs.Answer, error), err error) {
-	id := s.device.DeviceID()
-	ctx = r.asking(ctx, s)
+	id, hub := s.device.DeviceID(), r.asking(ctx, s)
 	if s.dialect() == twin.DeviceTwin {
 		body, err := twin.RenderDeviceTwin(changes, s.twin)
 		return func() (hubs.Answer, error) {
-			t, err := s.session.PatchTwin(ctx, id, body, s.twin.ETag)
+			t, err := hub.PatchTwin(ctx, id, body, s.twin.ETag)
 			return hubs.Answer{Twin: t, IsWhole: true}, err
 		}, err
 	}
 	body, err := twin.RenderDigitalTwin(changes, s.twin)
 	return func() (hubs.Answer, error) {
-		etag, err := s.session.PatchDigitalTwin(ctx, id, body, s.twin.ETag)
+		etag, err := hub.PatchDigitalTwin(ctx, id, body, s.twin.ETag)
 		if err != nil || !twin.Follows(s.twin.ETag, etag) {
 			return hubs.Answer{}, err
 		}

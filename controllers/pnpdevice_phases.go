@@ -242,7 +242,7 @@ func breadth(scope v1alpha1.ReportedScope) int {
 
 // read asks the hub.
 func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
-	t, err := s.memory.Read(func() (*twin.Twin, error) { return s.session.GetTwin(r.asking(ctx, s), s.device.DeviceID()) })
+	t, err := s.memory.Read(func() (*twin.Twin, error) { return r.asking(ctx, s).GetTwin(ctx, s.device.DeviceID()) })
 	if err != nil {
 		s.isUnconfirmed = true
 		if s.gone = iothub.IsNotFound(err); s.gone {

@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"context"
 	"fmt"
 	"time"
 )
@@ -120,17 +119,4 @@ type Caller struct {
 	// Called is called once a worker may wait for the hub on behalf of the key, after it was told that
 	// none may. Nil: no worker waits for the call.
 	Called func()
-}
-
-type callerKey struct{}
-
-// With says on whose behalf calls with this context are made.
-func With(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
-}
-
-// CallerOf is what With said, a sweep's if nothing.
-func CallerOf(ctx context.Context) Caller {
-	c, _ := ctx.Value(callerKey{}).(Caller)
-	return c
 }

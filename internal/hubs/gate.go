@@ -11,7 +11,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/places"
 )
 
-// Gate has every request of a hub client take a token from the hub's budget, on behalf of whom the context names, and tells the budget how the hub answers.
+// Gate has every request of a hub client take a token from the hub's budget, on behalf of a caller, see As, and tells the budget how the hub answers.
 // Before a worker waits for the hub it takes a place in the hub's share of them, for the rest of the pass.
 type Gate struct {
 	Budget *budget.Budget
@@ -47,7 +47,7 @@ var metered = map[string]bool{iothub.OpPatchDigitalTwin: true, iothub.OpInvokeCo
 
 // Enter takes the token. Its error is a *budget.WaitError.
 func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
-	caller := budget.CallerOf(ctx)
+	caller := callerOf(ctx)
 	if caller.Paid {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (g *Gate) place(caller budget.Caller, op string) error {
 
 // request is that of whom the context names.
 func (g *Gate) request(ctx context.Context, op string, bytes int) budget.Request {
-	caller, r := budget.CallerOf(ctx), request(op, bytes)
+	caller, r := callerOf(ctx), request(op, bytes)
 	r.Key, r.Priority = cmp.Or(caller.Key, g.Owner+" "+op), caller.Priority
 	return r
 }
@@ -102,7 +102,7 @@ func request(op string, bytes int) budget.Request {
 // Leave tells the budget. What was taken for a call that certainly did not reach the hub is given
 // back, by the caller itself if it was paid for before.
 func (g *Gate) Leave(ctx context.Context, op string, e iothub.Exchange) {
-	if e.Failure != nil && !e.Failure.Sent && !budget.CallerOf(ctx).Paid {
+	if e.Failure != nil && !e.Failure.Sent && !callerOf(ctx).Paid {
 		r := g.request(ctx, op, e.Asked)
 		r.Taken = e.Began
 		g.Budget.GiveBack(r)
@@ -121,7 +121,7 @@ func (g *Gate) Leave(ctx context.Context, op string, e iothub.Exchange) {
 		g.Changed()
 	}
 	if e.Failure == nil && g.Answered != nil {
-		g.Answered(classes[op], budget.CallerOf(ctx).Key)
+		g.Answered(classes[op], callerOf(ctx).Key)
 	}
 }
 

@@ -59,7 +59,7 @@ func (r *Registry) release(hub types.NamespacedName) *Session {
 	}
 	delete(r.kept, hub)
 	k.timer.Stop()
-	k.session.Close()
+	k.session.hub.Close()
 	return k.session
 }
 

@@ -29,7 +29,6 @@ type Hub interface {
 
 // Session is the live connection of one IoTHub object.
 type Session struct {
-	Hub
 	// Destination is what accepted the credential, see iothub.Destination: only sessions with equal
 	// ones are of the same hub.
 	Destination string
@@ -40,6 +39,7 @@ type Session struct {
 	// Budget of the hub, which the client's Gate draws from; nil: there is no limit.
 	Budget *budget.Budget
 
+	hub    Hub
 	memory *memory
 	stop   context.CancelFunc
 	done   chan struct{} // closed when its background work has ended
@@ -63,7 +63,7 @@ type memory struct {
 
 // NewSession wraps a client whose credential a destination has accepted.
 func NewSession(hub Hub, destination, fingerprint string) *Session {
-	return &Session{Hub: hub, Destination: destination, Fingerprint: fingerprint, memory: &memory{devices: map[string]*Device{}}}
+	return &Session{hub: hub, Destination: destination, Fingerprint: fingerprint, memory: &memory{devices: map[string]*Device{}}}
 }
 
 // HostName of the hub.
@@ -270,5 +270,5 @@ func (r *Registry) Drop(hub types.NamespacedName) {
 
 func (s *Session) end() {
 	s.stop()
-	s.Close()
+	s.hub.Close()
 }

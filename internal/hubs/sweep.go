@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -351,7 +352,7 @@ func (s *Sweep) rows(ctx context.Context, chunk []Declared, byValue bool) (map[s
 	for range len(chunk) + emptyPages {
 		var page iothub.QueryPage
 		err := patiently(ctx, func() (err error) {
-			page, err = s.Session.Query(ctx, q)
+			page, err = s.Session.As(budget.Caller{Priority: budget.PrioritySweep}).Query(ctx, q)
 			return err
 		})
 		if err != nil {
