@@ -191,7 +191,7 @@ generate: prerequisites ## Regenerate deepcopy code, CRDs and the role.
 	@hack/generate.sh
 
 .PHONY: lint
-lint: prerequisites ## Run golangci-lint.
+lint: prerequisites ## Run golangci-lint, with the Kubernetes API linter over api/.
 	@hack/tools/build.sh golangci-lint
 	$(BIN)/tools/golangci-lint run ./...
 

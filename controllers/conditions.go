@@ -84,7 +84,7 @@ func persistStatus(ctx context.Context, c client.Client, to events.EventRecorder
 		return nil
 	}
 	statusPatches.WithLabelValues(kind).Inc()
-	changed := after.DeepCopyObject().(client.Object) //nolint:forcetypeassert // a copy of an object
+	changed := after.DeepCopyObject().(client.Object)
 	err := c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	switch {
 	case isRefusal(err):

@@ -24,6 +24,6 @@ func (p wholeStatus) Data(o client.Object) ([]byte, error) {
 	}
 	return json.Marshal([]operation{
 		{"replace", "/metadata/resourceVersion", p.read.ResourceVersion},
-		{"add", "/status", o.(*v1alpha1.DeviceCommand).Status}, //nolint:forcetypeassert // it is made for commands
+		{"add", "/status", o.(*v1alpha1.DeviceCommand).Status}, // it is made for commands
 	})
 }

@@ -74,7 +74,7 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	status := &c.Status
 	why := command.Why(r.attempt)
 	if r.attempt.Err == nil {
-		status.StatusCode, status.ResponseTruncated = new(int32(r.attempt.Code)), r.truncated
+		status.StatusCode, status.ResponseTruncated = new(int32(r.attempt.Code)), r.truncated //nolint:gosec // iothub reads codes of 32 bits
 		status.Response = nil
 		if r.response != nil {
 			status.Response = &apiextensionsv1.JSON{Raw: r.response}

@@ -218,14 +218,14 @@ func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Durati
 
 func describeModel(status *v1alpha1.DeviceModelStatus, device *dtdl.Interface) {
 	add := func(i *dtdl.Interface) {
-		status.Properties += int32(len(i.Properties))
-		status.Commands += int32(len(i.Commands))
+		status.Properties += int32(len(i.Properties)) //nolint:gosec // bounded by dtdl.MaxBytes
+		status.Commands += int32(len(i.Commands))     //nolint:gosec // the same
 	}
 	add(device)
 	for _, c := range device.Components {
 		add(c.Interface)
 	}
-	status.Components = int32(len(device.Components))
+	status.Components = int32(len(device.Components)) //nolint:gosec // the same
 }
 
 func (r *DeviceModelReconciler) count(ctx context.Context, object *v1alpha1.DeviceModel) error {

@@ -73,7 +73,7 @@ func (l *eventLimits) admit(named *corev1.ObjectReference, reason string) *corev
 		known = &eventLimit{rate: rate.NewLimiter(rate.Every(eventEvery), eventBurst)}
 		l.recent.Add(subject, known)
 	}
-	limit := known.(*eventLimit) //nolint:forcetypeassert // nothing else is added
+	limit := known.(*eventLimit) // nothing else is added
 	if limit.rate.Allow() || limit.last == nil {
 		limit.last = named
 	}

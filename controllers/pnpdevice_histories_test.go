@@ -542,7 +542,7 @@ func (a *historyHub) GetTwin(context.Context, string) (*twin.Twin, error) {
 
 func (h *history) twin() *twin.Twin {
 	t := &twin.Twin{
-		DeviceID: h.server.DeviceID(), ETag: twin.ETagOf(uint64(h.writes)), DeviceETag: strconv.Itoa(h.identity), //nolint:gosec // small
+		DeviceID: h.server.DeviceID(), ETag: twin.ETagOf(uint64(h.writes)), DeviceETag: strconv.Itoa(h.identity),
 		Version: h.changes, DesiredVersion: h.version, DesiredUpdated: h.updated,
 		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
 	}

@@ -152,7 +152,7 @@ func TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent(t *testing.T) {
 // at is the twin of the bench, which holds desired properties of a version.
 func at(version int64, desired map[string]any) *twin.Twin {
 	t := &twin.Twin{
-		DeviceID: "press", ETag: twin.ETagOf(uint64(version)), Version: version, DesiredVersion: version, //nolint:gosec // small
+		DeviceID: "press", ETag: twin.ETagOf(uint64(version)), Version: version, DesiredVersion: version,
 		Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
 	}
 	for name, value := range desired {

@@ -127,7 +127,7 @@ func TestAnOmittedValueIsOurs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			device := &v1alpha1.PnPDevice{}
 			at := func(value string, version int64) *twin.Twin {
-				return &twin.Twin{ETag: twin.ETagOf(uint64(version)), DesiredVersion: version, Version: version, Properties: map[twin.Leaf]twin.Property{ //nolint:gosec // small
+				return &twin.Twin{ETag: twin.ETagOf(uint64(version)), DesiredVersion: version, Version: version, Properties: map[twin.Leaf]twin.Property{
 					leaf: {Desired: &twin.Desired{Value: value, Version: version}},
 				}}
 			}

@@ -140,13 +140,13 @@ func unconfirmedOf(before *v1alpha1.PnPDevice) v1alpha1.PnPDeviceStatus {
 
 // persistRefusal has an object say that its status was refused, beside what it said before. The error is the refusal.
 func persistRefusal(ctx context.Context, c client.Client, to events.EventRecorder, kind string, before conditioned, refused error) error {
-	less := before.DeepCopyObject().(conditioned) //nolint:forcetypeassert // a copy of an object
+	less := before.DeepCopyObject().(conditioned)
 	setVerdict(less, refusedVerdict(refused))
 	if isSame(before, less) {
 		return refused
 	}
 	statusPatches.WithLabelValues(kind).Inc()
-	changed := less.DeepCopyObject().(client.Object) //nolint:forcetypeassert // the same
+	changed := less.DeepCopyObject().(client.Object)
 	if c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})) != nil {
 		announceRefusal(to, before, refused)
 		return refused

@@ -65,7 +65,7 @@ func TestSlimHasEqualTextsOnce(t *testing.T) {
 		"name and device id":  {a.Name, a.Status.Twin.DeviceID},
 		"component, declared": {a.Spec.Components[0].Name, b.Status.Components[0].Name},
 	} {
-		if unsafe.StringData(texts[0]) != unsafe.StringData(texts[1]) {
+		if unsafe.StringData(texts[0]) != unsafe.StringData(texts[1]) { //nolint:gosec // only compared
 			t.Errorf("%s is in memory twice", name)
 		}
 	}

@@ -154,5 +154,5 @@ func named(key types.NamespacedName) metav1.ObjectMeta {
 
 // jittered spreads periodic work by a tenth to either side.
 func jittered(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
+	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d)) //nolint:gosec // nobody gains from a guess
 }

@@ -278,7 +278,8 @@ func (s *site) hubAgrees(g Gomega, v *view) {
 	halted := v.is(v1alpha1.ConditionRemovalsHalted)
 	g.Expect(v.is(v1alpha1.ConditionReady)).To(Equal(v.is(v1alpha1.ConditionAuthenticated) && !halted))
 	g.Expect(v.is(v1alpha1.ConditionSuspended)).To(Equal(h.Spec.Suspend))
-	g.Expect(v.condition(v1alpha1.ConditionEventStreamReady).Status != "").To(Equal(h.Spec.Events != nil))
+	streams := v.condition(v1alpha1.ConditionEventStreamReady).Status != ""
+	g.Expect(streams).To(Equal(h.Spec.Events != nil))
 	for _, kind := range []string{v1alpha1.ConditionSuspended, v1alpha1.ConditionThrottled, v1alpha1.ConditionSweepsIncomplete} {
 		g.Expect(string(v.condition(kind).Status)).To(BeElementOf("", "True"), kind)
 	}
@@ -299,8 +300,9 @@ func (s *site) hubAgrees(g Gomega, v *view) {
 func (s *site) commandAgrees(g Gomega, v *view) {
 	c := v.Object.(*v1alpha1.DeviceCommand)
 	g.Expect(v.cells).To(HaveKeyWithValue("Outcome", string(c.Status.Outcome)))
-	g.Expect(c.Status.Outcome != "").To(Equal(v.is(v1alpha1.ConditionReady) || v.is(v1alpha1.ConditionStalled)))
-	g.Expect(c.Status.Outcome == v1alpha1.CommandSucceeded).To(Equal(v.is(v1alpha1.ConditionReady)))
+	g.Expect(c.Finished()).To(Equal(v.is(v1alpha1.ConditionReady) || v.is(v1alpha1.ConditionStalled)))
+	succeeded := c.Status.Outcome == v1alpha1.CommandSucceeded
+	g.Expect(succeeded).To(Equal(v.is(v1alpha1.ConditionReady)))
 	if c.Status.Outcome != "" && v.condition(v1alpha1.ConditionReady).Reason != v1alpha1.ReasonRecorded {
 		g.Expect(s.eventNotes(c.Spec.DeviceRef.Name, "Command"+string(c.Status.Outcome))).NotTo(BeEmpty())
 	}

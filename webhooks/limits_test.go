@@ -112,7 +112,7 @@ func TestABodyThatDoesNotComeIsGivenUp(t *testing.T) {
 	body, end := io.Pipe()
 	defer func() { _ = end.Close() }()
 	go func() { _, _ = end.Write([]byte("{")) }()
-	response, err := http.Post(server.URL, "application/json", body) //nolint:noctx // the server ends it
+	response, err := http.Post(server.URL, "application/json", body) // the server ends it
 	if err == nil {
 		defer func() { _ = response.Body.Close() }()
 	}

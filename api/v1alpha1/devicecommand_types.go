@@ -87,7 +87,6 @@ type DeviceCommandSpec struct {
 	// connectTimeoutSeconds is how long the hub waits for an offline device within one attempt.
 	// +optional
 	// +default=0
-	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=300
 	ConnectTimeoutSeconds int32 `json:"connectTimeoutSeconds,omitempty"`
@@ -95,16 +94,14 @@ type DeviceCommandSpec struct {
 	// responseTimeoutSeconds is how long one attempt may take in all.
 	// +optional
 	// +default=30
-	// +kubebuilder:default=30
 	// +kubebuilder:validation:Minimum=5
 	// +kubebuilder:validation:Maximum=300
 	ResponseTimeoutSeconds int32 `json:"responseTimeoutSeconds,omitempty"`
 
-	// onUnknownOutcome: Fail ends with the outcome Unknown when nobody can tell whether the device ran the command, Retry sends it again. Retry
-	// is for commands that may run twice.
+	// onUnknownOutcome says what follows when nobody can tell whether the device ran the command: Fail
+	// ends with the outcome Unknown, Retry sends it again. Retry is for commands that may run twice.
 	// +optional
 	// +default="Fail"
-	// +kubebuilder:default=Fail
 	OnUnknownOutcome UnknownOutcomePolicy `json:"onUnknownOutcome,omitempty"`
 
 	// ttlSecondsAfterFinished is when the operator deletes the finished object; never before notAfter. Unset: never.
@@ -136,10 +133,9 @@ type DeviceCommandStatus struct {
 	// observedGeneration is the generation that the conditions are about.
 	// +optional
 	// +default=-1
-	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// outcome, once there is one.
+	// outcome of the command, once there is one.
 	// +optional
 	Outcome CommandOutcome `json:"outcome,omitempty"`
 
@@ -195,10 +191,11 @@ type DeviceCommandStatus struct {
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 
-	// conditions: Ready, and Reconciling or Stalled where they apply.
+	// conditions are Ready, and Reconciling or Stalled where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -217,6 +214,7 @@ type DeviceCommandStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type DeviceCommand struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
@@ -226,7 +224,7 @@ type DeviceCommand struct {
 	Spec DeviceCommandSpec `json:"spec"`
 	// status is what became of it.
 	// +optional
-	// +kubebuilder:default={"observedGeneration":-1}
+	// +default={"observedGeneration":-1}
 	Status DeviceCommandStatus `json:"status,omitempty"`
 }
 

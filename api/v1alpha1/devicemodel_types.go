@@ -26,6 +26,7 @@ type ModelRepository struct {
 
 	// digest that the fetched model must have, as status.digest shows it. Unset takes what the repository gives.
 	// +optional
+	// +kubebuilder:validation:MaxLength=71
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	Digest string `json:"digest,omitempty"`
 }
@@ -50,10 +51,10 @@ type DeviceModelSpec struct {
 	// +optional
 	Repository *ModelRepository `json:"repository,omitempty"`
 
-	// validation: Enforce refuses what breaks the model, Warn lets it through and says so.
+	// validation says what happens to what breaks the model: Enforce refuses it, Warn lets it through
+	// and says so.
 	// +optional
 	// +default="Enforce"
-	// +kubebuilder:default=Enforce
 	Validation Validation `json:"validation,omitempty"`
 }
 
@@ -62,7 +63,6 @@ type DeviceModelStatus struct {
 	// observedGeneration is the generation that the conditions are about.
 	// +optional
 	// +default=-1
-	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// lastHandledReconcileAt echoes the annotation iot.pnp-operator.io/reconcile-requested-at, which has a repository asked again.
@@ -111,10 +111,11 @@ type DeviceModelStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Devices int32 `json:"devices"`
 
-	// conditions: Ready, and Reconciling or Stalled where they apply.
+	// conditions are Ready, and Reconciling or Stalled where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -133,6 +134,7 @@ type DeviceModelStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type DeviceModel struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
@@ -141,7 +143,7 @@ type DeviceModel struct {
 	Spec DeviceModelSpec `json:"spec"`
 	// status is what the operator made of it.
 	// +optional
-	// +kubebuilder:default={"observedGeneration":-1}
+	// +default={"observedGeneration":-1}
 	Status DeviceModelStatus `json:"status,omitempty"`
 }
 

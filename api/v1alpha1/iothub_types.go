@@ -109,22 +109,20 @@ type EventSource struct {
 	// consumerGroup that the operator reads alone: every other reader of it is shut out.
 	// +optional
 	// +default="pnp-operator"
-	// +kubebuilder:default=pnp-operator
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=50
 	// +kubebuilder:validation:Pattern=`^(\$[Dd]efault|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)$`
 	ConsumerGroup string `json:"consumerGroup,omitempty"`
 
-	// defaultGroup: Refuse keeps the operator out of the group $Default, which other readers may be using; Take lets it in.
+	// defaultGroup says whether the operator may read the group $Default, which other readers may be
+	// using: Refuse keeps it out, Take lets it in.
 	// +optional
 	// +default="Refuse"
-	// +kubebuilder:default=Refuse
 	DefaultGroup DefaultGroupPolicy `json:"defaultGroup,omitempty"`
 
-	// transport: AMQP, or WebSocket where only port 443 is open.
+	// transport is AMQP, or WebSocket where only port 443 is open.
 	// +optional
 	// +default="AMQP"
-	// +kubebuilder:default=AMQP
 	Transport EventTransport `json:"transport,omitempty"`
 
 	// endpoint (host:port) to dial instead of the event hub's own host, for a private link or a simulator.
@@ -156,7 +154,6 @@ type RequestBudget struct {
 	// twinReadsPerSecond that the operator makes at most. An S1 hub grants 100.
 	// +optional
 	// +default=50
-	// +kubebuilder:default=50
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
 	TwinReadsPerSecond int32 `json:"twinReadsPerSecond,omitempty"`
@@ -164,7 +161,6 @@ type RequestBudget struct {
 	// twinWritesPerSecond at most; a digital twin's patch counts once for each 4 KB. An S1 hub grants 50.
 	// +optional
 	// +default=25
-	// +kubebuilder:default=25
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
 	TwinWritesPerSecond int32 `json:"twinWritesPerSecond,omitempty"`
@@ -172,7 +168,6 @@ type RequestBudget struct {
 	// queriesPerMinute at most: the sweep's, a hundred devices each. An S1 unit grants 20.
 	// +optional
 	// +default=10
-	// +kubebuilder:default=10
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
 	QueriesPerMinute int32 `json:"queriesPerMinute,omitempty"`
@@ -180,7 +175,6 @@ type RequestBudget struct {
 	// commandsPerSecond at most; one counts once for each 4 KB of its payload. An S1 unit grants 160 KB a second, which is 40.
 	// +optional
 	// +default=20
-	// +kubebuilder:default=20
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
 	CommandsPerSecond int32 `json:"commandsPerSecond,omitempty"`
@@ -189,7 +183,6 @@ type RequestBudget struct {
 	// at 90 percent reads that follow events or writes, at 100 percent everything.
 	// +optional
 	// +default=40000
-	// +kubebuilder:default=40000
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=100000000000
 	DailyMessages int64 `json:"dailyMessages,omitempty"`
@@ -234,7 +227,6 @@ type IoTHubSpec struct {
 	// sweepIntervalSeconds between two comparisons of all declared devices with the hub by query.
 	// +optional
 	// +default=3600
-	// +kubebuilder:default=3600
 	// +kubebuilder:validation:Minimum=5
 	// +kubebuilder:validation:Maximum=86400
 	SweepIntervalSeconds int32 `json:"sweepIntervalSeconds,omitempty"`
@@ -242,7 +234,6 @@ type IoTHubSpec struct {
 	// requestBudget bounds what the operator asks of the hub. Of several IoTHubs of one hub, the lowest of each number holds.
 	// +optional
 	// +default={}
-	// +kubebuilder:default={}
 	RequestBudget RequestBudget `json:"requestBudget,omitempty"`
 
 	// suspend stops every write to this hub. Reads and status go on.
@@ -319,7 +310,6 @@ type IoTHubStatus struct {
 	// observedGeneration is the generation that the conditions are about.
 	// +optional
 	// +default=-1
-	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// destination that accepted the credential last: the hub's host name, and beyond an @ the endpoint
@@ -342,11 +332,12 @@ type IoTHubStatus struct {
 	// +optional
 	Removals *HubRemovals `json:"removals,omitempty"`
 
-	// conditions: Ready, EventStreamReady if there are events, and Reconciling, Stalled, Suspended, RemovalsHalted, Throttled or
+	// conditions are Ready, EventStreamReady if there are events, and Reconciling, Stalled, Suspended, RemovalsHalted, Throttled or
 	// SweepsIncomplete where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -366,6 +357,7 @@ type IoTHubStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type IoTHub struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
@@ -374,7 +366,7 @@ type IoTHub struct {
 	Spec IoTHubSpec `json:"spec"`
 	// status is what the operator knows of it.
 	// +optional
-	// +kubebuilder:default={"observedGeneration":-1}
+	// +default={"observedGeneration":-1}
 	Status IoTHubStatus `json:"status,omitempty"`
 }
 

@@ -139,29 +139,27 @@ type PnPDeviceSpec struct {
 	// +optional
 	TwinAPI TwinAPI `json:"twinAPI,omitempty"`
 
-	// management: Enforce writes the declared values, Observe only reports where the hub differs.
+	// management says whether the operator writes: Enforce writes the declared values, Observe only
+	// reports where the hub differs.
 	// +optional
 	// +default="Enforce"
-	// +kubebuilder:default=Enforce
 	Management Management `json:"management,omitempty"`
 
-	// deletionPolicy: Retain leaves the twin as it is when this object is deleted, Clear removes the properties that it owns.
+	// deletionPolicy says what happens to the twin when this object is deleted: Retain leaves it as it
+	// is, Clear removes the properties that the object owns.
 	// +optional
 	// +default="Retain"
-	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// readyWhen: Acknowledged waits for the device, Applied is content when the hub holds the values,
-	// and Reachable when it holds them for a device that is offline.
+	// readyWhen says what the declared values need: Acknowledged waits for the device, Applied is
+	// content when the hub holds the values, and Reachable when it holds them for a device that is offline.
 	// +optional
 	// +default="Acknowledged"
-	// +kubebuilder:default=Acknowledged
 	ReadyWhen ReadyWhen `json:"readyWhen,omitempty"`
 
 	// acknowledgeWithinSeconds is how long a connected device may stay silent before the object is Stalled.
 	// +optional
 	// +default=600
-	// +kubebuilder:default=600
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=604800
 	AcknowledgeWithinSeconds int32 `json:"acknowledgeWithinSeconds,omitempty"`
@@ -170,10 +168,9 @@ type PnPDeviceSpec struct {
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// reported: which reported properties are mirrored into status.
+	// reported says which reported properties are mirrored into status.
 	// +optional
 	// +default="Declared"
-	// +kubebuilder:default=Declared
 	Reported ReportedScope `json:"reported,omitempty"`
 
 	// telemetry whose last values the operator exposes as the metric pnp_device_telemetry, one item for each component. Nothing of it is put into status.
@@ -329,7 +326,6 @@ type PnPDeviceStatus struct {
 	// observedGeneration is the generation that the conditions are about.
 	// +optional
 	// +default=-1
-	// +kubebuilder:default=-1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// lastHandledReconcileAt echoes the annotation iot.pnp-operator.io/reconcile-requested-at.
@@ -399,14 +395,12 @@ type PnPDeviceStatus struct {
 	// declared is the number of declared properties.
 	// +optional
 	// +default=0
-	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	Declared int32 `json:"declared"`
 
 	// acknowledged is the number of declared properties that the device acknowledged.
 	// +optional
 	// +default=0
-	// +kubebuilder:default=0
 	// +kubebuilder:validation:Minimum=0
 	Acknowledged int32 `json:"acknowledged"`
 
@@ -438,10 +432,11 @@ type PnPDeviceStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	LastWarning string `json:"lastWarning,omitempty"`
 
-	// conditions: Ready, Synced, Acknowledged, and Reconciling, Stalled or Suspended where they apply.
+	// conditions are Ready, Synced, Acknowledged, and Reconciling, Stalled or Suspended where they apply.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -462,6 +457,7 @@ type PnPDeviceStatus struct {
 // +kubebuilder:validation:XValidation:rule="(has(self.spec.deviceID) ? self.spec.deviceID : self.metadata.name) == (has(oldSelf.spec.deviceID) ? oldSelf.spec.deviceID : oldSelf.metadata.name)",message="deviceID is immutable: create another PnPDevice for another device",fieldPath=".spec.deviceID"
 type PnPDevice struct {
 	metav1.TypeMeta `json:",inline"`
+	// metadata of the object.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
@@ -470,7 +466,7 @@ type PnPDevice struct {
 	Spec PnPDeviceSpec `json:"spec"`
 	// status is what the hub and the device said.
 	// +optional
-	// +kubebuilder:default={"observedGeneration":-1}
+	// +default={"observedGeneration":-1}
 	Status PnPDeviceStatus `json:"status,omitempty"`
 }
 

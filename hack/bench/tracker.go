@@ -127,7 +127,7 @@ func (t *tracker) watch(ctx context.Context, version string) error {
 			Object object `json:"object"`
 		}
 		switch err := decoder.Decode(&e); {
-		case err == io.EOF || err == nil && e.Type == "ERROR": //nolint:errorlint // the decoder does not wrap it
+		case err == io.EOF || err == nil && e.Type == "ERROR": // the decoder does not wrap it
 			return nil
 		case err != nil:
 			return fmt.Errorf("decoding a watch of PnPDevices: %w", err)

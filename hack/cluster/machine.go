@@ -108,7 +108,7 @@ func freeDisk(folder string) uint64 {
 	if err := syscall.Statfs(folder, &disk); err != nil {
 		return 0
 	}
-	return disk.Bavail * uint64(disk.Bsize) //nolint:gosec // a size
+	return disk.Bavail * uint64(disk.Bsize)
 }
 
 func availableMemory() uint64 {

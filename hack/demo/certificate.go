@@ -13,7 +13,7 @@ import (
 
 const (
 	certificateAccount    = "pnp-operator-certificate"
-	certificateSecret     = "pnp-operator-webhook-cert" //nolint:gosec // a name
+	certificateSecret     = "pnp-operator-webhook-cert"
 	certificateKubeconfig = "certificate.kubeconfig"
 	certificateFolder     = "webhook-certificate"
 )

@@ -45,7 +45,7 @@ func newChaosRun(ctx context.Context, c clone, out *report, folder string, repli
 	if err != nil {
 		return nil, fmt.Errorf("making the folder of the run: %w", err)
 	}
-	k := &chaosRun{demo: newDemo(c, dir, out), folder: c.path(folder), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}} //nolint:gosec // above 0
+	k := &chaosRun{demo: newDemo(c, dir, out), folder: c.path(folder), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}}
 	if err := errors.Join(os.RemoveAll(k.folder), os.MkdirAll(k.folder, 0o700)); err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func (f cgroupFiles) memory() (top, own string, unified bool, err error) {
 }
 
 func (g memoryGroup) make(unified bool, limit int64) error {
-	if err := os.Mkdir(string(g), 0o755); err != nil { //nolint:gosec // as the kernel has it
+	if err := os.Mkdir(string(g), 0o755); err != nil { // as the kernel has it
 		return err
 	}
 	name, swap, none := "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", strconv.FormatInt(limit, 10)

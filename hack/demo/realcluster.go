@@ -219,7 +219,7 @@ func (s *realCluster) sayHow() error {
 	}
 	script := "#!/bin/sh\nexec " + strings.Join(words, " ") + " \"$@\"\n"
 	path := s.file("in")
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // a script
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { // a script
 		return fmt.Errorf("writing how to get in: %w", err)
 	}
 	s.out.write(fmt.Sprintf(`

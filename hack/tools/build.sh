@@ -4,7 +4,7 @@
 #
 # usage: build.sh TOOL [FOLDER]     TOOL is a folder beside this script, FOLDER is bin/tools unless named
 #
-# A tool that was built from the same go.mod and go.sum is not built again.
+# A tool that was built from the same files is not built again.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -12,7 +12,7 @@ tool=${1:-}
 out=${2:-$here/../../bin/tools}
 case $tool in
 controller-gen) package=sigs.k8s.io/controller-tools/cmd/controller-gen ;;
-golangci-lint) package=github.com/golangci/golangci-lint/v2/cmd/golangci-lint ;;
+golangci-lint) package=. pinned=github.com/golangci/golangci-lint/v2/pkg/commands ;; # a main.go adds a linter
 kustomize) package=sigs.k8s.io/kustomize/kustomize/v5 ;;
 cyclonedx-gomod) package=github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod ;;
 helm) package=helm.sh/helm/v4/cmd/helm ;;
@@ -53,12 +53,12 @@ if command -v flock >/dev/null; then
 	exec 9>"$out/.$tool.lock"
 	flock 9
 fi
-mark=$({ go env GOVERSION GOOS GOARCH GOFLAGS && cat ../build.sh go.mod go.sum; } | sha256sum | cut -d' ' -f1)
+mark=$({ go env GOVERSION GOOS GOARCH GOFLAGS && cat ../build.sh go.mod go.sum && find . -name '*.go' -exec cat {} +; } | sha256sum | cut -d' ' -f1)
 if [[ -x $out/$tool && -f $out/.$tool.built && $(<"$out/.$tool.built") == "$mark" ]]; then
 	exit 0
 fi
 
-version=$(go list -f '{{.Module.Version}}' "$package")
+version=$(go list -f '{{.Module.Version}}' "${pinned:-$package}")
 count=$(go list -deps "$package" | wc -l)
 say "building $version"
 log=$(mktemp)

@@ -4,7 +4,7 @@ package diagnostics
 import (
 	"crypto/tls"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // nothing serves http.DefaultServeMux, which the import adds to; the handlers below are behind authentication
+	"net/http/pprof" // nothing serves http.DefaultServeMux, which the import adds to; the handlers below are behind authentication
 
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )

@@ -111,16 +111,16 @@ func floating(bits int) func(any) bool {
 }
 
 func signed(bits int) primitive {
-	least, most := int64(math.MinInt64)>>(64-bits), int64(math.MaxInt64)>>(64-bits)
+	least, most := int64(math.MinInt64)>>(64-bits), uint64(math.MaxInt64)>>(64-bits)
 	return primitive{fmt.Sprintf("an integer from %d to %d", least, most), func(value any) bool {
 		i, ok := integerOf(value)
 		if !ok || i.above > math.MaxInt64 && !i.negative {
 			return false
 		}
 		if i.negative {
-			return i.above <= uint64(most)+1
+			return i.above <= most+1
 		}
-		return i.above <= uint64(most)
+		return i.above <= most
 	}}
 }
 

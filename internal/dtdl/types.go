@@ -2,6 +2,7 @@ package dtdl
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -85,7 +86,7 @@ func (p *parser) typeName(name string, el *element, at *place) (class, bool) {
 // withoutPrefix shortens the DTMI of a term of a version's metamodel to the term.
 func withoutPrefix(id, prefix string, version int) string {
 	if term, ok := strings.CutPrefix(id, prefix); ok {
-		if term, ok := strings.CutSuffix(term, ";"+string(rune('0'+version))); ok {
+		if term, ok := strings.CutSuffix(term, ";"+strconv.Itoa(version)); ok {
 			return term
 		}
 	}

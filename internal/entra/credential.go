@@ -183,7 +183,7 @@ func (c *Credential) held(scope string) (token, bool) {
 }
 
 // Problem is why the last exchange failed, nil if it did not, and whether the token from before is good yet.
-func (c *Credential) Problem(scope string) (err error, usable bool) { //nolint:revive,staticcheck // the error is the answer here
+func (c *Credential) Problem(scope string) (err error, usable bool) { // the error is the answer here
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.problem[scope].err, c.tokens[scope].isUsable(c.now())

@@ -144,7 +144,7 @@ func waitOr(ctx context.Context, d time.Duration, event <-chan struct{}) bool {
 }
 
 func jitter(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
+	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d)) //nolint:gosec // nobody gains from a guess
 }
 
 func (s *Sweep) once(ctx context.Context) error {

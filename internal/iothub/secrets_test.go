@@ -135,7 +135,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	}
 	_, values["connection string error"] = ParseConnectionString(connectionString(testKey) + ";DeviceId=" + testKey)
 	_, values["host error"] = New(Options{HostName: testHost, Endpoint: "https://service:" + url.QueryEscape(testKey) + "@attacker.example"})
-	values["client"], values["client as a struct"] = c, *c //nolint:govet // copied to be printed
+	values["client"], values["client as a struct"] = c, *c // copied to be printed
 
 	key := o.ConnectionString.key.bytes()
 	signature := signatureOf(t, p.log()[0].header.Get("Authorization"))

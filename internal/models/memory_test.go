@@ -50,7 +50,7 @@ func heapAfter() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // memory
+	return int64(m.HeapAlloc)
 }
 
 func TestModelsThatAreKeptAreBounded(t *testing.T) {

@@ -31,12 +31,12 @@ func nestedLists(depth int) string {
 	for left := depth; left > 0; left-- {
 		var h [head]byte
 		h[0] = 0xd0
-		binary.BigEndian.PutUint32(h[1:], uint32(4+(left-1)*head+1)) //nolint:gosec // small
+		binary.BigEndian.PutUint32(h[1:], uint32(4+(left-1)*head+1))
 		binary.BigEndian.PutUint32(h[5:], 1)
 		body = append(body, h[:]...)
 	}
 	frame := append([]byte{0, 0, 0, 0, 2, 0, 0, 0, 0x00, 0x53, wire.Begin}, append(body, 0x40)...)
-	binary.BigEndian.PutUint32(frame, uint32(len(frame))) //nolint:gosec // small
+	binary.BigEndian.PutUint32(frame, uint32(len(frame)))
 	return string(frame)
 }
 

@@ -67,7 +67,7 @@ func (c *course) sets(service bool, value string) {
 		patch = `{"a":null}`
 	}
 	c.journal = append(c.journal, simulator.JournalEntry{
-		Seq: uint64(len(c.journal)), Written: c.at, DeviceID: "dev1", Kind: "TwinUpdated", Service: service, DesiredVersion: c.version, //nolint:gosec // few
+		Seq: uint64(len(c.journal)), Written: c.at, DeviceID: "dev1", Kind: "TwinUpdated", Service: service, DesiredVersion: c.version,
 		Before: json.RawMessage(section(c.held)), Desired: json.RawMessage(patch),
 	})
 	c.held = value

@@ -320,7 +320,7 @@ func TestRunStopsWhatItStarted(t *testing.T) {
 				_ = toRun.Close()
 			}()
 			f.awaitLine(output, "Use it with")
-			go io.Copy(io.Discard, output) //nolint:errcheck // so that run can go on printing
+			go io.Copy(io.Discard, output) // so that run can go on printing
 			tc.end(f, cancel)
 			f.wantError(<-ended, tc.want)
 			f.wantNoProcess()

@@ -108,7 +108,7 @@ func (p part) stop(grace time.Duration) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer process.Release() //nolint:errcheck // it cannot fail for a process found
+	defer process.Release() // it cannot fail for a process found
 	for _, step := range []struct {
 		signal os.Signal
 		wait   time.Duration
