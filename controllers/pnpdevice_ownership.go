@@ -68,7 +68,7 @@ func (s *scope) correct(saved *hubs.Saved, t *twin.Twin) twin.Ownership {
 		s.isInherited, s.entries, s.sent, s.recorded = true, entries{}, nil, twin.Ownership{}
 		return saved.Ownership
 	}
-	return saved.Ownership.With(s.base.Ownership, saved.Base.Ownership)
+	return saved.With(s.base.Ownership, saved.Base.Ownership)
 }
 
 // hasResendArrived reports whether the hub holds an unanswered value by a newer write than status

@@ -185,8 +185,12 @@ func (s *scope) mustAsk() bool {
 	due := (!s.session.EventsTrusted() || isUnreachable(&s.device.Status)) && s.memory.FollowUpDue(s.now)
 	_, retry := s.conflictRetry()
 	isStale := s.isResumed() && !s.session.EventsTrusted()
-	return s.memory.Doubtful() || due || retry || isStale || s.mayBeEnabled() || s.hasUnsettledRecords() ||
-		s.isAdopted && (!adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue())
+	return s.memory.Doubtful() || due || retry || isStale || s.mayBeEnabled() || s.hasUnsettledRecords() || s.isAdopted && s.isInQuestion()
+}
+
+// isInQuestion reports whether the twin that status is about has to be read before it is believed.
+func (s *scope) isInQuestion() bool {
+	return !adopted(s.device, s.destination) || s.readRequested() || s.device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue()
 }
 
 // hasUnsettledRecords reports whether status records values that an earlier process may have sent. Only a

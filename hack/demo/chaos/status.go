@@ -303,8 +303,8 @@ var offlineSince = regexp.MustCompile(`(Offline) since \S+Z`)
 // in the other status.
 func withoutTime(s, other v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
 	isSameState := s.ConnectionState == other.ConnectionState
-	isLate := isSameState &&
-		!(s.ConnectionStateSince.Equal(other.ConnectionStateSince) && s.ConnectionStateSeenTime.Equal(other.ConnectionStateSeenTime))
+	isSinceThen := s.ConnectionStateSince.Equal(other.ConnectionStateSince) && s.ConnectionStateSeenTime.Equal(other.ConnectionStateSeenTime)
+	isLate := isSameState && !isSinceThen
 	if isSameState {
 		s.ConnectionStateSince, s.ConnectionStateSeenTime = nil, nil
 	}
