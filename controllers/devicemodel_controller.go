@@ -188,7 +188,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	status.Digest = model.Digest
 	describeModel(status, model.Device)
 	found.content = model.Content
-	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonModelUsable, message: "Devices and commands of the model are checked against it"}
+	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonUsable, message: "Devices and commands of the model are checked against it"}
 	return found, 0, nil
 }
 

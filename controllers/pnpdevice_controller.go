@@ -26,6 +26,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
@@ -187,12 +188,13 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	return ctrl.Result{RequeueAfter: next}, nil
 }
 
-// isDealtWith reports whether nothing is left of what the pass was made for that the operator could do.
+// isDealtWith reports whether nothing is left of what the pass was made for that the operator could
+// do: it is done, or a person has to act first.
 func (s *scope) isDealtWith(h *halt) bool {
 	if h == nil {
 		return !s.claiming
 	}
-	return h.stalled && h.reason != v1alpha1.ReasonHubNotReady
+	return h.stalled && !reasons.Of(h.reason).Heals
 }
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
