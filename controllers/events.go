@@ -74,6 +74,13 @@ func lastWarning(before, after *v1alpha1.PnPDevice) string {
 	return before.Status.LastWarning
 }
 
+// noteWarning has a PnPDevice remember that.
+func noteWarning(before, written conditioned) {
+	if device, is := written.(*v1alpha1.PnPDevice); is {
+		device.Status.LastWarning = lastWarning(before.(*v1alpha1.PnPDevice), device)
+	}
+}
+
 // isOneOfMany: an Event is a write to the API server, and thousands of devices that do what was
 // declared are not worth one.
 func isOneOfMany(o conditioned) bool {
