@@ -76,7 +76,7 @@ func (r *IoTHubReconciler) accessDenied(ctx context.Context, hub *v1alpha1.IoTHu
 	if len(command) > maxCommand || slices.ContainsFunc(secretsOf(hub), notPlain) {
 		command = "kubectl apply -k config/tenant -n " + hub.Namespace
 	}
-	return lacking(v1alpha1.ReasonAccessDenied, message+command, r.watches.denied(secret, time.Now()))
+	return denied(message+command, r.watches.denied(secret, time.Now()))
 }
 
 // notPlain keeps out of a command what a shell could take for more than a name. The CRD refuses it as well.
@@ -84,7 +84,7 @@ func notPlain(name string) bool { return len(validation.IsDNS1123Subdomain(name)
 
 func isDenied(err error) bool {
 	h, ok := errors.AsType[*halt](err)
-	return ok && h != nil && h.reason == v1alpha1.ReasonAccessDenied
+	return ok && h != nil && h.denied
 }
 
 // goesOn reports whether the session that there is may outlive a right that was withdrawn: it was built from the spec as it is, and the hub accepts it.

@@ -83,7 +83,7 @@ func (s *site) operations(id string) string {
 	return strings.Join(names, " ")
 }
 
-func reasons(seen []*v1alpha1.PnPDevice) (all []string) {
+func readyReasons(seen []*v1alpha1.PnPDevice) (all []string) {
 	for _, d := range seen {
 		all = append(all, conditionOf(d, v1alpha1.ConditionReady).Reason)
 	}
@@ -232,7 +232,7 @@ var _ = Describe("The request budget", func() {
 			s.allReady()
 			Expect(counter("pnp_hub_budget_waits_total", "host", s.sim.HostName())).NotTo(BeZero(), "some had to wait")
 			for _, name := range names {
-				Expect(reasons(seen[name]())).NotTo(ContainElement(v1alpha1.ReasonWaitingForBudget))
+				Expect(readyReasons(seen[name]())).NotTo(ContainElement(v1alpha1.ReasonWaitingForBudget))
 				Expect(s.writes(name)).To(Equal(2), "one at the beginning, one for the edit")
 			}
 		})
@@ -267,7 +267,7 @@ var _ = Describe("The request budget", func() {
 		s.allReady()
 		var all []string
 		for _, one := range seen {
-			all = append(all, reasons(one())...)
+			all = append(all, readyReasons(one())...)
 		}
 		Expect(all).To(ContainElement(v1alpha1.ReasonWaitingForBudget))
 		for _, name := range names {

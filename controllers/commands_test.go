@@ -379,7 +379,7 @@ var _ = Describe("A DeviceCommand", func() {
 		Entry("after Running, to be retried, soon after", func(c *v1alpha1.DeviceCommand) {
 			metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationAttempt, "r1")
 			c.Status.RequestID, c.Status.StartTime = "r1", &metav1.Time{Time: time.Now()}
-		}, v1alpha1.UnknownRetry, v1alpha1.CommandOutcome(""), v1alpha1.ReasonRetrying),
+		}, v1alpha1.UnknownRetry, v1alpha1.CommandOutcome(""), v1alpha1.ReasonRetryingUnknownOutcome),
 		Entry("after Running, to be retried, long after", func(c *v1alpha1.DeviceCommand) {
 			metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationAttempt, "r1")
 			c.Status.RequestID, c.Status.StartTime = "r1", &metav1.Time{Time: time.Now().Add(-time.Hour)}

@@ -1,11 +1,8 @@
 package controllers
 
 import (
-	"context"
-
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -75,23 +72,4 @@ func accessOf(hub *v1alpha1.IoTHub) metav1.Condition {
 		return *c
 	}
 	return readyOf(hub)
-}
-
-// persistStatus writes the status of an object, and tells what is news, if it says something new. It carries the resourceVersion that it was computed from.
-// after differs from before in nothing else.
-func persistStatus(ctx context.Context, c client.Client, to events.EventRecorder, kind string, before, after conditioned) error {
-	if isSame(before, after) {
-		return nil
-	}
-	statusPatches.WithLabelValues(kind).Inc()
-	changed := after.DeepCopyObject().(client.Object)
-	err := c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	switch {
-	case isRefusal(err):
-		return persistRefusal(ctx, c, to, kind, before, err)
-	case err != nil:
-		return client.IgnoreNotFound(err)
-	}
-	announce(to, before, after)
-	return nil
 }

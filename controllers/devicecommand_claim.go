@@ -129,7 +129,7 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 	switch {
 	case retries && left > 0:
 		adopt(&s.command.Status, e)
-		return waiting(v1alpha1.ReasonRetrying, message+"; it is sent again once that cannot run any more", left)
+		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+"; it is sent again once that cannot run any more", left)
 	case retries:
 		s.proof = ledger.Retried
 		return nil
@@ -169,7 +169,7 @@ func (s *commandScope) settleUnaccounted() error {
 		status.StartTime = &metav1.Time{Time: s.now}
 	}
 	if wait := status.StartTime.Add(s.longest()).Sub(s.now); wait > 0 {
-		return waiting(v1alpha1.ReasonRetrying, message+"; it is sent again once that cannot run any more", wait)
+		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+"; it is sent again once that cannot run any more", wait)
 	}
 	s.retriesForeign = true
 	return nil

@@ -138,43 +138,53 @@ func (r *DeviceCommandReconciler) collect(ctx context.Context, command *v1alpha1
 // advance runs the phases and writes what they say.
 func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) (ctrl.Result, error) {
 	before := s.command.DeepCopy()
-	outcome := r.pass(ctx, s)
-	if s.sent || outcome == nil {
-		return ctrl.Result{}, outcome
+	e := &ending{before: before, failure: r.pass(ctx, s)}
+	if s.sent || e.failure == nil {
+		return endPass(ctx, r.Client, r.Recorder, e)
 	}
-	h := haltOf(outcome)
-	if h == nil {
-		return ctrl.Result{}, outcome
-	}
-	if h.quiet {
-		return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
-	}
-	s.command.Status.ObservedGeneration = s.command.Generation
-	setVerdict(s.command, h.verdict)
-	if !isSame(&before.Status, &s.command.Status) {
-		if err := r.persist(ctx, s, before); err != nil {
-			return ctrl.Result{}, err
-		}
-		if s.doubted {
-			r.Flights.told(client.ObjectKeyFromObject(s.command))
+	if h := haltOf(e.failure); h != nil {
+		e.failure, e.next = nil, s.soonest(h.after)
+		if !h.quiet {
+			s.command.Status.ObservedGeneration = s.command.Generation
+			setVerdict(s.command, h.verdict)
+			r.says(ctx, s, e)
 		}
 	}
-	return ctrl.Result{RequeueAfter: s.soonest(h.after)}, nil
+	return endPass(ctx, r.Client, r.Recorder, e)
 }
 
-func (r *DeviceCommandReconciler) persist(ctx context.Context, s *commandScope, before *v1alpha1.DeviceCommand) error {
-	refused, err := patchCommand(ctx, r.Client, before, s.command)
-	if refused != nil {
-		announceRefusal(r.Recorder, before, refused)
+// says has the command say at the end of the pass what its status holds. An outcome that the API
+// server refuses, with the device's answer and without, does not hold up the commands behind it.
+func (r *DeviceCommandReconciler) says(ctx context.Context, s *commandScope, e *ending) {
+	endsCommand(e, s.command)
+	e.answered = func(written conditioned, err error) {
+		if err == nil {
+			announceOutcome(r.Recorder, written.(*v1alpha1.DeviceCommand), r.deviceOf(ctx, s), !s.isRepeated)
+		}
 	}
-	if isRefusal(err) && s.command.Finished() {
-		r.Flights.passBy(s.command)
+	e.refused = func(refusal error, isOnRecord bool) error {
+		announceRefusal(r.Recorder, e.before, refusal)
+		switch {
+		case isOnRecord:
+			r.noted(s)
+			return nil
+		case s.command.Finished():
+			r.Flights.passBy(s.command)
+		}
+		return refusal
 	}
-	if err != nil {
-		return client.IgnoreNotFound(err)
+	e.stored = func(isNews bool) {
+		if isNews {
+			r.noted(s)
+		}
 	}
-	announceStatus(r.Recorder, before, s.command, r.deviceOf(ctx, s), !s.isRepeated)
-	return nil
+}
+
+// noted drops the doubt about an attempt that this pass put on record.
+func (r *DeviceCommandReconciler) noted(s *commandScope) {
+	if s.doubted {
+		r.Flights.told(client.ObjectKeyFromObject(s.command))
+	}
 }
 
 // deviceOf is the PnPDevice that a command is for, also where the pass ended before it was looked for; nil

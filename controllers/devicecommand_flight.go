@@ -498,40 +498,49 @@ func (f *Flights) record(ctx context.Context, one *flight, r result) error {
 		r.meaning, r.attempt.Stirred = command.Unknown, true
 	}
 	changed := one.outcome(r)
-	refused, err := patchCommand(ctx, f.Client, one.command, changed)
-	if refused != nil && !one.refused {
-		one.refused = true
-		announceRefusal(f.Recorder, one.command, refused)
+	stored := changed // also if the object is gone
+	e := &ending{before: one.command}
+	endsCommand(e, changed)
+	e.answered = func(written conditioned, err error) {
+		if err == nil {
+			stored = written.(*v1alpha1.DeviceCommand)
+			announceOutcome(f.Recorder, stored, one.device, true)
+		}
 	}
-	switch {
-	case err == nil:
-		announceStatus(f.Recorder, one.command, changed, one.device, true)
-	case !apierrors.IsNotFound(err):
+	e.refused = func(refusal error, isOnRecord bool) error {
+		if !one.refused {
+			one.refused = true
+			announceRefusal(f.Recorder, e.before, refusal)
+		}
+		if isOnRecord {
+			return nil
+		}
+		return refusal
+	}
+	if err := e.persist(ctx, f.Client, f.Recorder); err != nil {
 		return err
 	}
-	one.command = changed
+	one.command = stored
 	return nil
 }
 
-// patchCommand writes status on top of what it was computed from. refused is why the API server did
-// not take it with the device's answer: then it is written without.
-func patchCommand(ctx context.Context, c client.Client, before, after *v1alpha1.DeviceCommand) (refused, err error) {
-	statusPatches.WithLabelValues("DeviceCommand").Inc()
-	err = c.Status().Patch(ctx, after, wholeStatus{before})
-	if isRefusal(err) {
-		refused = err
-		withoutAnswer(after)
-		err = c.Status().Patch(ctx, after, wholeStatus{before})
+// endsCommand has a command say what its status holds. One that the API server does not take with
+// the device's answer is written without.
+func endsCommand(e *ending, command *v1alpha1.DeviceCommand) {
+	e.after = command
+	e.patch = func(read conditioned) client.Patch { return wholeStatus{read.(*v1alpha1.DeviceCommand)} }
+	e.less = func(error) []conditioned {
+		less := command.DeepCopy()
+		withoutAnswer(less)
+		return []conditioned{less}
 	}
-	return refused, err
 }
 
-// announceStatus tells what is news: on the device, too, if the command has ended. device is nil if
-// there is none. counts is false of an outcome that an earlier object had: it was told of then.
-func announceStatus(to events.EventRecorder, before, after *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool) {
-	announce(to, before, after)
-	if after.Finished() && counts {
-		commandOutcomes.WithLabelValues(string(after.Status.Outcome)).Inc()
-		announceCommand(to, after, device)
+// announceOutcome tells on the device that a command has ended. device is nil if there is none. counts
+// is false of an outcome that an earlier object had: it was told of then.
+func announceOutcome(to events.EventRecorder, command *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool) {
+	if command.Finished() && counts {
+		commandOutcomes.WithLabelValues(string(command.Status.Outcome)).Inc()
+		announceCommand(to, command, device)
 	}
 }

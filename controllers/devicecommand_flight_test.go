@@ -331,7 +331,7 @@ func TestWhatEndsARest(t *testing.T) {
 
 func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
 	for policy, reason := range map[v1alpha1.UnknownOutcomePolicy]string{
-		v1alpha1.UnknownFail: v1alpha1.ReasonOutcomeUnknown, v1alpha1.UnknownRetry: v1alpha1.ReasonRetrying,
+		v1alpha1.UnknownFail: v1alpha1.ReasonOutcomeUnknown, v1alpha1.UnknownRetry: v1alpha1.ReasonRetryingUnknownOutcome,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFactory(t, func(c *v1alpha1.DeviceCommandSpec) { c.OnUnknownOutcome = policy })
@@ -496,7 +496,7 @@ func TestResultsAfterAnotherReplicaSpoke(t *testing.T) {
 		"that it was not delivered does not: it has ended":   {offline, unknown, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
 		"an answer of another attempt is not this one's":     {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.RequestID = "r2" }, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
 		"an answer does not replace another end":             {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.Outcome = v1alpha1.CommandExpired }, v1alpha1.CommandExpired, v1alpha1.ReasonOutcomeUnknown},
-		"an answer to what is to be retried ends it instead": {done, func(c *v1alpha1.DeviceCommand) { setVerdict(c, verdict{reason: v1alpha1.ReasonRetrying}) }, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
+		"an answer to what is to be retried ends it instead": {done, func(c *v1alpha1.DeviceCommand) { setVerdict(c, verdict{reason: v1alpha1.ReasonRetryingUnknownOutcome}) }, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -22,8 +22,8 @@ func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
 		after    time.Duration
 	}{
 		"Fail never is":             {v1alpha1.UnknownFail, time.Hour, time.Hour, v1alpha1.ReasonOutcomeUnknown, 0},
-		"Retry, just claimed":       {v1alpha1.UnknownRetry, 0, time.Hour, v1alpha1.ReasonRetrying, over},
-		"Retry, a second too early": {v1alpha1.UnknownRetry, over - time.Second, time.Hour, v1alpha1.ReasonRetrying, time.Second},
+		"Retry, just claimed":       {v1alpha1.UnknownRetry, 0, time.Hour, v1alpha1.ReasonRetryingUnknownOutcome, over},
+		"Retry, a second too early": {v1alpha1.UnknownRetry, over - time.Second, time.Hour, v1alpha1.ReasonRetryingUnknownOutcome, time.Second},
 		"Retry, when it is over":    {v1alpha1.UnknownRetry, over, time.Hour, "", 0},
 		"Retry, after notAfter":     {v1alpha1.UnknownRetry, over, 0, v1alpha1.ReasonOutcomeUnknown, 0},
 	}

@@ -35,6 +35,7 @@ type rest struct {
 	requestID    string
 	invocation   invocation
 	verdict      verdict // what status says meanwhile
+	awaits       awaited // what ends it, beside time
 	began, until time.Time
 	refused      time.Time  // since when the hub has refused the command for now, zero: it waits for its device
 	over         bool       // the device's events say that it is there, or that it was not
@@ -54,13 +55,14 @@ type listening struct {
 // read began after the attempt had ended.
 func (r *rest) endsAt(seen hubs.Sighting) (time.Time, bool) {
 	isBack := false
-	switch r.verdict.reason {
-	case v1alpha1.ReasonDeviceOffline:
+	switch r.awaits {
+	case awaitsConnection:
 		isBack = seen.Connected
-	case v1alpha1.ReasonDeviceDisabled:
+	case awaitsEnabling:
 		isBack = seen.Enabled
-	case v1alpha1.ReasonDeviceNotFound:
+	case awaitsIdentity:
 		isBack = true
+	case awaitsNothing:
 	}
 	return seen.Asked.Add(settleFor), isBack && seen.Asked.After(r.began)
 }
@@ -129,7 +131,7 @@ func (f *Flights) restOf(key types.NamespacedName, status *v1alpha1.DeviceComman
 func (r *rest) left(status *v1alpha1.DeviceCommandStatus, s *hubs.Session, seen hubs.Sighting, now time.Time) time.Duration {
 	wait := r.until.Sub(now)
 	at, isBack := r.endsAt(seen)
-	mayHaveRun := r.verdict.reason == v1alpha1.ReasonDeviceOffline
+	mayHaveRun := r.awaits == awaitsConnection
 	switch {
 	case r.over:
 		return 0
@@ -151,7 +153,7 @@ func restOnRecord(status *v1alpha1.DeviceCommandStatus) rest {
 		return rest{over: true}
 	}
 	began := status.StartTime.Time
-	return rest{requestID: status.RequestID, verdict: offlineVerdict, began: began, until: began.Add(waitOffline.most)}
+	return rest{requestID: status.RequestID, verdict: offlineVerdict, awaits: awaitsConnection, began: began, until: began.Add(waitOffline.most)}
 }
 
 // leaveAlone begins the rest of a command. An event may tell of its device before the outcome is
@@ -160,7 +162,7 @@ func (f *Flights) leaveAlone(one *flight, r result) {
 	calls := one.session.Calls()
 	now := time.Now()
 	says := readyOf(one.outcome(r))
-	resting := rest{requestID: one.requestID, invocation: one.invocation, verdict: verdict{reason: says.Reason, message: says.Message}, began: now}
+	resting := rest{requestID: one.requestID, invocation: one.invocation, verdict: verdict{reason: says.Reason, message: says.Message}, awaits: r.awaits(), began: now}
 	if r.waitsForDevice() {
 		resting.until = now.Add(r.rest())
 		resting.listening = &listening{hub: one.hub, destination: one.destination, deviceID: one.deviceID, calls: calls}

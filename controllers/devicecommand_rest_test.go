@@ -13,28 +13,28 @@ func TestAReadEndsARest(t *testing.T) {
 	began := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	connected, disconnected := hubs.Sighting{Connected: true, Enabled: true}, hubs.Sighting{Enabled: true}
 	for name, c := range map[string]struct {
-		reason      string
+		awaits      awaited
 		hearsEvents bool
 		seen        hubs.Sighting
 		asked, now  time.Duration // since the attempt ended
 		want        time.Duration
 	}{
-		"offline, and nothing was read":           {v1alpha1.ReasonDeviceOffline, false, hubs.Sighting{}, -time.Hour, 10 * s, 50 * s},
-		"offline, and read as connected":          {v1alpha1.ReasonDeviceOffline, false, connected, 10 * s, 10 * s, settleFor},
-		"offline, and read so a while ago":        {v1alpha1.ReasonDeviceOffline, false, connected, 10 * s, 20 * s, 0},
-		"offline, and read so before the attempt": {v1alpha1.ReasonDeviceOffline, false, connected, -s, 10 * s, 50 * s},
-		"offline, and read as disconnected":       {v1alpha1.ReasonDeviceOffline, false, disconnected, 10 * s, 20 * s, 40 * s},
-		"offline, and events tell":                {v1alpha1.ReasonDeviceOffline, true, connected, 10 * s, 20 * s, 40 * s},
-		"disabled, and read as enabled":           {v1alpha1.ReasonDeviceDisabled, true, disconnected, 10 * s, 20 * s, 0},
-		"disabled, and read as that":              {v1alpha1.ReasonDeviceDisabled, true, hubs.Sighting{}, 10 * s, 20 * s, 40 * s},
-		"unknown, and read":                       {v1alpha1.ReasonDeviceNotFound, true, hubs.Sighting{}, 10 * s, 20 * s, 0},
-		"refused for now, and read":               {v1alpha1.ReasonThrottled, false, connected, 10 * s, 20 * s, 40 * s},
-		"nearly over, and read":                   {v1alpha1.ReasonDeviceOffline, false, connected, 59 * s, 59 * s, s},
+		"offline, and nothing was read":           {awaitsConnection, false, hubs.Sighting{}, -time.Hour, 10 * s, 50 * s},
+		"offline, and read as connected":          {awaitsConnection, false, connected, 10 * s, 10 * s, settleFor},
+		"offline, and read so a while ago":        {awaitsConnection, false, connected, 10 * s, 20 * s, 0},
+		"offline, and read so before the attempt": {awaitsConnection, false, connected, -s, 10 * s, 50 * s},
+		"offline, and read as disconnected":       {awaitsConnection, false, disconnected, 10 * s, 20 * s, 40 * s},
+		"offline, and events tell":                {awaitsConnection, true, connected, 10 * s, 20 * s, 40 * s},
+		"disabled, and read as enabled":           {awaitsEnabling, true, disconnected, 10 * s, 20 * s, 0},
+		"disabled, and read as that":              {awaitsEnabling, true, hubs.Sighting{}, 10 * s, 20 * s, 40 * s},
+		"unknown, and read":                       {awaitsIdentity, true, hubs.Sighting{}, 10 * s, 20 * s, 0},
+		"refused for now, and read":               {awaitsNothing, false, connected, 10 * s, 20 * s, 40 * s},
+		"nearly over, and read":                   {awaitsConnection, false, connected, 59 * s, 59 * s, s},
 	} {
 		session := hubs.NewSession(nil, "h", "")
 		session.HasStream = c.hearsEvents
 		c.seen.Asked = began.Add(c.asked)
-		r := rest{verdict: verdict{reason: c.reason}, began: began, until: began.Add(time.Minute)}
+		r := rest{awaits: c.awaits, began: began, until: began.Add(time.Minute)}
 		if got := r.left(&v1alpha1.DeviceCommandStatus{}, session, c.seen, began.Add(c.now)); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}

@@ -44,8 +44,7 @@ func (r result) rest() time.Duration {
 	case command.Undelivered:
 		return waitOffline.most
 	case command.Postponed:
-		switch postponedReason(r.attempt.Err) {
-		case v1alpha1.ReasonDeviceNotFound, v1alpha1.ReasonDeviceDisabled:
+		if r.waitsForDevice() {
 			return waitAbsent.most
 		}
 		return waitRefused.first
@@ -55,12 +54,38 @@ func (r result) rest() time.Duration {
 }
 
 // waitsForDevice reports whether the device has to do something first: what it does ends the rest.
-func (r result) waitsForDevice() bool {
-	if r.meaning == command.Postponed {
-		reason := postponedReason(r.attempt.Err)
-		return reason == v1alpha1.ReasonDeviceNotFound || reason == v1alpha1.ReasonDeviceDisabled
+func (r result) waitsForDevice() bool { return r.awaits() != awaitsNothing }
+
+// awaited is what has to become of a device before it can be sent a command.
+type awaited int
+
+const (
+	awaitsNothing awaited = iota
+	awaitsConnection
+	awaitsEnabling // at the hub
+	awaitsIdentity // there
+)
+
+// Numbers of the hub's errors about a device.
+const (
+	unknownDevice  = 404001
+	disabledDevice = 403012
+)
+
+// awaits is what the command waits for its device to become after the attempt.
+func (r result) awaits() awaited {
+	e, _ := errors.AsType[*iothub.Error](r.attempt.Err)
+	switch {
+	case r.meaning == command.Undelivered:
+		return awaitsConnection
+	case r.meaning != command.Postponed || e == nil:
+		return awaitsNothing
+	case e.Number == unknownDevice:
+		return awaitsIdentity
+	case e.Number == disabledDevice:
+		return awaitsEnabling
 	}
-	return r.meaning == command.Undelivered
+	return awaitsNothing
 }
 
 // undelivered begins what status says of a command that the hub refused for now.
@@ -102,7 +127,7 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	}
 	message := "The command was sent, and nobody can tell whether the device ran it: " + why
 	if c.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && r.at.Before(c.Spec.NotAfter.Time) {
-		return verdict{reason: v1alpha1.ReasonRetrying, message: message + "; it is sent again"}
+		return verdict{reason: v1alpha1.ReasonRetryingUnknownOutcome, message: message + "; it is sent again"}
 	}
 	return finished(v1alpha1.CommandUnknown, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message})
 }
@@ -119,9 +144,9 @@ func postponedReason(err error) string {
 		return v1alpha1.ReasonEntraUnavailable
 	case e.StatusCode == 0:
 		return v1alpha1.ReasonHubUnavailable
-	case e.Number == 404001:
+	case e.Number == unknownDevice:
 		return v1alpha1.ReasonDeviceNotFound
-	case e.Number == 403012:
+	case e.Number == disabledDevice:
 		return v1alpha1.ReasonDeviceDisabled
 	case e.Number == 403002:
 		return v1alpha1.ReasonQuotaExceeded

@@ -102,10 +102,7 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	object.Status.ObservedGeneration = object.Generation
 	setVerdict(object, found.verdict)
-	if err := persistStatus(ctx, r.Client, r.Recorder, "DeviceModel", before, object); err != nil {
-		return ctrl.Result{}, err
-	}
-	return ctrl.Result{RequeueAfter: jittered(after)}, nil
+	return endPass(ctx, r.Client, r.Recorder, &ending{before: before, after: object, next: jittered(after)})
 }
 
 // tell wakes those who are checked, and the other DeviceModels of the namespace, which may be made of this one, if a model is not what they were told
@@ -188,7 +185,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	status.Digest = model.Digest
 	describeModel(status, model.Device)
 	found.content = model.Content
-	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonModelUsable, message: "Devices and commands of the model are checked against it"}
+	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonUsable, message: "Devices and commands of the model are checked against it"}
 	return found, 0, nil
 }
 

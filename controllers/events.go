@@ -8,6 +8,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -51,10 +52,7 @@ func toldOf(before, after conditioned) (kind string) {
 // isInTrouble reports whether an object has something to tell of. Its IoTHub tells what all of its
 // devices wait for.
 func isInTrouble(o conditioned) bool {
-	if _, is := o.(*v1alpha1.PnPDevice); is && readyOf(o).Reason == v1alpha1.ReasonHubNotReady {
-		return false
-	}
-	return isTrue(o, v1alpha1.ConditionStalled) || isTrouble(readyOf(o).Reason)
+	return reasons.Of(readyOf(o).Reason).IsWorthAnEvent(isTrue(o, v1alpha1.ConditionStalled))
 }
 
 // warnedOf is the reason of the last Event about a PnPDevice if that was a Warning.
@@ -76,21 +74,18 @@ func lastWarning(before, after *v1alpha1.PnPDevice) string {
 	return before.Status.LastWarning
 }
 
+// noteWarning has a PnPDevice remember that.
+func noteWarning(before, written conditioned) {
+	if device, is := written.(*v1alpha1.PnPDevice); is {
+		device.Status.LastWarning = lastWarning(before.(*v1alpha1.PnPDevice), device)
+	}
+}
+
 // isOneOfMany: an Event is a write to the API server, and thousands of devices that do what was
 // declared are not worth one.
 func isOneOfMany(o conditioned) bool {
 	_, is := o.(*v1alpha1.PnPDevice)
 	return is
-}
-
-func isTrouble(reason string) bool {
-	switch reason {
-	case v1alpha1.ReasonHubUnavailable, v1alpha1.ReasonThrottled, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretKeyNotFound, v1alpha1.ReasonAccessDenied,
-		v1alpha1.ReasonServiceAccountNotFound, v1alpha1.ReasonIdentityRefused, v1alpha1.ReasonEntraUnavailable,
-		v1alpha1.ReasonQuotaExceeded, v1alpha1.ReasonDailyMessagesUsed:
-		return true
-	}
-	return false
 }
 
 // announceCorrection tells of a foreign change that was put back.

@@ -84,7 +84,7 @@ var _ = Describe("A tenant that does its worst", func() {
 		other := newSite()
 		other.createModel("thermostat")
 		Eventually(func(g Gomega) {
-			g.Expect(other.getModel(g, "thermostat")).To(haveReady(metav1.ConditionTrue, v1alpha1.ReasonModelUsable))
+			g.Expect(other.getModel(g, "thermostat")).To(haveReady(metav1.ConditionTrue, v1alpha1.ReasonUsable))
 		}, soonEnough).Should(Succeed())
 	})
 })

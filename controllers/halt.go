@@ -23,8 +23,11 @@ type halt struct {
 	unchanged bool
 	// row of what a PnPDevice backs off by, in place of after; nil: it does not.
 	row *waitRow
-	// missing says that a credential cannot be had now, and nothing of the one that was there.
-	missing bool
+	// missing says that a credential cannot be had now, and nothing of the one that was there, and
+	// denied that this is for want of a right.
+	missing, denied bool
+	// ofDialect says that the digital-twin API has no words for a change, or for what is there.
+	ofDialect bool
 }
 
 func (h *halt) Error() string { return h.reason + ": " + h.message }
@@ -53,6 +56,20 @@ func (h *halt) isRefused() bool { return h.row == waitHubRefuses }
 func lacking(reason, message string, after time.Duration) *halt {
 	h := waiting(reason, message, after)
 	h.missing = true
+	return h
+}
+
+// denied lacks a right of the operator.
+func denied(message string, after time.Duration) *halt {
+	h := lacking(v1alpha1.ReasonAccessDenied, message, after)
+	h.denied = true
+	return h
+}
+
+// notConformant halts because the digital-twin API cannot do what is to be done.
+func notConformant(message string) *halt {
+	h := stalled(v1alpha1.ReasonTwinNotConformant, message, retryTerminal)
+	h.ofDialect = true
 	return h
 }
 

@@ -117,7 +117,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	connected := r.connect(ctx, hub, e, allowance)
 	if h, ok := errors.AsType[*halt](connected); ok && h.quiet { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
 		r.Hubs.Obstruct(req.NamespacedName, "")
-		return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
+		return endPass(ctx, r.Client, r.Recorder, &ending{next: jittered(r.nextWake(h))})
 	}
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
@@ -189,18 +189,19 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		judgeHub(hub, h.verdict)
 	}
 	hub.Status.ObservedGeneration = generation
-	if err := persistStatus(ctx, r.Client, r.Recorder, "IoTHub", before, hub); apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: jittered(waitCache.most)}, nil
-	} else if err != nil {
-		return ctrl.Result{}, err
-	}
-	announceHub(r.Recorder, before, hub)
+	e := &ending{before: before, after: hub, next: jittered(r.nextWake(h)), behind: waitCache.most}
 	if transient {
-		r.fails(hub, outcome)
-		return ctrl.Result{}, outcome
+		e.failure = outcome
 	}
-	r.retries.ended(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
-	return ctrl.Result{RequeueAfter: jittered(r.nextWake(h))}, nil
+	e.stored = func(bool) {
+		announceHub(r.Recorder, before, hub)
+		if transient {
+			r.fails(hub, outcome)
+		} else {
+			r.retries.ended(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
+		}
+	}
+	return endPass(ctx, r.Client, r.Recorder, e)
 }
 
 // fails notes that the hub failed while it was connected.

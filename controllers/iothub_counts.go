@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -47,11 +46,7 @@ func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	if err := countDevices(ctx, c, hub); err != nil {
 		return ctrl.Result{}, err
 	}
-	err := persistStatus(ctx, c.Client, c.recorder, "IoTHub", before, hub)
-	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: jittered(waitCache.most)}, nil
-	}
-	return ctrl.Result{}, err
+	return endPass(ctx, c.Client, c.recorder, &ending{before: before, after: hub, behind: waitCache.most})
 }
 
 // countDevices puts the device counts into status.

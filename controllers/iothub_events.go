@@ -154,7 +154,7 @@ func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state watch.State, ses
 	case watch.Connecting:
 		return verdict{reason: v1alpha1.ReasonConnecting, message: "Opening the event stream"}
 	case watch.Lagging:
-		return verdict{reason: v1alpha1.ReasonEventStreamLagging, message: "Events wait at the hub to be read" + ofPartitions(state)}
+		return verdict{reason: v1alpha1.ReasonLagging, message: "Events wait at the hub to be read" + ofPartitions(state)}
 	case watch.Shared:
 		return verdict{reason: v1alpha1.ReasonConsumerGroupShared, message: fmt.Sprintf(
 			"Another IoTHub of this cluster reads consumer group %q of event hub %q: give each its own", group, eventHub)}
@@ -168,11 +168,11 @@ func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state watch.State, ses
 	case watch.GroupGone:
 		return verdict{reason: v1alpha1.ReasonConsumerGroupNotFound, message: groupGone(hub)}
 	case watch.Busy:
-		return verdict{reason: v1alpha1.ReasonEventStreamBusy, message: "The event hub is busy, or has no room for another reader; tried again" + ofPartitions(state)}
+		return verdict{reason: v1alpha1.ReasonEventHubBusy, message: "The event hub is busy, or has no room for another reader; tried again" + ofPartitions(state)}
 	case watch.StoreFailed:
 		return verdict{reason: v1alpha1.ReasonCheckpointFailed, message: "The operator cannot read or write its checkpoint (a ConfigMap in its own namespace): see its log"}
 	}
-	return verdict{reason: v1alpha1.ReasonEventStreamUnavailable, message: "The event hub cannot be reached, or breaks off; tried again" + ofPartitions(state)}
+	return verdict{reason: v1alpha1.ReasonEventHubUnavailable, message: "The event hub cannot be reached, or breaks off; tried again" + ofPartitions(state)}
 }
 
 func eventsRefused(hub *v1alpha1.IoTHub) string {

@@ -11,7 +11,7 @@ import (
 func TestStreamIsToldInItsPhase(t *testing.T) {
 	hub := &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{Events: &v1alpha1.EventSource{ConsumerGroup: "pnp-operator"}}}
 	for want, phase := range map[string]watch.Phase{
-		v1alpha1.ReasonEventStreamBusy: watch.Busy, v1alpha1.ReasonCheckpointFailed: watch.StoreFailed, v1alpha1.ReasonConnecting: watch.Connecting,
+		v1alpha1.ReasonEventHubBusy: watch.Busy, v1alpha1.ReasonCheckpointFailed: watch.StoreFailed, v1alpha1.ReasonConnecting: watch.Connecting,
 	} {
 		if v := streamVerdict(hub, "events", watch.State{Phase: phase}, nil); v.reason != want || v.ready || v.message == "" {
 			t.Errorf("%s: %+v, want reason %s, a message, and not ready", phase, v, want)

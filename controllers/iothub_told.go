@@ -13,6 +13,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
 // This file makes the texts of an IoTHub that is stopped, by a person or for want of messages.
@@ -108,7 +109,7 @@ func announceHub(to events.EventRecorder, before, hub *v1alpha1.IoTHub) {
 // is not so.
 func outOfMessages(hub *v1alpha1.IoTHub) metav1.Condition {
 	c := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionThrottled)
-	if c != nil && (c.Reason == v1alpha1.ReasonQuotaExceeded || c.Reason == v1alpha1.ReasonDailyMessagesUsed) {
+	if c != nil && reasons.Of(c.Reason).IsWorthAnEvent(false) {
 		return *c
 	}
 	return metav1.Condition{}

@@ -130,7 +130,7 @@ var _ = Describe("A DeviceCommand that is made again under the same name", Seria
 		Consistently(func() int { return s.ran(report) }, time.Second).Should(Equal(runs))
 	},
 		Entry("waits for its end, and is Unknown", v1alpha1.UnknownFail, v1alpha1.ReasonEarlierAttempt, v1alpha1.CommandUnknown, 0),
-		Entry("waits for its end, and runs if it may run twice", v1alpha1.UnknownRetry, v1alpha1.ReasonRetrying, v1alpha1.CommandSucceeded, 1),
+		Entry("waits for its end, and runs if it may run twice", v1alpha1.UnknownRetry, v1alpha1.ReasonRetryingUnknownOutcome, v1alpha1.CommandSucceeded, 1),
 	)
 })
 

@@ -214,7 +214,7 @@ var _ = Describe("The marker of a component", func() {
 		s.trusted()
 		Expect(s.sim.Hub().CreateDevice("d", simulator.WithDesired(unmarked))).To(Succeed())
 		s.create("d", thermostat, onceApplied)
-		s.eventually("d", And(beStalled(v1alpha1.ReasonNotConformant), haveMessage("thermostat1", "marker", "twinAPI: DeviceTwin")))
+		s.eventually("d", And(beStalled(v1alpha1.ReasonTwinNotConformant), haveMessage("thermostat1", "marker", "twinAPI: DeviceTwin")))
 		s.expectDesired("d", unmarked)
 		s.report("d", `{"thermostat1":{"__t":"c","maxTempSinceLastReboot":1}}`)
 		s.eventually("d", beReady())

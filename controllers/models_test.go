@@ -70,7 +70,7 @@ func (s *site) editModel(name string, edit func(*v1alpha1.DeviceModel)) {
 }
 
 var _ = Describe("A DeviceModel", func() {
-	usable := haveReady(metav1.ConditionTrue, v1alpha1.ReasonModelUsable)
+	usable := haveReady(metav1.ConditionTrue, v1alpha1.ReasonUsable)
 	targetOf := func(value string) func(*v1alpha1.PnPDevice) {
 		return withProperties(`{"targetTemperature":` + value + `}`)
 	}

@@ -69,7 +69,7 @@ func (s *scope) isEdited() bool {
 
 // await ends a pass that has no token for a call: it comes back when it is told to. Status keeps what it says, unless somebody is waiting for a thing to be
 // done, and it takes long; or the hub was written before, which has to be on record.
-func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, w budget.Wait) (ctrl.Result, error) {
+func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, w budget.Wait) *ending {
 	if s.wasRead {
 		s.memory.Defer()
 	}
@@ -79,13 +79,11 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	case s.wrote:
 		h = unchanged(s.device)
 	default:
-		return ctrl.Result{RequeueAfter: w.For}, nil
+		return &ending{next: w.For}
 	}
 	s.waiting = !s.wrote
 	summarise(s, h)
-	refused, err := r.persistUnlessRefused(ctx, before, s)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	return ctrl.Result{RequeueAfter: sooner(w.For, refused)}, nil
+	e := r.says(ctx, before, s)
+	e.next, e.isUrgent = w.For, true
+	return e
 }

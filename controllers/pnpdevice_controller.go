@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
@@ -141,20 +143,25 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}), fieldOwner)
 }
 
-// finish ends a pass. What arrived during it and is not in its outcome needs another one: the events themselves woke nobody.
+// finish ends a pass. What arrived during it and is not in its outcome needs another one: the events
+// themselves woke nobody. A stop does not keep what was done from being recorded.
 func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
-	result, err := r.conclude(ctx, before, s, outcome)
+	e := r.conclude(ctx, before, s, outcome)
+	ctx, cancel := forRecord(ctx)
+	defer cancel()
+	result, err := endPass(ctx, r.Client, r.Recorder, e)
 	if s.memory != nil && s.memory.End() && err == nil {
 		result = ctrl.Result{RequeueAfter: soon}
 	}
 	return result, err
 }
 
-// conclude decides what the outcome of a pass means for status, and when the next one is due. An outcome that is no halt is transient: it backs off, and
-// status speaks of it once it has lasted for the grace time. One that has no token for a call waits for it.
-func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
+// conclude decides what the outcome of a pass means for status, and when the next one is due. An
+// outcome that is no halt is transient: it backs off, and status speaks of it once it has lasted for
+// the grace time. One that has no token for a call waits for it.
+func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) *ending {
 	if errors.Is(outcome, context.Canceled) && ctx.Err() != nil {
-		return ctrl.Result{}, outcome
+		return &ending{failure: outcome}
 	}
 	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
 		s.inLine = full.Why == budget.WhySlow
@@ -162,37 +169,41 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	}
 	h, transient := r.classify(ctx, s, outcome)
 	if h != nil && h.quiet {
-		return ctrl.Result{RequeueAfter: jittered(h.after)}, nil
+		return &ending{next: jittered(h.after)}
 	}
 	if !transient {
 		r.carry(s)
 	}
 	next := summarise(s, h)
 	if wait := s.awaitAnswer(ctx, before, h); wait > 0 {
-		return ctrl.Result{RequeueAfter: sooner(next, wait)}, nil
+		return &ending{next: sooner(next, wait)}
 	}
 	if quiet := s.quietFor(before); quiet > 0 {
-		return ctrl.Result{RequeueAfter: sooner(next, quiet)}, nil
+		return &ending{next: sooner(next, quiet)}
 	}
-	if wait, err := r.persistUnlessRefused(ctx, before, s); wait > 0 || err != nil {
-		return ctrl.Result{RequeueAfter: wait}, err
-	}
-	r.stopwatches.settled(s.device, time.Now())
+	e := r.says(ctx, before, s)
+	e.next = next
 	if transient {
-		return ctrl.Result{}, outcome
+		e.failure = outcome
 	}
-	if s.isDealtWith(h) {
-		r.origins.settle(s.device, s.origin)
+	stored := e.stored
+	e.stored = func(isNews bool) {
+		stored(isNews)
+		r.stopwatches.settled(s.device, time.Now())
+		if !transient && s.isDealtWith(h) {
+			r.origins.settle(s.device, s.origin)
+		}
 	}
-	return ctrl.Result{RequeueAfter: next}, nil
+	return e
 }
 
-// isDealtWith reports whether nothing is left of what the pass was made for that the operator could do.
+// isDealtWith reports whether nothing is left of what the pass was made for that the operator could
+// do: it is done, or a person has to act first.
 func (s *scope) isDealtWith(h *halt) bool {
 	if h == nil {
 		return !s.claiming
 	}
-	return h.stalled && h.reason != v1alpha1.ReasonHubNotReady
+	return h.stalled && !reasons.Of(h.reason).Heals
 }
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
@@ -272,50 +283,41 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 	return &halt{unchanged: true}
 }
 
-// persistUnlessRefused writes status, unless the API server refused that of the object lately. Wait is how long it is not tried
-// again, 0 if it was written.
-func (r *PnPDeviceReconciler) persistUnlessRefused(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (wait time.Duration, err error) {
-	if wait := r.refusals.left(string(s.device.UID), triedFor(s.device), time.Now()); wait > 0 {
-		return wait, nil
-	}
-	err = r.persist(ctx, before, s)
-	if refused, ok := errors.AsType[*refusedError](err); ok {
-		return refused.wait, nil
-	}
-	return 0, err
+// says has the device say at the end of a pass what its status holds, unless the API server refused
+// that of the object lately. Of a status that it refuses less is written.
+func (r *PnPDeviceReconciler) says(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *ending {
+	e := r.shows(ctx, before, s)
+	e.withheld = r.refusals.left(string(s.device.UID), triedFor(s.device), time.Now())
+	return e
 }
 
-// persist writes status if it says something new. A stop does not keep what was done from being recorded. Of a status that
-// the API server refuses less is written; the error is a *refusedError then.
-func (r *PnPDeviceReconciler) persist(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) error {
-	ctx, cancel := forRecord(ctx)
-	defer cancel()
-	if !isSame(&before.Status, &s.device.Status) {
-		if err := r.patchStatus(ctx, before, s.device); isRefusal(err) {
-			return r.persistLess(ctx, before, s.device, err)
-		} else if err != nil {
-			return client.IgnoreNotFound(err)
+// shows is the same, whatever the API server refused before.
+func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *ending {
+	uid := string(before.UID)
+	e := &ending{before: before, after: s.device}
+	e.answered = func(written conditioned, err error) {
+		if err != nil {
+			r.latest.refused(before, err)
+			return
 		}
-		s.quieten(before)
+		r.latest.put(context.WithoutCancel(ctx), r, written.(*v1alpha1.PnPDevice))
 	}
-	r.refusals.over(string(before.UID))
-	s.stored()
-	return nil
-}
-
-// patchStatus writes the status of an object. It carries the resourceVersion that it was computed from: a paused ex-leader
-// must not overwrite what its successor learned.
-func (r *PnPDeviceReconciler) patchStatus(ctx context.Context, before, device *v1alpha1.PnPDevice) error {
-	statusPatches.WithLabelValues("PnPDevice").Inc()
-	changed := device.DeepCopy()
-	changed.Status.LastWarning = lastWarning(before, device)
-	if err := r.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		r.latest.refused(before, err)
-		return err
+	e.less = func(refusal error) []conditioned { return lessOf(before, s.device, refusal) }
+	e.refused = func(refusal error, isOnRecord bool) error {
+		log.FromContext(ctx).Error(refusal, "The API server refused a status")
+		if !isOnRecord {
+			announceRefusal(r.Recorder, before, refusal)
+		}
+		return &refusedError{jittered(r.refusals.fails(uid, statusRefused(before), time.Now())), refusal}
 	}
-	r.latest.put(ctx, r, changed)
-	announce(r.Recorder, before, device)
-	return nil
+	e.stored = func(isNews bool) {
+		if isNews {
+			s.quieten(before)
+		}
+		r.refusals.over(uid)
+		s.stored()
+	}
+	return e
 }
 
 // stored tells memory what status has now.

@@ -382,7 +382,7 @@ func (s *scope) unrenderable(conflict *twin.KindConflictError) error {
 	if s.dialect() == twin.DigitalTwin {
 		text += ": if that is meant, set twinAPI: DeviceTwin"
 	}
-	return stalled(v1alpha1.ReasonNotConformant, text, retryTerminal)
+	return notConformant(text)
 }
 
 // accepted takes note of what the hub took, and tells of it.
@@ -439,8 +439,8 @@ func (r *PnPDeviceReconciler) explain(ctx context.Context, s *scope, refusal err
 		return refusal
 	}
 	s.memory.Blocked(names)
-	return stalled(v1alpha1.ReasonNotConformant, "The hub refuses every digital-twin patch while the twin holds what a digital twin cannot: "+
-		strings.Join(names, ", ")+". Remove that, or set twinAPI: DeviceTwin on the PnPDevice or its IoTHub", retryTerminal)
+	return notConformant("The hub refuses every digital-twin patch while the twin holds what a digital twin cannot: " +
+		strings.Join(names, ", ") + ". Remove that, or set twinAPI: DeviceTwin on the PnPDevice or its IoTHub")
 }
 
 // release lets go of what left the declaration and is not the object's to remove: the hub holds someone else's value, or

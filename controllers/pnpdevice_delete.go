@@ -78,7 +78,7 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	if err == nil {
 		err = r.converge(ctx, s)
 	}
-	if h, ok := errors.AsType[*halt](err); ok && h.reason == v1alpha1.ReasonNotConformant && !s.clearsPlainly {
+	if h, ok := errors.AsType[*halt](err); ok && h.ofDialect && !s.clearsPlainly {
 		s.clearsPlainly = true
 		err = r.converge(ctx, s)
 	}

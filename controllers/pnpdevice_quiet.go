@@ -89,7 +89,7 @@ func (r *PnPDeviceReconciler) record(ctx context.Context, object client.ObjectKe
 	}
 	s := newScope(before.DeepCopy(), time.Now())
 	r.carry(s)
-	return r.persist(ctx, before, s)
+	return r.shows(ctx, before, s).persist(ctx, r.Client, r.Recorder)
 }
 
 // quietFor returns how long to wait before status is written, 0 if now.

@@ -29,7 +29,7 @@ func (s *scope) conclusion(h *halt) (v verdict, isNew bool) {
 	case s.twin == nil || s.isBeingDeleted():
 		v = verdict{reason: v1alpha1.ReasonProgressing, message: cmp.Or(h.message, askingText)}
 	default:
-		v = s.underWay(s.judge())
+		v = s.underWay()
 	}
 	if s.isBeingDeleted() {
 		v = beingDeleted(v, s.leftAtTheHub())
@@ -37,13 +37,14 @@ func (s *scope) conclusion(h *halt) (v verdict, isNew bool) {
 	return v, true
 }
 
-// underWay is a verdict on an object that is being put right: what another writer changed is written
-// again as soon as the hub takes it.
-func (s *scope) underWay(v verdict) verdict {
-	if v.reason != v1alpha1.ReasonDrifted || s.observes() {
-		return v
+// underWay is the verdict on an object that is being put right: what another writer changed is
+// written again as soon as the hub takes it, unless it is left alone.
+func (s *scope) underWay() verdict {
+	drifted := s.inState(twin.StateDrifted)
+	if len(drifted) == 0 || s.claiming || len(s.conflicts) > 0 || s.observes() {
+		return s.judge()
 	}
-	return verdict{reason: v1alpha1.ReasonProgressing, message: listed("Putting back ", s.inState(twin.StateDrifted))}
+	return verdict{reason: v1alpha1.ReasonProgressing, message: listed("Putting back ", drifted)}
 }
 
 const askingText = "Asking the hub for the device"

@@ -127,16 +127,16 @@ var _ = Describe("What makes the hub refuse to be written", func() {
 		reason     string
 	}{
 		"is a reported name": {
-			func(s *site) { s.report("d", `{"外部":{"a":1}}`) }, func(s *site) { s.report("d", `{"外部":null}`) }, v1alpha1.ReasonNotConformant,
+			func(s *site) { s.report("d", `{"外部":{"a":1}}`) }, func(s *site) { s.report("d", `{"外部":null}`) }, v1alpha1.ReasonTwinNotConformant,
 		},
 		"is a reported array": {
-			func(s *site) { s.report("d", `{"list":[1]}`) }, func(s *site) { s.report("d", `{"list":1}`) }, v1alpha1.ReasonNotConformant,
+			func(s *site) { s.report("d", `{"list":[1]}`) }, func(s *site) { s.report("d", `{"list":1}`) }, v1alpha1.ReasonTwinNotConformant,
 		},
 		"is a name in a component": {
-			func(s *site) { s.report("d", `{"c":{"__t":"c","a-b":1}}`) }, func(s *site) { s.report("d", `{"c":{"__t":"c","a-b":null}}`) }, v1alpha1.ReasonNotConformant,
+			func(s *site) { s.report("d", `{"c":{"__t":"c","a-b":1}}`) }, func(s *site) { s.report("d", `{"c":{"__t":"c","a-b":null}}`) }, v1alpha1.ReasonTwinNotConformant,
 		},
 		"is a foreign array": {
-			func(s *site) { s.foreign("d", `{"list":[1]}`) }, func(s *site) { s.foreign("d", `{"list":null}`); s.report("d", `{"list":null}`) }, v1alpha1.ReasonNotConformant,
+			func(s *site) { s.foreign("d", `{"list":[1]}`) }, func(s *site) { s.foreign("d", `{"list":null}`); s.report("d", `{"list":null}`) }, v1alpha1.ReasonTwinNotConformant,
 		},
 		"is the size of foreign values": {
 			func(s *site) { s.foreign("d", fillWith("x")) }, func(s *site) { s.foreign("d", fillWith("")) }, v1alpha1.ReasonHubRefused,
@@ -173,7 +173,7 @@ var _ = Describe("What makes the hub refuse to be written", func() {
 		s.create("d", through(v1alpha1.TwinAPIDigitalTwin), withComponent("thermostat1", `{"targetTemperature": 42}`))
 		s.eventually("d", beReady())
 		s.foreign("d", `{"thermostat1": 17}`)
-		s.eventually("d", beStalled(v1alpha1.ReasonNotConformant))
+		s.eventually("d", beStalled(v1alpha1.ReasonTwinNotConformant))
 		s.foreign("d", `{"thermostat1": null}`)
 		s.eventually("d", beReady())
 	})

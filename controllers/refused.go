@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
@@ -80,28 +78,16 @@ func statusRefused(o client.Object) cause {
 	return cause{row: waitStatusRefused, at: trouble{destination: "the API server"}, about: triedFor(o)}
 }
 
-// persistLess writes as much of a refused status as the API server takes: what facts rest on, or else what status said
-// before, with a reason. What it does not take stays in memory.
-func (r *PnPDeviceReconciler) persistLess(ctx context.Context, before, device *v1alpha1.PnPDevice, refused error) error {
-	log.FromContext(ctx).Error(refused, "The API server refused a status")
-	failure := &refusedError{jittered(r.refusals.fails(string(before.UID), statusRefused(before), time.Now())), refused}
-	for _, less := range []v1alpha1.PnPDeviceStatus{factsOf(&device.Status), unconfirmedOf(before)} {
-		changed := device.DeepCopy()
-		changed.Status = less
-		setVerdict(changed, refusedVerdict(refused))
-		if isSame(&before.Status, &changed.Status) { // an earlier try wrote it
-			return failure
-		}
-		err := r.patchStatus(ctx, before, changed)
-		switch {
-		case err == nil:
-			return failure
-		case !isRefusal(err):
-			return client.IgnoreNotFound(err)
-		}
+// lessOf makes what is offered in place of a refused status of a device: what facts rest on, or else
+// what status said before, with a reason. What it lacks stays in memory.
+func lessOf(before, device *v1alpha1.PnPDevice, refused error) (all []conditioned) {
+	for _, status := range []v1alpha1.PnPDeviceStatus{factsOf(&device.Status), unconfirmedOf(before)} {
+		less := device.DeepCopy()
+		less.Status = status
+		setVerdict(less, refusedVerdict(refused))
+		all = append(all, less)
 	}
-	announceRefusal(r.Recorder, before, refused)
-	return failure
+	return all
 }
 
 // factsOf is a status without the values and texts that devices and tenants gave it.
@@ -136,23 +122,6 @@ func unconfirmedOf(before *v1alpha1.PnPDevice) v1alpha1.PnPDeviceStatus {
 		less.Twin.Unconfirmed = true
 	}
 	return less
-}
-
-// persistRefusal has an object say that its status was refused, beside what it said before. The error is the refusal.
-func persistRefusal(ctx context.Context, c client.Client, to events.EventRecorder, kind string, before conditioned, refused error) error {
-	less := before.DeepCopyObject().(conditioned)
-	setVerdict(less, refusedVerdict(refused))
-	if isSame(before, less) {
-		return refused
-	}
-	statusPatches.WithLabelValues(kind).Inc()
-	changed := less.DeepCopyObject().(client.Object)
-	if c.Status().Patch(ctx, changed, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})) != nil {
-		announceRefusal(to, before, refused)
-		return refused
-	}
-	announce(to, before, less)
-	return refused
 }
 
 // withoutAnswer drops what the device said: that a command was sent, and what became of it, has to be on record.

@@ -39,7 +39,7 @@ var _ = Describe("A device that was written before events were not trusted any m
 				s.report("first", `{"other": 1}`)
 				return s.sim.AMQP().Release
 			},
-			v1alpha1.ReasonEventStreamLagging, 2,
+			v1alpha1.ReasonLagging, 2,
 		},
 		"because another reader took the group": {
 			func(s *site) func() { return s.rival(time.Now().Unix() + 1_000_000) }, v1alpha1.ReasonConsumerGroupTaken, 2,

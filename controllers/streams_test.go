@@ -45,7 +45,7 @@ var _ = Describe("An event stream that breaks", func() {
 		},
 		"because events pile up": {
 			func(s *site) { s.sim.AMQP().Stall(""); s.report("d", `{"maxTempSinceLastReboot":1}`) }, func(s *site) { s.sim.AMQP().Release() },
-			v1alpha1.ReasonEventStreamLagging, []string{"partitions"},
+			v1alpha1.ReasonLagging, []string{"partitions"},
 		},
 	} {
 		It(name+" says so on the IoTHub, leaves the rest working, and heals", func() {

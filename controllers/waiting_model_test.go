@@ -18,6 +18,6 @@ var _ = Describe("A DeviceModel that waits for another one", func() {
 		Expect(admin.Get(ctx, client.ObjectKeyFromObject(s.sampleModel("temperaturecontroller")), waiting)).To(Succeed())
 		Expect(kstatusOf(waiting)).To(Equal("InProgress"))
 		s.createModel("thermostat")
-		s.eventuallyModel("temperaturecontroller", haveReady(metav1.ConditionTrue, v1alpha1.ReasonModelUsable))
+		s.eventuallyModel("temperaturecontroller", haveReady(metav1.ConditionTrue, v1alpha1.ReasonUsable))
 	})
 })

@@ -89,7 +89,7 @@ var (
 		proof: "the stream dies after a write",
 	})
 	_ = register(waitRow{
-		kind: "PnPDevice", cause: "Something that a person mends, at the hub or in Git: NotConformant, TwinTooLarge, DeviceAlreadyDeclared, a device that is disabled",
+		kind: "PnPDevice", cause: "Something that a person mends, at the hub or in Git: TwinNotConformant, TwinTooLarge, DeviceAlreadyDeclared, a device that is disabled",
 		event: "an edit; an event of the device; another PnPDevice or IoTHub", most: retryTerminal, proof: "TestWhatMayUnblockAWriteIsUrgent",
 	})
 	_ = register(waitRow{
@@ -176,7 +176,7 @@ var (
 		event: "that one's session, or its stream, ends", most: hubs.IdleFor, proof: "a consumer group of an IoTHub that cannot read",
 	})
 	_ = register(waitRow{
-		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventStreamUnavailable",
+		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventHubUnavailable",
 		event: "five seconds of reading begin the back-off anew", first: 500 * time.Millisecond, most: watch.DefaultRetry,
 		proof: "TestAPauseIsThatOfItsIncident",
 	})

@@ -145,7 +145,7 @@ var walksOfCommands = map[string]walk{
 			manager = startOperator()
 			return func() {}
 		},
-		shows: waits(v1alpha1.ReasonRetrying, ""), within: asked,
+		shows: waits(v1alpha1.ReasonRetryingUnknownOutcome, ""), within: asked,
 	},
 
 	// Its device.

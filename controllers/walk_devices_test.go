@@ -720,7 +720,7 @@ var walksOfDevices = map[string]walk{
 			s.edit("d", hotter)
 			return s.edits(through(v1alpha1.TwinAPIDeviceTwin))
 		},
-		shows: fails(v1alpha1.ReasonNotConformant, "0/1 False The hub refuses every digital-twin patch while the twin holds"), within: told,
+		shows: fails(v1alpha1.ReasonTwinNotConformant, "0/1 False The hub refuses every digital-twin patch while the twin holds"), within: told,
 	},
 	"another PnPDevice has the device": {
 		enter: func(s *site) func() {

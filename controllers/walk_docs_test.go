@@ -1,15 +1,14 @@
 package controllers_test
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
 // notWalked are reasons that docs list and the walk does not come to, with the test that does.
@@ -29,26 +28,30 @@ var notWalked = map[string]string{
 	"MessagesLeft":       "of an Event: shows that there are no messages, and Events tell (T13)",
 }
 
-// reasonConstants are the values of the constants of api/v1alpha1 whose names begin with Reason.
-func reasonConstants(t *testing.T) (all []string) {
-	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../api/v1alpha1/conditions.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
+// kstatusIn is what kstatus says as the table of reasons has it.
+var kstatusIn = map[string]reasons.Says{"Current": reasons.Current, "InProgress": reasons.InProgress, "Failed": reasons.Failed}
+
+// Each state of the walk is one that the table of reasons knows.
+func TestTheWalkAgreesWithTheTableOfReasons(t *testing.T) {
+	for _, tour := range tours {
+		for name, w := range tour.walks {
+			status, reason, _ := strings.Cut(w.shows.ready, "/")
+			says, lives := kstatusIn[w.shows.kstatus]
+			switch row := reasons.Of(reason); {
+			case lives && !row.Allows(tour.kind, says):
+				t.Errorf("%s: %s: the table of reasons has no %s as %s", tour.kind, name, reason, w.shows.kstatus)
+			case !lives && row.On(tour.kind) == 0:
+				t.Errorf("%s: %s: the table of reasons has no %s", tour.kind, name, reason)
+			case lives && (status == "True") != (says == reasons.Current):
+				t.Errorf("%s: %s: Ready is %s, and kstatus %s", tour.kind, name, status, w.shows.kstatus)
+			}
+			kind, with, ok := strings.Cut(w.shows.with, "=")
+			_, beside, _ := strings.Cut(with, "/")
+			if ok && kind != v1alpha1.ConditionReady && reasons.Of(beside).On(tour.kind)&reasons.Beside == 0 {
+				t.Errorf("%s: %s: the table of reasons has no %s beside Ready", tour.kind, name, beside)
+			}
+		}
 	}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
-			return true
-		}
-		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, value)
-		return true
-	})
-	return all
 }
 
 // Each reason that docs list is walked, or a test is named that plays it.
@@ -67,7 +70,7 @@ func TestEachReasonOfDocsIsWalked(t *testing.T) {
 			walked = append(walked, w.shows.reasons()...)
 		}
 	}
-	for _, reason := range reasonConstants(t) {
+	for _, reason := range reasons.All() {
 		_, excused := notWalked[reason]
 		switch isWalked := slices.Contains(walked, reason); {
 		case isWalked && excused:

@@ -454,7 +454,7 @@ var walksOfHubs = map[string]walk{
 		enter: func(s *site) func() {
 			return s.hubIsEdited(func(h *v1alpha1.IoTHub) { h.Spec.Events.Endpoint = "127.0.0.1:1" })
 		},
-		shows: notRead(v1alpha1.ReasonEventStreamUnavailable), within: told,
+		shows: notRead(v1alpha1.ReasonEventHubUnavailable), within: told,
 	},
 	"the event hub moved": {
 		from: newEventSite,
@@ -500,7 +500,7 @@ var walksOfHubs = map[string]walk{
 			s.report("d", `{"maxTempSinceLastReboot":1}`)
 			return s.sim.AMQP().Release
 		},
-		shows: notRead(v1alpha1.ReasonEventStreamLagging), within: asked,
+		shows: notRead(v1alpha1.ReasonLagging), within: asked,
 	},
 	"events wait for the hub to accept the credential": {
 		from: func() *site {

@@ -43,7 +43,7 @@ var walksOfModels = map[string]walk{
 			s.createModel("thermostat")
 			return nil
 		},
-		shows: current(v1alpha1.ReasonModelUsable, modelUsable),
+		shows: current(v1alpha1.ReasonUsable, modelUsable),
 	},
 	"it breaks DTDL": {
 		from: newSite,

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
 // How long an object may take to be right once the cause of its wait is gone, on a slow machine of
@@ -188,6 +189,24 @@ func (v *view) coheres(g Gomega, kstatus string) {
 		g.Expect(shown).To(Equal(string(is.Status)))
 	}
 	g.Expect(kstatusOf(v.Object)).To(Equal(kstatus))
+	v.agreesWithReasons(g, is)
+}
+
+// agreesWithReasons holds an object against what the table has of its reason. What a PnPDevice is
+// told of is read again if that leaves open what the hub holds.
+func (v *view) agreesWithReasons(g Gomega, is metav1.Condition) {
+	row, says := reasons.Of(is.Reason), reasons.InProgress
+	switch {
+	case is.Status == metav1.ConditionTrue:
+		says = reasons.Current
+	case v.is(v1alpha1.ConditionStalled):
+		says = reasons.Failed
+	}
+	kind := strings.TrimPrefix(fmt.Sprintf("%T", v.Object), "*v1alpha1.")
+	g.Expect(row.Allows(kind, says)).To(BeTrue(), "the table of reasons has no %s on a %s like this", is.Reason, kind)
+	if d, ok := v.Object.(*v1alpha1.PnPDevice); ok && row.ReadAgain && d.Status.Twin != nil {
+		g.Expect(d.Status.Twin.Unconfirmed).To(BeTrue(), "%s leaves open what the hub holds", is.Reason)
+	}
 }
 
 // deviceAgrees holds what is seen of a PnPDevice against its hub's twin, its IoTHub's counts and the

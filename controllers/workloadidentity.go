@@ -170,7 +170,7 @@ func (r *IoTHubReconciler) identityProblem(ctx context.Context, hub *v1alpha1.Io
 	account := hub.Spec.Authentication.WorkloadIdentity.ServiceAccountName
 	switch {
 	case apierrors.IsForbidden(e.Err):
-		return lacking(v1alpha1.ReasonAccessDenied, fmt.Sprintf("The operator may not make tokens of ServiceAccount %q. Grant it: ", account)+
+		return denied(fmt.Sprintf("The operator may not make tokens of ServiceAccount %q. Grant it: ", account)+
 			r.grantToken(ctx, hub), r.identities.patience(hub, time.Now()))
 	case apierrors.IsNotFound(e.Err):
 		return lacking(v1alpha1.ReasonServiceAccountNotFound, fmt.Sprintf("ServiceAccount %q does not exist in namespace %q", account, hub.Namespace),

@@ -35,9 +35,9 @@ const (
 	ReasonStreaming = "Streaming"
 	// ReasonConnecting surfaces until the event stream is open.
 	ReasonConnecting = "Connecting"
-	// ReasonEventStreamLagging surfaces when events wait at the hub for longer than a minute, or a
+	// ReasonLagging surfaces when events wait at the hub for longer than a minute, or a
 	// stream that was opened has not read them yet.
-	ReasonEventStreamLagging = "Lagging"
+	ReasonLagging = "Lagging"
 	// ReasonConsumerGroupTaken surfaces when another reader took, or keeps, partitions of the consumer group.
 	ReasonConsumerGroupTaken = "ConsumerGroupTaken"
 	// ReasonConsumerGroupNotFound surfaces when the consumer group does not exist.
@@ -46,10 +46,10 @@ const (
 	ReasonConsumerGroupShared = "ConsumerGroupShared"
 	// ReasonEndpointMoved surfaces when the event hub of the Secret does not exist: a failover gives the hub another one.
 	ReasonEndpointMoved = "EndpointMoved"
-	// ReasonEventStreamBusy surfaces when the event hub turns the operator away because of its load or limits.
-	ReasonEventStreamBusy = "EventHubBusy"
-	// ReasonEventStreamUnavailable surfaces when the event hub cannot be reached.
-	ReasonEventStreamUnavailable = "EventHubUnavailable"
+	// ReasonEventHubBusy surfaces when the event hub turns the operator away because of its load or limits.
+	ReasonEventHubBusy = "EventHubBusy"
+	// ReasonEventHubUnavailable surfaces when the event hub cannot be reached.
+	ReasonEventHubUnavailable = "EventHubUnavailable"
 	// ReasonCheckpointFailed surfaces when the operator cannot read or write its checkpoint.
 	ReasonCheckpointFailed = "CheckpointFailed"
 	// ReasonNoTwinChangeEvents surfaces when the operator's own writes do not come back as events: no route sends them.
@@ -167,8 +167,8 @@ const (
 	ReasonInvalidDeclaration = "InvalidDeclaration"
 	// ReasonDeviceAlreadyDeclared surfaces when another PnPDevice declares the same device.
 	ReasonDeviceAlreadyDeclared = "DeviceAlreadyDeclared"
-	// ReasonNotConformant surfaces when the twin holds something that makes the hub refuse every digital-twin patch.
-	ReasonNotConformant = "TwinNotConformant"
+	// ReasonTwinNotConformant surfaces when the twin holds something that makes the hub refuse every digital-twin patch.
+	ReasonTwinNotConformant = "TwinNotConformant"
 	// ReasonWaitingForBudget surfaces when something that has to be done waits for spec.requestBudget of the IoTHub.
 	ReasonWaitingForBudget = "WaitingForBudget"
 	// ReasonTwinTooLarge surfaces when the device's twin has more than the operator reads: what it reports has to be reduced.
@@ -199,8 +199,8 @@ const (
 	ReasonRunning = "Running"
 	// ReasonQueued surfaces while other commands are before this one.
 	ReasonQueued = "Queued"
-	// ReasonRetrying surfaces when nobody can tell whether the device ran the command, and it is about to be sent again.
-	ReasonRetrying = "RetryingUnknownOutcome"
+	// ReasonRetryingUnknownOutcome surfaces when nobody can tell whether the device ran the command, and it is about to be sent again.
+	ReasonRetryingUnknownOutcome = "RetryingUnknownOutcome"
 	// ReasonPnPDeviceNotFound surfaces when the PnPDevice of spec.deviceRef does not exist.
 	ReasonPnPDeviceNotFound = "PnPDeviceNotFound"
 	// ReasonDeviceDisabled surfaces when the hub has the device disabled.
@@ -225,8 +225,8 @@ const (
 
 // Reasons of a DeviceModel, and of those who are checked against one.
 const (
-	// ReasonModelUsable surfaces when declarations and commands are checked against the model.
-	ReasonModelUsable = "Usable"
+	// ReasonUsable surfaces when declarations and commands are checked against the model.
+	ReasonUsable = "Usable"
 	// ReasonInvalidModel surfaces when the model breaks DTDL.
 	ReasonInvalidModel = "InvalidModel"
 	// ReasonMissingInterfaces surfaces when the model needs interfaces that no DeviceModel of the namespace has.

@@ -101,7 +101,7 @@ func TestArgoCDSaysWhatKstatusSays(t *testing.T) {
 		"a command whose device is offline":    {command("", reconciling(v1alpha1.ReasonDeviceOffline)), verdicts{progressing, "InProgress", message}},
 		"a command whose device is suspended":  {command("", reconciling(v1alpha1.ReasonSuspended)), verdicts{progressing, "InProgress", message}},
 		"a command whose hub is suspended":     {command("", reconciling(v1alpha1.ReasonHubSuspended)), verdicts{progressing, "InProgress", message}},
-		"a command that is retried":            {command("", reconciling(v1alpha1.ReasonRetrying)), verdicts{progressing, "InProgress", message}},
+		"a command that is retried":            {command("", reconciling(v1alpha1.ReasonRetryingUnknownOutcome)), verdicts{progressing, "InProgress", message}},
 		"a command that succeeded":             {command(v1alpha1.CommandSucceeded, ready(v1alpha1.ReasonSucceeded)), verdicts{healthy, "Current", message}},
 		"a command that the device refused":    {command(v1alpha1.CommandFailed, stalled(v1alpha1.ReasonDeviceFailed)), verdicts{degraded, "Failed", message}},
 		"a command that the hub refused":       {command(v1alpha1.CommandFailed, stalled(v1alpha1.ReasonHubRefused)), verdicts{degraded, "Failed", message}},
@@ -151,7 +151,7 @@ func TestArgoCDSaysWhatKstatusSays(t *testing.T) {
 			device(append(ready(v1alpha1.ReasonApplied), condition(v1alpha1.ConditionConformsToModel, metav1.ConditionFalse, v1alpha1.ReasonModelViolation))),
 			verdicts{healthy, "Current", message},
 		},
-		"a model that is used":          {model(ready(v1alpha1.ReasonModelUsable)), verdicts{healthy, "Current", message}},
+		"a model that is used":          {model(ready(v1alpha1.ReasonUsable)), verdicts{healthy, "Current", message}},
 		"a model that breaks DTDL":      {model(stalled(v1alpha1.ReasonInvalidModel)), verdicts{degraded, "Failed", message}},
 		"a model that is to be fetched": {model(reconciling(v1alpha1.ReasonRepositoryUnavailable)), verdicts{progressing, "InProgress", message}},
 		"a hub whose event stream is not read": {

@@ -57,6 +57,8 @@ type Trouble struct {
 	Reason, Message string
 	// Final is true if only an edit helps, and Soon if the next try, at once, will get further.
 	Final, Soon bool
+	// Lacks is true if interfaces are missing, and nothing is known to be wrong with them.
+	Lacks bool
 	// OfOther is true if an edit of another DeviceModel helps as well: it may be about to come.
 	OfOther bool
 }
@@ -325,7 +327,7 @@ func (l *Library) make(ctx context.Context, object *v1alpha1.DeviceModel, id str
 			return nil, err
 		}
 	}
-	if found.trouble != nil && found.trouble.Reason == v1alpha1.ReasonMissingInterfaces && g.lacking != nil {
+	if found.trouble != nil && found.trouble.Lacks && g.lacking != nil {
 		made.trouble = g.lacking
 	}
 	return found, nil

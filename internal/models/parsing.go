@@ -172,7 +172,7 @@ func judge(parsed *dtdl.Model, id string, own int) *Trouble {
 	case !parsed.Defines(id):
 		return invalid(undefined(id))
 	case len(parsed.Missing) > 0:
-		return &Trouble{Reason: v1alpha1.ReasonMissingInterfaces, Message: "No DeviceModel of the namespace has " + strings.Join(needs.Texts(), ", "), Final: true, OfOther: true}
+		return &Trouble{Reason: v1alpha1.ReasonMissingInterfaces, Message: "No DeviceModel of the namespace has " + strings.Join(needs.Texts(), ", "), Final: true, OfOther: true, Lacks: true}
 	}
 	trouble := invalid("Another DeviceModel that it needs is wrong: " + strings.Join(others.Texts(), "; "))
 	trouble.OfOther = true
