@@ -1,4 +1,4 @@
-// Package controllers reconciles IoTHubs, PnPDevices and DeviceCommands.
+// Package controllers reconciles IoTHubs, PnPDevices, DeviceCommands and DeviceModels.
 package controllers
 
 import (
