@@ -19,7 +19,7 @@ type ending struct {
 	// before is the object as it was read, after the one with its new status. They differ in nothing
 	// else. Without after nothing is said.
 	before, after conditioned
-	// next is when the next pass is due, at the latest if the status is refused, too, if isUrgent.
+	// next is when the next pass is due. A refusal of the status puts it off, unless isUrgent.
 	next     time.Duration
 	isUrgent bool
 	// failure has the pass back off, once status is written.

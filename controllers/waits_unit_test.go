@@ -8,10 +8,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
 func TestTriesAreAsFarApartAsACauseHasLasted(t *testing.T) {
@@ -90,6 +93,22 @@ func TestEachRowOfTheRegisterHasItsProof(t *testing.T) {
 	for _, w := range waits {
 		if w.proof == "" || !strings.Contains(tests.String(), `"`+w.proof) && !strings.Contains(tests.String(), "func "+w.proof+"(") {
 			t.Errorf("no test %q walks: %s: %s", w.proof, w.kind, w.cause)
+		}
+	}
+}
+
+// oneReason is a word after the colon of a cause that stands for itself.
+var oneReason = regexp.MustCompile(`^[A-Z][a-z]+([A-Z][a-z]+)+$`)
+
+// The reasons that rows name exist, on objects of their kinds.
+func TestEachRowOfTheRegisterNamesReasonsOfItsKind(t *testing.T) {
+	for _, w := range waits {
+		_, named, _ := strings.Cut(w.cause, ": ")
+		for word := range strings.SplitSeq(named, ", ") {
+			row := reasons.Of(word)
+			if oneReason.MatchString(word) && row.On(w.kind) == 0 && (w.kind != "any" || row == reasons.Row{}) {
+				t.Errorf("%s: %s: the table of reasons has no %s there", w.kind, w.cause, word)
+			}
 		}
 	}
 }
