@@ -47,8 +47,9 @@ type Row struct {
 	Heals bool
 	// Warns is when it is worth an Event.
 	Warns Warns
-	// ReadAgain is true if it leaves open what the hub holds: the twin of a PnPDevice that has it is
-	// read before anything is believed of it.
+	// ReadAgain is true if the hub gave no answer to rely on, which leaves open what it holds: the
+	// twin of a PnPDevice is read before anything is believed of it, as status.twin.unconfirmed says. A
+	// request that was not made, or that the hub turned away for now, leaves status as it was.
 	ReadAgain bool
 }
 

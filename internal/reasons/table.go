@@ -60,15 +60,15 @@ var table = map[string]Row{
 
 	// Of the hub, and the way to it.
 	v1alpha1.ReasonHubUnavailable:   {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true, Warns: Always, ReadAgain: true},
-	v1alpha1.ReasonEntraUnavailable: {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true, Warns: Always, ReadAgain: true},
-	v1alpha1.ReasonThrottled:        {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true, Warns: Always, ReadAgain: true},
-	v1alpha1.ReasonHubSlow:          {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true, ReadAgain: true},
+	v1alpha1.ReasonEntraUnavailable: {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true, Warns: Always},
+	v1alpha1.ReasonThrottled:        {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true, Warns: Always},
+	v1alpha1.ReasonHubSlow:          {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true},
 	v1alpha1.ReasonHubRefused:       {Device: Failed, Hub: Failed, Command: Failed | InProgress, ReadAgain: true},
 
 	// Of its requests and messages.
-	v1alpha1.ReasonWaitingForBudget:  {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true, ReadAgain: true},
-	v1alpha1.ReasonDailyMessagesUsed: {Device: InProgress, Hub: InProgress | Beside, Command: InProgress, Heals: true, Warns: Always, ReadAgain: true},
-	v1alpha1.ReasonQuotaExceeded:     {Device: InProgress, Hub: InProgress | Beside, Command: InProgress, Heals: true, Warns: Always, ReadAgain: true},
+	v1alpha1.ReasonWaitingForBudget:  {Device: InProgress, Hub: InProgress, Command: InProgress, Heals: true},
+	v1alpha1.ReasonDailyMessagesUsed: {Device: InProgress, Hub: InProgress | Beside, Command: InProgress, Heals: true, Warns: Always},
+	v1alpha1.ReasonQuotaExceeded:     {Device: InProgress, Hub: InProgress | Beside, Command: InProgress, Heals: true, Warns: Always},
 	v1alpha1.ReasonHubThrottles:      {Hub: Beside, Heals: true},
 	v1alpha1.ReasonSweepsStopped:     {Hub: Beside, Heals: true},
 	v1alpha1.ReasonFollowUpsStopped:  {Hub: Beside, Heals: true},
