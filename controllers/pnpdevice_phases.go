@@ -196,8 +196,8 @@ func (s *scope) isInQuestion() bool {
 // hasUnsettledRecords reports whether status records values that an earlier process may have sent. Only a
 // read tells what became of them: until then nothing that status says of the twin is to be believed.
 func (s *scope) hasUnsettledRecords() bool {
-	for leaf := range s.sent {
-		if !s.isWithheld(leaf) {
+	for leaf, sent := range s.sent {
+		if !s.isWithheld(leaf) && !s.memory.IsResolved(leaf, sent) {
 			return true
 		}
 	}

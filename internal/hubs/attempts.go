@@ -29,7 +29,7 @@ func (d *Device) belongs(object types.UID) {
 		if d.object != "" {
 			d.raise()
 		}
-		d.object, d.attempts, d.withheld, d.unsaved, d.shown, d.corrections = object, nil, nil, nil, Shown{}, nil
+		d.outbox = outbox{object: object, unshown: d.unshown}
 	}
 }
 
@@ -92,7 +92,7 @@ func (d *Device) notMade(a *Attempt) {
 func (d *Device) withhold(recorded map[twin.Leaf]twin.Sent) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.withheld = recorded
+	d.withheld, d.resolved = recorded, nil
 }
 
 // IsWithheld reports whether this process recorded the value in status as about to be sent, and certainly did not send it. Of
@@ -100,8 +100,7 @@ func (d *Device) withhold(recorded map[twin.Leaf]twin.Sent) {
 func (d *Device) IsWithheld(leaf twin.Leaf, sent twin.Sent) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	withheld, ok := d.withheld[leaf]
-	return ok && withheld.Version == sent.Version && twin.Equal(withheld.Value, sent.Value)
+	return isRecorded(d.withheld, leaf, sent)
 }
 
 // Attempts are the writes whose outcome is not settled.
@@ -167,7 +166,28 @@ func (d *Device) save(owned *Saved) {
 func (d *Device) settleAttempts() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, a := range d.attempts {
+		for leaf, value := range a.values {
+			if d.resolved == nil {
+				d.resolved = map[twin.Leaf]twin.Sent{}
+			}
+			d.resolved[leaf] = twin.Sent{Value: value, Version: a.version}
+		}
+	}
 	d.attempts = nil
+}
+
+// IsResolved reports whether this process sent the value that status records as about to be sent, and
+// knows what became of it.
+func (d *Device) IsResolved(leaf twin.Leaf, sent twin.Sent) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return isRecorded(d.resolved, leaf, sent)
+}
+
+func isRecorded(records map[twin.Leaf]twin.Sent, leaf twin.Leaf, sent twin.Sent) bool {
+	is, ok := records[leaf]
+	return ok && is.Version == sent.Version && twin.Equal(is.Value, sent.Value)
 }
 
 // ForgetAttempts is for a twin that is another one than status is about: its versions are no proof of

@@ -59,6 +59,8 @@ type outbox struct {
 	corrections map[twin.Leaf][]time.Time // when leaves were put back, oldest first
 	// withheld are the attempts that this process recorded in status and certainly did not make.
 	withheld map[twin.Leaf]twin.Sent
+	// resolved are the attempts of this process whose outcome is known, until status says so.
+	resolved map[twin.Leaf]twin.Sent
 	shown    Shown // what status says of the twin, as it was written or believed last
 }
 
