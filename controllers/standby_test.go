@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -22,13 +23,19 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/simulator"
 )
 
-// heldLease is held by nobody that runs.
-func heldLease() *coordinationv1.Lease {
+// holdLease makes the lease of replicas, held by nobody that runs, for the length of a spec.
+func holdLease() *coordinationv1.Lease {
+	GinkgoHelper()
 	holder, now := "another", metav1.NowMicro()
-	return &coordinationv1.Lease{
+	lease := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: "standby"},
 		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: new(int32(3600)), AcquireTime: &now, RenewTime: &now},
 	}
+	DeferCleanup(func() { // the replica that leads makes it anew
+		Expect(client.IgnoreNotFound(admin.Delete(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: "standby"}}))).To(Succeed())
+	})
+	Expect(admin.Create(ctx, lease)).To(Succeed())
+	return lease
 }
 
 // startReplica starts an operator that waits for the lease, and returns the resources that it watches.
@@ -80,9 +87,15 @@ var _ = Describe("A replica that waits for the lease", Serial, func() {
 			return total
 		}
 		s.create("d", withProperties(`{"targetTemperature": 20}`))
-		lease := heldLease()
-		Expect(admin.Create(ctx, lease)).To(Succeed())
+		lease := holdLease()
 		replica, watched := startReplica()
+		leads := true
+		DeferCleanup(func() {
+			if leads {
+				replica.stop()
+			}
+			manager = startOperator()
+		})
 		Eventually(watched).Should(ContainElements("iothubs", "pnpdevices", "devicecommands", "devicemodels"))
 		Consistently(devices, time.Second).Should(BeZero())
 		Expect(s.get("d").Status.Conditions).To(BeEmpty())
@@ -90,7 +103,7 @@ var _ = Describe("A replica that waits for the lease", Serial, func() {
 		s.eventually("d", beReady())
 		Eventually(devices).Should(Equal(1.0))
 		replica.stop()
+		leads = false
 		Expect(devices()).To(BeZero())
-		manager = startOperator()
 	})
 })

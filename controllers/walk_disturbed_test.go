@@ -55,8 +55,7 @@ var _ = Describe("A cause that comes and goes", func() {
 var _ = Describe("A wait in which the leader changes", Serial, func() {
 	It("ends with its cause, and says so", func() {
 		s := acknowledged()
-		lease := heldLease()
-		Expect(admin.Create(ctx, lease)).To(Succeed())
+		lease := holdLease()
 		replica, watched := startReplica()
 		Eventually(watched).Should(ContainElement("pnpdevices"))
 		s.failing("*", "d", 503)
