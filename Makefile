@@ -54,7 +54,7 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	@hack/tools/build.sh helm
 	@hack/tools/build.sh kustomize
 	@hack/tools/build.sh kube-score
-	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 370"
+	@echo "test: unit and conformance tests, then the integration tests: a dot for each of some 810"
 	PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m
 	go test ./controllers -skip '^TestControllers$$' -count=1
 	KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
