@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
 // wakeBurst is how many of those that fail at a hub one success wakes. Each that succeeds wakes as
@@ -218,7 +219,7 @@ func (b backoff) When(item reconcile.Request) time.Duration {
 		b.fails(name, cause{row: b.row, about: before.about}, now)
 		wait, _ = b.take(name, now)
 	}
-	return jittered(wait)
+	return hubs.Jittered(wait)
 }
 
 // take returns how long an object waits whose last failure was noted, once.

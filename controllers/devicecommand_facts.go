@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -176,7 +177,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
 	switch {
 	case errors.Is(err, models.ErrLine):
-		return quietly(jittered(waitLine.most))
+		return quietly(hubs.Jittered(waitLine.most))
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):

@@ -420,7 +420,7 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 				f.standAside(one, one.outcome(r))
 			}
 			refused = waitOutcome.after(2 * refused)
-			pause = jittered(refused)
+			pause = hubs.Jittered(refused)
 			fallthrough
 		default:
 			f.Log.Error(err, "Could not record the outcome of a command, trying again", "DeviceCommand", one.key)

@@ -63,7 +63,7 @@ func (s *commandScope) soonest(after time.Duration) time.Duration {
 	if after == 0 {
 		return left
 	}
-	return min(jittered(after), left)
+	return min(hubs.Jittered(after), left)
 }
 
 // finish records an outcome. It halts: nothing follows.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 )
 
@@ -102,7 +103,7 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	object.Status.ObservedGeneration = object.Generation
 	setVerdict(object, found.verdict)
-	return endPass(ctx, r.Client, r.Recorder, &ending{before: before, after: object, next: jittered(after)})
+	return endPass(ctx, r.Client, r.Recorder, &ending{before: before, after: object, next: hubs.Jittered(after)})
 }
 
 // tell wakes those who are checked, and the other DeviceModels of the namespace, which may be made of this one, if a model is not what they were told

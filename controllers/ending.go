@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
 // ending is how a pass over an object ends: what the object says by now, when the next pass is due,
@@ -52,7 +53,7 @@ func endPass(ctx context.Context, c client.Client, to events.EventRecorder, e *e
 	case isHeld:
 		return ctrl.Result{RequeueAfter: held.wait}, nil
 	case e.behind > 0 && apierrors.IsConflict(err):
-		return ctrl.Result{RequeueAfter: jittered(e.behind)}, nil
+		return ctrl.Result{RequeueAfter: hubs.Jittered(e.behind)}, nil
 	case err != nil:
 		return ctrl.Result{}, err
 	case e.failure != nil:
@@ -110,8 +111,8 @@ func (e *ending) patchOf() client.Patch {
 	return client.MergeFromWithOptions(e.before, client.MergeFromWithOptimisticLock{})
 }
 
-// persistLess writes as much of a refused status as the API server takes. What another failure keeps
-// from being written is tried again.
+// persistLess writes as much of a refused status as the API server takes. A status that another
+// failure keeps from being written is tried again.
 func (e *ending) persistLess(ctx context.Context, c client.Client, to events.EventRecorder, refusal error) error {
 	for _, less := range e.lessOf(refusal) {
 		if isSame(statusFrom(e.before), statusFrom(less)) { // an earlier try wrote it

@@ -117,7 +117,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	connected := r.connect(ctx, hub, e, allowance)
 	if h, ok := errors.AsType[*halt](connected); ok && h.quiet { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
 		r.Hubs.Obstruct(req.NamespacedName, "")
-		return endPass(ctx, r.Client, r.Recorder, &ending{next: jittered(r.nextWake(h))})
+		return endPass(ctx, r.Client, r.Recorder, &ending{next: hubs.Jittered(r.nextWake(h))})
 	}
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
@@ -139,7 +139,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	describeSweeps(hub, r.Hubs.Get(req.NamespacedName))
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
-		result.RequeueAfter = min(result.RequeueAfter, jittered(e.problem.after))
+		result.RequeueAfter = min(result.RequeueAfter, hubs.Jittered(e.problem.after))
 	}
 	return result, err
 }
@@ -156,7 +156,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	dropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
 	case last == nil && r.Hubs.Get(hub) != nil: // the cache is ahead of what it tells
-		return ctrl.Result{RequeueAfter: jittered(waitCache.most)}, nil
+		return ctrl.Result{RequeueAfter: hubs.Jittered(waitCache.most)}, nil
 	case last == nil || last.Spec.Suspend:
 		r.Hubs.Drop(hub)
 	default:
@@ -189,7 +189,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		judgeHub(hub, h.verdict)
 	}
 	hub.Status.ObservedGeneration = generation
-	e := &ending{before: before, after: hub, next: jittered(r.nextWake(h)), behind: waitCache.most}
+	e := &ending{before: before, after: hub, next: hubs.Jittered(r.nextWake(h)), behind: waitCache.most}
 	if transient {
 		e.failure = outcome
 	}

@@ -143,8 +143,8 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}), fieldOwner)
 }
 
-// finish ends a pass. What arrived during it and is not in its outcome needs another one: the events
-// themselves woke nobody. A stop does not keep what was done from being recorded.
+// finish ends a pass. Events that arrived during it, and that are not in its outcome, need another one:
+// they woke nobody. A stop does not keep what was done from being recorded.
 func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
 	e := r.conclude(ctx, before, s, outcome)
 	ctx, cancel := forRecord(ctx)
@@ -169,7 +169,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	}
 	h, transient := r.classify(ctx, s, outcome)
 	if h != nil && h.quiet {
-		return &ending{next: jittered(h.after)}
+		return &ending{next: hubs.Jittered(h.after)}
 	}
 	if !transient {
 		r.carry(s)
@@ -308,7 +308,7 @@ func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDev
 		if !isOnRecord {
 			announceRefusal(r.Recorder, before, refusal)
 		}
-		return &refusedError{jittered(r.refusals.fails(uid, statusRefused(before), time.Now())), refusal}
+		return &refusedError{hubs.Jittered(r.refusals.fails(uid, statusRefused(before), time.Now())), refusal}
 	}
 	e.stored = func(isNews bool) {
 		if isNews {

@@ -278,7 +278,7 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		return err
 	}
 	if !r.mayHold(s) {
-		return r.putOff(s, jittered(waitLarge.most))
+		return r.putOff(s, hubs.Jittered(waitLarge.most))
 	}
 	if holds, err := r.stillHolds(ctx, s); err != nil || !holds {
 		return cmp.Or(err, r.putOff(s, soon))

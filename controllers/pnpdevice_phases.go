@@ -17,6 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -294,7 +295,7 @@ func (r *PnPDeviceReconciler) checkModel(_ context.Context, s *scope) error {
 func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	found, err := r.Models.CheckDevice(ctx, s.device.Namespace, cmp.Or(s.device.Spec.ModelID, s.twin.ModelID), s.declared)
 	if errors.Is(err, models.ErrLine) {
-		return quietly(jittered(waitLine.most))
+		return quietly(hubs.Jittered(waitLine.most))
 	}
 	if err != nil {
 		return fmt.Errorf("checking against the DeviceModel: %w", err)

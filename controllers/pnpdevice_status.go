@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -533,7 +534,7 @@ func (s *scope) next(h *halt, previous *v1alpha1.PnPDeviceStatus) time.Duration 
 	if in <= time.Second {
 		return in
 	}
-	return in + jittered(in)/20 // late rather than early: what is due must be due then
+	return in + hubs.Jittered(in)/20 // late rather than early: what is due must be due then
 }
 
 // followUp wants reads after a write, and while an answer of the device is missing.

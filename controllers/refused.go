@@ -79,7 +79,7 @@ func statusRefused(o client.Object) cause {
 }
 
 // lessOf makes what is offered in place of a refused status of a device: what facts rest on, or else
-// what status said before, with a reason. What it lacks stays in memory.
+// what status said before, with a reason. Memory keeps the rest.
 func lessOf(before, device *v1alpha1.PnPDevice, refused error) (all []conditioned) {
 	for _, status := range []v1alpha1.PnPDeviceStatus{factsOf(&device.Status), unconfirmedOf(before)} {
 		less := device.DeepCopy()

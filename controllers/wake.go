@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -150,9 +149,4 @@ func send[E any](ctx context.Context, to chan<- E, e E) {
 
 func named(key types.NamespacedName) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}
-}
-
-// jittered spreads periodic work by a tenth to either side.
-func jittered(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d)) //nolint:gosec // nobody gains from a guess
 }

@@ -265,7 +265,7 @@ var walksOfDevices = map[string]walk{
 		shows: waits(v1alpha1.ReasonAwaitingAcknowledgement, answersExpected).on("slow"), within: asked,
 	},
 
-	// What the hub holds is enough, or the device is not there.
+	// The hub holds enough, or the device is not there.
 	"the hub's word is enough (readyWhen: Applied)": {
 		enter: func(s *site) func() {
 			s.behaves(simulator.Ignore())

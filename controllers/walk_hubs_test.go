@@ -235,7 +235,7 @@ var walksOfHubs = map[string]walk{
 		shows: waits(v1alpha1.ReasonEntraUnavailable, "False Microsoft Entra ID, which issues tokens for the hub, has been failing"), within: asked,
 	},
 
-	// What a person stops.
+	// A person stopped something.
 	"it is suspended": {
 		from: acknowledged,
 		enter: func(s *site) func() {
@@ -301,7 +301,6 @@ var walksOfHubs = map[string]walk{
 		},
 		shows: fails(v1alpha1.ReasonMassRemoval, "False True Removals of 25 properties").and(v1alpha1.ConditionSuspended, "True/Suspended"), within: told,
 	},
-
 	"removals that were confirmed while it is suspended": {
 		from: owningMany,
 		enter: func(s *site) func() {

@@ -192,8 +192,8 @@ func (v *view) coheres(g Gomega, kstatus string) {
 	v.agreesWithReasons(g, is)
 }
 
-// agreesWithReasons holds an object against what the table has of its reason. What a PnPDevice is
-// told of is read again if that leaves open what the hub holds.
+// agreesWithReasons holds an object against the row of its reason. A PnPDevice is read again if the
+// reason leaves open what the hub holds.
 func (v *view) agreesWithReasons(g Gomega, is metav1.Condition) {
 	row, says := reasons.Of(is.Reason), reasons.InProgress
 	switch {

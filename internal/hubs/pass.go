@@ -30,7 +30,7 @@ func (s *Session) PassOver(deviceID string, object types.UID) *Pass {
 }
 
 // Begin starts from what is known now: events that arrive before End are folded into what the pass
-// makes of the twin. What memory knows of the writes of another object goes.
+// makes of the twin. Memory forgets the writes of another object.
 func (p *Pass) Begin() {
 	p.belongs(p.uid)
 	p.beginPass()

@@ -94,7 +94,7 @@ const failsAfter = 2
 // Run sweeps until the context ends.
 func (s *Sweep) Run(ctx context.Context) {
 	delay := min(s.Interval, firstSweepDelay)
-	for wait(ctx, jitter(delay)) {
+	for wait(ctx, Jittered(delay)) {
 		err := s.once(ctx)
 		if ctx.Err() != nil {
 			return
@@ -143,7 +143,8 @@ func waitOr(ctx context.Context, d time.Duration, event <-chan struct{}) bool {
 	return true
 }
 
-func jitter(d time.Duration) time.Duration {
+// Jittered spreads periodic work by a tenth to either side.
+func Jittered(d time.Duration) time.Duration {
 	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d)) //nolint:gosec // nobody gains from a guess
 }
 
