@@ -86,6 +86,15 @@ func (s *site) declaresNothing() {
 	s.eventually("d", beStalled(v1alpha1.ReasonMassRemoval))
 }
 
+// confirmsWhileWritesFail has a person confirm that all of them go, which the hub does not let happen.
+func (s *site) confirmsWhileWritesFail() {
+	GinkgoHelper()
+	s.declaresNothing()
+	s.failing("Patch*", "d", 503)
+	s.failing("Replace*", "d", 503)
+	s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "now"))
+}
+
 const (
 	hubAccepted  = "The hub accepted the credential"
 	hubStreaming = "Streaming"
@@ -281,10 +290,7 @@ var walksOfHubs = map[string]walk{
 	"removals that were halted and confirmed": {
 		from: owningMany,
 		enter: func(s *site) func() {
-			s.declaresNothing()
-			s.failing("Patch*", "d", 503)
-			s.failing("Replace*", "d", 503)
-			s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "now"))
+			s.confirmsWhileWritesFail()
 			return s.recovers
 		},
 		shows: current(v1alpha1.ReasonAuthenticated, "True "+hubAccepted).and(v1alpha1.ConditionRemovalsHalted, "False/Confirmed"), within: asked,
@@ -320,10 +326,7 @@ var walksOfHubs = map[string]walk{
 	"removals that were confirmed before it was suspended": {
 		from: owningMany,
 		enter: func(s *site) func() {
-			s.declaresNothing()
-			s.failing("Patch*", "d", 503)
-			s.failing("Replace*", "d", 503)
-			s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "now"))
+			s.confirmsWhileWritesFail()
 			s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "False/Confirmed"))
 			s.editHub(hubSuspended(true)) // on second thoughts
 			s.eventuallyHub(haveCondition(v1alpha1.ConditionRemovalsHalted, "/"))
