@@ -64,21 +64,23 @@ func (r *PnPDeviceReconciler) show(stopping context.Context, object client.Objec
 	if err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, isOver); err != nil {
 		return fmt.Errorf("waiting for the last pass over PnPDevice %s: %w", object, err)
 	}
-	for _, record := range []func() error{
-		func() error {
-			_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: object})
-			return err
-		},
-		func() error { return r.record(ctx, object) },
-	} {
-		if !unshown.Is() {
+	pass := func() error {
+		_, err := r.Reconcile(stopping, reconcile.Request{NamespacedName: object})
+		return err
+	}
+	return firstThat(unshown.Is, pass, func() error { return r.record(ctx, object) })
+}
+
+// firstThat tries one way after the other until nothing is open any more, each again while edits are faster. Why an earlier
+// way failed is no matter.
+func firstThat(isOpen func() bool, ways ...func() error) (err error) {
+	for _, way := range ways {
+		if !isOpen() {
 			return nil
 		}
-		if err := retry.OnError(untilCached, apierrors.IsConflict, record); err != nil && !errors.Is(err, context.Canceled) {
-			return err
-		}
+		err = retry.OnError(untilCached, apierrors.IsConflict, way)
 	}
-	return nil
+	return err
 }
 
 // record writes what memory knows of an object into its status. It asks nobody.
