@@ -50,6 +50,7 @@ type guard struct {
 	known   bool             // status was looked at
 	written *v1alpha1.IoTHub // by this process last
 	halted  bool
+	pulls   int       // counts what made it so
 	told    time.Time // when the IoTHub was last told of halted removals
 	reset   time.Time // the confirmation that the window began anew with
 }
@@ -91,6 +92,7 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 		}
 		if exceeds {
 			g.halted = true
+			g.pulls++
 			return permit{news: true}, nil
 		}
 		if one.unrecorded || g.window.covers(one, now) {
@@ -237,26 +239,26 @@ func (b *Brake) of(hub types.NamespacedName) *guard {
 	return g
 }
 
-// Halted reports whether the brake was pulled and not released.
-func (b *Brake) Halted(hub types.NamespacedName) bool {
+// Halted reports whether the brake was pulled and not released. The pull is what release takes.
+func (b *Brake) Halted(hub types.NamespacedName) (pull int, is bool) {
 	b.mu.Lock()
 	g := b.hubs[hub] // of a hub that nobody knows there is none to be made
 	b.mu.Unlock()
 	if g == nil {
-		return false
+		return 0, false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.halted
+	return g.pulls, g.halted
 }
 
 // release lets go of a brake that was pulled, because nothing is left that is halted, or a person
-// confirmed: it is pulled again if need be.
-func (b *Brake) release(hub types.NamespacedName) {
+// confirmed: it is pulled again if need be. A brake that was pulled since stays so.
+func (b *Brake) release(hub types.NamespacedName, pull int) {
 	g := b.of(hub)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.halted = false
+	g.halted = g.halted && g.pulls != pull
 }
 
 // Forget drops what is known of a hub, its halt included.

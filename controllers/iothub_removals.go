@@ -120,7 +120,8 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	if isNew {
 		hub.Status.LastConfirmedRemovals = answer
 	}
-	condition, pulled := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted), r.Brake.Halted(key)
+	condition := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
+	pull, pulled := r.Brake.Halted(key)
 	if condition == nil && !pulled {
 		return nil
 	}
@@ -140,7 +141,7 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	next := review(was, maps.Values(c.waiting), halting, said && isNew, time.Now())
 	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
 	if next.Halted == nil {
-		r.Brake.release(key)
+		r.Brake.release(key, pull)
 	}
 	return nil
 }
@@ -168,7 +169,7 @@ func (r *IoTHubReconciler) enqueueHalted() handler.EventHandler {
 }
 
 func (r *IoTHubReconciler) isHalted(ctx context.Context, key types.NamespacedName) bool {
-	if r.Brake.Halted(key) {
+	if _, pulled := r.Brake.Halted(key); pulled {
 		return true
 	}
 	hub := &v1alpha1.IoTHub{}

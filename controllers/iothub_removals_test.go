@@ -1,13 +1,17 @@
 package controllers
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
@@ -125,4 +129,51 @@ func TestAConfirmationLetsNothingElseGo(t *testing.T) {
 	}
 	p.catchUp()
 	p.expect(true, "c", 5, aNoon.Add(time.Minute)) // what was removed before is known to a person
+}
+
+// pulling is a cluster in which the brake is pulled while the objects of the IoTHub are counted.
+type pulling struct {
+	client.Client
+
+	pull func()
+}
+
+func (c *pulling) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	err := c.Client.List(ctx, list, opts...)
+	if pull := c.pull; pull != nil {
+		c.pull = nil
+		pull()
+	}
+	return err
+}
+
+func TestABrakeThatIsPulledDuringALookAtItStaysSo(t *testing.T) {
+	c := newBraked(t, map[string]int{"others": 30, "a": 25, "b": 25})
+	for _, name := range []string{"a", "b"} {
+		var device v1alpha1.PnPDevice
+		if err := c.Get(t.Context(), types.NamespacedName{Namespace: "factory", Name: name}, &device); err != nil {
+			t.Fatal(err)
+		}
+		device.Generation, device.Spec.Properties = 2, &apiextensionsv1.JSON{Raw: []byte("{}")}
+		if err := c.Update(t.Context(), &device); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := c.start(t)
+	describeRemovals(p.hub, v1alpha1.HubRemovals{Confirmed: setNamed(aNoon, removal("a", 25))})
+	if err := c.Client.Status().Update(t.Context(), p.hub); err != nil {
+		t.Fatal(err)
+	}
+	p.catchUp()
+	r := &IoTHubReconciler{Brake: p.Brake, Client: &pulling{Client: c, pull: func() { p.expect(false, "b", 25, aNoon) }}}
+	for _, want := range []string{"False/" + v1alpha1.ReasonConfirmed, "True/" + v1alpha1.ReasonMassRemoval} {
+		p.catchUp()
+		if err := r.brake(t.Context(), p.hub); err != nil {
+			t.Fatal(err)
+		}
+		is := apimeta.FindStatusCondition(p.hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
+		if got := string(is.Status) + "/" + is.Reason; got != want {
+			t.Fatalf("the IoTHub says %s, expected %s", got, want)
+		}
+	}
 }
