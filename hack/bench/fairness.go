@@ -103,7 +103,7 @@ func (b *bench) besideSlowHub(ctx context.Context, sim *simulator.Simulator, idl
 		return err
 	}
 	for _, o := range []client.Object{&v1alpha1.PnPDevice{}, &v1alpha1.IoTHub{}} {
-		if err := b.client.DeleteAllOf(ctx, o, client.InNamespace(tenant)); err != nil {
+		if err := b.removeAll(ctx, o, tenant); err != nil {
 			return fmt.Errorf("removing what is another tenant's: %w", err)
 		}
 	}
@@ -130,7 +130,7 @@ func (b *bench) besideDeadHubs(ctx context.Context, sim *simulator.Simulator, id
 	if err := b.timeNewHub(ctx); err != nil {
 		return err
 	}
-	return b.client.DeleteAllOf(ctx, &v1alpha1.IoTHub{}, client.InNamespace(tenant))
+	return b.removeAll(ctx, &v1alpha1.IoTHub{}, tenant)
 }
 
 // compareEdits measures edits meanwhile against those before.

@@ -9,10 +9,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -101,7 +103,7 @@ func (b *bench) clear(ctx context.Context) error {
 		return nil
 	}
 	b.Sayf("  removing %d devices", gone.count)
-	if err := b.client.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(namespace)); err != nil {
+	if err := b.removeAll(ctx, &v1alpha1.PnPDevice{}, namespace); err != nil {
 		return fmt.Errorf("removing objects: %w", err)
 	}
 	if err := b.until(ctx, "objects left", func() (int, int) { n, _, _, _ := b.seen.counts(); return -n, 0 }); err != nil {
@@ -109,6 +111,12 @@ func (b *bench) clear(ctx context.Context) error {
 	}
 	b.present = fleet{}
 	return each(ctx, gone.count, clients, func(ctx context.Context, i int) error { return b.Hub().DeleteDevice(ctx, gone.name(i)) })
+}
+
+// removeAll deletes the objects of a kind. The API server gives a request a minute, and a busy machine
+// needs longer for 10,000 objects.
+func (b *bench) removeAll(ctx context.Context, kind client.Object, in string) error {
+	return retry.OnError(retry.DefaultBackoff, apierrors.IsTimeout, func() error { return b.client.DeleteAllOf(ctx, kind, client.InNamespace(in)) })
 }
 
 // fresh is a fleet that was never there before.
