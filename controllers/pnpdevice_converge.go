@@ -241,7 +241,11 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 	if err != nil {
 		return nil, err
 	}
-	if s.counted = permit.counted; permit.allowed {
+	s.counted = permit.counted
+	if permit.allowed && s.hubGone && r.hasSessionEnded(s) {
+		return nil, r.putOff(s, waitCache.most)
+	}
+	if permit.allowed {
 		return changes, nil
 	}
 	if permit.news {
@@ -252,6 +256,13 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 		return nil, stalled(v1alpha1.ReasonMassRemoval, massRemovalText(s), 0)
 	}
 	return kept, nil
+}
+
+// hasSessionEnded reports whether the session of an IoTHub that is gone has ended during the pass. What
+// the brake counted of that hub is forgotten then, so that it does not stop what is under way.
+func (r *PnPDeviceReconciler) hasSessionEnded(s *scope) bool {
+	session, _ := r.Hubs.ForClearing(client.ObjectKeyFromObject(s.hub))
+	return session != s.session
 }
 
 // uncount takes back from the brake what it counted for this round, if a failure means that none of
