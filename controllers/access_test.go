@@ -186,7 +186,7 @@ var _ = Describe("Rights on Secrets and tokens", func() {
 		Expect(mayRead(namespace)).To(BeFalse())
 	})
 
-	It("of config/cluster-wide-secrets are for every namespace, and nothing but Secrets", Serial, func() {
+	It("of config/cluster-wide-secrets are for every namespace, and nothing but Secrets", func() {
 		s := newForeignSite()
 		s.eventuallyHub(beWaiting(v1alpha1.ReasonAccessDenied))
 		role, binding := &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{}
@@ -246,7 +246,7 @@ var _ = Describe("A watch of one Secret", func() {
 		Expect(requests.received(s.namespace)).NotTo(ContainSubstring("SharedAccessKey"))
 		Expect(requests.received(s.namespace)).To(ContainSubstring("hub"), "what is received is recorded")
 		received, heap = len(requests.received(s.namespace))-received, liveHeap()-heap
-		AddReportEntry("cost", fmt.Sprintf("%d Secrets: %d bytes received, live heap grew by %d", foreign, received, heap))
+		AddReportEntry("cost", fmt.Sprintf("%d Secrets: %d bytes received, live heap grew by %d", foreign, received, heap), ReportEntryVisibilityFailureOrVerbose)
 		Expect(received).To(BeNumerically("<", 100*foreign), "a name and what belongs to it takes more")
 		if soaking { // fewer are lost among what else the process holds
 			Expect(heap).To(BeNumerically("<", 300*foreign), "a third of what the metadata alone takes")

@@ -224,7 +224,7 @@ var _ = Describe("Many events", func() {
 		Expect(s.gets()).To(BeZero())
 		Expect(patches()).To(BeNumerically("<=", count))
 		Expect(s.calls()).To(BeZero())
-		AddReportEntry("1,000 reports", fmt.Sprintf("%d status patches, %d reads", patches(), s.gets()))
+		AddReportEntry("1,000 reports", fmt.Sprintf("%d status patches, %d reads", patches(), s.gets()), ReportEntryVisibilityFailureOrVerbose)
 	})
 
 	It("of 30 devices that report 3 times a second for a minute cost at most 400 status patches", func() {
@@ -256,7 +256,7 @@ var _ = Describe("Many events", func() {
 		}, 30*time.Second).Should(Equal(devices))
 		Expect(patches()).To(BeNumerically("<=", 400))
 		Expect(s.gets()).To(BeZero())
-		AddReportEntry("30 devices x 3/s x 60 s", fmt.Sprintf("%d status patches, %d reads", patches(), s.gets()))
+		AddReportEntry("30 devices x 3/s x 60 s", fmt.Sprintf("%d status patches, %d reads", patches(), s.gets()), ReportEntryVisibilityFailureOrVerbose)
 	})
 })
 

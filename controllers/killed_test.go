@@ -95,7 +95,7 @@ var _ = Describe("An operator that is killed", func() {
 		const devices, kills, reportsPerSecond = 1000, 20, 200
 		seed := uint64(GinkgoRandomSeed())
 		random := rand.New(rand.NewPCG(seed, 1))
-		AddReportEntry("seed", fmt.Sprint(seed))
+		AddReportEntry("seed", fmt.Sprint(seed), ReportEntryVisibilityFailureOrVerbose)
 		p := newProgram()
 		p.start()
 		s := newEventSite()

@@ -48,7 +48,7 @@ func isRecordOf(first *v1alpha1.DeviceCommand) gomegatypes.GomegaMatcher {
 	)
 }
 
-var _ = Describe("A DeviceCommand that is made again under the same name", Serial, func() {
+var _ = Describe("A DeviceCommand that is made again under the same name", func() {
 	for _, running := range []bool{true, false} {
 		DescribeTable(fmt.Sprintf("does not run again, and shows what became of it (an operator runs meanwhile: %v)", running),
 			func(again func(*v1alpha1.DeviceCommand) *v1alpha1.DeviceCommand, code int) {
@@ -134,7 +134,7 @@ var _ = Describe("A DeviceCommand that is made again under the same name", Seria
 	)
 })
 
-var _ = Describe("The record of commands", Serial, func() {
+var _ = Describe("The record of commands", func() {
 	It("is there before anything is sent, and names who claimed it and until when", func() {
 		s := plant()
 		Expect(s.sim.Devices().AnswerCommand("d", report, simulator.CommandAnswer{Status: 200, Delay: 2 * time.Second})).To(Succeed())
@@ -211,7 +211,7 @@ var _ = Describe("The record of commands", Serial, func() {
 				unknown++
 			}
 		}
-		AddReportEntry("Unknown, of 8 commands", unknown)
+		AddReportEntry("Unknown, of 8 commands", unknown, ReportEntryVisibilityFailureOrVerbose)
 		Expect(s.ran(report)).To(And(BeNumerically("<=", n), BeNumerically(">=", n-unknown)))
 	})
 
@@ -268,7 +268,7 @@ var _ = Describe("The record of commands", Serial, func() {
 		}
 		Eventually(func() *ledger.Outcome { return s.onRecord(s.getCommand(fmt.Sprint("c", commands-1))).Outcome }).ShouldNot(BeNil())
 		writes := writesOfCommands.counts()
-		AddReportEntry("writes of 200 commands", fmt.Sprint(writes))
+		AddReportEntry("writes of 200 commands", fmt.Sprint(writes), ReportEntryVisibilityFailureOrVerbose)
 		Expect(writes["annotation"]+writes["outcome"]+writes["ledger"]).To(BeNumerically("<=", 3*commands), "annotation, Running and outcome")
 		Expect(writes["annotation"]).To(And(BeNumerically(">=", commands), BeNumerically("<=", commands+commands/20)), "a few over an old state are refused")
 		Expect(writes["outcome"]).To(Equal(commands))

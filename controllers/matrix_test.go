@@ -592,7 +592,7 @@ var _ = Describe("Whatever keeps writes from going out,", func() {
 			DeferCleanup(end)
 			m.populate()
 			m.run()
-			AddReportEntry("cells", fmt.Sprintf("%d cells in %s", len(m.cells), time.Since(started).Round(time.Second)))
+			AddReportEntry("cells", fmt.Sprintf("%d cells in %s", len(m.cells), time.Since(started).Round(time.Second)), ReportEntryVisibilityFailureOrVerbose)
 			if verdict := m.judge.verdict(); verdict != "" {
 				Fail(verdict)
 			}
