@@ -200,7 +200,7 @@ lint: prerequisites ## Run golangci-lint, with the Kubernetes API linter over ap
 .PHONY: build
 build: prerequisites ## Build the operator and the simulator into bin/.
 	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/manager .
-	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/iothub-simulator ./cmd/iothub-simulator
+	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/iothub-simulator ./simulator/cmd/iothub-simulator
 
 .PHONY: control-plane
 control-plane: prerequisites ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/k8s, once.

@@ -38,7 +38,7 @@ const (
 )
 
 // programs of the image by package. The first one is what a container runs that is not told otherwise; the simulator is for trying the operator in a cluster.
-var programs = []struct{ name, pkg string }{{"manager", "."}, {"iothub-simulator", "./cmd/iothub-simulator"}}
+var programs = []struct{ name, pkg string }{{"manager", "."}, {"iothub-simulator", "./simulator/cmd/iothub-simulator"}}
 
 // recipe is what an image is made of.
 type recipe struct {

@@ -183,7 +183,7 @@ func TestTheDockerfileSaysTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	toolchain := regexp.MustCompile(`(?m)^go (.+)$`).FindStringSubmatch(string(module))[1]
-	for _, line := range []string{" golang:" + toolchain + " AS build\n", "FROM scratch\n", "USER " + user + "\n", "ENTRYPOINT [\"/manager\"]\n", "/manager .", "/iothub-simulator ./cmd/iothub-simulator", "COPY --from=build /manager /iothub-simulator /\n", "COPY --from=build " + certificates + " ", "CGO_ENABLED=0", "-trimpath", "-X main.version=$VERSION"} {
+	for _, line := range []string{" golang:" + toolchain + " AS build\n", "FROM scratch\n", "USER " + user + "\n", "ENTRYPOINT [\"/manager\"]\n", "/manager .", "/iothub-simulator ./simulator/cmd/iothub-simulator", "COPY --from=build /manager /iothub-simulator /\n", "COPY --from=build " + certificates + " ", "CGO_ENABLED=0", "-trimpath", "-X main.version=$VERSION"} {
 		if !strings.Contains(string(raw), line) {
 			t.Errorf("the Dockerfile lacks %q", line)
 		}

@@ -140,7 +140,7 @@ func (c *cluster) runSimulator(hub, events string) {
 	for i, arg := range args {
 		args[i] = strings.Replace(arg, "=/certificates/", "="+dir+"/", 1)
 	}
-	c.run("./cmd/iothub-simulator", args...)
+	c.run("./simulator/cmd/iothub-simulator", args...)
 }
 
 // kubeconfigOf is that of a ServiceAccount of the operator's namespace.
