@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -27,14 +27,14 @@ type paths []string
 func (p *paths) String() string     { return strings.Join(*p, ",") }
 func (p *paths) Set(s string) error { *p = append(*p, s); return nil }
 
-// validateCommand is "pnp-operator validate" and returns its exit status.
-func validateCommand(args []string, stdout, stderr io.Writer) int {
+// Validate is "pnp-operator validate" and returns its exit status.
+func Validate(args []string, stdout, stderr io.Writer) int {
 	var files paths
 	flags := flag.NewFlagSet("validate", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { _, _ = io.WriteString(stderr, validateUsage); flags.PrintDefaults() }
 	flags.Var(&files, "f", "File or folder with manifests; may be given several times.")
-	repositories := flags.String("allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, as the operator has it.")
+	repositories := flags.String("allowed-model-repositories", DefaultModelRepositories, "Hosts that models may be fetched from, as the operator has it.")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -45,7 +45,7 @@ func validateCommand(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	// A signal ends the process whatever it is at: there is nothing to clean up.
-	result, err := validate.Files(context.Background(), files, models.NewRepositories(splitList(*repositories), nil))
+	result, err := validate.Files(context.Background(), files, models.NewRepositories(SplitList(*repositories), nil))
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "validate: %s\n", validate.Line(err.Error()))
 		return 2

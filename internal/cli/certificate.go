@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/pnp-operator/pnp-operator/internal/certificate"
+	"github.com/pnp-operator/pnp-operator/internal/process"
 	"github.com/pnp-operator/pnp-operator/webhooks"
 )
 
@@ -26,12 +27,12 @@ the ServiceAccount pnp-operator-certificate, and is a process of its own because
 
 `
 
-// certificateCommand is "pnp-operator certificate". It runs until a signal and returns its exit status.
-func certificateCommand(args []string, stderr io.Writer) int {
+// Certificate is "pnp-operator certificate". It runs until a signal and returns its exit status.
+func Certificate(args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("certificate", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { _, _ = io.WriteString(stderr, certificateUsage); flags.PrintDefaults() }
-	namespace := flags.String("namespace", ownNamespace(), "The operator's namespace, where the Secret of the certificate is.")
+	namespace := flags.String("namespace", process.OwnNamespace(), "The operator's namespace, where the Secret of the certificate is.")
 	host := flags.String("host", "", "The host that the API server calls the webhook at, the operator's Service if empty.")
 	config.RegisterFlags(flags)
 	var logging zap.Options

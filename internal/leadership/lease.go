@@ -1,26 +1,38 @@
-package main
+// Package leadership keeps a replica from acting that led once, and that another one may have followed:
+// it watches when the lease was renewed, and ends a process that was paused past it.
+package leadership
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/pnp-operator/pnp-operator/controllers"
 )
+
+// LeaseName is the name of the lease that the leader holds.
+const LeaseName = "pnp-operator.iot.pnp-operator.io"
+
+// LeaseDuration is how long a leader that does not renew its lease is left alone by the others.
+const LeaseDuration = 15 * time.Second
 
 // actFor is how long after it began to renew its lease a leader may write to a hub. Others leave it
 // alone for longer, by what the network may take.
-const actFor = lease - 5*time.Second
+const actFor = LeaseDuration - 5*time.Second
 
-// leaseWatch knows when the lease was renewed last, by the clock that a changed date does not move.
-type leaseWatch struct{ renewed atomic.Pointer[time.Time] }
+// Watch knows when the lease was renewed last, by the clock that a changed date does not move.
+type Watch struct {
+	// IsExempt reports whether a former leader may still write what a request to the API server writes.
+	IsExempt func(context.Context) bool
+
+	renewed atomic.Pointer[time.Time]
+}
 
 // Err keeps a former leader from acting: the process may have been stopped between a decision and
 // its request, and another replica may lead since.
-func (l *leaseWatch) Err() error {
-	renewed := l.renewed.Load()
+func (w *Watch) Err() error {
+	renewed := w.renewed.Load()
 	if renewed == nil || time.Since(*renewed) > actFor {
 		return fmt.Errorf("not sent: the lease was not renewed for %s", actFor)
 	}
@@ -28,28 +40,28 @@ func (l *leaseWatch) Err() error {
 }
 
 // isOver reports whether this process led, and another replica may lead since.
-func (l *leaseWatch) isOver() bool { return l.renewed.Load() != nil && l.Err() != nil }
+func (w *Watch) isOver() bool { return w.renewed.Load() != nil && w.Err() != nil }
 
-// watch notes the requests that renew the lease. One counts from when it was sent.
-func (l *leaseWatch) watch(next http.RoundTripper) http.RoundTripper {
+// Observe notes the requests that renew the lease. One counts from when it was sent.
+func (w *Watch) Observe(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		began := time.Now()
 		answer, err := next.RoundTrip(r)
 		if err == nil && answer.StatusCode < http.StatusMultipleChoices && writesLease(r) {
-			l.renewed.Store(&began)
+			w.renewed.Store(&began)
 		}
 		return answer, err
 	})
 }
 
-// guard keeps a former leader from writing to the API server while it ends, but for the outcomes of its
-// own commands, which nobody else knows. Its memory of a device is of before its pause: written into a
-// status that it read after that, it would replace what its successor found out, and the
-// resourceVersion fits. The lease may be another replica's, too:
-// client-go releases one that it believes to hold by what it saw before, so that two lead at once.
-func (l *leaseWatch) guard(next http.RoundTripper) http.RoundTripper {
+// Guard keeps a former leader from writing to the API server while it ends, but for exempt requests,
+// such as the outcomes of its own commands, which nobody else knows. Its memory of a device is of before
+// its pause: written into a status that it read after that, it would replace what its successor found
+// out, and the resourceVersion fits. The lease may be another replica's, too: client-go releases one that
+// it believes to hold by what it saw before, so that two lead at once.
+func (w *Watch) Guard(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if l.isOver() && writes(r) && !controllers.IsOutcome(r.Context()) {
+		if w.isOver() && writes(r) && !w.IsExempt(r.Context()) {
 			if r.Body != nil {
 				_ = r.Body.Close()
 			}

@@ -1,16 +1,28 @@
-package main
+// Package process sets the operator's process up: what its log lines hold, how much memory it takes, and
+// which namespace it is in.
+package process
 
 import (
 	"io"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 // maxLogged is what a log line has of one text, in bytes.
 const maxLogged = 4 << 10
+
+// CleanLines has a logger write lines to a writer that are clean and short: their texts are cut, and hold
+// nothing that a terminal acts on.
+func CleanLines(to io.Writer) ctrlzap.Opts {
+	return func(o *ctrlzap.Options) {
+		ctrlzap.WriteTo(cleanLog{to})(o)
+		ctrlzap.RawZapOpts(zap.WrapCore(cutTexts))(o)
+	}
+}
 
 // cleanLog has log lines hold nothing that a terminal acts on: JSON escapes control characters, but not C1 and format
 // characters, and devices, tenants and hubs choose texts that are logged.

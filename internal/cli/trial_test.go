@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/leadership"
 )
 
 func newTrial(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) trial {
@@ -76,7 +77,7 @@ func TestATrialThatIsNotClearedSaysSo(t *testing.T) {
 
 func TestATrialsOperatorGivesItsLeaseUp(t *testing.T) {
 	lease := func(holder string) *coordinationv1.Lease {
-		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "pnp-system", Name: leaseName}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder}}
+		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "pnp-system", Name: leadership.LeaseName}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder}}
 	}
 	for name, test := range map[string]struct {
 		objects  []client.Object
@@ -129,7 +130,7 @@ func TestATrialsOperatorGivesItsLeaseUp(t *testing.T) {
 func TestEndTrialWantsANamespace(t *testing.T) {
 	for _, args := range [][]string{nil, {"--devices-namespace="}, {"--devices-namespace=x", "more"}, {"--unknown"}} {
 		var said strings.Builder
-		if status := endTrialCommand(args, &said); status != 2 || !strings.Contains(said.String(), "Usage: pnp-operator end-trial") {
+		if status := EndTrial(args, &said); status != 2 || !strings.Contains(said.String(), "Usage: pnp-operator end-trial") {
 			t.Errorf("%q: %d %s", args, status, said.String())
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package process
 
 import "testing"
 
@@ -15,7 +15,7 @@ func TestLimitMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got int64
-			limitMemory(func(name string) string { return c.environment[name] }, func(limit int64) int64 { got = limit; return 0 })
+			LimitMemory(func(name string) string { return c.environment[name] }, func(limit int64) int64 { got = limit; return 0 })
 			if got != c.want {
 				t.Errorf("got %d, want %d", got, c.want)
 			}

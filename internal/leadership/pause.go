@@ -1,4 +1,4 @@
-package main
+package leadership
 
 import (
 	"context"
@@ -8,23 +8,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
-// lease is how long a leader that does not renew it is left alone by the others.
-const lease = 15 * time.Second
+// PausedError says for how long a leader did not run.
+type PausedError struct{ time.Duration }
 
-// pausedError says for how long a leader did not run.
-type pausedError struct{ time.Duration }
-
-func (e *pausedError) Error() string {
-	return fmt.Sprintf("paused for %s, which is longer than the lease of %s: another replica may lead", e.Round(time.Second), lease)
+func (e *PausedError) Error() string {
+	return fmt.Sprintf("paused for %s, which is longer than the lease of %s: another replica may lead", e.Round(time.Second), LeaseDuration)
 }
 
-// endAfterPause ends a leader that did not run for longer than its lease, in a paused container for
+// EndAfterPause ends a leader that did not run for longer than its lease, in a paused container for
 // one. It would see by itself that another one leads, and go on for ten seconds after that:
 // client-go tries to renew the lease all that time. Nothing that it does then comes to harm, since
 // it sends nothing to a hub, and writes to the API server only what became of its own commands, see
-// leaseWatch; but it would look as if it worked. Like any other that ends it waits for those
+// Watch; but it would look as if it worked. Like any other that ends it waits for those
 // that are under way.
-func endAfterPause(end context.CancelCauseFunc) manager.RunnableFunc {
+func EndAfterPause(end context.CancelCauseFunc) manager.RunnableFunc {
 	return func(ctx context.Context) error {
 		ticker := time.NewTicker(time.Second)
 		defer ticker.Stop()
@@ -43,8 +40,8 @@ func watchPauses(ctx context.Context, ticks <-chan time.Time) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-ticks:
-			if paused := now.Sub(last); paused > lease {
-				return &pausedError{paused}
+			if paused := now.Sub(last); paused > LeaseDuration {
+				return &PausedError{paused}
 			}
 			last = now
 		}

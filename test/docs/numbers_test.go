@@ -1,4 +1,4 @@
-package main
+package docs
 
 import (
 	"fmt"
@@ -38,7 +38,7 @@ var stated = []struct {
 	{"devicecommand.md", "the hub has {} commands under way", "internal/hubs/calls.go", "maxCalls", number},
 	{"devicecommand.md", "waits up to {} seconds for answers", "controllers/devicecommand_flight.go", "drainFor", seconds},
 	{"operations.md", "waits up to {} seconds for commands", "controllers/devicecommand_flight.go", "drainFor", seconds},
-	{"operations.md", "the lease's {} seconds", "pause.go", "lease", seconds},
+	{"operations.md", "the lease's {} seconds", "internal/leadership/lease.go", "LeaseDuration", seconds},
 	{"operations.md", "{} commands, or ", "internal/ledger/room.go", "maxEntries", number},
 	{"operations.md", "commands, or {}, of an eighth", "internal/ledger/room.go", "maxWeight", kib},
 	{"pnpdevice.md", "| 1 to {} bytes; no control characters", "internal/twin/validate.go", "maxKeyBytes", plain},

@@ -1,4 +1,4 @@
-package main
+package leadership
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &leaseWatch{}
+				l := &Watch{IsExempt: controllers.IsOutcome}
 				if l.Err() == nil {
 					t.Fatal("it acts before it leads")
 				}
@@ -39,7 +39,7 @@ func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				server := l.watch(roundTripper(func(*http.Request) (*http.Response, error) {
+				server := l.Observe(roundTripper(func(*http.Request) (*http.Response, error) {
 					time.Sleep(c.after)
 					return &http.Response{StatusCode: c.code}, c.failure
 				}))
@@ -84,8 +84,8 @@ func TestAFormerLeaderWritesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, asked := &leaseWatch{}, 0
-				server := l.guard(l.watch(roundTripper(func(*http.Request) (*http.Response, error) {
+				l, asked := &Watch{IsExempt: controllers.IsOutcome}, 0
+				server := l.Guard(l.Observe(roundTripper(func(*http.Request) (*http.Response, error) {
 					asked++
 					return &http.Response{StatusCode: http.StatusOK}, nil
 				})))

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -23,6 +23,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/leadership"
+	"github.com/pnp-operator/pnp-operator/internal/process"
 )
 
 const endTrialUsage = `Usage: pnp-operator end-trial --devices-namespace=NAMESPACE
@@ -33,13 +35,13 @@ to do either.
 
 `
 
-// endTrialCommand is "pnp-operator end-trial". It returns its exit status.
-func endTrialCommand(args []string, stderr io.Writer) int {
+// EndTrial is "pnp-operator end-trial". It returns its exit status.
+func EndTrial(args []string, stderr io.Writer) int {
 	flags := flag.NewFlagSet("end-trial", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { _, _ = io.WriteString(stderr, endTrialUsage); flags.PrintDefaults() }
 	devices := flags.String("devices-namespace", "", "The namespace whose PnPDevices are deleted.")
-	namespace := flags.String("namespace", ownNamespace(), "The operator's namespace.")
+	namespace := flags.String("namespace", process.OwnNamespace(), "The operator's namespace.")
 	within := flags.Duration("timeout", 4*time.Minute, "How long the operator may take to clear.")
 	config.RegisterFlags(flags)
 	switch err := flags.Parse(args); {
@@ -130,7 +132,7 @@ func (t trial) endOperator(ctx context.Context, within time.Duration) error {
 	}
 	err = wait.PollUntilContextTimeout(ctx, t.pause, within, true, func(ctx context.Context) (bool, error) {
 		lease := &coordinationv1.Lease{}
-		if err := t.Get(ctx, client.ObjectKey{Namespace: t.namespace, Name: leaseName}, lease); err != nil {
+		if err := t.Get(ctx, client.ObjectKey{Namespace: t.namespace, Name: leadership.LeaseName}, lease); err != nil {
 			return true, client.IgnoreNotFound(err)
 		}
 		return lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "", nil

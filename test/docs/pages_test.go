@@ -1,4 +1,5 @@
-package main
+// Package docs holds what pages say against the code, the manifests and the tests that they speak of.
+package docs
 
 import (
 	"errors"
@@ -17,6 +18,14 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
+
+// TestMain has tests read files as pages name them: from the top of the clone.
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // A threat is as good as the test that is named for it.
 func TestSecurityPageNamesTestsThatExist(t *testing.T) {
