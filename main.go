@@ -30,7 +30,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/process"
 	"github.com/pnp-operator/pnp-operator/internal/restored"
-	"github.com/pnp-operator/pnp-operator/webhooks"
+	"github.com/pnp-operator/pnp-operator/internal/webhooks"
 )
 
 // version is stamped by the build.

@@ -34,8 +34,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/internal/certificate"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/webhooks"
 	"github.com/pnp-operator/pnp-operator/simulator"
-	"github.com/pnp-operator/pnp-operator/webhooks"
 )
 
 // checkedLabel is on the namespaces whose objects pass the webhook.

@@ -17,7 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/internal/certificate"
 	"github.com/pnp-operator/pnp-operator/internal/process"
-	"github.com/pnp-operator/pnp-operator/webhooks"
+	"github.com/pnp-operator/pnp-operator/internal/webhooks"
 )
 
 const certificateUsage = `Usage: pnp-operator certificate
