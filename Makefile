@@ -204,7 +204,7 @@ lint: prerequisites ## Run golangci-lint, with the Kubernetes API linter over ap
 .PHONY: build
 build: prerequisites ## Build the operator and the simulator into bin/.
 	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/manager .
-	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/iothub-simulator ./cmd/iothub-simulator
+	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN)/iothub-simulator ./simulator/cmd/iothub-simulator
 
 .PHONY: control-plane
 control-plane: prerequisites ## Build etcd, kube-apiserver, kube-controller-manager and kubectl into bin/k8s, once.
@@ -216,24 +216,31 @@ manifests: prerequisites ## Print everything that an installation applies.
 	@$(BIN)/tools/kustomize build config/default
 
 IMAGE ?= pnp-operator:$(VERSION)
+SIMULATOR_IMAGE ?= iothub-simulator:$(VERSION)
 PLATFORMS ?= linux/amd64,linux/arm64
+assemble = cd hack/image && GOWORK=off go run . -root=$(CURDIR) -platforms=$(PLATFORMS) $(if $(filter true,$(PUSH)),-push)
 
 .PHONY: image
-image: prerequisites ## Assemble the container image IMAGE for PLATFORMS in bin/image, without a container engine; PUSH=true pushes it.
-	cd hack/image && GOWORK=off go run . -root=$(CURDIR) -tag=$(IMAGE) -platforms=$(PLATFORMS) -out=$(BIN)/image $(if $(filter true,$(PUSH)),-push)
+image: prerequisites ## Assemble the operator's container image IMAGE for PLATFORMS in bin/image, without a container engine; PUSH=true pushes it.
+	$(assemble) -of=operator -tag=$(IMAGE) -out=$(BIN)/image
+
+.PHONY: simulator-image
+simulator-image: prerequisites ## The same for the simulator's SIMULATOR_IMAGE, in bin/simulator-image.
+	$(assemble) -of=simulator -tag=$(SIMULATOR_IMAGE) -out=$(BIN)/simulator-image
 
 .PHONY: docker-image
-docker-image: ## Build the same image with docker.
+docker-image: ## Build both images with docker.
 	docker build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+	docker build -f simulator/Dockerfile -t $(SIMULATOR_IMAGE) .
 
 .PHONY: test-image
-test-image: prerequisites ## Build the image for this machine, push it to a registry within the test, and look into it.
+test-image: prerequisites ## Build both images for this machine, push them to a registry within the test, and look into them.
 	cd hack/image && GOWORK=off go test ./... -count=1
 
 ##@ Supply chain
 
 .PHONY: sbom
-sbom: build ## Write bills of materials (CycloneDX) of the image's two programs to bin/manager.cdx.json and bin/iothub-simulator.cdx.json.
+sbom: build ## Write bills of materials (CycloneDX) of what the two images run to bin/manager.cdx.json and bin/iothub-simulator.cdx.json.
 	@hack/tools/build.sh cyclonedx-gomod
 	@for program in manager iothub-simulator; do \
 		$(BIN)/tools/cyclonedx-gomod bin -json -licenses=false -version $(VERSION) -output $(BIN)/$$program.cdx.json $(BIN)/$$program; \

@@ -9,10 +9,8 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"strings"
 	"time"
 
-	uberzap "go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -26,16 +24,14 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/internal/cli"
 	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
+	"github.com/pnp-operator/pnp-operator/internal/leadership"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/process"
 	"github.com/pnp-operator/pnp-operator/internal/restored"
-	"github.com/pnp-operator/pnp-operator/webhooks"
+	"github.com/pnp-operator/pnp-operator/internal/webhooks"
 )
-
-const defaultModelRepositories = "devicemodels.azure.com"
-
-// leaseName is that of the lease which the leader holds.
-const leaseName = "pnp-operator.iot.pnp-operator.io"
 
 // version is stamped by the build.
 var version = "dev"
@@ -74,11 +70,11 @@ func parseFlags() options {
 		"Hosts that may be sent a token, separated by commas: by suffix with a leading dot, exactly without one; at port 443 unless it is named, as in host:8443 or host:*.")
 	flag.StringVar(&o.allowedEventHubSuffixes, "allowed-event-hub-suffixes", ".servicebus.windows.net,.servicebus.usgovcloudapi.net,.servicebus.chinacloudapi.cn",
 		"Event hubs that may be sent a token, in the same form; at port 5671, too.")
-	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", defaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
+	flag.StringVar(&o.allowedModelRepositories, "allowed-model-repositories", cli.DefaultModelRepositories, "Hosts that models may be fetched from, in the same form.")
 	flag.StringVar(&o.entraAuthority, "entra-authority", "", "The https://host of Microsoft Entra ID that workload identities get tokens from, whatever the hub; that of the hub's cloud if empty.")
 	flag.StringVar(&o.entraCAFile, "entra-ca-file", "", "A file of PEM certificates that the authority's is checked against instead of the system's.")
 	flag.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Namespaces to watch, separated by commas; all if empty.")
-	flag.StringVar(&o.namespace, "namespace", ownNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
+	flag.StringVar(&o.namespace, "namespace", process.OwnNamespace(), "The operator's own namespace, where it keeps checkpoints of event streams.")
 	flag.IntVar(&o.webhookPort, "webhook-port", 0, "The port of the validating webhook; 0 turns it off.")
 	flag.StringVar(&o.webhookCertDir, "webhook-cert-dir", "/certificates/webhook", "The folder of tls.crt and tls.key for the webhook, which serves once they are there.")
 	flag.StringVar(&o.webhookClientCA, "webhook-client-ca-file", "",
@@ -91,24 +87,15 @@ func parseFlags() options {
 	return o
 }
 
-// ownNamespace is the pod's, or the usual one outside a cluster.
-func ownNamespace() string {
-	raw, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-	if err != nil {
-		return "pnp-system"
-	}
-	return strings.TrimSpace(string(raw))
-}
-
 func main() {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "validate":
-			os.Exit(validateCommand(os.Args[2:], os.Stdout, os.Stderr))
+			os.Exit(cli.Validate(os.Args[2:], os.Stdout, os.Stderr))
 		case "certificate":
-			os.Exit(certificateCommand(os.Args[2:], os.Stderr))
+			os.Exit(cli.Certificate(os.Args[2:], os.Stderr))
 		case "end-trial":
-			os.Exit(endTrialCommand(os.Args[2:], os.Stderr))
+			os.Exit(cli.EndTrial(os.Args[2:], os.Stderr))
 		}
 	}
 	o := parseFlags()
@@ -116,8 +103,8 @@ func main() {
 		fmt.Println(version)
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap), zap.WriteTo(cleanLog{os.Stderr}), zap.RawZapOpts(uberzap.WrapCore(cutTexts))))
-	limitMemory(os.Getenv, debug.SetMemoryLimit)
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.zap), process.CleanLines(os.Stderr)))
+	process.LimitMemory(os.Getenv, debug.SetMemoryLimit)
 	if err := run(o); err != nil {
 		ctrl.Log.Error(err, "Stopped")
 		os.Exit(1)
@@ -125,7 +112,7 @@ func main() {
 }
 
 func run(o options) error {
-	leading := &leaseWatch{}
+	leading := &leadership.Watch{IsExempt: controllers.IsOutcome}
 	serving, err := webhooks.NewServer(o.webhookPort, o.webhookCertDir, o.webhookClientCA)
 	if err != nil {
 		return fmt.Errorf("--webhook-client-ca-file: %w", err)
@@ -140,11 +127,11 @@ func run(o options) error {
 	}
 	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer end(nil)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(splitList(o.allowedModelRepositories), nil))
+	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(cli.SplitList(o.allowedModelRepositories), nil))
 	library.Guarded = true
 	setup := controllers.Options{
-		AllowedHubSuffixes:      splitList(o.allowedHubSuffixes),
-		AllowedEventHubSuffixes: splitList(o.allowedEventHubSuffixes),
+		AllowedHubSuffixes:      cli.SplitList(o.allowedHubSuffixes),
+		AllowedEventHubSuffixes: cli.SplitList(o.allowedEventHubSuffixes),
 		Authority:               authority,
 		Models:                  library,
 		Namespace:               o.namespace,
@@ -166,13 +153,13 @@ func run(o options) error {
 		return fmt.Errorf("setting up the probes: %w", err)
 	}
 	if o.leaderElect {
-		if err := mgr.Add(endAfterPause(end)); err != nil {
+		if err := mgr.Add(leadership.EndAfterPause(end)); err != nil {
 			return fmt.Errorf("setting up leader election: %w", err)
 		}
 	}
 	ctrl.Log.Info("Starting pnp-operator", "version", version)
 	err = mgr.Start(ctx)
-	if paused, ok := errors.AsType[*pausedError](context.Cause(ctx)); ok {
+	if paused, ok := errors.AsType[*leadership.PausedError](context.Cause(ctx)); ok {
 		return errors.Join(paused, err)
 	}
 	if err == nil && o.webhookPort != 0 {
@@ -209,7 +196,7 @@ func cachesFilled(objects cache.Cache) healthz.Checker {
 	}
 }
 
-func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager.Manager, error) {
+func newManager(o options, serving webhook.Server, leading *leadership.Watch) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
 	utilruntime.Must(v1alpha1.AddToScheme(scheme))
@@ -219,20 +206,20 @@ func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager
 	}
 	config.QPS, config.Burst = float32(o.qps), int(2*o.qps)
 	config.Wrap(restored.Transport(ctrl.Log.WithName("restored")))
-	config.Wrap(leading.guard)
+	config.Wrap(leading.Guard)
 	election := rest.CopyConfig(config)
-	election.Wrap(leading.watch)
+	election.Wrap(leading.Observe)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
 		HealthProbeBindAddress:        o.probeAddress,
 		WebhookServer:                 serving,
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              leaseName,
+		LeaderElectionID:              leadership.LeaseName,
 		LeaderElectionNamespace:       o.leaderElectionNamespace,
 		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 new(lease),
+		LeaseDuration:                 new(leadership.LeaseDuration),
 		Cache:                         cache.Options{DefaultTransform: controllers.Slim, DefaultNamespaces: watched(o)},
 	})
 }
@@ -240,21 +227,11 @@ func newManager(o options, serving webhook.Server, leading *leaseWatch) (manager
 // watched are the namespaces whose objects the caches hold; nil: all.
 func watched(o options) map[string]cache.Config {
 	namespaces := map[string]cache.Config{}
-	for _, name := range splitList(o.watchNamespaces) {
+	for _, name := range cli.SplitList(o.watchNamespaces) {
 		namespaces[name] = cache.Config{}
 	}
 	if len(namespaces) == 0 {
 		return nil
 	}
 	return namespaces
-}
-
-func splitList(s string) []string {
-	var items []string
-	for item := range strings.SplitSeq(s, ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			items = append(items, item)
-		}
-	}
-	return items
 }

@@ -20,8 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
-	"github.com/pnp-operator/pnp-operator/webhooks"
+	"github.com/pnp-operator/pnp-operator/internal/webhooks"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // grant is a role that the operator is given beside those of config/rbac/role.yaml, with the work that it is for.

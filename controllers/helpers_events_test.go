@@ -22,8 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
 	eventwatch "github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // newEventSite is a site whose hub's events are read.

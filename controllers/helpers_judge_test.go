@@ -8,10 +8,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/hub"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/jsontree"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/simulator/jsontree"
 )
 
 // judge knows of every value at a hub who wrote it: it hears of each write in the moment in which

@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // work is what the operator has its rights for: each rule is needed by one of these.

@@ -20,7 +20,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/internal/models"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // holdLease makes the lease of replicas, held by nobody that runs, for the length of a spec.

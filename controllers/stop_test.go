@@ -7,7 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 var _ = Describe("An operator that is told to stop", func() {

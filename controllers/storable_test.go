@@ -21,9 +21,9 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // terrible is text that a terminal acts on.

@@ -32,8 +32,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/internal/models"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // operatorUser is the identity that the controllers run as: the ServiceAccount of config/rbac, not an administrator.

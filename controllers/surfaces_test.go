@@ -24,7 +24,7 @@ import (
 )
 
 // surface is a field in which a person reads text from outside. A new one has its row below; what devices, tenants and hubs
-// say in log lines is in main_test.go, in webhooks/denial_test.go what a refusal says, and in internal/iothub what a hub's error says.
+// say in log lines is in internal/process, in internal/webhooks/denial_test.go what a refusal says, and in internal/iothub what a hub's error says.
 type surface struct {
 	limit int // bytes
 	show  func(t *testing.T, text string) string

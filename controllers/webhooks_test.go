@@ -34,8 +34,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/internal/certificate"
 	"github.com/pnp-operator/pnp-operator/internal/models"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
-	"github.com/pnp-operator/pnp-operator/webhooks"
+	"github.com/pnp-operator/pnp-operator/internal/webhooks"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // checkedLabel is on the namespaces whose objects pass the webhook.

@@ -53,7 +53,7 @@ python_part() {
 		echo "conformance: there is no python3, so nothing is known of Python's clients"
 		return
 	}
-	go build -o "$scratch/iothub-simulator" ./cmd/iothub-simulator
+	go build -o "$scratch/iothub-simulator" ./simulator/cmd/iothub-simulator
 	# An address of its own: also that is what is checked.
 	"$scratch/iothub-simulator" --listen 127.0.0.9:0 --events-listen 127.0.0.9:0 --mqtt-listen 127.0.0.9:0 \
 		--ca-file "$scratch/hub-ca.pem" --env-file "$scratch/hub.env" >"$scratch/simulator.log" 2>&1 &

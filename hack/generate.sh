@@ -11,7 +11,7 @@ bin/tools/controller-gen crd:ignoreUnexportedFields=true paths=./api/... output:
 # the key for one that was removed.
 sed -E -i '/x-kubernetes-map-type: atomic/{n;s/^( *)x-kubernetes-preserve-unknown-fields: true$/\1additionalProperties:\n\1  nullable: true\n\1  x-kubernetes-preserve-unknown-fields: true/}' config/crd/bases/*.yaml
 bin/tools/controller-gen rbac:roleName=pnp-operator paths=./controllers/... paths=./internal/diagnostics/... output:rbac:dir=config/rbac
-bin/tools/controller-gen webhook paths=./webhooks/... output:webhook:dir=config/webhook
+bin/tools/controller-gen webhook paths=./internal/webhooks/... output:webhook:dir=config/webhook
 # No marker can say these defaults. The API server takes rules as a whole: left out, they are a conflict
 # for whoever applies the same file as another manager.
 sed -E -i 's/^  sideEffects: None$/    scope: Namespaced\n  namespaceSelector: {}\n  objectSelector: {}\n&/; s/^( *)path: \/validate-.*$/&\n\1port: 443/' config/webhook/manifests.yaml

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // coldStart restarts the operator with all devices converged and its checkpoint valid, and edits devices while it works through them.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // stretch is what was used for some time.

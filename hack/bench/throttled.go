@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // storm is how long the hub refuses nearly all writes.

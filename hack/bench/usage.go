@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // Programs of the plant.

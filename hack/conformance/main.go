@@ -19,9 +19,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
+	"github.com/pnp-operator/pnp-operator/simulator/amqp"
+	"github.com/pnp-operator/pnp-operator/simulator/auth"
+	"github.com/pnp-operator/pnp-operator/simulator/eventhub"
 )
 
 const (

@@ -12,7 +12,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/hack/bench"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/hack/node"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // plant has package bench measure what a demonstration is made of.

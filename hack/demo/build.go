@@ -21,7 +21,7 @@ func (c clone) buildPrograms(ctx context.Context, to *report, how ...string) err
 		append([]string{c.path("hack/controlplane/build.sh")}, how...),
 		{c.path("hack/tools/build.sh"), "kustomize"},
 		{"go", "build", "-o", "bin/manager", "."},
-		{"go", "build", "-o", "bin/iothub-simulator", "./cmd/iothub-simulator"},
+		{"go", "build", "-o", "bin/iothub-simulator", "./simulator/cmd/iothub-simulator"},
 	} {
 		cmd := newCommand(ctx, words[0], words[1:]...)
 		cmd.Dir = c.root

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/hack/node"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 const (

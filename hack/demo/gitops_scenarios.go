@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // engineScenarios are all of them: the eleven kinds of fault first, in the order of docs/gitops.md.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // Devices of the samples.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // The identity of the namespace office, which has no Secret.

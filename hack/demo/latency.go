@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // latency has a device go offline and come back, and measures how long the table takes to show it.

@@ -16,12 +16,19 @@ import (
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
 )
 
-// The image as docs/install.md names it, and the tag that it is upgraded to.
+// The images as docs/install.md names them, and the tag that they are upgraded to.
 const (
-	imageRepository = "registry.example.com/pnp-operator"
-	imageTag        = "v0.1.0"
-	nextTag         = "v0.2.0"
+	imageRepository     = "registry.example.com/pnp-operator"
+	simulatorRepository = "registry.example.com/iothub-simulator"
+	imageTag            = "v0.1.0"
+	nextTag             = "v0.2.0"
 )
+
+// clusterImages are what the nodes are given: repositories by what hack/image calls them.
+var clusterImages = map[string]string{"operator": imageRepository, "simulator": simulatorRepository}
+
+// archiveOf is where buildImages puts an image.
+func (c clone) archiveOf(image string) string { return c.path("bin/cluster-" + image + ".tar") }
 
 // realCluster is a real cluster, where pods run, beside what a demonstration has.
 type realCluster struct {
@@ -49,14 +56,14 @@ func lacks(c clone, out *report) bool {
 	return true
 }
 
-// buildCluster makes what a cluster is made of and the operator's image.
+// buildCluster makes what a cluster is made of, and the images.
 func buildCluster(ctx context.Context, c clone, out *report) error {
 	for name, value := range map[string]string{"KUBEBUILDER_ASSETS": "", "CGO_ENABLED": "0"} { // an image has no C library
 		if err := os.Setenv(name, value); err != nil {
 			return err
 		}
 	}
-	for _, build := range []func(context.Context, *report) error{c.build, c.buildHelm, c.buildNode, c.buildImage} {
+	for _, build := range []func(context.Context, *report) error{c.build, c.buildHelm, c.buildNode, c.buildImages} {
 		if err := build(ctx, out); err != nil {
 			return err
 		}
@@ -69,20 +76,36 @@ func (c clone) buildNode(ctx context.Context, out *report) error {
 	return watched(ctx, out, newCommand(ctx, c.path("hack/controlplane/build.sh"), "--node"), "hack/controlplane/build.sh --node")
 }
 
-// buildImage makes the image of programs that are built: it is what make image makes, but not reproducible.
-func (c clone) buildImage(ctx context.Context, out *report) error {
-	cmd := newCommand(ctx, "go", "run", ".", "-root="+c.root, "-programs="+c.path("bin"), "-platforms=linux/"+runtime.GOARCH,
-		"-tag="+imageRepository+":"+imageTag, "-out="+c.path("bin/cluster-image"))
-	cmd.Dir = c.path("hack/image")
-	cmd.Env = append(os.Environ(), "GOWORK=off")
-	return watched(ctx, out, cmd, "go run ./hack/image")
+// buildImages makes the images of programs that are built: they are what make image and make
+// simulator-image make, but not reproducible.
+func (c clone) buildImages(ctx context.Context, out *report) error {
+	for image, repository := range clusterImages {
+		cmd := newCommand(ctx, "go", "run", ".", "-of="+image, "-root="+c.root, "-programs="+c.path("bin"), "-platforms=linux/"+runtime.GOARCH,
+			"-tag="+repository+":"+imageTag, "-out="+strings.TrimSuffix(c.archiveOf(image), ".tar"))
+		cmd.Dir = c.path("hack/image")
+		cmd.Env = append(os.Environ(), "GOWORK=off")
+		if err := watched(ctx, out, cmd, "go run ./hack/image -of="+image); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addImages gives the nodes the images that buildImages made.
+func (s *realCluster) addImages() error {
+	for image := range clusterImages {
+		if err := s.cluster.AddImage(s.archiveOf(image)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start starts the cluster and waits until pods can run. With attached it ends with this process.
 func (s *realCluster) start(ctx context.Context, attached bool) error {
 	s.out.sayf("Starting a cluster in %s, nodes: %d", s.dir, s.cluster.Nodes)
 	for _, step := range []func() error{
-		s.cluster.MakeKeys, s.cluster.AddPause, func() error { return s.cluster.AddImage(s.path("bin/cluster-image.tar")) }, func() error { return s.cluster.Start(attached) },
+		s.cluster.MakeKeys, s.cluster.AddPause, s.addImages, func() error { return s.cluster.Start(attached) },
 	} {
 		if err := because(ctx, step()); err != nil {
 			return err
@@ -227,11 +250,12 @@ A cluster of one node runs in %[1]s; nothing leads into it from outside. Within:
 
   %[2]s kubectl get pods -A
   %[2]s helm install pnp charts/pnp-operator --namespace pnp-system --create-namespace --wait --set simulator.enabled=true \
-    --set image.repository=%[3]s --set image.tag=%[4]s
+    --set image.repository=%[3]s --set image.tag=%[4]s \
+    --set simulator.image.repository=%[5]s
 
 Logs: %[1]s/node-1/*.log
 Stop it with: make cluster-down
-`, s.dir, quotedPath(path), imageRepository, imageTag))
+`, s.dir, quotedPath(path), imageRepository, imageTag, simulatorRepository))
 	return nil
 }
 

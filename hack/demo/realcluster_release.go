@@ -38,7 +38,7 @@ func (s *realCluster) installChart(ctx context.Context, sets ...string) (string,
 }
 
 func (s *realCluster) installOrUpgrade(ctx context.Context, args []string, sets ...string) (string, error) {
-	for _, set := range append([]string{"image.repository=" + imageRepository, "image.tag=" + imageTag}, sets...) {
+	for _, set := range append([]string{"image.repository=" + imageRepository, "image.tag=" + imageTag, "simulator.image.repository=" + simulatorRepository}, sets...) {
 		args = append(args, "--set", set)
 	}
 	began := time.Now()
@@ -198,12 +198,10 @@ func (s *realCluster) soonReady(ctx context.Context) error {
 // upgrade changes tag and values, and goes back.
 func (s *realCluster) upgrade(ctx context.Context) error {
 	for number := 1; number <= s.cluster.Nodes; number++ {
-		words, err := s.cluster.Within(number, "ctr", "--namespace=k8s.io", "images", "tag", imageRepository+":"+imageTag, imageRepository+":"+nextTag)
-		if err != nil {
-			return err
-		}
-		if out, err := newCommand(ctx, words[0], words[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("naming the image anew: %w: %s", err, out)
+		for _, repository := range clusterImages {
+			if err := s.nameAnew(ctx, number, repository); err != nil {
+				return err
+			}
 		}
 	}
 	notes, err := s.upgradeChart(ctx, "simulator.enabled=true", "image.tag="+nextTag, "networkPolicy.enabled=true", "protection.enabled=true", "deletionPolicy.default=Clear")
@@ -220,6 +218,18 @@ func (s *realCluster) upgrade(ctx context.Context) error {
 		return err
 	}
 	return s.acknowledges(ctx, "after the rollback", 30*time.Second)
+}
+
+// nameAnew gives an image on a node the next tag.
+func (s *realCluster) nameAnew(ctx context.Context, node int, repository string) error {
+	words, err := s.cluster.Within(node, "ctr", "--namespace=k8s.io", "images", "tag", repository+":"+imageTag, repository+":"+nextTag)
+	if err != nil {
+		return err
+	}
+	if out, err := newCommand(ctx, words[0], words[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("naming image %s anew: %w: %s", repository, err, out)
+	}
+	return nil
 }
 
 // acknowledges declares another value and waits until the device has it.

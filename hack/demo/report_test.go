@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 func TestAFailureSaysWhatWasExpectedAndWhatCame(t *testing.T) {

@@ -1,5 +1,6 @@
-// Command image assembles the container image of the operator, with the simulator beside it, from programs that `go build` made: what the Dockerfile describes,
-// on machines without a container engine. It is reproducible: the same commit gives the same digest.
+// Command image assembles the container image of the operator, or that of the simulator, from a program
+// that `go build` made: what their Dockerfiles describe, on machines without a container engine. It is
+// reproducible: the same commit gives the same digest.
 package main
 
 import (
@@ -37,11 +38,18 @@ const (
 	user = "65532:65532"
 )
 
-// programs of the image by package. The first one is what a container runs that is not told otherwise; the simulator is for trying the operator in a cluster.
-var programs = []struct{ name, pkg string }{{"manager", "."}, {"iothub-simulator", "./cmd/iothub-simulator"}}
+// program is what an image holds, and runs.
+type program struct{ title, name, pkg string }
+
+// images of this repository, by what -of calls them.
+var images = map[string]program{
+	"operator":  {"pnp-operator", "manager", "."},
+	"simulator": {"iothub-simulator", "iothub-simulator", "./simulator/cmd/iothub-simulator"},
+}
 
 // recipe is what an image is made of.
 type recipe struct {
+	program   program
 	root      string // of the clone
 	version   string
 	revision  string
@@ -62,19 +70,24 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	root := flags.String("root", ".", "The clone.")
+	of := flags.String("of", "operator", "What the image runs: operator or simulator.")
 	tag := flags.String("tag", "", "The image's name, such as pnp-operator:v1; its tag is the version.")
 	platforms := flags.String("platforms", "linux/amd64,linux/arm64", "What to build for.")
 	dir := flags.String("out", "", "Folder for the OCI layout; beside it goes an archive for docker load, of this machine's platform.")
-	built := flags.String("programs", "", "Folder of the two programs where they are built already, for one platform; for tests, as such an image is not reproducible.")
+	built := flags.String("programs", "", "Folder of the programs where they are built already, for one platform; for tests, as such an image is not reproducible.")
 	push := flags.Bool("push", false, "Push to the registry that the tag names, with docker's credentials.")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	program, ok := images[*of]
+	if !ok {
+		return fmt.Errorf("-of: %q is neither operator nor simulator", *of)
 	}
 	reference, err := name.ParseReference(*tag, name.WithDefaultTag("dev"))
 	if err != nil {
 		return fmt.Errorf("-tag: %w", err)
 	}
-	r := recipe{root: *root, version: reference.Identifier(), programs: *built}
+	r := recipe{program: program, root: *root, version: reference.Identifier(), programs: *built}
 	for text := range strings.SplitSeq(*platforms, ",") {
 		platform, err := v1.ParsePlatform(text)
 		if err != nil {
@@ -148,14 +161,12 @@ func (r *recipe) image(ctx context.Context, platform v1.Platform) (v1.Image, err
 	if err != nil {
 		return nil, err
 	}
-	for _, program := range programs {
-		binary, err := r.program(ctx, platform, program.name, program.pkg)
-		if err != nil {
-			return nil, err
-		}
-		if image, err = r.add(image, program.name, 0o755, binary); err != nil {
-			return nil, err
-		}
+	binary, err := r.binary(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	if image, err = r.add(image, r.program.name, 0o755, binary); err != nil {
+		return nil, err
 	}
 	return mutate.ConfigFile(image, r.config(image, platform))
 }
@@ -169,7 +180,7 @@ func (r *recipe) add(image v1.Image, path string, mode int64, data []byte) (v1.I
 	return mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: r.created}, CreatedBy: "hack/image"}})
 }
 
-// config says how the image is run, as the Dockerfile does.
+// config says how the image is run, as its Dockerfile does.
 func (r *recipe) config(image v1.Image, platform v1.Platform) *v1.ConfigFile {
 	config, err := partial.ConfigFile(image)
 	if err != nil {
@@ -179,31 +190,31 @@ func (r *recipe) config(image v1.Image, platform v1.Platform) *v1.ConfigFile {
 	config.Architecture, config.OS, config.Variant = platform.Architecture, platform.OS, platform.Variant
 	config.Created = v1.Time{Time: r.created}
 	config.Config = v1.Config{
-		User: user, Entrypoint: []string{"/" + programs[0].name}, WorkingDir: "/",
+		User: user, Entrypoint: []string{"/" + r.program.name}, WorkingDir: "/",
 		Labels: map[string]string{
-			"org.opencontainers.image.title": "pnp-operator", "org.opencontainers.image.version": r.version, "org.opencontainers.image.revision": r.revision,
+			"org.opencontainers.image.title": r.program.title, "org.opencontainers.image.version": r.version, "org.opencontainers.image.revision": r.revision,
 			"org.opencontainers.image.licenses": "Apache-2.0",
 		},
 	}
 	return config
 }
 
-// program is what was built already, or is built now.
-func (r *recipe) program(ctx context.Context, platform v1.Platform, name, pkg string) ([]byte, error) {
+// binary reads the program where it was built already, or builds it.
+func (r *recipe) binary(ctx context.Context, platform v1.Platform) ([]byte, error) {
 	if r.programs != "" {
-		return os.ReadFile(filepath.Join(r.programs, name))
+		return os.ReadFile(filepath.Join(r.programs, r.program.name))
 	}
-	return r.build(ctx, platform, pkg)
+	return r.build(ctx, platform)
 }
 
-func (r *recipe) build(ctx context.Context, platform v1.Platform, pkg string) ([]byte, error) {
+func (r *recipe) build(ctx context.Context, platform v1.Platform) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "pnp-image-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	target := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -X main.version="+r.version, "-o", target, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w -X main.version="+r.version, "-o", target, r.program.pkg)
 	cmd.Dir = r.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOOS="+platform.OS, "GOARCH="+platform.Architecture)
 	var problems bytes.Buffer

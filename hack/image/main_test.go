@@ -48,13 +48,29 @@ func each(t *testing.T, image v1.Image, do func(*tar.Header, io.Reader)) {
 	}
 }
 
-// TestImage builds the operator's image, pushes it to a registry, takes it from there and looks at it.
+// what is expected of an image.
+type expected struct {
+	of, program, title string
+	flag, says         string // what its program says to a flag; empty: anything
+}
+
+// TestImage builds each image, pushes it to a registry, takes it from there and looks at it.
 func TestImage(t *testing.T) {
+	for _, want := range []expected{
+		{"operator", "manager", "pnp-operator", "--version", "v9.8.7"},
+		{"simulator", "iothub-simulator", "iothub-simulator", "--help", ""},
+	} {
+		t.Run(want.of, func(t *testing.T) { buildAndLook(t, want) })
+	}
+}
+
+func buildAndLook(t *testing.T, want expected) {
+	t.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	defer server.Close()
-	tag := strings.TrimPrefix(server.URL, "http://") + "/factory/pnp-operator:v9.8.7"
+	tag := strings.TrimPrefix(server.URL, "http://") + "/factory/" + want.title + ":v9.8.7"
 	dir := filepath.Join(t.TempDir(), "image")
-	args := []string{"-root=../..", "-tag=" + tag, "-platforms=linux/" + runtime.GOARCH, "-out=" + dir, "-push"}
+	args := []string{"-root=../..", "-of=" + want.of, "-tag=" + tag, "-platforms=linux/" + runtime.GOARCH, "-out=" + dir, "-push"}
 	var out bytes.Buffer
 	if err := run(t.Context(), args, &out); err != nil {
 		t.Fatal(err, out.String())
@@ -72,11 +88,14 @@ func TestImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if config.Config.User != "65532:65532" || !slices.Equal(config.Config.Entrypoint, []string{"/manager"}) || config.Architecture != runtime.GOARCH {
+	if config.Config.User != "65532:65532" || !slices.Equal(config.Config.Entrypoint, []string{"/" + want.program}) || config.Architecture != runtime.GOARCH {
 		t.Errorf("%+v", config)
 	}
 	if v := config.Config.Labels["org.opencontainers.image.version"]; v != "v9.8.7" {
 		t.Errorf("version %q", v)
+	}
+	if title := config.Config.Labels["org.opencontainers.image.title"]; title != want.title {
+		t.Errorf("title %q, want %q", title, want.title)
 	}
 	has := files(t, image)
 	for path, h := range has {
@@ -84,12 +103,10 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s can be changed by the one who runs it: %o of %d", path, h.Mode, h.Uid)
 		}
 	}
-	if len(has) != 6 || has["manager"] == nil || has["iothub-simulator"] == nil || has["etc/ssl/certs/ca-certificates.crt"] == nil {
+	if len(has) != 5 || has[want.program] == nil || has["etc/ssl/certs/ca-certificates.crt"] == nil {
 		t.Errorf("the image has %v", has)
 	}
-	for program, flag := range map[string]string{"manager": "--version", "iothub-simulator": "--help"} {
-		checkProgram(t, image, program, flag)
-	}
+	checkProgram(t, image, want)
 	again, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -141,11 +158,11 @@ func only(t *testing.T, index v1.ImageIndex) v1.Image {
 }
 
 // checkProgram runs what is in the image: it needs nothing of this machine, and the operator knows its version.
-func checkProgram(t *testing.T, image v1.Image, name, flag string) {
+func checkProgram(t *testing.T, image v1.Image, want expected) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
+	path := filepath.Join(t.TempDir(), want.program)
 	each(t, image, func(h *tar.Header, r io.Reader) {
-		if h.Name != name {
+		if h.Name != want.program {
 			return
 		}
 		data, err := io.ReadAll(r)
@@ -166,26 +183,32 @@ func checkProgram(t *testing.T, image v1.Image, name, flag string) {
 			t.Error("the program is linked dynamically")
 		}
 	}
-	says, err := exec.CommandContext(t.Context(), path, flag).CombinedOutput()
-	if err != nil || flag == "--version" && strings.TrimSpace(string(says)) != "v9.8.7" {
-		t.Errorf("%s %s prints %q, %v", name, flag, says, err)
+	says, err := exec.CommandContext(t.Context(), path, want.flag).CombinedOutput()
+	if err != nil || want.says != "" && strings.TrimSpace(string(says)) != want.says {
+		t.Errorf("%s %s prints %q, %v", want.program, want.flag, says, err)
 	}
 }
 
-// TestTheDockerfileSaysTheSame keeps the two ways to an image together: the same programs by the same toolchain.
-func TestTheDockerfileSaysTheSame(t *testing.T) {
-	raw, err := os.ReadFile("../../Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
+// TestTheDockerfilesSayTheSame keeps the two ways to an image together: the same program by the same toolchain.
+func TestTheDockerfilesSayTheSame(t *testing.T) {
 	module, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
 	toolchain := regexp.MustCompile(`(?m)^go (.+)$`).FindStringSubmatch(string(module))[1]
-	for _, line := range []string{" golang:" + toolchain + " AS build\n", "FROM scratch\n", "USER " + user + "\n", "ENTRYPOINT [\"/manager\"]\n", "/manager .", "/iothub-simulator ./cmd/iothub-simulator", "COPY --from=build /manager /iothub-simulator /\n", "COPY --from=build " + certificates + " ", "CGO_ENABLED=0", "-trimpath", "-X main.version=$VERSION"} {
-		if !strings.Contains(string(raw), line) {
-			t.Errorf("the Dockerfile lacks %q", line)
+	for file, lines := range map[string][]string{
+		"Dockerfile":           {"-X main.version=$VERSION\" -o /manager .\n", "COPY --from=build /manager /\n", "ENTRYPOINT [\"/manager\"]\n"},
+		"simulator/Dockerfile": {" -o /iothub-simulator ./simulator/cmd/iothub-simulator\n", "COPY --from=build /iothub-simulator /\n", "ENTRYPOINT [\"/iothub-simulator\"]\n"},
+	} {
+		raw, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, " golang:"+toolchain+" AS build\n", "FROM scratch\n", "USER "+user+"\n", "COPY --from=build "+certificates+" ", "CGO_ENABLED=0", "-trimpath")
+		for _, line := range lines {
+			if !strings.Contains(string(raw), line) {
+				t.Errorf("%s lacks %q", file, line)
+			}
 		}
 	}
 }
@@ -193,6 +216,7 @@ func TestTheDockerfileSaysTheSame(t *testing.T) {
 func TestWhatCannotBeBuilt(t *testing.T) {
 	for name, args := range map[string][]string{
 		"no tag":         {"-tag="},
+		"of":             {"-tag=a:b", "-of=device"},
 		"platform":       {"-tag=a:b", "-platforms=linux/amd64/x/y/z"},
 		"no such clone":  {"-tag=a:b", "-root=/nowhere"},
 		"out":            {"-tag=a:b", "-root=../..", "-platforms=linux/" + runtime.GOARCH, "-out=/dev/null/image"},

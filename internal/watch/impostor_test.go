@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp/wire"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/simulator/amqp/wire"
 )
 
 // tooMuch is what an impostor may not get through on one connection, in bytes: frames and what buffers of both sides hold beside them stay far below.

@@ -14,10 +14,10 @@ import (
 	"github.com/go-logr/logr/testr"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator/amqp"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/auth"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/simulator/amqp"
+	"github.com/pnp-operator/pnp-operator/simulator/auth"
+	"github.com/pnp-operator/pnp-operator/simulator/eventhub"
 )
 
 const hubName, group = "iothub-ehub-factory", "pnp-operator"

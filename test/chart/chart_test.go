@@ -140,6 +140,7 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		"replicas=-1":                                      "/replicas",
 		"image.digest=sha256:123":                          "/image/digest",
 		"image.pullPolicy=Sometimes":                       "/image/pullPolicy",
+		"simulator.image.digest=latest":                    "/simulator/image/digest",
 		"imagee.tag=x":                                     "imagee",
 		"webhook.port=80":                                  "/webhook/port",
 		"webhook.enabled=perhaps":                          "/webhook/enabled",

@@ -88,6 +88,32 @@ func twoCommands(t *testing.T, set string) {
 	}
 }
 
+// TestTheSimulatorsImage renders the name of its image, which follows the operator's tag unless it has one.
+func TestTheSimulatorsImage(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("a", 64)
+	for name, test := range map[string]struct{ set, operator, simulator string }{
+		"the operator's tag is both's":        {"image.tag=v1", "pnp-operator:v1", "iothub-simulator:v1"},
+		"each has a tag":                      {"image.tag=v1,simulator.image.tag=v2", "pnp-operator:v1", "iothub-simulator:v2"},
+		"the simulator's is elsewhere":        {"image.tag=v1,simulator.image.repository=r.example.com/hub", "pnp-operator:v1", "r.example.com/hub:v1"},
+		"the simulator's has a digest":        {"image.tag=v1,simulator.image.digest=" + digest, "pnp-operator:v1", "iothub-simulator@" + digest},
+		"the operator's digest is its own":    {"image.tag=v1,image.digest=" + digest, "pnp-operator@" + digest, "iothub-simulator:v1"},
+		"the simulator's tag is its own only": {"simulator.image.tag=v2,image.digest=" + digest, "pnp-operator@" + digest, "iothub-simulator:v2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rendered := objects(t, template(t, "--set=simulator.enabled=true,"+test.set))
+			for deployment, want := range map[string]string{
+				"Deployment pnp-system/pnp-operator":     test.operator,
+				"Deployment pnp-simulator/pnp-simulator": test.simulator,
+				"Job pnp-system/pnp-operator-end-trial":  test.operator,
+			} {
+				if got := containers(rendered[deployment])[0]["image"]; got != want {
+					t.Errorf("%s has the image %v, want %s", deployment, got, want)
+				}
+			}
+		})
+	}
+}
+
 // samplesCommand prints the objects that the notes have applied.
 const samplesCommand = `kubectl get configmap pnp-simulator-samples -n pnp-simulator -o go-template='{{index .data "samples.yaml"}}'`
 
@@ -140,7 +166,7 @@ func (c *cluster) runSimulator(hub, events string) {
 	for i, arg := range args {
 		args[i] = strings.Replace(arg, "=/certificates/", "="+dir+"/", 1)
 	}
-	c.run("./cmd/iothub-simulator", args...)
+	c.run("./simulator/cmd/iothub-simulator", args...)
 }
 
 // kubeconfigOf is that of a ServiceAccount of the operator's namespace.

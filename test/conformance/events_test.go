@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
-	"github.com/pnp-operator/pnp-operator/internal/simulator/eventhub"
+	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator/eventhub"
 )
 
 const (

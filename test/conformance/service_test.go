@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // checkTime is far more than all checks take: one of them waits 10 seconds before it tries again.

@@ -11,12 +11,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
+{{/* An image of the values; one without a tag has the operator's. */}}
 {{- define "pnp-operator.image" -}}
 {{- $image := index . 0 -}}
 {{- if $image.digest -}}
 {{ $image.repository }}@{{ $image.digest }}
 {{- else -}}
-{{ $image.repository }}:{{ include "pnp-operator.version" (index . 1) }}
+{{ $image.repository }}:{{ $image.tag | default (include "pnp-operator.version" (index . 1)) }}
 {{- end }}
 {{- end }}
 

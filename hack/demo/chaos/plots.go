@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/simulator"
+	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // Elsewhere is an IoTHub that is not ready.
