@@ -108,11 +108,21 @@ func (n node) startParts() error {
 	if err := n.awaitServer(); err != nil {
 		return err
 	}
-	parts := slices.Concat(later, n.workers())
-	if n.enforcesPolicies() {
-		parts = append(parts, n.policies())
+	if err := n.startAll(slices.Concat(later, n.workers())); err != nil || !n.enforcesPolicies() {
+		return err
 	}
-	return n.startAll(parts)
+	if err := n.awaitRegistration(); err != nil {
+		return err
+	}
+	return n.start(n.policies())
+}
+
+// awaitRegistration waits until kubelet has registered the node: kube-router ends at once without that.
+func (n node) awaitRegistration() error {
+	name := NodeName(n.number)
+	return retry(2*time.Minute, func() error {
+		return command(filepath.Join(n.programs, "kubectl"), "--kubeconfig="+n.config("kubelet-"+name), "--cache-dir="+n.file("kubectl-cache"), "get", "node", name)
+	})
 }
 
 func (n node) enforcesPolicies() bool {
