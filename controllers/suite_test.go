@@ -291,10 +291,10 @@ func newForeignNamespace() string {
 // removeDevices leaves no object behind that later tests' operators would work on. Nothing deletes namespaces here.
 func removeDevices(namespace string) {
 	GinkgoHelper()
-	Expect(admin.DeleteAllOf(ctx, &v1alpha1.IoTHub{}, client.InNamespace(namespace))).To(Succeed())
-	Expect(admin.DeleteAllOf(ctx, &v1alpha1.DeviceCommand{}, client.InNamespace(namespace))).To(Succeed())
-	Expect(admin.DeleteAllOf(ctx, &v1alpha1.DeviceModel{}, client.InNamespace(namespace))).To(Succeed())
-	Expect(admin.DeleteAllOf(ctx, &v1alpha1.PnPDevice{}, client.InNamespace(namespace))).To(Succeed())
+	for _, kind := range []client.Object{&v1alpha1.IoTHub{}, &v1alpha1.DeviceCommand{}, &v1alpha1.DeviceModel{}, &v1alpha1.PnPDevice{}} {
+		// The API server gives a request a minute, which a busy machine may need for a thousand objects.
+		Eventually(func() error { return admin.DeleteAllOf(ctx, kind, client.InNamespace(namespace)) }).WithTimeout(3 * time.Minute).Should(Succeed())
+	}
 	Eventually(func(g Gomega) {
 		var left v1alpha1.PnPDeviceList
 		g.Expect(admin.List(ctx, &left, client.InNamespace(namespace))).To(Succeed())
