@@ -17,6 +17,7 @@ type Trace struct {
 	devices map[string]map[Leaf]*held
 	changed map[string]time.Time // the desired sections, last
 	rekeyed map[string]bool      // the identity was written since
+	others  map[string]time.Time // when another writer wrote desired properties, if the operator did not since
 	// replaced is when a device was created anew under its id.
 	replaced map[string]time.Time
 	// unaware are devices that were created anew or that a failover put back, until the operator's next write: another
@@ -63,7 +64,7 @@ type held struct {
 func Follow(journal []simulator.JournalEntry, h *History) (*Trace, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, rekeyed: map[string]bool{}, replaced: map[string]time.Time{}, unaware: map[string]bool{}, acted: map[string]bool{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
+	t := &Trace{devices: map[string]map[Leaf]*held{}, changed: map[string]time.Time{}, rekeyed: map[string]bool{}, others: map[string]time.Time{}, replaced: map[string]time.Time{}, unaware: map[string]bool{}, acted: map[string]bool{}, copies: map[string]map[int64]map[Leaf]held{}, rewritten: map[string]map[Leaf]int{}}
 	for _, e := range journal {
 		if err := t.follow(e, h); err != nil {
 			return nil, fmt.Errorf("entry %d of the journal: %w", e.Seq, err)
@@ -81,6 +82,9 @@ func (t *Trace) follow(e simulator.JournalEntry, h *History) error {
 	return t.followDesired(e, h)
 }
 
+// unread is how long a write of another writer may stay unread: while nobody leads nobody reads.
+const unread = time.Minute
+
 // followIdentity follows what happened to a device as a whole.
 func (t *Trace) followIdentity(e simulator.JournalEntry) {
 	switch {
@@ -89,9 +93,13 @@ func (t *Trace) followIdentity(e simulator.JournalEntry) {
 			t.replaced[e.DeviceID], t.unaware[e.DeviceID] = e.Written, true
 		}
 		t.changed[e.DeviceID] = e.Written
+		delete(t.others, e.DeviceID)
 		t.devices[e.DeviceID], t.copies[e.DeviceID] = map[Leaf]*held{}, map[int64]map[Leaf]held{}
 		t.copy(e)
 	case e.Kind == "IdentityUpdated":
+		if at, is := t.others[e.DeviceID]; is && e.Written.Sub(at) < unread {
+			t.share(e.DeviceID)
+		}
 		t.rekeyed[e.DeviceID] = true
 	case e.Kind == "Rewound":
 		t.changed[e.DeviceID], t.unaware[e.DeviceID] = e.Written, true
@@ -135,6 +143,9 @@ func (t *Trace) followDesired(e simulator.JournalEntry, h *History) error {
 	}
 	if e.Service {
 		delete(t.unaware, e.DeviceID)
+		delete(t.others, e.DeviceID)
+	} else {
+		t.others[e.DeviceID] = e.Written
 	}
 	t.changed[e.DeviceID] = e.Written
 	t.copy(e)

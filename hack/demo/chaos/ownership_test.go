@@ -83,6 +83,13 @@ func (c *course) failsOver(to int64, held string) {
 	c.journal = append(c.journal, simulator.JournalEntry{Written: c.at, DeviceID: "dev1", Kind: "Rewound", DesiredVersion: to})
 }
 
+// another has another writer set a property beside a, which is 1.
+func (c *course) another(version int64) {
+	c.journal = append(c.journal, simulator.JournalEntry{
+		Written: c.at, DeviceID: "dev1", Kind: "TwinUpdated", DesiredVersion: version, Before: json.RawMessage(section(`1`)), Desired: json.RawMessage(`{"f":1}`),
+	})
+}
+
 func (c *course) isRekeyed() {
 	c.journal = append(c.journal, simulator.JournalEntry{Written: c.at, DeviceID: "dev1", Kind: "IdentityUpdated", DesiredVersion: c.version})
 }
@@ -271,11 +278,25 @@ func TestWhatIsLeftBehind(t *testing.T) {
 			c.declares(`1`)
 			c.writes(`1`)
 			c.isRekeyed()
-			c.journal = append(c.journal, simulator.JournalEntry{
-				DeviceID: "dev1", Kind: "TwinUpdated", DesiredVersion: 2, Before: json.RawMessage(section(`1`)), Desired: json.RawMessage(`{"f":1}`),
-			})
+			c.another(2)
 			c.declares(``)
 		}, nil},
+		"what was there before another property was written and a key rotated at once": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.another(2)
+			c.wait(time.Second)
+			c.isRekeyed()
+			c.declares(``)
+		}, nil},
+		"what was there before another property was written, and a key rotated much later": {func(c *course) {
+			c.declares(`1`)
+			c.writes(`1`)
+			c.another(2)
+			c.wait(time.Hour)
+			c.isRekeyed()
+			c.declares(``)
+		}, written},
 		"what was written after a key was rotated": {func(c *course) { c.declares(`1`); c.isRekeyed(); c.writes(`1`); c.declares(``) }, written},
 		"what another writer wrote as the operator had, in a history that is undone": {func(c *course) {
 			c.foreign(`7`)
