@@ -49,18 +49,15 @@ cluster-test: bin/pnp-demo ## Install the chart in a cluster of two nodes, and s
 # should one of them change such an object.
 PROCESSES ?= 6
 
-# PASSES shows a dot for each package that passes, and all that is said of others.
-PASSES := awk '/^ok / { n++; printf "."; fflush(); next } / \[no test files\]$$/ { next } { print } END { printf " %d passed\n", n }'
-
 .PHONY: test
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.
 	@hack/tools/build.sh helm
 	@hack/tools/build.sh kustomize
 	@hack/tools/build.sh kube-score
 	@echo "test: unit and conformance tests: a dot for each package"
-	@PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m | $(PASSES)
-	@go test ./controllers -skip '^TestControllers$$' -count=1 | $(PASSES)
-	@cd hack/controlplane && go test ./cmd/controlplane ./dns -count=1 -timeout 10m | $(PASSES)
+	@PNP_REQUIRE_TOOLS=1 go test $$(go list ./... | grep -v '/controllers$$') -count=1 -timeout 20m | hack/passes.sh
+	@go test ./controllers -skip '^TestControllers$$' -count=1 | hack/passes.sh
+	@cd hack/controlplane && go test ./cmd/controlplane ./dns -count=1 -timeout 10m | ../passes.sh
 	@echo "test: integration tests: a dot for each of some 810, an S for each that make matrix runs"
 	@KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
 
