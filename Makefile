@@ -47,7 +47,7 @@ cluster-test: bin/pnp-demo ## Install the chart in a cluster of two nodes, and s
 
 # The integration tests wait more than they work: each process has an API server of its own. Reconcilers work on the objects of the cache; client-go panics there
 # should one of them change such an object.
-PROCESSES ?= 6
+PROCESSES ?= 4
 
 .PHONY: test
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.

@@ -10,7 +10,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
-var _ = Describe("An operator that is told to stop", func() {
+var _ = Describe("An operator that is told to stop", Serial, func() {
 	It("finishes a write that is under way, and records it", func() {
 		s := newSite()
 		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
@@ -59,7 +59,7 @@ func (s *site) writeUnrecorded() *meddlingRule {
 
 // The last write is not in status, since the next edit was there first, and no pass gets as far as
 // the device.
-var _ = Describe("A write whose status an edit was faster than", func() {
+var _ = Describe("A write whose status an edit was faster than", Serial, func() {
 	for name, edit := range map[string]func(*v1alpha1.PnPDevice){
 		"moves the object to an IoTHub that is not ready": at("elsewhere"),
 		"is refused":     withProperties(`{"speed": 45, "not.a.name": 1}`),
