@@ -1,25 +1,19 @@
 package devices
 
 import (
-	"container/heap"
 	"sync"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/simulator/schedule"
 )
 
 // worker runs tasks when they are due, one at a time and in order. All tasks of a device go to the same worker.
 type worker struct {
 	mu    sync.Mutex
-	tasks taskHeap
-	seq   int
+	tasks schedule.Tasks
 	wake  chan struct{}
 	stop  chan struct{}
 	done  chan struct{}
-}
-
-type task struct {
-	due time.Time
-	seq int
-	run func()
 }
 
 func startWorker() *worker {
@@ -30,8 +24,7 @@ func startWorker() *worker {
 
 func (w *worker) after(delay time.Duration, run func()) {
 	w.mu.Lock()
-	w.seq++
-	heap.Push(&w.tasks, task{time.Now().Add(delay), w.seq, run})
+	w.tasks.At(time.Now().Add(delay), run)
 	w.mu.Unlock()
 	select {
 	case w.wake <- struct{}{}:
@@ -63,13 +56,7 @@ func (w *worker) loop() {
 func (w *worker) next() (run func(), wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.tasks) == 0 {
-		return nil, 0
-	}
-	if wait := time.Until(w.tasks[0].due); wait > 0 {
-		return nil, wait
-	}
-	return heap.Pop(&w.tasks).(task).run, 0
+	return w.tasks.Next()
 }
 
 // sleep reports false when the worker is to stop.
@@ -87,26 +74,4 @@ func (w *worker) sleep(wait time.Duration) bool {
 	case <-due:
 	}
 	return true
-}
-
-// taskHeap orders tasks by time, then by arrival.
-type taskHeap []task
-
-func (h taskHeap) Len() int      { return len(h) }
-func (h taskHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *taskHeap) Push(x any)   { *h = append(*h, x.(task)) }
-
-func (h taskHeap) Less(i, j int) bool {
-	if h[i].due.Equal(h[j].due) {
-		return h[i].seq < h[j].seq
-	}
-	return h[i].due.Before(h[j].due)
-}
-
-func (h *taskHeap) Pop() any {
-	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = task{}
-	*h = (*h)[:last]
-	return t
 }

@@ -1,11 +1,11 @@
 package routing
 
 import (
-	"container/heap"
 	"sync"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/simulator/schedule"
 )
 
 // entry is one thing that a lane has to deal with, in order: a change, a ready message or a request to flush.
@@ -28,8 +28,7 @@ type lane struct {
 	queue []entry
 
 	// The rest belongs to the lane's goroutine.
-	tasks  taskHeap
-	seq    int
+	tasks  schedule.Tasks
 	last   time.Time          // when the last message that waits is due
 	held   map[string]hold    // devices of which messages wait
 	open   map[string]*entry  // devices whose changes are being merged
@@ -165,46 +164,15 @@ func (l *lane) release(e event) {
 }
 
 // at runs f when it is due, after everything that is due no later.
-func (l *lane) at(due time.Time, f func()) {
-	l.seq++
-	heap.Push(&l.tasks, task{due, l.seq, f})
-}
+func (l *lane) at(due time.Time, f func()) { l.tasks.At(due, f) }
 
 // runDue runs the tasks that are due and returns how long the next one waits, 0 if there is none.
 func (l *lane) runDue() time.Duration {
-	for len(l.tasks) > 0 {
-		if wait := time.Until(l.tasks[0].due); wait > 0 {
+	for {
+		run, wait := l.tasks.Next()
+		if run == nil {
 			return wait
 		}
-		heap.Pop(&l.tasks).(task).run()
+		run()
 	}
-	return 0
-}
-
-type task struct {
-	due time.Time
-	seq int
-	run func()
-}
-
-// taskHeap orders tasks by time, then by arrival.
-type taskHeap []task
-
-func (h taskHeap) Len() int      { return len(h) }
-func (h taskHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *taskHeap) Push(x any)   { *h = append(*h, x.(task)) }
-
-func (h taskHeap) Less(i, j int) bool {
-	if h[i].due.Equal(h[j].due) {
-		return h[i].seq < h[j].seq
-	}
-	return h[i].due.Before(h[j].due)
-}
-
-func (h *taskHeap) Pop() any {
-	last := len(*h) - 1
-	t := (*h)[last]
-	(*h)[last] = task{}
-	*h = (*h)[:last]
-	return t
 }
