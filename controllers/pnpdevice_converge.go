@@ -242,13 +242,12 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 		return nil, err
 	}
 	s.counted = permit.counted
-	if permit.allowed && s.hubGone && r.hasSessionEnded(s) {
+	switch {
+	case permit.allowed && s.hubGone && r.hasSessionEnded(s):
 		return nil, r.putOff(s, waitCache.most)
-	}
-	if permit.allowed {
+	case permit.allowed:
 		return changes, nil
-	}
-	if permit.news {
+	case permit.news:
 		r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.hub))
 	}
 	kept := slices.DeleteFunc(slices.Clone(changes), isRemoval)
@@ -258,8 +257,8 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, changes []tw
 	return kept, nil
 }
 
-// hasSessionEnded reports whether the session of an IoTHub that is gone has ended during the pass. What
-// the brake counted of that hub is forgotten then, so that it does not stop what is under way.
+// hasSessionEnded reports whether the session of an IoTHub that is gone has ended during the pass.
+// What the brake counted of that hub is forgotten then, so that it does not stop what is under way.
 func (r *PnPDeviceReconciler) hasSessionEnded(s *scope) bool {
 	session, _ := r.Hubs.ForClearing(client.ObjectKeyFromObject(s.hub))
 	return session != s.session

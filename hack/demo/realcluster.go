@@ -27,8 +27,8 @@ const (
 // clusterImages are what the nodes are given: repositories by what hack/image calls them.
 var clusterImages = map[string]string{"operator": imageRepository, "simulator": simulatorRepository}
 
-// archiveOf is where buildImages puts an image.
-func (c clone) archiveOf(image string) string { return c.path("bin/cluster-" + image + ".tar") }
+// layoutOf is the folder where buildImages puts an image; the archive beside it ends in .tar.
+func (c clone) layoutOf(image string) string { return c.path("bin/cluster-" + image) }
 
 // realCluster is a real cluster, where pods run, beside what a demonstration has.
 type realCluster struct {
@@ -81,7 +81,7 @@ func (c clone) buildNode(ctx context.Context, out *report) error {
 func (c clone) buildImages(ctx context.Context, out *report) error {
 	for image, repository := range clusterImages {
 		cmd := newCommand(ctx, "go", "run", ".", "-of="+image, "-root="+c.root, "-programs="+c.path("bin"), "-platforms=linux/"+runtime.GOARCH,
-			"-tag="+repository+":"+imageTag, "-out="+strings.TrimSuffix(c.archiveOf(image), ".tar"))
+			"-tag="+repository+":"+imageTag, "-out="+c.layoutOf(image))
 		cmd.Dir = c.path("hack/image")
 		cmd.Env = append(os.Environ(), "GOWORK=off")
 		if err := watched(ctx, out, cmd, "go run ./hack/image -of="+image); err != nil {
@@ -94,7 +94,7 @@ func (c clone) buildImages(ctx context.Context, out *report) error {
 // addImages gives the nodes the images that buildImages made.
 func (s *realCluster) addImages() error {
 	for image := range clusterImages {
-		if err := s.cluster.AddImage(s.archiveOf(image)); err != nil {
+		if err := s.cluster.AddImage(s.layoutOf(image) + ".tar"); err != nil {
 			return err
 		}
 	}
