@@ -282,8 +282,8 @@ func TestWhatWaitsToBeRemoved(t *testing.T) {
 	}
 }
 
-// TestASessionThatEndsTakesItsBrakeAlong covers passes that are under way when the time to clear at an IoTHub
-// that is gone is up: what the brake counted is forgotten by then.
+// TestASessionThatEndsTakesItsBrakeAlong covers passes that are under way when the time to clear at
+// an IoTHub that is gone is up: what the brake counted is forgotten by then.
 func TestASessionThatEndsTakesItsBrakeAlong(t *testing.T) {
 	for name, c := range map[string]struct {
 		end    func(r *PnPDeviceReconciler, hub types.NamespacedName)

@@ -71,8 +71,8 @@ func intention(text string, course func(s *site, api v1alpha1.TwinAPI)) {
 	}
 }
 
-// leftOf is what is left of another writer's twin once the declaration is taken back. On a slow machine
-// the operator looks at the device before that, and writes over it what is still declared.
+// leftOf is what is left of another writer's twin once the declaration is taken back. On a slow
+// machine the operator looks at the device before that, and writes over it what is still declared.
 func (s *site) leftOf(theirs, declared string, since int) string {
 	isOverwritten := func(body string) bool { return strings.Contains(body, declared) }
 	if slices.ContainsFunc(s.patchBodies("d")[since:], isOverwritten) {

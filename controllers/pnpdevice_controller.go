@@ -143,8 +143,8 @@ func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha
 	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}), fieldOwner)
 }
 
-// finish ends a pass. Events that arrived during it, and that are not in its outcome, need another one:
-// they woke nobody. A stop does not keep what was done from being recorded.
+// finish ends a pass. Events that arrived during it, and that are not in its outcome, need another
+// one: they woke nobody. A stop does not keep what was done from being recorded.
 func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
 	e := r.conclude(ctx, before, s, outcome)
 	ctx, cancel := forRecord(ctx)

@@ -71,8 +71,8 @@ func (r *PnPDeviceReconciler) show(stopping context.Context, object client.Objec
 	return firstThat(unshown.Is, pass, func() error { return r.record(ctx, object) })
 }
 
-// firstThat tries one way after the other until nothing is open any more, each again while edits are faster. Why an earlier
-// way failed is no matter.
+// firstThat tries one way after the other until nothing is open any more, each again while edits
+// are faster. Why an earlier way failed is no matter.
 func firstThat(isOpen func() bool, ways ...func() error) (err error) {
 	for _, way := range ways {
 		if !isOpen() {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestAStopRecordsWhateverItsPassFailsWith covers a pass that loses its lock to an edit and is cut off
-// when it is made again: client-go's retries take the second failure for the first.
+// TestAStopRecordsWhateverItsPassFailsWith covers a pass that loses its lock to an edit and is cut
+// off when it is made again: client-go's retries take the second failure for the first.
 func TestAStopRecordsWhateverItsPassFailsWith(t *testing.T) {
 	for name, pass := range map[string][]error{
 		"nothing":                      {nil},

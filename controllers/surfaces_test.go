@@ -23,8 +23,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/validate"
 )
 
-// surface is a field in which a person reads text from outside. A new one has its row below; what devices, tenants and hubs
-// say in log lines is in internal/process, in internal/webhooks/denial_test.go what a refusal says, and in internal/iothub what a hub's error says.
+// surface is a field in which a person reads text from outside. A new one has its row below; what
+// devices, tenants and hubs say in log lines is in internal/process, in
+// internal/webhooks/denial_test.go what a refusal says, and in internal/iothub what a hub's error
+// says.
 type surface struct {
 	limit int // bytes
 	show  func(t *testing.T, text string) string

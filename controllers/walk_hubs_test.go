@@ -86,7 +86,8 @@ func (s *site) declaresNothing() {
 	s.eventually("d", beStalled(v1alpha1.ReasonMassRemoval))
 }
 
-// confirmsWhileWritesFail has a person confirm that all of them go, which the hub does not let happen.
+// confirmsWhileWritesFail has a person confirm that all of them go, which the hub does not let
+// happen.
 func (s *site) confirmsWhileWritesFail() {
 	GinkgoHelper()
 	s.declaresNothing()

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Shows a dot for each package that passes, as soon as `go test` says so, and all that it says of others.
+# Shows a dot for each package that passes, as soon as `go test` says so, and all that it says of the
+# others.
 #
 # usage: go test ./... | passes.sh
 set -euo pipefail

@@ -113,8 +113,8 @@ func (b *bench) clear(ctx context.Context) error {
 	return each(ctx, gone.count, clients, func(ctx context.Context, i int) error { return b.Hub().DeleteDevice(ctx, gone.name(i)) })
 }
 
-// removeAll deletes the objects of a kind. The API server gives a request a minute, and a busy machine
-// needs longer for 10,000 objects.
+// removeAll deletes the objects of a kind. The API server gives a request a minute, and a busy
+// machine needs longer for 10,000 objects.
 func (b *bench) removeAll(ctx context.Context, kind client.Object, in string) error {
 	return retry.OnError(retry.DefaultBackoff, apierrors.IsTimeout, func() error { return b.client.DeleteAllOf(ctx, kind, client.InNamespace(in)) })
 }

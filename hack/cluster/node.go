@@ -117,7 +117,8 @@ func (n node) startParts() error {
 	return n.start(n.policies())
 }
 
-// awaitRegistration waits until kubelet has registered the node: kube-router ends at once without that.
+// awaitRegistration waits until kubelet has registered the node: kube-router ends at once without
+// that.
 func (n node) awaitRegistration() error {
 	name := NodeName(n.number)
 	return retry(2*time.Minute, func() error {

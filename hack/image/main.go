@@ -1,6 +1,6 @@
-// Command image assembles the container image of the operator, or that of the simulator, from a program
-// that `go build` made: what their Dockerfiles describe, on machines without a container engine. It is
-// reproducible: the same commit gives the same digest.
+// Command image assembles the container image of the operator, or that of the simulator, from a
+// program that `go build` made: what their Dockerfiles describe, on machines without a container
+// engine. It is reproducible: the same commit gives the same digest.
 package main
 
 import (

@@ -189,7 +189,8 @@ func checkProgram(t *testing.T, image v1.Image, want expected) {
 	}
 }
 
-// TestTheDockerfilesSayTheSame keeps the two ways to an image together: the same program by the same toolchain.
+// TestTheDockerfilesSayTheSame keeps the two ways to an image together: the same program by the
+// same toolchain.
 func TestTheDockerfilesSayTheSame(t *testing.T) {
 	module, err := os.ReadFile("../../go.mod")
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 )
 
-// TestIndexOfTwoPlatforms assembles what `make image` and `make simulator-image` do, of programs that do nothing: two builds of the operator take minutes.
+// TestIndexOfTwoPlatforms assembles what `make image` and `make simulator-image` do, of programs
+// that do nothing: two builds of the operator take minutes.
 func TestIndexOfTwoPlatforms(t *testing.T) {
 	root := idleClone(t)
 	for of, program := range images {
@@ -64,7 +65,8 @@ func assembleIdle(t *testing.T, root, of string, program program) {
 	}
 }
 
-// checkPlatform wants the platform in the image's configuration, which a container engine compares, and its one program for it.
+// checkPlatform wants the platform in the image's configuration, which a container engine compares,
+// and its one program for it.
 func checkPlatform(t *testing.T, image v1.Image, name string, platform *v1.Platform, machine elf.Machine) {
 	t.Helper()
 	config, err := image.ConfigFile()

@@ -1,10 +1,11 @@
-// Package cli has the commands of the operator's program, beside the operator itself: each takes its
-// arguments and returns its exit status.
+// Package cli has the commands of the operator's program, beside the operator itself: each takes
+// its arguments and returns its exit status.
 package cli
 
 import "strings"
 
-// DefaultModelRepositories are the hosts that models may be fetched from, unless a flag says otherwise.
+// DefaultModelRepositories are the hosts that models may be fetched from, unless a flag says
+// otherwise.
 const DefaultModelRepositories = "devicemodels.azure.com"
 
 // SplitList returns the items of a list of a flag, which commas separate.

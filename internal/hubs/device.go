@@ -165,7 +165,8 @@ func (d *Device) ModelInDoubt() bool {
 
 func (d *Device) modelUnknown() bool { return d.looked.IsZero() || d.modelDoubted > d.settled }
 
-// beginRead returns the token that observe takes: a doubt raised while the read is under way outlives it.
+// beginRead returns the token that observe takes: a doubt raised while the read is under way
+// outlives it.
 func (d *Device) beginRead() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -319,7 +320,8 @@ func (d *Device) Unpersisted() *twin.Twin {
 	return d.unpersisted
 }
 
-// persisted says that status holds t, which is not nil. Events that arrived since the pass began are still outstanding.
+// persisted says that status holds t, which is not nil. Events that arrived since the pass began
+// are still outstanding.
 func (d *Device) persisted(t *twin.Twin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

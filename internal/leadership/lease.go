@@ -1,5 +1,5 @@
-// Package leadership keeps a replica from acting that led once, and that another one may have followed:
-// it watches when the lease was renewed, and ends a process that was paused past it.
+// Package leadership keeps a replica from acting that led once, and that another one may have
+// followed: it watches when the lease was renewed, and ends a process that was paused past it.
 package leadership
 
 import (
@@ -23,7 +23,8 @@ const actFor = LeaseDuration - 5*time.Second
 
 // Watch knows when the lease was renewed last, by the clock that a changed date does not move.
 type Watch struct {
-	// IsExempt reports whether a former leader may still write what a request to the API server writes.
+	// IsExempt reports whether a former leader may still write what a request to the API server
+	// writes.
 	IsExempt func(context.Context) bool
 
 	renewed atomic.Pointer[time.Time]
@@ -54,11 +55,12 @@ func (w *Watch) Observe(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// Guard keeps a former leader from writing to the API server while it ends, but for exempt requests,
-// such as the outcomes of its own commands, which nobody else knows. Its memory of a device is of before
-// its pause: written into a status that it read after that, it would replace what its successor found
-// out, and the resourceVersion fits. The lease may be another replica's, too: client-go releases one that
-// it believes to hold by what it saw before, so that two lead at once.
+// Guard keeps a former leader from writing to the API server while it ends, but for exempt
+// requests, such as the outcomes of its own commands, which nobody else knows. Its memory of a
+// device is of before its pause: written into a status that it read after that, it would replace
+// what its successor found out, and the resourceVersion fits. The lease may be another replica's,
+// too: client-go releases one that it believes to hold by what it saw before, so that two lead at
+// once.
 func (w *Watch) Guard(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		if w.isOver() && writes(r) && !w.IsExempt(r.Context()) {

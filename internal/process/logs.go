@@ -1,5 +1,5 @@
-// Package process sets the operator's process up: what its log lines hold, how much memory it takes, and
-// which namespace it is in.
+// Package process sets the operator's process up: what its log lines hold, how much memory it
+// takes, and which namespace it is in.
 package process
 
 import (
@@ -15,8 +15,8 @@ import (
 // maxLogged is what a log line has of one text, in bytes.
 const maxLogged = 4 << 10
 
-// CleanLines has a logger write lines to a writer that are clean and short: their texts are cut, and hold
-// nothing that a terminal acts on.
+// CleanLines has a logger write lines to a writer that are clean and short: their texts are cut,
+// and hold nothing that a terminal acts on.
 func CleanLines(to io.Writer) ctrlzap.Opts {
 	return func(o *ctrlzap.Options) {
 		ctrlzap.WriteTo(cleanLog{to})(o)

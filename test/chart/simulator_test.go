@@ -88,7 +88,8 @@ func twoCommands(t *testing.T, set string) {
 	}
 }
 
-// TestTheSimulatorsImage renders the name of its image, which follows the operator's tag unless it has one.
+// TestTheSimulatorsImage renders the name of its image, which follows the operator's tag unless it
+// has one.
 func TestTheSimulatorsImage(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("a", 64)
 	for name, test := range map[string]struct{ set, operator, simulator string }{

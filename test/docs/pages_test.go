@@ -1,4 +1,5 @@
-// Package docs holds what pages say against the code, the manifests and the tests that they speak of.
+// Package docs holds what pages say against the code, the manifests and the tests that they speak
+// of.
 package docs
 
 import (
