@@ -113,10 +113,13 @@ func TestOneModelIsParsedAtATime(t *testing.T) {
 	if _, _, err := l.CheckModel(soon, inline("pump", pumpDTDL)); !errors.Is(err, context.Canceled) {
 		t.Errorf("while another one is parsed: %v", err)
 	}
+	// All eight may wait, as requests for admission do: without a deadline no more than maxInLine of a namespace would.
+	request, done := context.WithTimeout(t.Context(), time.Minute)
+	defer done()
 	var all sync.WaitGroup
-	for range 8 {
+	for range 2 * maxInLine {
 		all.Go(func() {
-			if v, err := l.CheckDevice(t.Context(), "", valveID, twin.Declaration{{Name: "opening"}: json.Number("1")}); err != nil || v.NotReady != "" {
+			if v, err := l.CheckDevice(request, "", valveID, twin.Declaration{{Name: "opening"}: json.Number("1")}); err != nil || v.NotReady != "" {
 				t.Error(v, err)
 			}
 		})
