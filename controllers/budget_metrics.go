@@ -1,8 +1,6 @@
 package controllers
 
 import (
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -26,14 +24,11 @@ var (
 )
 
 // budgets tells of the budgets there are when Prometheus asks: one that is gone has no series.
-type budgets struct{ hosts atomic.Pointer[budget.Hosts] }
+type budgets struct{ leading[budget.Hosts] }
 
 var hubBudgets = &budgets{}
 
 func init() { metrics.Registry.MustRegister(hubBudgets) }
-
-// from is where budgets are from now on.
-func (b *budgets) from(hosts *budget.Hosts) { b.hosts.Store(hosts) }
 
 // Describe lists what is collected.
 func (b *budgets) Describe(to chan<- *prometheus.Desc) {
@@ -44,7 +39,7 @@ func (b *budgets) Describe(to chan<- *prometheus.Desc) {
 
 // Collect reads the budgets.
 func (b *budgets) Collect(to chan<- prometheus.Metric) {
-	hosts := b.hosts.Load()
+	hosts := b.latest()
 	if hosts == nil {
 		return
 	}

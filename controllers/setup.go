@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -50,18 +51,18 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	if err := mgr.Add(objectStates.ofLeader(mgr.GetClient())); err != nil {
-		return err
-	}
 	// The look-ups fill the caches of the other kinds in replicas that wait; IoTHubs have none.
 	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.IoTHub{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
 	sessions, wakes, brake, written, deletions := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}, &clearing{}
+	objects := client.Reader(mgr.GetClient())
+	if err := errors.Join(mgr.Add(objectStates.whileLeading(&objects)), mgr.Add(hubBudgets.whileLeading(&sessions.Budgets))); err != nil {
+		return err
+	}
 	failing := &failingObjects{}
 	workers := places.New(workersOf(o.Concurrency), time.Now)
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
-	hubBudgets.from(&sessions.Budgets)
 	recorder := newRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
 	log := mgr.GetLogger().WithName("commands")
 	record := NewLedger(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)

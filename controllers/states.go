@@ -2,13 +2,11 @@ package controllers
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -21,22 +19,13 @@ var (
 		"Conditions of IoTHubs: 1 if True, 0 if not, with the reason.", []string{"namespace", "hub", "type", "reason"}, nil)
 )
 
-// states counts objects by what their status says, from the cache, when Prometheus asks: nothing is counted twice, and what is gone is gone.
-type states struct{ objects atomic.Pointer[client.Reader] }
+// states counts objects by what their status says, from the cache of the replica that leads, when
+// Prometheus asks: two replicas that count the same would double every sum.
+type states struct{ leading[client.Reader] }
 
 var objectStates = &states{}
 
 func init() { metrics.Registry.MustRegister(objectStates) }
-
-// ofLeader counts while this replica leads: two that count the same would double every sum.
-func (s *states) ofLeader(objects client.Reader) manager.RunnableFunc {
-	return func(ctx context.Context) error {
-		s.objects.Store(&objects)
-		<-ctx.Done()
-		s.objects.CompareAndSwap(&objects, nil)
-		return nil
-	}
-}
 
 // Describe lists what is collected.
 func (s *states) Describe(to chan<- *prometheus.Desc) {
@@ -46,7 +35,7 @@ func (s *states) Describe(to chan<- *prometheus.Desc) {
 
 // Collect counts. Without a cache that is filled there is nothing to tell.
 func (s *states) Collect(to chan<- prometheus.Metric) {
-	objects := s.objects.Load()
+	objects := s.latest()
 	if objects == nil {
 		return
 	}
