@@ -227,8 +227,10 @@ var _ = Describe("Many events", func() {
 		AddReportEntry("1,000 reports", fmt.Sprintf("%d status patches, %d reads", patches(), s.gets()), ReportEntryVisibilityFailureOrVerbose)
 	})
 
-	It("of 30 devices that report 3 times a second for a minute cost at most 400 status patches", func() {
-		const devices, seconds, perSecond = 30, 60, 3
+	// The reports part of make bench measures a minute of this against its target.
+	It("of 30 devices that report 3 times a second cost each a status patch in five seconds", func() {
+		const devices, seconds, perSecond = 30, 12, 3
+		const quietTimes = seconds/5 + 2 // that a device has at most meanwhile: the first and the last one are cut
 		s := newEventSite()
 		s.trusted()
 		name := func(i int) string { return fmt.Sprintf("chatty-%02d", i) }
@@ -254,9 +256,9 @@ var _ = Describe("Many events", func() {
 				return property(d, "", "targetTemperature").AckDescription == last
 			})
 		}, 30*time.Second).Should(Equal(devices))
-		Expect(patches()).To(BeNumerically("<=", 400))
+		Expect(patches()).To(BeNumerically("<=", devices*quietTimes))
 		Expect(s.gets()).To(BeZero())
-		AddReportEntry("30 devices x 3/s x 60 s", fmt.Sprintf("%d status patches, %d reads", patches(), s.gets()), ReportEntryVisibilityFailureOrVerbose)
+		AddReportEntry("30 devices x 3/s x 12 s", fmt.Sprintf("%d status patches, %d reads", patches(), s.gets()), ReportEntryVisibilityFailureOrVerbose)
 	})
 })
 

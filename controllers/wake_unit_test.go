@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,12 +35,17 @@ func TestWhatAHubThatBecameReadyWakesComesAfterEdits(t *testing.T) {
 	defer q.ShutDown()
 	r := &PnPDeviceReconciler{Client: cached{devices: []*v1alpha1.PnPDevice{deviceOf("same", 1, 1), deviceOf("new", 1, -1), deviceOf("edited", 2, 1)}}}
 	r.enqueueMembers().Generic(t.Context(), event.GenericEvent{Object: &v1alpha1.IoTHub{}}, q)
+	var order []string
 	for range 3 {
 		item, priority, _ := q.GetWithPriority()
-		if first := item.Name == "edited"; first != (priority == 0) {
+		order = append(order, item.Name)
+		if isEdit := item.Name == "edited"; isEdit != (priority == 0) {
 			t.Errorf("%s has priority %d", item.Name, priority)
 		}
 		q.Done(item)
+	}
+	if want := []string{"edited", "same", "new"}; !slices.Equal(order, want) {
+		t.Errorf("order is %v, want %v", order, want)
 	}
 }
 
