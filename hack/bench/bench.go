@@ -99,6 +99,7 @@ var parts = []struct{ name, about string }{
 	{"reports", "30 devices that report three times a second"},
 	{"throttled", "edits while the hub refuses calls"},
 	{"telemetry", "twin events beside a flood of telemetry"},
+	{"waking", "edits while all devices of a hub wake at once, and the request budget"},
 	{"fairness", "edits while another tenant's hubs are slow or dead"},
 }
 
@@ -125,7 +126,7 @@ func (b *bench) steps() []step {
 	most, fewest := b.size.most(), b.size.fewest()
 	steps := []step{
 		{"converge", b.converge},
-		{"change", with(most, b.change)}, {"chain", with(most, b.chain)}, {"coldstart", b.coldStart}, {"idle", b.idle}, {"memory", b.memory},
+		{"change", with(most, b.change)}, {"chain", with(most, b.chain)}, {"coldstart", b.coldStart}, {"waking", b.waking}, {"idle", b.idle}, {"memory", b.memory},
 	}
 	for _, count := range slices.Backward(b.size.devices[1 : len(b.size.devices)-1]) {
 		steps = append(steps, step{"chain", with(count, b.chain)})
