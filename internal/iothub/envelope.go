@@ -38,10 +38,14 @@ func parseEnvelope(header string, body []byte) envelope {
 	return e
 }
 
+// maxErrorBody is how many bytes an answer has at most that is decoded as an error: those of hubs have less than one KB, and
+// decoded, their values may take fifty times as much.
+const maxErrorBody = 16 << 10
+
 func parseBody(body []byte) envelope {
 	outer, ok := decodeBody(body)
 	if !ok {
-		return envelope{message: clean(string(body))}
+		return envelope{message: clean(string(body[:min(len(body), maxRaw)]))}
 	}
 	message, _ := outer.Message.(string)
 	if inner, ok := decodeBody([]byte(message)); ok && inner.ErrorCode != nil {
@@ -52,6 +56,9 @@ func parseBody(body []byte) envelope {
 
 func decodeBody(body []byte) (errorBody, bool) {
 	var b errorBody
+	if len(body) > maxErrorBody {
+		return b, false
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	return b, d.Decode(&b) == nil
