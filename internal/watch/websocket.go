@@ -10,6 +10,9 @@ import (
 	"github.com/coder/websocket"
 )
 
+// maxHeaders is how many bytes of headers may come before the tunnel, which counts what it brings.
+const maxHeaders = 64 << 10
+
 // dialWebSocket opens the tunnel that Event Hubs offers on port 443 (subprotocol AMQPWSB10, binary frames). Redirects are
 // not followed: a token goes to the host that was asked for, or nowhere.
 func (c Config) dialWebSocket(ctx context.Context, args azeventhubs.WebSocketConnParams) (net.Conn, error) {
@@ -18,7 +21,8 @@ func (c Config) dialWebSocket(ctx context.Context, args azeventhubs.WebSocketCon
 		return nil, err
 	}
 	tlsConfig.ServerName = c.Namespace
-	transport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment}
+	transport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: maxHeaders}
+	defer transport.CloseIdleConnections() // the tunnel is none; one that was refused it would stay open
 	if c.Endpoint != "" {
 		transport.Proxy, transport.DialContext = nil, c.dial
 	}
