@@ -1,9 +1,11 @@
 package watch_test
 
 import (
+	"crypto/tls"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -13,6 +15,8 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/simulator/amqp/wire"
+	"github.com/pnp-operator/pnp-operator/simulator/eventhub"
 )
 
 // door is what a stream finds where an event hub should answer on port 443.
@@ -20,6 +24,16 @@ func door(t *testing.T, answer http.HandlerFunc) func(*watch.Stream) {
 	t.Helper()
 	server := httptest.NewTLSServer(answer)
 	t.Cleanup(server.Close)
+	at := leadsTo(t, server, server.Listener.Addr().String())
+	return func(w *watch.Stream) {
+		at(w)
+		w.Config.WebSocket = true
+	}
+}
+
+// leadsTo has a stream dial an address, and trust the certificate of a server.
+func leadsTo(t *testing.T, server *httptest.Server, address string) func(*watch.Stream) {
+	t.Helper()
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	return func(w *watch.Stream) {
 		text := fmt.Sprintf("Endpoint=sb://example.com;SharedAccessKeyName=a;SharedAccessKey=c2VjcmV0;EntityPath=%s", hubName)
@@ -27,8 +41,8 @@ func door(t *testing.T, answer http.HandlerFunc) func(*watch.Stream) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		config.ConsumerGroup, config.Instance, config.WebSocket = group, "test", true
-		config.Endpoint, config.CABundle = server.Listener.Addr().String(), authority
+		config.ConsumerGroup, config.Instance = group, "test"
+		config.Endpoint, config.CABundle = address, authority
 		w.Config = config
 	}
 }
@@ -62,6 +76,78 @@ func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
+}
+
+// A few bytes would have the library end the process: they end the connection.
+func TestAnImpostorThatSendsWhatTheLibraryCannotReadIsLeft(t *testing.T) {
+	key := wire.Described{Descriptor: uint64(0x99), Value: []any{nil}} // Go cannot hash it
+	text := wire.AppendFrame([]byte(wire.HeaderSASL), 0, wire.FrameSASL, wire.SASLMechanisms, []wire.Symbol{"ANONYMOUS"})
+	text = wire.AppendFrame(text, 0, wire.FrameSASL, wire.SASLOutcome, uint8(0))
+	text = append(text, wire.HeaderAMQP...)
+	text = wire.AppendFrame(text, 0, 0, wire.Open, "impostor", nil, uint32(1<<16), nil, nil, nil, nil, nil, nil,
+		wire.Map{wire.Symbol("product"), wire.Map{key, nil}})
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	i := &impostor{text: string(text)}
+	w := newSite(t).stream(t, &store{}, quickly, leadsTo(t, server, i.serveTLS(t, server.TLS)))
+	eventually(t, "a second try", func() bool { return i.connections.Load() > 1 })
+	w.stop()
+	if w.sink.has(watch.Reading) {
+		t.Error("it was read")
+	}
+}
+
+// What an event hub sends is read behind TLS, where it is screened, and in frames of any size.
+func TestEventsAreReadBehindTLS(t *testing.T) {
+	s := newSite(t)
+	server := httptest.NewTLSServer(nil)
+	t.Cleanup(server.Close)
+	policy, _ := s.policies.Get("service")
+	text := fmt.Sprintf("Endpoint=sb://example.com;SharedAccessKeyName=%s;SharedAccessKey=%s;EntityPath=%s", policy.Name, policy.Key, hubName)
+	w := s.stream(t, &store{}, leadsTo(t, server, behindTLS(t, server.TLS, s.address)), func(w *watch.Stream) {
+		config, err := watch.ParseConnectionString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Config.ConnectionString = config.ConnectionString
+	})
+	w.reaches(t, watch.Reading)
+	s.send(0, 100, 300)
+	s.log.Append(1, eventhub.Message{
+		Annotations: map[string]any{"iothub-connection-device-id": "d", "iothub-message-source": "Telemetry"}, Body: make([]byte, 250<<10),
+	})
+	eventually(t, "events", func() bool { return w.sink.handled() == 201 })
+}
+
+// serveTLS is serve behind TLS.
+func (i *impostor) serveTLS(t *testing.T, config *tls.Config) (address string) {
+	t.Helper()
+	return behindTLS(t, config, i.serve(t))
+}
+
+// behindTLS hands what comes by TLS on to an address.
+func behindTLS(t *testing.T, config *tls.Config, inner string) (address string) {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: config.Certificates, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", inner)
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
+			go func() { _, _ = io.Copy(near, far); _ = near.Close() }()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // A connection that is refused is not kept.

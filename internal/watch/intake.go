@@ -146,7 +146,8 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// dialer connects as the configuration says, and counts what the connections bring. The library's own way of connecting cannot be counted.
+// dialer connects as the configuration says, counts what the connections bring, and keeps from the library what it cannot
+// read safely. The library's own way of connecting does neither.
 func (c Config) dialer(in *intake) func(context.Context, azeventhubs.WebSocketConnParams) (net.Conn, error) {
 	return func(ctx context.Context, args azeventhubs.WebSocketConnParams) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTime)
@@ -159,7 +160,7 @@ func (c Config) dialer(in *intake) func(context.Context, azeventhubs.WebSocketCo
 		if err != nil {
 			return nil, err
 		}
-		return in.of(conn), nil
+		return &screenedConn{Conn: in.of(conn)}, nil
 	}
 }
 
