@@ -29,6 +29,8 @@ type clearing struct {
 	// settled are objects that are being deleted, of which the hub holds nothing any more, or that
 	// were said to leave something there.
 	settled map[types.UID]struct{}
+	// refused is since when the hub has refused to have objects cleared.
+	refused map[types.UID]time.Time
 }
 
 // left is a predicate that lets everything pass: it keeps what an IoTHub was when it went.
@@ -81,6 +83,18 @@ func (c *clearing) isSettled(device *v1alpha1.PnPDevice) bool {
 	return is
 }
 
+// refusedSince is since when the hub has refused to have an object cleared, which it does now.
+func (c *clearing) refusedSince(device *v1alpha1.PnPDevice, now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since, known := c.refused[device.UID]
+	if !known {
+		since = now
+		put(&c.refused, device.UID, since)
+	}
+	return since
+}
+
 // isBackAgain is a predicate that lets everything pass: an object that was put back to a copy from
 // before its deletion has something to clear again.
 func (c *clearing) isBackAgain() predicate.Predicate {
@@ -96,6 +110,7 @@ func (c *clearing) forget(device *v1alpha1.PnPDevice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.settled, device.UID)
+	delete(c.refused, device.UID)
 }
 
 // retire ends the session of an IoTHub that cannot be used any more. If objects may have to be

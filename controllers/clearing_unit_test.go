@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
 // unusedHub is a hub that nothing is asked of.
@@ -83,6 +84,47 @@ func TestFactsDecideWhetherADeletionWaits(t *testing.T) {
 			}
 			if (s.session != nil) != (test.want == clears) {
 				t.Errorf("the session is %v", s.session)
+			}
+		})
+	}
+}
+
+// What went before the deletion, an outage or a refusal of what was declared, is no part of the time for
+// which the hub has to refuse before values are left there.
+func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
+	const grace = 30 * time.Second
+	began := time.Now()
+	denied := &iothub.Error{StatusCode: 401, Class: iothub.Terminal}
+	for name, test := range map[string]struct {
+		before  *waitRow // of what failed for ten minutes, nil: nothing
+		giveUp  func(*PnPDeviceReconciler, *scope) error
+		refusal error
+	}{
+		"of the hub, after an outage": {waitHubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.notCleared(s, denied, "") }, denied},
+		"of the hub, after it refused the declaration": {waitHubRefuses, func(r *PnPDeviceReconciler, s *scope) error {
+			return r.notCleared(s, denied, "")
+		}, denied},
+		"of the hub, and nothing before":                {nil, func(r *PnPDeviceReconciler, s *scope) error { return r.notCleared(s, denied, "") }, denied},
+		"of a credential that is kept, after an outage": {waitHubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.unauthorized(s, denied) }, denied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &PnPDeviceReconciler{Grace: grace, Hubs: &hubs.Registry{}, clearing: &clearing{}, retries: newLasting(waitAPIServer)}
+			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d", UID: "1"}}
+			if test.before != nil {
+				r.retries.fails(nameOfDevice(device), cause{row: test.before}, began.Add(-10*time.Minute))
+			}
+			after := func(passed time.Duration) bool {
+				_, left := errors.AsType[*notClearedError](test.giveUp(r, newScope(device, began.Add(passed))))
+				return left
+			}
+			if after(0) || after(grace-1) {
+				t.Error("it was given up before the hub had refused for the grace time")
+			}
+			if !after(grace) {
+				t.Error("it was not given up after that")
+			}
+			if r.clearing.forget(device); after(2 * grace) {
+				t.Error("an earlier object of that name counts")
 			}
 		})
 	}

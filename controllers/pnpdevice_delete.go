@@ -101,15 +101,16 @@ func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 	switch {
 	case r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another session
 		return r.notCleared(s, err, "the hub refused the credential")
-	case s.session.TookSince(r.failingSince(s)):
+	case s.session.TookSince(r.clearing.refusedSince(s.device, s.now)):
 		return r.notCleared(s, err, stableText(err))
 	}
 	return err
 }
 
-// notCleared gives up what the hub refuses, once it has done so for the grace time.
+// notCleared gives up what the hub refuses, once it has done so for the grace time. That it failed before, or refused what was
+// declared, says nothing of that.
 func (r *PnPDeviceReconciler) notCleared(s *scope, refusal error, why string) error {
-	if s.now.Sub(r.failingSince(s)) < r.Grace {
+	if s.now.Sub(r.clearing.refusedSince(s.device, s.now)) < r.Grace {
 		return refusal
 	}
 	return &notClearedError{why}
