@@ -144,8 +144,8 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	return result, err
 }
 
-// forget ends everything that was for an IoTHub that is gone. Its session, with its budget and its
-// brake, may be kept for clearing.
+// forget ends everything that was for an IoTHub that is gone. Its session, with what was taken of its
+// budget and its brake, may be kept for clearing.
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) (ctrl.Result, error) {
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)
@@ -160,6 +160,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	case last == nil || last.Spec.Suspend:
 		r.Hubs.Drop(hub)
 	default:
+		r.limitsChanged(ctx, r.Hubs.Budgets.Distrust(hub.String())) // what it stated is gone with it
 		r.retire(ctx, hub, nil)
 	}
 	if s, _ := r.Hubs.ForClearing(hub); s == nil {

@@ -1,0 +1,73 @@
+package controllers
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+)
+
+// A session that is kept for clearing keeps nobody else to the numbers of an IoTHub that is gone.
+func TestTheNumbersOfAnIoTHubThatIsGoneHoldForNobody(t *testing.T) {
+	low, high := types.NamespacedName{Namespace: "other", Name: "low"}, types.NamespacedName{Namespace: "factory", Name: "high"}
+	for name, finalizers := range map[string][]string{"its session is kept": {v1alpha1.FinalizerClear}, "its session ends with it": nil} {
+		t.Run(name, func(t *testing.T) {
+			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: low.Namespace, Name: "d", Finalizers: finalizers}}
+			device.Spec.HubRef.Name = low.Name
+			r := forgetting(t, device)
+			few := budget.S1
+			few.DailyMessages = 10
+			for hub, limits := range map[types.NamespacedName]budget.Limits{low: few, high: budget.S1} {
+				r.Hubs.Put(t.Context(), hub, hubs.NewSession(unusedHub{}, "host", ""), func(context.Context) {})
+				r.Hubs.Budgets.State("host", hub.String(), limits)
+				r.Hubs.Budgets.Trust("host", hub.String())
+			}
+			r.clearing.left().Delete(event.DeleteEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: low.Namespace, Name: low.Name}}})
+			if _, err := r.forget(t.Context(), low); err != nil {
+				t.Fatal(err)
+			}
+			if s, _ := r.Hubs.ForClearing(low); (s != nil) != (finalizers != nil) {
+				t.Fatalf("the session that is kept is %v", s)
+			}
+			if daily := r.Hubs.Budgets.All()["host"].Daily(); daily.Messages != budget.S1.DailyMessages || daily.Owner != high.String() {
+				t.Errorf("%d messages of %s count", daily.Messages, daily.Owner)
+			}
+			woken := map[string]bool{}
+			for len(r.Wakes.members) > 0 {
+				woken[client.ObjectKeyFromObject((<-r.Wakes.members).Object).String()] = true
+			}
+			if !woken[high.String()] {
+				t.Errorf("who waits for the number is not woken: %v", woken)
+			}
+		})
+	}
+}
+
+// forgetting is a reconciler of IoTHubs that are gone, and of which these objects are.
+func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, corev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithIndex(&v1alpha1.PnPDevice{}, indexHub, func(o client.Object) []string { return []string{o.(*v1alpha1.PnPDevice).Spec.HubRef.Name} }).Build()
+	return &IoTHubReconciler{
+		Client: c, Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
+		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),
+		retries: newLasting(waitAPIServer), lifetime: t.Context(),
+	}
+}
