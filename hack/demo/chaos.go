@@ -17,6 +17,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 const (
@@ -58,19 +59,19 @@ type storm struct {
 
 // chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one
 // seed. Once all that has ended, status has to say what the hub holds, and the hub has to hold what is declared or status has to say why not.
-func chaosStorm(ctx context.Context, c clone, out *report) error {
-	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, abandoned: abandoned{since: map[string]time.Time{}, left: map[string]bool{}}, options: chaos.Options{Hub: sampleHub}}
+func chaosStorm(ctx context.Context, c harness.Clone, out *harness.Report) error {
+	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, abandoned: abandoned{since: map[string]time.Time{}, left: map[string]bool{}}, options: chaos.Options{Hub: harness.SampleHub}}
 	for _, setting := range []struct {
 		name      string
 		into      *int
 		otherwise int
 	}{{"DEVICES", &k.options.Devices, 30}, {"REPLICAS", &k.options.Replicas, 1}} {
-		if err := fromEnvironment(setting.name, setting.into, setting.otherwise); err != nil {
+		if err := harness.NumberFromEnvironment(setting.name, setting.into, setting.otherwise); err != nil {
 			return err
 		}
 	}
 	var err error
-	if k.options.Duration, err = durationFromEnvironment("DURATION", 4*time.Minute); err != nil {
+	if k.options.Duration, err = harness.DurationFromEnvironment("DURATION", 4*time.Minute); err != nil {
 		return err
 	}
 	if k.chaosRun, err = newChaosRun(ctx, c, out, chaosFolder, k.options.Replicas); err != nil {
@@ -82,19 +83,7 @@ func chaosStorm(ctx context.Context, c clone, out *report) error {
 		return err
 	}
 	defer func() { _ = k.log.Close() }()
-	return k.conclude(ctx, k.reproducible(k.play(ctx)))
-}
-
-func durationFromEnvironment(name string, otherwise time.Duration) (time.Duration, error) {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d < time.Second {
-		return 0, fmt.Errorf("%s is %q, expected a duration of a second or more, such as 60s", name, text)
-	}
-	return d, nil
+	return k.Conclude(ctx, k.reproducible(k.play(ctx)))
 }
 
 // keepRecords begins the files that a run leaves.
@@ -105,7 +94,7 @@ func (k *storm) keepRecords() (err error) {
 		k.operators.peace = 5 * time.Second
 	}
 	k.entries.path = filepath.Join(k.folder, journalFile)
-	k.hubArgs = []string{"--journal-file=" + k.entries.path, "--ack-delay=100ms"}
+	k.HubArgs = []string{"--journal-file=" + k.entries.path, "--ack-delay=100ms"}
 	k.log, err = os.Create(filepath.Join(k.folder, actionsFile))
 	return err
 }
@@ -120,20 +109,20 @@ func (k *storm) reproducible(failure error) error {
 }
 
 func (k *storm) play(ctx context.Context) (err error) {
-	k.out.scenario(fmt.Sprintf("Chaos over %d devices for %s, %d replicas, seed %d", k.options.Devices, k.options.Duration, k.options.Replicas, k.seed))
+	k.Out.Heading(fmt.Sprintf("Chaos over %d devices for %s, %d replicas, seed %d", k.options.Devices, k.options.Duration, k.options.Replicas, k.seed))
 	if ctx, err = k.begin(ctx); err != nil {
 		return err
 	}
 	if err := k.follow(ctx, &v1alpha1.PnPDevice{}, func(o any) { k.history.Record(o.(*v1alpha1.PnPDevice), time.Now()) }); err != nil {
 		return err
 	}
-	k.lanes = newLanes(ctx, k.stopped)
+	k.lanes = newLanes(ctx, k.Abort)
 	if err := k.declareAll(ctx); err != nil {
 		return err
 	}
 	err = k.parts(ctx)
 	left := slices.Sorted(maps.Keys(k.abandoned.left))
-	return errors.Join(err, k.check("properties that the operator left at the hub", "none", listedLines(left), len(left) == 0))
+	return errors.Join(err, k.Check("properties that the operator left at the hub", "none", listedLines(left), len(left) == 0))
 }
 
 // parts are the two storms, with what is judged after each.
@@ -146,7 +135,7 @@ func (k *storm) parts(ctx context.Context) error {
 		{"first", "Everything goes wrong, and the operator is " + fmt.Sprint(k.operators.disturbances()), k.plan.First, k.plan.Between, false},
 		{"second", "Everything goes wrong, and the operator stays", k.plan.Second, k.plan.End, true},
 	} {
-		k.out.scenario(part.title)
+		k.Out.Heading(part.title)
 		k.operators.part = part.name
 		err := k.weather(ctx, part.storm, part.keepsOperators)
 		if err == nil {
@@ -183,15 +172,15 @@ func (k *storm) verdictBeside(failure error) error {
 
 // declareAll makes the devices and their objects, before anything goes wrong.
 func (k *storm) declareAll(ctx context.Context) error {
-	err := k.client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: named(sampleHub)},
+	err := k.Client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: harness.ObjectMeta(harness.SampleHub)},
 		client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"sweepIntervalSeconds":%d}}`, sweepEvery)))
 	if err != nil {
 		return err
 	}
-	if err := k.client.Create(ctx, elsewhere()); err != nil {
+	if err := k.Client.Create(ctx, elsewhere()); err != nil {
 		return err
 	}
-	if err := k.hub.AddDevices(ctx, "device-%04d", k.options.Devices, deviceSpec()); err != nil {
+	if err := k.Hub.AddDevices(ctx, "device-%04d", k.options.Devices, deviceSpec()); err != nil {
 		return err
 	}
 	if err := k.perform(ctx, k.plan.Begin); err != nil {
@@ -201,17 +190,17 @@ func (k *storm) declareAll(ctx context.Context) error {
 		return err
 	}
 	for _, a := range k.plan.Begin {
-		if _, err := k.awaitWithin(ctx, 2*time.Minute, a.Device, "Ready", isReady); err != nil {
+		if _, err := k.AwaitWithin(ctx, 2*time.Minute, a.Device, "Ready", harness.IsReady); err != nil {
 			return err
 		}
 	}
-	k.out.passf("%d devices are declared and have acknowledged", k.options.Devices)
+	k.Out.Passf("%d devices are declared and have acknowledged", k.options.Devices)
 	return nil
 }
 
 // elsewhere is an IoTHub that is never ready: there is no Secret for it.
 func elsewhere() *v1alpha1.IoTHub {
-	return &v1alpha1.IoTHub{ObjectMeta: named(chaos.Elsewhere), Spec: v1alpha1.IoTHubSpec{
+	return &v1alpha1.IoTHub{ObjectMeta: harness.ObjectMeta(chaos.Elsewhere), Spec: v1alpha1.IoTHubSpec{
 		HostName:       "elsewhere.azure-devices.net",
 		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: "absent", Key: "connectionString"}},
 	}}
@@ -233,7 +222,7 @@ func (k *storm) weather(ctx context.Context, actions []chaos.Action, keep bool) 
 	if err != nil {
 		return err
 	}
-	k.out.passf("%d actions; so far the operator was %v, ended %d times by itself, and wrote %d times", len(actions), k.disturbed, k.restarted, chaos.Writes(journal))
+	k.Out.Passf("%d actions; so far the operator was %v, ended %d times by itself, and wrote %d times", len(actions), k.disturbed, k.restarted, chaos.Writes(journal))
 	return nil
 }
 
@@ -257,7 +246,7 @@ func (k *storm) careFor(ctx context.Context, over <-chan struct{}, keep bool) er
 			next = k.pauseBeforeNext(random)
 		}
 		if err != nil {
-			k.stopped(err) // what waits for the operator waits in vain
+			k.Abort(err) // what waits for the operator waits in vain
 			return err
 		}
 	}

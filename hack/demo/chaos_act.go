@@ -19,14 +19,11 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // commandWithin is how long a command may wait for its device.
 const commandWithin = 45 * time.Second
-
-func named(name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Name: name, Namespace: namespace}
-}
 
 // perform has actions happen one after the other.
 func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
@@ -59,7 +56,7 @@ func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
 // does not wait for ever, since what the device waits for may come later in the storm.
 func (k *storm) keepUp(ctx context.Context, device string) error {
 	const enough, patience = 8, 2 * time.Second
-	return pollEvery(ctx, 50*time.Millisecond, patience, func() error { return nil }, func(context.Context) (bool, error) {
+	return harness.PollEvery(ctx, 50*time.Millisecond, patience, func() error { return nil }, func(context.Context) (bool, error) {
 		return k.isDown || k.lanes.length(device) < enough, nil
 	})
 }
@@ -123,7 +120,7 @@ func (k *storm) isTime(ctx context.Context, a chaos.Action) error {
 		chaos.Seen:    func(ctx context.Context) (bool, error) { return k.isSeen(ctx, a.Device, time.Since(began)) },
 		chaos.Written: func(context.Context) (bool, error) { return k.isWritten(a.Device, since) },
 	}[a.Await]
-	if err := pollEvery(ctx, 20*time.Millisecond, awaitWithin[a.Await], func() error { return nil }, look); err != nil {
+	if err := harness.PollEvery(ctx, 20*time.Millisecond, awaitWithin[a.Await], func() error { return nil }, look); err != nil {
 		return err
 	}
 	select {
@@ -139,7 +136,7 @@ func (k *storm) isTime(ctx context.Context, a chaos.Action) error {
 func (k *storm) isSeen(ctx context.Context, name string, waited time.Duration) (bool, error) {
 	const enough = 1500 * time.Millisecond
 	var device v1alpha1.PnPDevice
-	if isKnown := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &device) == nil; !isKnown {
+	if isKnown := k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: name}, &device) == nil; !isKnown {
 		return false, nil
 	}
 	declared, err := chaos.Declared(&device.Spec)
@@ -168,24 +165,24 @@ func (k *storm) isWritten(device string, since uint64) (bool, error) {
 
 func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
 	do, ok := map[chaos.Kind]func() error{
-		chaos.Foreign:     func() error { return k.hub.PatchDesired(ctx, a.Device, string(a.Patch), a.By) },
-		chaos.Report:      func() error { return k.hub.PatchReported(ctx, a.Device, string(a.Patch)) },
-		chaos.Behave:      func() error { return k.hub.Behave(ctx, a.Device, a.Property, *a.Behaviour) },
-		chaos.Offline:     func() error { return k.hub.Offline(ctx, a.Device) },
-		chaos.Online:      func() error { return k.hub.Online(ctx, a.Device) },
-		chaos.Vanish:      func() error { return k.hub.DeleteDevice(ctx, a.Device) },
+		chaos.Foreign:     func() error { return k.Hub.PatchDesired(ctx, a.Device, string(a.Patch), a.By) },
+		chaos.Report:      func() error { return k.Hub.PatchReported(ctx, a.Device, string(a.Patch)) },
+		chaos.Behave:      func() error { return k.Hub.Behave(ctx, a.Device, a.Property, *a.Behaviour) },
+		chaos.Offline:     func() error { return k.Hub.Offline(ctx, a.Device) },
+		chaos.Online:      func() error { return k.Hub.Online(ctx, a.Device) },
+		chaos.Vanish:      func() error { return k.Hub.DeleteDevice(ctx, a.Device) },
 		chaos.Recreate:    func() error { return k.recreate(ctx, a) },
-		chaos.Remember:    func() error { return k.hub.Remember(ctx, a.Device) },
-		chaos.Rewind:      func() error { return k.hub.Rewind(ctx, a.Device) },
-		chaos.Return:      func() error { return k.hub.AddDevice(ctx, a.Device, deviceSpec()) },
-		chaos.Tag:         func() error { return k.hub.SetTags(ctx, a.Device, string(a.Patch)) },
-		chaos.Rekey:       func() error { return k.hub.BumpDeviceETag(ctx, a.Device) },
+		chaos.Remember:    func() error { return k.Hub.Remember(ctx, a.Device) },
+		chaos.Rewind:      func() error { return k.Hub.Rewind(ctx, a.Device) },
+		chaos.Return:      func() error { return k.Hub.AddDevice(ctx, a.Device, deviceSpec()) },
+		chaos.Tag:         func() error { return k.Hub.SetTags(ctx, a.Device, string(a.Patch)) },
+		chaos.Rekey:       func() error { return k.Hub.BumpDeviceETag(ctx, a.Device) },
 		chaos.Fault:       func() error { return k.fault(ctx, a) },
 		chaos.Mend:        func() error { return k.mend(ctx, a.Device) },
-		chaos.EventFault:  func() error { _, err := k.hub.AddEventFault(ctx, *a.EventFault); return err },
+		chaos.EventFault:  func() error { _, err := k.Hub.AddEventFault(ctx, *a.EventFault); return err },
 		chaos.Stream:      func() error { return k.disturbStream(ctx, a.Name) },
-		chaos.ClockJump:   func() error { return k.hub.SetClockOffset(ctx, a.Offset) },
-		chaos.IndexLag:    func() error { return k.hub.SetIndexLag(ctx, a.Offset) },
+		chaos.ClockJump:   func() error { return k.Hub.SetClockOffset(ctx, a.Offset) },
+		chaos.IndexLag:    func() error { return k.Hub.SetIndexLag(ctx, a.Offset) },
 		chaos.ClearFaults: func() error { return k.clearFaults(ctx) },
 		chaos.ServerDown:  func() error { return k.stopServer(ctx) },
 		chaos.ServerUp:    func() error { return k.startServer(ctx) },
@@ -208,7 +205,7 @@ type passing struct {
 
 // fault breaks calls of the hub. Those of one device alone can be mended alone.
 func (k *storm) fault(ctx context.Context, a chaos.Action) error {
-	id, err := k.hub.AddFault(ctx, *a.Fault)
+	id, err := k.Hub.AddFault(ctx, *a.Fault)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if a.Device != "" {
@@ -230,7 +227,7 @@ func (k *storm) endFaults(ctx context.Context) error {
 	k.passing = k.passing[i:]
 	k.mu.Unlock()
 	for _, p := range ended {
-		if err := k.hub.RemoveFault(ctx, p.id); err != nil && !simulator.IsNotFound(err) {
+		if err := k.Hub.RemoveFault(ctx, p.id); err != nil && !simulator.IsNotFound(err) {
 			return err
 		}
 	}
@@ -243,7 +240,7 @@ func (k *storm) mend(ctx context.Context, device string) error {
 	delete(k.faults, device)
 	k.mu.Unlock()
 	for _, id := range ids {
-		if err := k.hub.RemoveFault(ctx, id); err != nil && !simulator.IsNotFound(err) {
+		if err := k.Hub.RemoveFault(ctx, id); err != nil && !simulator.IsNotFound(err) {
 			return err
 		}
 	}
@@ -261,7 +258,7 @@ func (k *storm) recreate(ctx context.Context, a chaos.Action) error {
 	}
 	patch := string(a.Patch)
 	for range 200 {
-		if err := k.hub.PatchDesired(ctx, a.Device, patch, ""); err != nil {
+		if err := k.Hub.PatchDesired(ctx, a.Device, patch, ""); err != nil {
 			return err
 		}
 		writes, err := k.writesOf(ctx, a.Device)
@@ -278,12 +275,12 @@ func (k *storm) recreate(ctx context.Context, a chaos.Action) error {
 func (k *storm) replace(ctx context.Context, device string) error {
 	k.replacing.Lock()
 	defer k.replacing.Unlock()
-	return errors.Join(k.hub.DeleteDevice(ctx, device), k.hub.AddDevice(ctx, device, deviceSpec()))
+	return errors.Join(k.Hub.DeleteDevice(ctx, device), k.Hub.AddDevice(ctx, device, deviceSpec()))
 }
 
 // writesOf is the counter in a twin's etag.
 func (k *storm) writesOf(ctx context.Context, device string) (uint64, error) {
-	raw, err := k.hub.Twin(ctx, device)
+	raw, err := k.Hub.Twin(ctx, device)
 	if err != nil {
 		return 0, err
 	}
@@ -297,19 +294,19 @@ func (k *storm) writesOf(ctx context.Context, device string) (uint64, error) {
 func (k *storm) disturbStream(ctx context.Context, what string) error {
 	const times = 3
 	return map[string]func() error{
-		chaos.Cut:          func() error { return k.hub.CutConnections(ctx) },
-		chaos.Truncate:     func() error { return k.hub.TruncateFrames(ctx) },
-		chaos.Close:        func() error { return k.hub.CloseConnections(ctx, simulator.AMQPError{}) },
-		chaos.Steal:        func() error { return k.hub.StealReceivers(ctx) },
-		chaos.RefuseLinks:  func() error { return k.hub.Refuse(ctx, simulator.RefuseRequest{Links: times}) },
-		chaos.RefuseTokens: func() error { return k.hub.Refuse(ctx, simulator.RefuseRequest{Tokens: times}) },
-		chaos.Stall:        func() error { return k.hub.StallPartition(ctx, "") },
-		chaos.Release:      func() error { return k.hub.ReleasePartitions(ctx) },
+		chaos.Cut:          func() error { return k.Hub.CutConnections(ctx) },
+		chaos.Truncate:     func() error { return k.Hub.TruncateFrames(ctx) },
+		chaos.Close:        func() error { return k.Hub.CloseConnections(ctx, simulator.AMQPError{}) },
+		chaos.Steal:        func() error { return k.Hub.StealReceivers(ctx) },
+		chaos.RefuseLinks:  func() error { return k.Hub.Refuse(ctx, simulator.RefuseRequest{Links: times}) },
+		chaos.RefuseTokens: func() error { return k.Hub.Refuse(ctx, simulator.RefuseRequest{Tokens: times}) },
+		chaos.Stall:        func() error { return k.Hub.StallPartition(ctx, "") },
+		chaos.Release:      func() error { return k.Hub.ReleasePartitions(ctx) },
 	}[what]()
 }
 
 func (k *storm) clearFaults(ctx context.Context) error {
-	return errors.Join(k.hub.ClearFaults(ctx), k.hub.ClearEventFaults(ctx), k.hub.ReleasePartitions(ctx), k.hub.SetClockOffset(ctx, 0), k.hub.SetIndexLag(ctx, 0))
+	return errors.Join(k.Hub.ClearFaults(ctx), k.Hub.ClearEventFaults(ctx), k.Hub.ReleasePartitions(ctx), k.Hub.SetClockOffset(ctx, 0), k.Hub.SetIndexLag(ctx, 0))
 }
 
 // untilDone repeats what fails while the API server is away or the object is not as it has to be. It has no time limit of its own: while the storm lasts, an
@@ -336,16 +333,16 @@ func (k *storm) create(ctx context.Context, a chaos.Action) error {
 	}
 	var there *v1alpha1.PnPDevice
 	err := untilDone(ctx, func(ctx context.Context) error {
-		there = &v1alpha1.PnPDevice{ObjectMeta: named(a.Device), Spec: *a.Spec}
-		err := k.client.Create(ctx, there)
+		there = &v1alpha1.PnPDevice{ObjectMeta: harness.ObjectMeta(a.Device), Spec: *a.Spec}
+		err := k.Client.Create(ctx, there)
 		if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
-		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, there); err != nil {
+		if err := k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: a.Device}, there); err != nil {
 			return err
 		}
 		if there.DeletionTimestamp != nil {
-			return fmt.Errorf("the one before is being deleted, since %s: %s", there.DeletionTimestamp.Format("15:04:05"), describe(there))
+			return fmt.Errorf("the one before is being deleted, since %s: %s", there.DeletionTimestamp.Format("15:04:05"), harness.DescribeDevice(there))
 		}
 		return nil
 	})
@@ -364,11 +361,11 @@ func (k *storm) edit(ctx context.Context, a chaos.Action) error {
 	}
 	err := untilDone(ctx, func(ctx context.Context) error {
 		var device v1alpha1.PnPDevice
-		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &device); err != nil {
+		if err := k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: a.Device}, &device); err != nil {
 			return err
 		}
 		device.Spec = *a.Spec
-		return k.client.Update(ctx, &device)
+		return k.Client.Update(ctx, &device)
 	})
 	if err != nil {
 		return err
@@ -382,13 +379,13 @@ func (k *storm) remove(ctx context.Context, a chaos.Action) error {
 	k.history.Delete(a.Device, time.Now())
 	err := untilDone(ctx, func(ctx context.Context) error {
 		var device v1alpha1.PnPDevice
-		if err := k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: a.Device}, &device); err != nil {
+		if err := k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: a.Device}, &device); err != nil {
 			return client.IgnoreNotFound(err)
 		}
 		if !slices.Contains(device.Finalizers, v1alpha1.FinalizerClear) {
 			k.history.Excuse(a.Device, time.Now())
 		}
-		return client.IgnoreNotFound(k.client.Delete(ctx, &device, client.Preconditions{ResourceVersion: &device.ResourceVersion}))
+		return client.IgnoreNotFound(k.Client.Delete(ctx, &device, client.Preconditions{ResourceVersion: &device.ResourceVersion}))
 	})
 	if err != nil {
 		return err
@@ -408,7 +405,7 @@ func (k *storm) request(ctx context.Context, a chaos.Action) error {
 		}
 		k.history.Resend(a.Device, newest)
 	}
-	return k.annotate(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(a.Device)}, key, a.Name)
+	return k.annotate(ctx, &v1alpha1.PnPDevice{ObjectMeta: harness.ObjectMeta(a.Device)}, key, a.Name)
 }
 
 func (k *storm) annotate(ctx context.Context, object client.Object, key, value string) error {
@@ -417,21 +414,21 @@ func (k *storm) annotate(ctx context.Context, object client.Object, key, value s
 		return err
 	}
 	return untilDone(ctx, func(ctx context.Context) error {
-		return k.client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
+		return k.Client.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
 	})
 }
 
 func (k *storm) suspendHub(ctx context.Context, a chaos.Action) error {
 	patch := fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, a.Kind == chaos.SuspendHub)
 	return untilDone(ctx, func(ctx context.Context) error {
-		return k.client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: named(sampleHub)}, client.RawPatch(types.MergePatchType, patch))
+		return k.Client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: harness.ObjectMeta(harness.SampleHub)}, client.RawPatch(types.MergePatchType, patch))
 	})
 }
 
 // command creates a DeviceCommand whose payload is its name, so that devices can tell them apart.
 func (k *storm) command(ctx context.Context, a chaos.Action) error {
 	return untilDone(ctx, func(ctx context.Context) error {
-		err := k.client.Create(ctx, &v1alpha1.DeviceCommand{ObjectMeta: named(a.Name), Spec: v1alpha1.DeviceCommandSpec{
+		err := k.Client.Create(ctx, &v1alpha1.DeviceCommand{ObjectMeta: harness.ObjectMeta(a.Name), Spec: v1alpha1.DeviceCommandSpec{
 			DeviceRef: v1alpha1.DeviceReference{Name: a.Device}, Component: "thermostat1", Command: "getMaxMinReport",
 			Payload:  &apiextensionsv1.JSON{Raw: []byte(strconv.Quote(a.Name))},
 			NotAfter: metav1.NewTime(time.Now().Add(commandWithin)), ResponseTimeoutSeconds: 5, ConnectTimeoutSeconds: 2,

@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // commandChaos is many commands while things break.
@@ -35,7 +36,7 @@ type commandChaos struct {
 // chaosCommands runs commands while one answer of the hub in twenty is lost and the operator is killed every few seconds or, if there are
 // replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, what Succeeded was run, and what is
 // Unknown has its answer lost, its operator cut off, or two of them at work.
-func chaosCommands(ctx context.Context, c clone, out *report) error {
+func chaosCommands(ctx context.Context, c harness.Clone, out *harness.Report) error {
 	k := &commandChaos{lost: map[string]bool{}}
 	var replicas int
 	for _, setting := range []struct {
@@ -43,7 +44,7 @@ func chaosCommands(ctx context.Context, c clone, out *report) error {
 		into      *int
 		otherwise int
 	}{{"COMMANDS", &k.commands, 10_000}, {"DEVICES", &k.devices, 200}, {"REPLICAS", &replicas, 1}, {"CHANGES", &k.changes, 1}} {
-		if err := fromEnvironment(setting.name, setting.into, setting.otherwise); err != nil {
+		if err := harness.NumberFromEnvironment(setting.name, setting.into, setting.otherwise); err != nil {
 			return err
 		}
 	}
@@ -52,13 +53,13 @@ func chaosCommands(ctx context.Context, c clone, out *report) error {
 		return err
 	}
 	k.chaosRun = run
-	k.ackDelay = 0 // the edits measure how soon the operator acts, not the device
+	k.AckDelay = 0 // the edits measure how soon the operator acts, not the device
 	k.random = rand.New(rand.NewPCG(k.seed, 0))
-	return k.conclude(ctx, k.play(ctx))
+	return k.Conclude(ctx, k.play(ctx))
 }
 
 func (k *commandChaos) play(ctx context.Context) (err error) {
-	k.out.scenario(fmt.Sprintf("%d commands over %d devices, %d replicas, seed %d", k.commands, k.devices, len(k.operators.all), k.seed))
+	k.Out.Heading(fmt.Sprintf("%d commands over %d devices, %d replicas, seed %d", k.commands, k.devices, len(k.operators.all), k.seed))
 	if ctx, err = k.begin(ctx); err != nil {
 		return err
 	}
@@ -70,10 +71,10 @@ func (k *commandChaos) play(ctx context.Context) (err error) {
 	}
 	k.operators.edit = k.edit
 	lost := simulator.Fault{Operation: simulator.OpInvokeCommand, Kind: simulator.FaultResetAfter, Probability: 0.05, Seed: k.seed, Count: simulator.Forever}
-	if _, err := k.hub.AddFault(ctx, lost); err != nil {
+	if _, err := k.Hub.AddFault(ctx, lost); err != nil {
 		return err
 	}
-	k.out.passf("%d devices are declared; one answer in twenty is lost from now on", k.devices)
+	k.Out.Passf("%d devices are declared; one answer in twenty is lost from now on", k.devices)
 	if err := k.disturbUntilDone(ctx); err != nil {
 		return err
 	}
@@ -84,20 +85,20 @@ func (k *commandChaos) device(i int) string { return fmt.Sprintf("device-%04d", 
 
 // declare connects virtual devices and has each declared.
 func (k *commandChaos) declare(ctx context.Context) error {
-	if err := k.hub.AddDevices(ctx, "device-%04d", k.devices, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
+	if err := k.Hub.AddDevices(ctx, "device-%04d", k.devices, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
 		return err
 	}
 	for i := range k.devices {
 		device := &v1alpha1.PnPDevice{
-			ObjectMeta: metav1.ObjectMeta{Name: k.device(i), Namespace: namespace},
-			Spec:       v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: sampleHub}},
+			ObjectMeta: metav1.ObjectMeta{Name: k.device(i), Namespace: harness.Namespace},
+			Spec:       v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: harness.SampleHub}},
 		}
-		if err := k.client.Create(ctx, device); err != nil {
+		if err := k.Client.Create(ctx, device); err != nil {
 			return err
 		}
 	}
 	for i := range k.devices {
-		if _, err := k.await(ctx, k.device(i), "Ready", isReady); err != nil {
+		if _, err := k.Await(ctx, k.device(i), "Ready", harness.IsReady); err != nil {
 			return err
 		}
 	}
@@ -108,7 +109,7 @@ func (k *commandChaos) declare(ctx context.Context) error {
 func (k *commandChaos) delay(ctx context.Context) error {
 	for i := range k.devices {
 		slow := simulator.CommandAnswer{Status: http.StatusOK, Delay: 300 * time.Millisecond}
-		if err := k.hub.AnswerCommand(ctx, k.device(i), "thermostat1*getMaxMinReport", slow); err != nil {
+		if err := k.Hub.AnswerCommand(ctx, k.device(i), "thermostat1*getMaxMinReport", slow); err != nil {
 			return err
 		}
 	}
@@ -121,13 +122,13 @@ func (k *commandChaos) create(ctx context.Context, from, to int) error {
 	for i := from; i < to; i++ {
 		names = append(names, fmt.Sprintf("command-%05d", i))
 	}
-	return all(names, func(name string) error {
+	return harness.ForEach(names, func(name string) error {
 		i, err := strconv.Atoi(name[len("command-"):])
 		if err != nil {
 			return err
 		}
-		return k.client.Create(ctx, &v1alpha1.DeviceCommand{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
+		return k.Client.Create(ctx, &v1alpha1.DeviceCommand{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: harness.Namespace},
 			Spec: v1alpha1.DeviceCommandSpec{
 				DeviceRef: v1alpha1.DeviceReference{Name: k.device(i % k.devices)}, Component: "thermostat1", Command: "getMaxMinReport",
 				Payload: &apiextensionsv1.JSON{Raw: []byte(strconv.Quote(name))}, NotAfter: metav1.NewTime(time.Now().Add(time.Hour)), ResponseTimeoutSeconds: 5,
@@ -139,15 +140,15 @@ func (k *commandChaos) create(ctx context.Context, from, to int) error {
 // edit changes a device, and tells when it has acknowledged that.
 func (k *commandChaos) edit(ctx context.Context) (<-chan reconciled, error) {
 	k.edits++
-	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: k.device(0), Namespace: namespace}}
+	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: k.device(0), Namespace: harness.Namespace}}
 	patch := fmt.Appendf(nil, `{"spec":{"components":[{"name":"thermostat1","properties":{"targetTemperature":%d}}]}}`, k.edits)
-	if err := k.client.Patch(ctx, device, client.RawPatch(types.MergePatchType, patch)); err != nil {
+	if err := k.Client.Patch(ctx, device, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return nil, fmt.Errorf("editing PnPDevice %q: %w", device.Name, err)
 	}
 	done := make(chan reconciled, 1)
 	go func() {
-		at, err := k.awaitWithin(ctx, withinFailover, device.Name, "an edit acknowledged by the next leader",
-			func(d *v1alpha1.PnPDevice) bool { return d.Generation >= device.Generation && isReady(d) })
+		at, err := k.AwaitWithin(ctx, withinFailover, device.Name, "an edit acknowledged by the next leader",
+			func(d *v1alpha1.PnPDevice) bool { return d.Generation >= device.Generation && harness.IsReady(d) })
 		done <- reconciled{at, err}
 	}()
 	return done, nil
@@ -174,7 +175,7 @@ func (k *commandChaos) disturbUntilDone(ctx context.Context) error {
 		case <-pause.C:
 		}
 		finished := k.finished()
-		k.out.sayf("%d of %d commands have an outcome; so far %v", finished, k.commands, k.disturbed)
+		k.Out.Sayf("%d of %d commands have an outcome; so far %v", finished, k.commands, k.disturbed)
 		if isCreated && finished == k.commands {
 			if k.isDisturbed() {
 				return nil
@@ -188,7 +189,7 @@ func (k *commandChaos) disturbUntilDone(ctx context.Context) error {
 			done, moved = finished, time.Now()
 		}
 		if time.Since(moved) > patience {
-			return miss{"commands with an outcome", fmt.Sprint(k.commands), fmt.Sprintf("%d, and none more for %s", finished, patience)}
+			return harness.Missed("commands with an outcome", fmt.Sprint(k.commands), fmt.Sprintf("%d, and none more for %s", finished, patience))
 		}
 		if err := k.disturb(ctx); err != nil {
 			return err
@@ -214,7 +215,7 @@ func (k *commandChaos) disturb(ctx context.Context) error {
 
 // noteLost looks at the calls that were answered, or not, since it did so last: the hub's log is bounded.
 func (k *commandChaos) noteLost(ctx context.Context) error {
-	calls, err := k.hub.Calls(ctx, simulator.CallFilter{Operation: simulator.OpInvokeCommand, AfterSeq: k.looked})
+	calls, err := k.Hub.Calls(ctx, simulator.CallFilter{Operation: simulator.OpInvokeCommand, AfterSeq: k.looked})
 	if err != nil {
 		return err
 	}
@@ -254,20 +255,20 @@ func (k *commandChaos) judge(ctx context.Context) error {
 		ids = append(ids, k.device(i))
 	}
 	outcomes, err := k.judgeCommands(ctx, ids, k.commands)
-	errs := []error{err, k.judgeUnknown(ctx), k.check("commands that Succeeded", "more than a quarter", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
+	errs := []error{err, k.judgeUnknown(ctx), k.Check("commands that Succeeded", "more than a quarter", fmt.Sprintf("%d; outcomes %v", outcomes[v1alpha1.CommandSucceeded], outcomes),
 		4*outcomes[v1alpha1.CommandSucceeded] > k.commands)}
 	k.tellOfFailover()
-	errs = append(errs, k.check("what was done to the operator", fmt.Sprintf("each of %q, %d in all", k.operators.disturbances(), k.changes), fmt.Sprint(k.disturbed), k.isDisturbed()))
+	errs = append(errs, k.Check("what was done to the operator", fmt.Sprintf("each of %q, %d in all", k.operators.disturbances(), k.changes), fmt.Sprint(k.disturbed), k.isDisturbed()))
 	return errors.Join(errs...)
 }
 
 func (k *commandChaos) tellOfFailover() {
 	for _, what := range k.operators.disturbances() {
 		if took := slices.Sorted(slices.Values(k.operators.without[what])); len(took) > 0 {
-			k.out.sayf("After it was %s, nobody led for %s in the median, %s at most", what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
+			k.Out.Sayf("After it was %s, nobody led for %s in the median, %s at most", what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
 		}
 		if took := slices.Sorted(slices.Values(k.operators.idle[what])); len(took) > 0 {
-			k.out.sayf("After it was %s, the next reconcile came %s later in the median, %s at most: an edit made once it had ended was acknowledged by the device",
+			k.Out.Sayf("After it was %s, the next reconcile came %s later in the median, %s at most: an edit made once it had ended was acknowledged by the device",
 				what, rounded(took[len(took)/2]), rounded(took[len(took)-1]))
 		}
 	}
@@ -279,11 +280,11 @@ func (k *commandChaos) judgeUnknown(ctx context.Context) error {
 		return err
 	}
 	var list v1alpha1.DeviceCommandList
-	if err := k.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	if err := k.Client.List(ctx, &list, client.InNamespace(harness.Namespace)); err != nil {
 		return err
 	}
 	d := chaos.Doubted(list.Items, k.lost, k.operators.cutOff(), k.operators.rivals)
-	return k.check("commands that are Unknown for no reason", "none", fmt.Sprintf("%d; %d had their answer lost, %d were under way when an operator was cut off, %d while two were at work; %s",
+	return k.Check("commands that are Unknown for no reason", "none", fmt.Sprintf("%d; %d had their answer lost, %d were under way when an operator was cut off, %d while two were at work; %s",
 		len(d.Unfounded), d.Lost, d.Cut, d.Contested, listedLines(d.Unfounded)), len(d.Unfounded) == 0)
 }
 

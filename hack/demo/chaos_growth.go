@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // footprint is what an operator needs while nothing happens.
@@ -33,12 +35,12 @@ func (k *storm) measure(ctx context.Context) error {
 				return err
 			}
 			k.baseline[one] = f
-			k.out.sayf("%s%s has %d goroutines and %.1f MiB of live heap", one.name, one.replica, f.goroutines, mebibytes(f.liveHeap))
+			k.Out.Sayf("%s%s has %d goroutines and %.1f MiB of live heap", one.Name, one.Replica, f.goroutines, mebibytes(f.liveHeap))
 		}
 		k.restarted = 0
 		return nil
 	}
-	if err := k.check("operators that ended by themselves meanwhile", "none", fmt.Sprint(k.restarted), k.restarted == 0); err != nil {
+	if err := k.Check("operators that ended by themselves meanwhile", "none", fmt.Sprint(k.restarted), k.restarted == 0); err != nil {
 		return err
 	}
 	for _, one := range k.operators.all {
@@ -57,14 +59,14 @@ func (k *storm) compareFootprint(ctx context.Context, one *operator) error {
 	got := func() string {
 		return fmt.Sprintf("%d goroutines and %.1f MiB of live heap, %d and %.1f MiB before", now.goroutines, mebibytes(now.liveHeap), before.goroutines, mebibytes(before.liveHeap))
 	}
-	what := "what " + one.name + one.replica + " needs after it all"
-	late := func() error { return miss{what, expected, got()} }
-	err := pollEvery(ctx, time.Second, within, late, func(ctx context.Context) (_ bool, err error) {
+	what := "what " + one.Name + one.Replica + " needs after it all"
+	late := func() error { return harness.Missed(what, expected, got()) }
+	err := harness.PollEvery(ctx, time.Second, within, late, func(ctx context.Context) (_ bool, err error) {
 		now, err = one.footprint(ctx)
 		return now.goroutines <= before.goroutines+moreGoroutines && now.liveHeap <= before.liveHeap+moreHeap, err
 	})
 	if err == nil {
-		k.out.passf("%s: %s", what, got())
+		k.Out.Passf("%s: %s", what, got())
 	}
 	return err
 }
@@ -77,9 +79,9 @@ func (one *operator) footprint(ctx context.Context) (footprint, error) {
 	var f footprint
 	var collections []float64
 	late := func() error {
-		return miss{"garbage collections of " + one.name + one.replica, "two within " + within.String(), fmt.Sprint(len(collections))}
+		return harness.Missed("garbage collections of "+one.Name+one.Replica, "two within "+within.String(), fmt.Sprint(len(collections)))
 	}
-	err := poll(ctx, within, late, func(ctx context.Context) (bool, error) {
+	err := harness.Poll(ctx, within, late, func(ctx context.Context) (bool, error) {
 		values, err := scrape(ctx, "http://"+one.address+"/metrics")
 		if err != nil {
 			return false, err

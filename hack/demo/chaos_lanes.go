@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // attempt is a task that is being tried, and why it did not succeed so far.
@@ -120,9 +122,9 @@ func (l *lanes) left() (int, []string) {
 func (l *lanes) drain(ctx context.Context, meanwhile func(context.Context, []string) error) error {
 	late := func() error {
 		count, tries := l.left()
-		return miss{"edits of users that are still under way once everything works again", "none within " + quietWithin.String(), fmt.Sprintf("%d: %s", count, listedLines(tries))}
+		return harness.Missed("edits of users that are still under way once everything works again", "none within "+quietWithin.String(), fmt.Sprintf("%d: %s", count, listedLines(tries)))
 	}
-	return pollEvery(ctx, 500*time.Millisecond, quietWithin, late, func(ctx context.Context) (bool, error) {
+	return harness.PollEvery(ctx, 500*time.Millisecond, quietWithin, late, func(ctx context.Context) (bool, error) {
 		count, tries := l.left()
 		if count == 0 {
 			return true, nil

@@ -15,11 +15,12 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // operators is the operator, or its replicas.
 type operators struct {
-	demo *demo
+	demo *harness.Testbed
 	all  []*operator
 	next int // of the disturbances
 	// without is for how long nobody led, by what was done.
@@ -47,7 +48,7 @@ type operators struct {
 }
 
 type operator struct {
-	process
+	harness.Process
 	ended   <-chan error
 	address string // of its metrics, each time it starts
 	probes  string // the address of its probes, the same
@@ -72,17 +73,17 @@ const (
 
 // newOperators returns one that acts alone, without a lease: one that is killed every few seconds never gets the lease of the one before. Or
 // replicas with leader election.
-func newOperators(d *demo, folder string, replicas int) (*operators, error) {
+func newOperators(d *harness.Testbed, folder string, replicas int) (*operators, error) {
 	o := &operators{demo: d, folder: folder, part: "start", patience: withinFailover, without: map[string][]time.Duration{}, idle: map[string][]time.Duration{}}
 	addresses, err := freeport.Addresses(2 * replicas)
 	if err != nil {
 		return nil, err
 	}
 	for i := range replicas {
-		p := d.manager()
-		p.replica = fmt.Sprintf("-%d", i)
-		o.all = append(o.all, &operator{process: p, address: addresses[2*i], probes: addresses[2*i+1]})
-		d.replicas = append(d.replicas, p)
+		p := d.Manager()
+		p.Replica = fmt.Sprintf("-%d", i)
+		o.all = append(o.all, &operator{Process: p, address: addresses[2*i], probes: addresses[2*i+1]})
+		d.Replicas = append(d.Replicas, p)
 	}
 	return o, nil
 }
@@ -109,9 +110,9 @@ func (o *operators) startOnce(ctx context.Context, one *operator) error {
 	o.beginLog(one)
 	args := []string{"--metrics-bind-address=" + one.address, "--metrics-secure=false"}
 	if len(o.all) > 1 {
-		args = append(args, "--leader-elect", "--leader-election-namespace="+operatorNamespace)
+		args = append(args, "--leader-elect", "--leader-election-namespace="+harness.OperatorNamespace)
 	}
-	ended, err := o.demo.launchOperator(ctx, one.process, one.probes, args...)
+	ended, err := o.demo.LaunchOperator(ctx, one.Process, one.probes, args...)
 	if err != nil {
 		return err
 	}
@@ -122,8 +123,8 @@ func (o *operators) startOnce(ctx context.Context, one *operator) error {
 // beginLog names the log of the next start by part, replica and generation.
 func (o *operators) beginLog(one *operator) {
 	one.generation++
-	one.log = filepath.Join(o.folder, fmt.Sprintf("%s%s-%03d-%s.log", one.name, one.replica, one.generation, o.part))
-	o.logs = append(o.logs, one.log)
+	one.Log = filepath.Join(o.folder, fmt.Sprintf("%s%s-%03d-%s.log", one.Name, one.Replica, one.generation, o.part))
+	o.logs = append(o.logs, one.Log)
 }
 
 // timed passes on how an operator ended, and notes when, unless it did so in order.
@@ -159,7 +160,7 @@ func (o *operators) tend(ctx context.Context) (int, error) {
 		select {
 		case how := <-one.ended:
 			if exit, ok := errors.AsType[*exec.ExitError](how); !ok || exit.ExitCode() != 1 {
-				return restarted, fmt.Errorf("%w; the end of its log:\n%s", ending(one.process, how), one.logTail(40))
+				return restarted, fmt.Errorf("%w; the end of its log:\n%s", harness.EndedEarly(one.Process, how), one.LogTail(40))
 			}
 			restarted++
 			if err := o.start(ctx, one); err != nil {
@@ -236,8 +237,8 @@ func (o *operators) leader(ctx context.Context, but *operator) (leader *operator
 	if len(o.all) == 1 {
 		return o.all[0], nil
 	}
-	late := func() error { return miss{"a replica that leads", "one within " + o.patience.String(), "none"} }
-	err = poll(ctx, o.patience, late, func(context.Context) (bool, error) {
+	late := func() error { return harness.Missed("a replica that leads", "one within "+o.patience.String(), "none") }
+	err = harness.Poll(ctx, o.patience, late, func(context.Context) (bool, error) {
 		for _, one := range o.all {
 			if one != but && one.leads() {
 				leader = one
@@ -250,12 +251,12 @@ func (o *operators) leader(ctx context.Context, but *operator) (leader *operator
 
 // leads goes by the log, which each start begins anew.
 func (one *operator) leads() bool {
-	log, err := os.ReadFile(one.logFile())
+	log, err := os.ReadFile(one.LogFile())
 	return err == nil && strings.Contains(string(log), "Successfully acquired lease")
 }
 
 func (one *operator) signal(s syscall.Signal) error {
-	pid := one.pid()
+	pid := one.Pid()
 	if pid == 0 {
 		return &goneError{one}
 	}
@@ -266,7 +267,7 @@ func (one *operator) signal(s syscall.Signal) error {
 type goneError struct{ one *operator }
 
 func (e *goneError) Error() string {
-	return fmt.Sprintf("%s%s ended by itself; the end of its log:\n%s", e.one.name, e.one.replica, e.one.logTail(10))
+	return fmt.Sprintf("%s%s ended by itself; the end of its log:\n%s", e.one.Name, e.one.Replica, e.one.LogTail(10))
 }
 
 func (o *operators) kill(one *operator) error {
@@ -285,7 +286,7 @@ func (o *operators) terminate(one *operator) error {
 		return err
 	}
 	if err := <-one.ended; err != nil {
-		return fmt.Errorf("ending %s%s: %w; the end of its log:\n%s", one.name, one.replica, err, one.logTail(10))
+		return fmt.Errorf("ending %s%s: %w; the end of its log:\n%s", one.Name, one.Replica, err, one.LogTail(10))
 	}
 	return nil
 }
@@ -312,7 +313,7 @@ func (o *operators) pause(ctx context.Context, one *operator) error {
 			return errors.New("an operator that lost its lease ended as if all were well")
 		}
 	case <-time.After(20 * time.Second):
-		return miss{"a replica that lost its lease", "ends", "still runs after 20 s"}
+		return harness.Missed("a replica that lost its lease", "ends", "still runs after 20 s")
 	}
 	return o.start(ctx, one)
 }

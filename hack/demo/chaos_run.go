@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -16,12 +15,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // chaosRun is what both kinds of chaos have: an operator that things are done to, and commands that are counted.
 type chaosRun struct {
-	*demo
-	*observer
+	*harness.Testbed
+	*harness.Observer
 	folder    string // of what is left of the run
 	seed      uint64
 	operators *operators
@@ -33,52 +33,38 @@ type chaosRun struct {
 
 // newChaosRun builds what a run needs, and empties the folder for what it leaves: the log of each start of an operator at least. The seed is $SEED, or that of the
 // day.
-func newChaosRun(ctx context.Context, c clone, out *report, folder string, replicas int) (*chaosRun, error) {
+func newChaosRun(ctx context.Context, c harness.Clone, out *harness.Report, folder string, replicas int) (*chaosRun, error) {
 	var seed int
-	if err := fromEnvironment("SEED", &seed, int(time.Now().UnixNano()%1_000_000)); err != nil {
+	if err := harness.NumberFromEnvironment("SEED", &seed, int(time.Now().UnixNano()%1_000_000)); err != nil {
 		return nil, err
 	}
-	if err := c.build(ctx, out); err != nil {
+	if err := c.Build(ctx, out); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(c.path("bin"), "chaos-run-")
+	dir, err := os.MkdirTemp(c.Path("bin"), "chaos-run-")
 	if err != nil {
 		return nil, fmt.Errorf("making the folder of the run: %w", err)
 	}
-	k := &chaosRun{demo: newDemo(c, dir, out), folder: c.path(folder), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}}
+	k := &chaosRun{Testbed: harness.NewTestbed(c, dir, out), folder: c.Path(folder), seed: uint64(seed), disturbed: map[string]int{}, done: map[string]bool{}}
 	if err := errors.Join(os.RemoveAll(k.folder), os.MkdirAll(k.folder, 0o700)); err != nil {
 		return nil, err
 	}
-	k.operators, err = newOperators(k.demo, k.folder, replicas)
+	k.operators, err = newOperators(k.Testbed, k.folder, replicas)
 	return k, err
-}
-
-func fromEnvironment(name string, into *int, otherwise int) error {
-	*into = otherwise
-	text := os.Getenv(name)
-	if text == "" {
-		return nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		return fmt.Errorf("%s is %q, expected a number above 0", name, text)
-	}
-	*into = n
-	return nil
 }
 
 // begin starts everything, up to an operator that knows the hub.
 func (k *chaosRun) begin(ctx context.Context) (_ context.Context, err error) {
-	if ctx, err = k.prepare(ctx); err != nil {
+	if ctx, err = k.Prepare(ctx); err != nil {
 		return ctx, err
 	}
 	if err := k.operators.launch(ctx); err != nil {
 		return ctx, err
 	}
-	if err := k.applyHub(ctx); err != nil {
+	if err := k.ApplyHub(ctx); err != nil {
 		return ctx, err
 	}
-	if k.observer, err = k.observe(ctx); err != nil {
+	if k.Observer, err = k.Observe(ctx); err != nil {
 		return ctx, err
 	}
 	return ctx, k.count(ctx)
@@ -91,11 +77,11 @@ func (k *chaosRun) count(ctx context.Context) error {
 
 // follow has each state of the objects of a kind seen, as far as the API server is there to tell.
 func (k *chaosRun) follow(ctx context.Context, kind client.Object, see func(any)) error {
-	config, err := clientcmd.BuildConfigFromFlags("", k.kubectl.kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", k.Kubectl.Kubeconfig)
 	if err != nil {
 		return err
 	}
-	objects, err := cache.New(config, cache.Options{Scheme: k.client.Scheme(), DefaultNamespaces: map[string]cache.Config{namespace: {}}})
+	objects, err := cache.New(config, cache.Options{Scheme: k.Client.Scheme(), DefaultNamespaces: map[string]cache.Config{harness.Namespace: {}}})
 	if err != nil {
 		return err
 	}
@@ -127,7 +113,7 @@ func (k *chaosRun) finished() int {
 func (k *chaosRun) judgeCommands(ctx context.Context, devices []string, count int) (map[v1alpha1.CommandOutcome]int, error) {
 	ran := map[string]int{}
 	for _, id := range devices {
-		commands, err := k.hub.Commands(ctx, id)
+		commands, err := k.Hub.Commands(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +126,7 @@ func (k *chaosRun) judgeCommands(ctx context.Context, devices []string, count in
 		}
 	}
 	var list v1alpha1.DeviceCommandList
-	if err := k.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	if err := k.Client.List(ctx, &list, client.InNamespace(harness.Namespace)); err != nil {
 		return nil, err
 	}
 	outcomes := map[v1alpha1.CommandOutcome]int{}
@@ -155,9 +141,9 @@ func (k *chaosRun) judgeCommands(ctx context.Context, devices []string, count in
 		}
 	}
 	return outcomes, errors.Join(
-		k.check("commands that reached a device twice", "none", fmt.Sprintf("%v of %d that ran", twice, len(ran)), len(twice) == 0),
-		k.check("commands that Succeeded and were not run", "none", fmt.Sprint(lies), len(lies) == 0),
-		k.check("commands without an outcome", "0", fmt.Sprint(outcomes[""]), outcomes[""] == 0),
-		k.check("commands", fmt.Sprint(count), fmt.Sprint(len(list.Items)), len(list.Items) == count),
+		k.Check("commands that reached a device twice", "none", fmt.Sprintf("%v of %d that ran", twice, len(ran)), len(twice) == 0),
+		k.Check("commands that Succeeded and were not run", "none", fmt.Sprint(lies), len(lies) == 0),
+		k.Check("commands without an outcome", "0", fmt.Sprint(outcomes[""]), outcomes[""] == 0),
+		k.Check("commands", fmt.Sprint(count), fmt.Sprint(len(list.Items)), len(list.Items) == count),
 	)
 }

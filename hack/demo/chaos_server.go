@@ -13,21 +13,17 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // watchesBack is how long a client may take to hear of changes again after the API server is back: client-go waits longer and longer for it.
 const watchesBack = 30 * time.Second
 
-// apiServer is the one of the control plane, which keeps its pid file as this program does.
-func (d *demo) apiServer() process {
-	return process{name: "kube-apiserver", dir: d.file(controlPlaneFolder)}
-}
-
 // stopServer kills the API server. Its etcd stays.
 func (k *storm) stopServer(ctx context.Context) error {
 	isHeld := k.server != nil
 	k.down, k.isDown = time.Now(), true
-	line, err := k.apiServer().kill(ctx)
+	line, err := k.APIServer().Kill(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,14 +50,14 @@ func holdPort(line []string) error {
 
 // startServer starts it as it was, at the same port and over the same etcd, and waits until it answers.
 func (k *storm) startServer(ctx context.Context) error {
-	p := k.apiServer()
+	p := k.APIServer()
 	k.isDown = false
-	ended, err := p.start(k.server[0], k.server[1:]...)
+	ended, err := p.Start(k.server[0], k.server[1:]...)
 	if err != nil {
 		return err
 	}
-	err = p.await(ctx, ended, 3*time.Minute, func() error {
-		return k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &v1alpha1.IoTHub{})
+	err = p.Await(ctx, ended, 3*time.Minute, func() error {
+		return k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, &v1alpha1.IoTHub{})
 	})
 	k.history.Blind(chaos.Span{From: k.down, To: time.Now().Add(watchesBack)})
 	return err

@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 const (
@@ -52,9 +53,9 @@ func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
 	var differences []string
 	hub := stillness{}
 	late := func() error {
-		return miss{"differences between status and hub once everything works again", "none within " + quietWithin.String(), listedLines(differences)}
+		return harness.Missed("differences between status and hub once everything works again", "none within "+quietWithin.String(), listedLines(differences))
 	}
-	err = pollEvery(ctx, time.Second, quietWithin, late, func(ctx context.Context) (_ bool, err error) {
+	err = harness.PollEvery(ctx, time.Second, quietWithin, late, func(ctx context.Context) (_ bool, err error) {
 		if err := k.nurse(ctx); err != nil {
 			return false, err
 		}
@@ -68,7 +69,7 @@ func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
 	if err != nil {
 		return err
 	}
-	k.out.passf("status says what the hub holds, %s after everything works again", rounded(time.Since(began)))
+	k.Out.Passf("status says what the hub holds, %s after everything works again", rounded(time.Since(began)))
 	return k.standsStill(ctx)
 }
 
@@ -78,7 +79,7 @@ func (k *storm) tell(what string, all []string) {
 		return
 	}
 	k.told = time.Now()
-	k.out.sayf("%s, such as: %s", what, listedLines(all[:min(1, len(all))]))
+	k.Out.Sayf("%s, such as: %s", what, listedLines(all[:min(1, len(all))]))
 }
 
 // answersWithin is longer than any device of the plan delays its answer.
@@ -118,7 +119,7 @@ func (k *storm) nurse(ctx context.Context) error {
 func (k *storm) confirm(ctx context.Context, a chaos.Action) error {
 	var hub v1alpha1.IoTHub
 	if err := untilDone(ctx, func(ctx context.Context) error {
-		return k.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &hub)
+		return k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, &hub)
 	}); err != nil {
 		return err
 	}
@@ -158,7 +159,9 @@ func (k *storm) removals(ctx context.Context) (int, error) {
 
 func (k *storm) objects(ctx context.Context) ([]*v1alpha1.PnPDevice, error) {
 	var list v1alpha1.PnPDeviceList
-	err := untilDone(ctx, func(ctx context.Context) error { return k.client.List(ctx, &list, client.InNamespace(namespace)) })
+	err := untilDone(ctx, func(ctx context.Context) error {
+		return k.Client.List(ctx, &list, client.InNamespace(harness.Namespace))
+	})
 	return list.Items, err
 }
 
@@ -277,7 +280,7 @@ func (k *storm) trace() (*chaos.Trace, error) {
 
 // twinOf returns nil for a device that the hub does not know.
 func (k *storm) twinOf(ctx context.Context, id string) (json.RawMessage, error) {
-	raw, err := k.hub.Twin(ctx, id)
+	raw, err := k.Hub.Twin(ctx, id)
 	if simulator.IsNotFound(err) {
 		return nil, nil
 	}
@@ -324,7 +327,7 @@ func (k *storm) eachLogLine(visit func(line string) error) error {
 // standsStill waits for two rounds of the sweep and wants nothing else to happen until then: no write at the hub, no command, no write of status.
 func (k *storm) standsStill(ctx context.Context) error {
 	const within = 2 * time.Minute
-	newest, err := k.newestCall(ctx)
+	newest, err := k.NewestCall(ctx)
 	if err != nil {
 		return err
 	}
@@ -333,11 +336,11 @@ func (k *storm) standsStill(ctx context.Context) error {
 		return err
 	}
 	var others []string
-	late := func() error { return miss{"rounds of the sweep", "two within " + within.String(), "fewer"} }
-	err = pollEvery(ctx, time.Second, within, late, func(ctx context.Context) (bool, error) {
+	late := func() error { return harness.Missed("rounds of the sweep", "two within "+within.String(), "fewer") }
+	err = harness.PollEvery(ctx, time.Second, within, late, func(ctx context.Context) (bool, error) {
 		var sweeps int
 		var err error
-		sweeps, others, err = k.callsAfter(ctx, newest)
+		sweeps, others, err = k.CallsAfter(ctx, newest)
 		return sweeps >= 2, err
 	})
 	if err != nil {
@@ -351,8 +354,8 @@ func (k *storm) standsStill(ctx context.Context) error {
 	}
 	moved := chaos.Moved(before, after)
 	return errors.Join(
-		k.check("calls of the hub while nothing happens, beside sweeps and reads", "none", listedLines(append(others, "")), len(others) == 0),
-		k.check("objects whose status moved meanwhile", "none", fmt.Sprint(moved), len(moved) == 0))
+		k.Check("calls of the hub while nothing happens, beside sweeps and reads", "none", listedLines(append(others, "")), len(others) == 0),
+		k.Check("objects whose status moved meanwhile", "none", fmt.Sprint(moved), len(moved) == 0))
 }
 
 // judge looks at the whole of what happened so far: what the operator wrote, what it sent to devices, and what it logged.
@@ -376,22 +379,22 @@ func (k *storm) judge(ctx context.Context) error {
 		return nil
 	})
 	unguarded, err := k.unguarded(ctx)
-	k.out.sayf("The operator wrote %d times, %d values; %d it rewrote on request, and %d it may have forgotten over an interruption", trace.Writes, trace.Values, trace.Rewrites, trace.Forgotten)
+	k.Out.Sayf("The operator wrote %d times, %d values; %d it rewrote on request, and %d it may have forgotten over an interruption", trace.Writes, trace.Values, trace.Rewrites, trace.Forgotten)
 	return errors.Join(err, failed, commands, k.judgeWrites(trace),
-		k.check("writes without an etag", "none", fmt.Sprint(unguarded), len(unguarded) == 0),
-		k.check("panics in the operator's log", "none", listedLines(panics), len(panics) == 0),
-		k.check(fmt.Sprintf("halts over %d removals or fewer", brakeAtLeast/2), "none", fmt.Sprintf("%d of %d, over %v", len(k.unfounded), k.confirmed, k.unfounded), len(k.unfounded) == 0))
+		k.Check("writes without an etag", "none", fmt.Sprint(unguarded), len(unguarded) == 0),
+		k.Check("panics in the operator's log", "none", listedLines(panics), len(panics) == 0),
+		k.Check(fmt.Sprintf("halts over %d removals or fewer", brakeAtLeast/2), "none", fmt.Sprintf("%d of %d, over %v", len(k.unfounded), k.confirmed, k.unfounded), len(k.unfounded) == 0))
 }
 
 func (k *storm) judgeWrites(trace *chaos.Trace) error {
-	return k.check("writes of the operator that should not have been", "none", fmt.Sprintf("%d; %s", len(trace.Wrong), listedLines(trace.Wrong)), len(trace.Wrong) == 0)
+	return k.Check("writes of the operator that should not have been", "none", fmt.Sprintf("%d; %s", len(trace.Wrong), listedLines(trace.Wrong)), len(trace.Wrong) == 0)
 }
 
 // unguarded lists the operator's writes that do not say which state of the twin they are meant for.
 func (k *storm) unguarded(ctx context.Context) ([]string, error) {
 	var found []string
 	for _, operation := range []string{simulator.OpPatchTwin, simulator.OpPatchDigitalTwin} {
-		calls, err := k.hub.Calls(ctx, simulator.CallFilter{Operation: operation})
+		calls, err := k.Hub.Calls(ctx, simulator.CallFilter{Operation: operation})
 		if err != nil {
 			return nil, err
 		}

@@ -13,10 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 func TestEachStartOfAnOperatorHasALog(t *testing.T) {
-	first, second := &operator{process: process{name: "manager", replica: "-0"}}, &operator{process: process{name: "manager", replica: "-1"}}
+	first, second := &operator{Process: harness.Process{Name: "manager", Replica: "-0"}}, &operator{Process: harness.Process{Name: "manager", Replica: "-1"}}
 	o := &operators{folder: "f", part: "first", all: []*operator{first, second}}
 	for _, one := range []*operator{first, second, first} {
 		o.beginLog(one)
@@ -27,7 +28,7 @@ func TestEachStartOfAnOperatorHasALog(t *testing.T) {
 	if diff := cmp.Diff(want, o.logs); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if got := second.logFile(); got != want[3] {
+	if got := second.LogFile(); got != want[3] {
 		t.Errorf("the log is %s, want %s", got, want[3])
 	}
 }

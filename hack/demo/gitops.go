@@ -17,6 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // withinEngine is how long an engine may take over something on a machine that is busy with other
@@ -38,7 +39,7 @@ var neverRun = []string{
 
 // gitops is a demonstration with GitOps engines beside the operator.
 type gitops struct {
-	*demo
+	*harness.Testbed
 	client   client.Client
 	operator restartable
 	engines  []*engine
@@ -47,26 +48,26 @@ type gitops struct {
 
 // engineOutcome is what a scenario shows, and what the engine says of it.
 type engineOutcome struct {
-	outcome
+	harness.Outcome
 	says string
 }
 
 // e2eGitOps plays the scenarios with the engines, all of them even if one fails, and cleans up.
-func e2eGitOps(ctx context.Context, c clone, out *report) error {
+func e2eGitOps(ctx context.Context, c harness.Clone, out *harness.Report) error {
 	picked, err := pick(engineScenarios(), wishOf(os.Getenv), onPath)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(c.build(ctx, out), c.buildEngines(ctx, out, picked.engines()))
+	err = errors.Join(c.Build(ctx, out), buildEngines(ctx, c, out, picked.engines()))
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(c.path("bin"), "gitops-run-")
+	dir, err := os.MkdirTemp(c.Path("bin"), "gitops-run-")
 	if err != nil {
 		return fmt.Errorf("making the folder of the tests: %w", err)
 	}
-	g := &gitops{demo: newDemo(c, dir, out)}
-	err = g.conclude(ctx, g.test(ctx, picked))
+	g := &gitops{Testbed: harness.NewTestbed(c, dir, out)}
+	err = g.Conclude(ctx, g.test(ctx, picked))
 	picked.tell(out)
 	return err
 }
@@ -82,7 +83,7 @@ func onPath(program string) bool {
 
 // test starts everything and plays the scenarios.
 func (g *gitops) test(ctx context.Context, picked selection) (err error) {
-	g.out.scenario("Starting a control plane, a simulated hub, the operator and the GitOps engines")
+	g.Out.Heading("Starting a control plane, a simulated hub, the operator and the GitOps engines")
 	ctx, err = g.setUp(ctx)
 	if err != nil {
 		return err
@@ -91,21 +92,21 @@ func (g *gitops) test(ctx context.Context, picked selection) (err error) {
 	if err := g.startEngines(ctx, picked.engines()); err != nil {
 		return err
 	}
-	g.out.scenario("Sites in the layout of config/recipes/gitops, one for each scenario")
+	g.Out.Heading("Sites in the layout of config/recipes/gitops, one for each scenario")
 	sites, err := g.open(ctx, picked.played)
 	if err != nil {
 		return err
 	}
-	g.out.scenario("Scenarios, with the time that something took, and what the engine says")
+	g.Out.Heading("Scenarios, with the time that something took, and what the engine says")
 	return g.playAll(ctx, picked.played, sites)
 }
 
 // setUp is that of a demonstration, with an operator that scenarios may stop and start, and without
 // a namespace.
 func (g *gitops) setUp(ctx context.Context) (context.Context, error) {
-	ctx, g.stopped = context.WithCancelCause(ctx)
+	ctx, g.Abort = context.WithCancelCause(ctx)
 	for _, step := range []func(context.Context) error{
-		g.startControlPlane, g.publishKeys, g.startHub, g.install, g.identify, g.connect, g.startOperator,
+		g.StartControlPlane, g.PublishKeys, g.StartHub, g.Install, g.Identify, g.connect, g.startOperator,
 	} {
 		if err := step(ctx); err != nil {
 			return ctx, err
@@ -116,7 +117,7 @@ func (g *gitops) setUp(ctx context.Context) (context.Context, error) {
 
 // connect makes the client that scenarios look with.
 func (g *gitops) connect(context.Context) error {
-	config, err := clientcmd.BuildConfigFromFlags("", g.kubectl.kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", g.Kubectl.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -135,17 +136,17 @@ func (g *gitops) startOperator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := g.leadToWebhook(ctx, ports[0]); err != nil {
+	if err := g.LeadToWebhook(ctx, ports[0]); err != nil {
 		return err
 	}
-	if err := g.certify(ctx, "certificate"); err != nil {
+	if err := g.Certify(ctx, "certificate"); err != nil {
 		return err
 	}
-	g.operator = restartable{demo: g.demo, webhook: ports[0], probes: "127.0.0.1:" + ports[1]}
+	g.operator = restartable{demo: g.Testbed, webhook: ports[0], probes: "127.0.0.1:" + ports[1]}
 	if err := g.operator.start(ctx); err != nil {
 		return err
 	}
-	g.out.passf("the operator runs, pid %d", g.manager().pid())
+	g.Out.Passf("the operator runs, pid %d", g.Manager().Pid())
 	return nil
 }
 
@@ -162,20 +163,20 @@ func (g *gitops) playAll(ctx context.Context, all []engineScenario, sites map[st
 			return err
 		}
 		if err != nil {
-			g.out.sayf("FAILED: %s: %v", one.label(), err)
+			g.Out.Sayf("FAILED: %s: %v", one.label(), err)
 			failed++
 			continue
 		}
-		g.out.passf("%-96s %s -> %s %d ms  (in all %.1f s)", one.label(), o.from, o.to,
-			o.took.Milliseconds(), time.Since(began).Seconds())
+		g.Out.Passf("%-96s %s -> %s %d ms  (in all %.1f s)", one.label(), o.From, o.To,
+			o.Took.Milliseconds(), time.Since(began).Seconds())
 		if o.says != "" {
-			g.out.block("    "+one.engine+" says:", o.says)
+			g.Out.Block("    "+one.engine+" says:", o.says)
 		}
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d scenarios failed, see above", failed, len(all))
 	}
-	g.out.sayf("%d of %d scenarios passed", len(all), len(all))
+	g.Out.Sayf("%d of %d scenarios passed", len(all), len(all))
 	return nil
 }
 
@@ -189,7 +190,7 @@ func (s *site) play(ctx context.Context, one engineScenario) (engineOutcome, err
 
 // restartable is an operator that a scenario may stop and start again.
 type restartable struct {
-	demo            *demo
+	demo            *harness.Testbed
 	webhook, probes string
 	// meant is whether the end of the process is meant; done has how it ended.
 	meant *atomic.Bool
@@ -198,8 +199,8 @@ type restartable struct {
 
 // start starts the operator, whose end then ends the tests unless it is meant.
 func (r *restartable) start(ctx context.Context) error {
-	ended, err := r.demo.launchOperator(ctx, r.demo.manager(), r.probes,
-		"--webhook-port="+r.webhook, "--webhook-cert-dir="+r.demo.file(certificateFolder))
+	ended, err := r.demo.LaunchOperator(ctx, r.demo.Manager(), r.probes,
+		"--webhook-port="+r.webhook, "--webhook-cert-dir="+r.demo.File(harness.CertificateFolder))
 	if err != nil {
 		return err
 	}
@@ -209,7 +210,7 @@ func (r *restartable) start(ctx context.Context) error {
 		how := <-ended
 		done <- how
 		if !meant.Load() {
-			r.demo.stopped(ending(r.demo.manager(), how))
+			r.demo.Abort(harness.EndedEarly(r.demo.Manager(), how))
 		}
 	}()
 	return nil
@@ -217,20 +218,20 @@ func (r *restartable) start(ctx context.Context) error {
 
 func (r *restartable) stop() error {
 	r.meant.Store(true)
-	_, err := r.demo.manager().stop(20 * time.Second)
+	_, err := r.demo.Manager().Stop(20 * time.Second)
 	return err
 }
 
 // pause stops the process without ending it.
 func (r *restartable) pause() error {
 	r.meant.Store(true)
-	return syscall.Kill(r.demo.manager().pid(), syscall.SIGSTOP)
+	return syscall.Kill(r.demo.Manager().Pid(), syscall.SIGSTOP)
 }
 
 // resume lets it go on. One that lost its lease meanwhile ends by itself, and a Deployment would
 // start it again.
 func (r *restartable) resume(ctx context.Context) error {
-	if err := syscall.Kill(r.demo.manager().pid(), syscall.SIGCONT); err != nil {
+	if err := syscall.Kill(r.demo.Manager().Pid(), syscall.SIGCONT); err != nil {
 		return err
 	}
 	select {

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 const (
@@ -51,7 +53,7 @@ stringData: {server.secretkey: only-for-this-test}
 // startArgoCD installs what Argo CD needs, adds the health script as docs/argocd.md says, and runs
 // its repo-server and application-controller beside a Redis.
 func (g *gitops) startArgoCD(ctx context.Context) error {
-	dir, err := g.moduleFolder(ctx, "argocd", argoModule)
+	dir, err := moduleFolder(ctx, g.Clone, "argocd", argoModule)
 	if err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func (g *gitops) startArgoCD(ctx context.Context) error {
 	if err := g.untilHealthy(ctx, "http://"+at[3]+"/healthz"); err != nil {
 		return err
 	}
-	g.out.passf("Argo CD runs: repo-server and application-controller, with the health script of docs/argocd.md")
+	g.Out.Passf("Argo CD runs: repo-server and application-controller, with the health script of docs/argocd.md")
 	return nil
 }
 
@@ -80,27 +82,27 @@ func (g *gitops) startArgoCD(ctx context.Context) error {
 // applied as Argo CD's getting-started does, by kubectl apply.
 func (g *gitops) installArgoCD(ctx context.Context, dir string) error {
 	for _, name := range []string{"application", "applicationset", "appproject"} {
-		if _, err := g.kubectl.show(ctx, "apply", serverSide, "-f", filepath.Join(dir, "manifests/crds", name+"-crd.yaml")); err != nil {
+		if _, err := g.Kubectl.Show(ctx, "apply", serverSide, "-f", filepath.Join(dir, "manifests/crds", name+"-crd.yaml")); err != nil {
 			return err
 		}
 	}
-	if err := g.kubectl.established(ctx, "crd/applications.argoproj.io", "crd/appprojects.argoproj.io"); err != nil {
+	if err := g.Kubectl.Established(ctx, "crd/applications.argoproj.io", "crd/appprojects.argoproj.io"); err != nil {
 		return err
 	}
-	if _, err := g.kubectl.show(ctx, "create", "namespace", argoNamespace); err != nil {
+	if _, err := g.Kubectl.Show(ctx, "create", "namespace", argoNamespace); err != nil {
 		return err
 	}
 	install, err := os.ReadFile(filepath.Join(dir, "manifests/install.yaml"))
 	if err != nil {
 		return err
 	}
-	if _, err := g.kubectl.showInput(ctx, ofKind(string(install), "ConfigMap"), "apply", "-n", argoNamespace, "-f", "-"); err != nil {
+	if _, err := g.Kubectl.ShowInput(ctx, ofKind(string(install), "ConfigMap"), "apply", "-n", argoNamespace, "-f", "-"); err != nil {
 		return err
 	}
-	if _, err = g.kubectl.showInput(ctx, argoSecrets, "apply", "-f", "-"); err != nil {
+	if _, err = g.Kubectl.ShowInput(ctx, argoSecrets, "apply", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = g.kubectl.showInput(ctx, argoProject, "apply", serverSide, "-f", "-")
+	_, err = g.Kubectl.ShowInput(ctx, argoProject, "apply", serverSide, "-f", "-")
 	return err
 }
 
@@ -119,12 +121,12 @@ func ofKind(manifests, kind string) string {
 // addresses of Redis, repo-server, its metrics, and those of the application-controller.
 func (g *gitops) launchArgoCD(at []string) error {
 	// The repo-server runs kustomize.
-	env := []string{"ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false", finding(g.path("bin/tools"))}
+	env := []string{"ARGOCD_FAKE_IN_CLUSTER=true", "ARGOCD_GPG_ENABLED=false", finding(g.Path("bin/tools"))}
 	for name, folder := range map[string]string{
 		"ARGOCD_TLS_DATA_PATH": "tls", "ARGOCD_SSH_DATA_PATH": "ssh", "ARGOCD_GNUPGHOME": "gpg", "ARGOCD_PLUGINSOCKFILEPATH": "plugin",
 		"TMPDIR": "tmp", "HOME": "home",
 	} {
-		path := g.file("argocd/" + folder)
+		path := g.File("argocd/" + folder)
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return err
 		}
@@ -133,13 +135,13 @@ func (g *gitops) launchArgoCD(at []string) error {
 	port := func(address string) string { return address[strings.LastIndex(address, ":")+1:] }
 	links := map[string]string{}
 	for _, name := range []string{"argocd-repo-server", "argocd-application-controller"} {
-		links[name] = g.file("argocd/" + name)
-		if err := os.Symlink(g.path(enginesFolder+"/argocd"), links[name]); err != nil {
+		links[name] = g.File("argocd/" + name)
+		if err := os.Symlink(g.Path(enginesFolder+"/argocd"), links[name]); err != nil {
 			return err
 		}
 	}
 	return errors.Join(
-		g.launchEngine("redis-server", "redis-server", nil, "--bind", "127.0.0.1", "--port", port(at[0]), "--save", "", "--appendonly", "no", "--dir", g.dir),
+		g.launchEngine("redis-server", "redis-server", nil, "--bind", "127.0.0.1", "--port", port(at[0]), "--save", "", "--appendonly", "no", "--dir", g.Dir),
 		g.launchEngine("argocd-repo-server", links["argocd-repo-server"], env, "--disable-tls", "--address", "127.0.0.1", "--port", port(at[1]),
 			"--metrics-address", "127.0.0.1", "--metrics-port", port(at[2]), "--redis", at[0]),
 		g.launchEngine("argocd-application-controller", links["argocd-application-controller"], env, "--namespace", argoNamespace,
@@ -282,7 +284,7 @@ func (g *gitops) alive(name string) error {
 			return err
 		}
 		if at := bytes.Index(data, []byte("panic")); at >= 0 {
-			return miss{"the log of " + name, "no panic", string(data[at:min(len(data), at+400)])}
+			return harness.Missed("the log of "+name, "no panic", string(data[at:min(len(data), at+400)]))
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 func argoFaultScenarios() []engineScenario {
@@ -60,7 +61,7 @@ func seenEdits(ctx context.Context, s *site) (engineOutcome, error) {
 		was, is, property string
 		want              any
 	}{
-		{"targetTemperature: 19\n", "targetTemperature: 18\n", targetProperty, 18},
+		{"targetTemperature: 19\n", "targetTemperature: 18\n", harness.TargetProperty, 18},
 		{"targetTemperature: 18\n", "targetTemperature: 18\n    other: 1\n", "other", 1},
 		{"    other: 1\n", "", "other", nil},
 	} {
@@ -80,7 +81,7 @@ func seenEdits(ctx context.Context, s *site) (engineOutcome, error) {
 		if err != nil {
 			return o, err
 		}
-		o = engineOutcome{outcome{"push", "held by the hub", max(o.took, at.Sub(c.at))}, said.String()}
+		o = engineOutcome{harness.Outcome{From: "push", To: "held by the hub", Took: max(o.Took, at.Sub(c.at))}, said.String()}
 	}
 	return o, nil
 }
@@ -90,7 +91,7 @@ func seenEdits(ctx context.Context, s *site) (engineOutcome, error) {
 func healthScript(ctx context.Context, s *site) (engineOutcome, error) {
 	manifest := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"argocd-cm","namespace":"` + s.name + `",
 		"labels":{"app.kubernetes.io/part-of":"argocd"}},"data":{"url":"https://argocd.example.com","oidc.config":"name: SSO"}}`
-	if _, err := s.kubectl.output(ctx, manifest, "apply", "-f", "-"); err != nil {
+	if _, err := s.Kubectl.Output(ctx, manifest, "apply", "-f", "-"); err != nil {
 		return engineOutcome{}, err
 	}
 	script, err := s.readDocs("argocd.md", "Health", 1)
@@ -109,9 +110,9 @@ func healthScript(ctx context.Context, s *site) (engineOutcome, error) {
 	const prefix = "resource.customizations.health.iot.pnp-operator.io_"
 	want := []string{"oidc.config", prefix + "DeviceCommand", prefix + "DeviceModel", prefix + "IoTHub", prefix + "PnPDevice", "url"}
 	if got := keysOf(config.Data); !slices.Equal(got, want) || config.Labels["app.kubernetes.io/part-of"] != "argocd" {
-		return engineOutcome{}, miss{"keys and labels of argocd-cm", strings.Join(want, ", ") + "; part-of", strings.Join(got, ", ") + "; " + sorted(config.Labels)}
+		return engineOutcome{}, harness.Missed("keys and labels of argocd-cm", strings.Join(want, ", ")+"; part-of", strings.Join(got, ", ")+"; "+sorted(config.Labels))
 	}
-	return engineOutcome{outcome: outcome{"command", "patched", took}}, nil
+	return engineOutcome{Outcome: harness.Outcome{From: "command", To: "patched", Took: took}}, nil
 }
 
 func keysOf(m map[string]string) []string {
@@ -143,10 +144,10 @@ func telemetryWithoutComponent(ctx context.Context, s *site) (engineOutcome, err
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	if got, ok, err := s.holds(ctx, s.device(1), targetProperty, 24); err != nil || !ok {
+	if got, ok, err := s.holds(ctx, s.device(1), harness.TargetProperty, 24); err != nil || !ok {
 		return engineOutcome{}, orMiss(err, "the value at the hub", "24", got)
 	}
-	return engineOutcome{outcome{"push", "Healthy", at.Sub(c.at)}, said.String()}, s.alive("argocd-application-controller")
+	return engineOutcome{harness.Outcome{From: "push", To: "Healthy", Took: at.Sub(c.at)}, said.String()}, s.alive("argocd-application-controller")
 }
 
 // reportOf is a command for the first device, with annotations.
@@ -192,7 +193,7 @@ func hookedCommand(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	_, err = s.untilRan(ctx, s.device(1), 2) // one is of the layout
-	return engineOutcome{outcome{"the next push", "Healthy, ran once", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "the next push", To: "Healthy, ran once", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 // untilHooked waits until the hook of a commit has ended well: a DeviceCommand of another UID than
@@ -237,13 +238,13 @@ kubectl delete secret `+s.hubName()+" --namespace "+s.name)
 		return engineOutcome{}, err
 	}
 	err = s.bash(ctx, "kubectl wait application "+applications+" --namespace "+argoNamespace+" --for=delete --timeout=60s")
-	return engineOutcome{outcome: outcome{"deletion", "12 devices cleared", at.Sub(began)}}, err
+	return engineOutcome{Outcome: harness.Outcome{From: "deletion", To: "12 devices cleared", Took: at.Sub(began)}}, err
 }
 
 // selfHeal suspends the hub and changes a device by hand.
 func selfHeal(ctx context.Context, s *site) (engineOutcome, error) {
 	patch := func(kind, name, patch string) error {
-		return s.bash(ctx, "kubectl patch "+kind+" "+name+" --namespace "+s.name+" --type=merge --patch "+quoted(patch))
+		return s.bash(ctx, "kubectl patch "+kind+" "+name+" --namespace "+s.name+" --type=merge --patch "+harness.ShellQuoted(patch))
 	}
 	began := time.Now()
 	if err := patch("pnpdevice", s.device(2), `{"spec":{"properties":{"targetTemperature":30}}}`); err != nil {
@@ -256,7 +257,7 @@ func selfHeal(ctx context.Context, s *site) (engineOutcome, error) {
 		}
 		var values map[string]any
 		err = json.Unmarshal(d.Spec.Properties.Raw, &values)
-		return shown(values), d.Generation > 1 && values[targetProperty] == 19.0, err
+		return harness.AsJSON(values), d.Generation > 1 && values[harness.TargetProperty] == 19.0, err
 	})
 	if err != nil {
 		return engineOutcome{}, err
@@ -273,7 +274,7 @@ func selfHeal(ctx context.Context, s *site) (engineOutcome, error) {
 	if got, err := s.suspended(ctx); err != nil || !got {
 		return engineOutcome{}, orMiss(err, "spec.suspend after three refreshes", "true", fmt.Sprint(got))
 	}
-	return engineOutcome{outcome{"patch", "put back", at.Sub(began)}, said.String()}, nil
+	return engineOutcome{harness.Outcome{From: "patch", To: "put back", Took: at.Sub(began)}, said.String()}, nil
 }
 
 // healthStates has the first device go through the states of docs/argocd.md.
@@ -295,10 +296,10 @@ func healthStates(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	reject := simulator.Reject(400, "too warm")
-	if err := s.hub.Behave(ctx, s.device(1), targetProperty, reject); err != nil {
+	if err := s.Hub.Behave(ctx, s.device(1), harness.TargetProperty, reject); err != nil {
 		return engineOutcome{}, err
 	}
-	if err := s.hub.Online(ctx, s.device(1)); err != nil {
+	if err := s.Hub.Online(ctx, s.device(1)); err != nil {
 		return engineOutcome{}, err
 	}
 	said, _, err := is(c, "Degraded")
@@ -318,7 +319,7 @@ func healthStates(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	_, _, err = is(last, "Suspended")
-	return engineOutcome{outcome{"revert", "Healthy", at.Sub(back.at)}, said.String() + "\nwhile the device rejects"}, err
+	return engineOutcome{harness.Outcome{From: "revert", To: "Healthy", Took: at.Sub(back.at)}, said.String() + "\nwhile the device rejects"}, err
 }
 
 // suspendFirst has the first device suspended in Git.
@@ -331,7 +332,7 @@ func (s *site) suspendFirst(ctx context.Context) (commit, error) {
 
 // syncWaves adds a command of wave 1 beside an edit that its device takes time for.
 func syncWaves(ctx context.Context, s *site) (engineOutcome, error) {
-	if err := s.hub.Behave(ctx, s.device(1), targetProperty, simulator.Delay(4*time.Second)); err != nil {
+	if err := s.Hub.Behave(ctx, s.device(1), harness.TargetProperty, simulator.Delay(4*time.Second)); err != nil {
 		return engineOutcome{}, err
 	}
 	if err := s.add(devicesIn, "second.yaml", s.reportOf("second", `argocd.argoproj.io/sync-wave: "1"`)); err != nil {
@@ -357,11 +358,11 @@ func syncWaves(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	device, err := s.pnp(ctx, s.device(1))
-	if err != nil || device == nil || !isReady(device) || !strings.Contains(string(device.Spec.Properties.Raw), "24") {
-		return engineOutcome{}, orMiss(err, "the device when the command is made", "Ready at 24", describe(device))
+	if err != nil || device == nil || !harness.IsReady(device) || !strings.Contains(string(device.Spec.Properties.Raw), "24") {
+		return engineOutcome{}, orMiss(err, "the device when the command is made", "Ready at 24", harness.DescribeDevice(device))
 	}
 	said, _, err := s.argoHealthy(ctx, c, devicesIn)
-	return engineOutcome{outcome{"push", "command made", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "command made", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 func stillPasses(ctx context.Context, s *site) (engineOutcome, error) {
@@ -383,5 +384,5 @@ func stillPasses(ctx context.Context, s *site) (engineOutcome, error) {
 	if err != nil || !slices.Equal(before, after) {
 		return engineOutcome{}, orMiss(err, "objects and hub calls after five refreshes", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
-	return engineOutcome{outcome{"first refresh", "last refresh", took}, said.String()}, nil
+	return engineOutcome{harness.Outcome{From: "first refresh", To: "last refresh", Took: took}, said.String()}, nil
 }

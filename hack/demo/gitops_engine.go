@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // enginesFolder is where the engines are built. They are large, and needed for nothing else.
@@ -26,11 +27,11 @@ var modulesOf = map[string][]string{
 }
 
 // buildEngines makes the engines that are missing or out of date: minutes each, once.
-func (c clone) buildEngines(ctx context.Context, to *report, engines []string) error {
+func buildEngines(ctx context.Context, c harness.Clone, to *harness.Report, engines []string) error {
 	for _, name := range engines {
 		for _, tool := range modulesOf[name] {
-			cmd := newCommand(ctx, c.path("hack/tools/build.sh"), tool, c.path(enginesFolder))
-			if err := watched(ctx, to, cmd, "hack/tools/build.sh "+tool+" "+enginesFolder); err != nil {
+			cmd := harness.NewCommand(ctx, c.Path("hack/tools/build.sh"), tool, c.Path(enginesFolder))
+			if err := harness.RunWatched(ctx, to, cmd, "hack/tools/build.sh "+tool+" "+enginesFolder); err != nil {
 				return err
 			}
 		}
@@ -39,16 +40,16 @@ func (c clone) buildEngines(ctx context.Context, to *report, engines []string) e
 }
 
 // moduleFolder is the source of a module, at the version that a tool of hack/tools pins.
-func (c clone) moduleFolder(ctx context.Context, tool, module string) (string, error) {
-	cmd := newCommand(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
-	cmd.Dir, cmd.Env = c.path("hack/tools/"+tool), append(os.Environ(), "GOWORK=off")
+func moduleFolder(ctx context.Context, c harness.Clone, tool, module string) (string, error) {
+	cmd := harness.NewCommand(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
+	cmd.Dir, cmd.Env = c.Path("hack/tools/"+tool), append(os.Environ(), "GOWORK=off")
 	out, err := cmd.Output()
 	dir := strings.TrimSpace(string(out))
 	if err == nil && dir == "" {
 		err = errors.New("go has not downloaded it")
 	}
 	if err != nil {
-		return "", fmt.Errorf("finding module %s: %w", module, because(ctx, err))
+		return "", fmt.Errorf("finding module %s: %w", module, harness.CauseOf(ctx, err))
 	}
 	return dir, nil
 }
@@ -66,17 +67,17 @@ type engine struct {
 
 // launchEngine starts a program. extra are variables of its environment.
 func (g *gitops) launchEngine(name, program string, extra []string, args ...string) error {
-	e := &engine{name: name, log: g.file(name + ".log"), ended: make(chan struct{})}
+	e := &engine{name: name, log: g.File(name + ".log"), ended: make(chan struct{})}
 	log, err := os.Create(e.log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = log.Close() }()
 	e.cmd = exec.Command(program, args...)
-	e.cmd.Dir, e.cmd.Stdout, e.cmd.Stderr = g.dir, log, log
-	e.cmd.Env = append(os.Environ(), append([]string{"KUBECONFIG=" + g.kubectl.kubeconfig}, extra...)...)
+	e.cmd.Dir, e.cmd.Stdout, e.cmd.Stderr = g.Dir, log, log
+	e.cmd.Env = append(os.Environ(), append([]string{"KUBECONFIG=" + g.Kubectl.Kubeconfig}, extra...)...)
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	g.out.sayf("$ %s    log: %s", commandLine(append([]string{filepath.Base(program)}, args...)...), e.log)
+	g.Out.Sayf("$ %s    log: %s", harness.CommandLine(append([]string{filepath.Base(program)}, args...)...), e.log)
 	if err := e.cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", name, err)
 	}

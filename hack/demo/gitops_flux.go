@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // fluxNamespace is where the objects of Flux are.
@@ -35,20 +37,20 @@ func (g *gitops) startFlux(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(g.file("flux-source"), 0o700); err != nil {
+	if err := os.MkdirAll(g.File("flux-source"), 0o700); err != nil {
 		return err
 	}
 	env := []string{"RUNTIME_NAMESPACE=" + fluxNamespace}
 	usual := []string{"--watch-all-namespaces", "--enable-leader-election=false", "--events-addr="}
-	err = g.launchEngine("source-controller", g.path(enginesFolder+"/source-controller"), env, append(usual,
-		"--storage-path="+g.file("flux-source"), "--storage-addr="+at[0], "--storage-adv-addr="+at[0],
+	err = g.launchEngine("source-controller", g.Path(enginesFolder+"/source-controller"), env, append(usual,
+		"--storage-path="+g.File("flux-source"), "--storage-addr="+at[0], "--storage-adv-addr="+at[0],
 		"--metrics-addr="+at[1], "--health-addr="+at[2])...)
 	if err != nil {
 		return err
 	}
 	// A Kustomization that waits for a device keeps a worker busy: there are as many sites here as
 	// scenarios.
-	err = g.launchEngine("kustomize-controller", g.path(enginesFolder+"/kustomize-controller"), env, append(usual,
+	err = g.launchEngine("kustomize-controller", g.Path(enginesFolder+"/kustomize-controller"), env, append(usual,
 		"--metrics-addr="+at[3], "--health-addr="+at[4], "--concurrent=20", "--requeue-dependency=1s")...)
 	if err != nil {
 		return err
@@ -58,36 +60,36 @@ func (g *gitops) startFlux(ctx context.Context) error {
 			return err
 		}
 	}
-	g.out.passf("Flux runs: source-controller and kustomize-controller")
+	g.Out.Passf("Flux runs: source-controller and kustomize-controller")
 	return g.openFleet(ctx)
 }
 
 // installFluxDefinitions takes the CustomResourceDefinitions out of the controllers' modules.
 func (g *gitops) installFluxDefinitions(ctx context.Context) error {
 	for _, tool := range modulesOf[flux] {
-		dir, err := g.moduleFolder(ctx, tool, "github.com/fluxcd/"+tool)
+		dir, err := moduleFolder(ctx, g.Clone, tool, "github.com/fluxcd/"+tool)
 		if err != nil {
 			return err
 		}
 		args := []string{"apply", "--server-side", "-f", filepath.Join(dir, "config/crd/bases")}
-		if _, err := g.kubectl.show(ctx, args...); err != nil {
+		if _, err := g.Kubectl.Show(ctx, args...); err != nil {
 			return err
 		}
 	}
-	err := g.kubectl.established(ctx, "crd/gitrepositories.source.toolkit.fluxcd.io", "crd/kustomizations.kustomize.toolkit.fluxcd.io")
+	err := g.Kubectl.Established(ctx, "crd/gitrepositories.source.toolkit.fluxcd.io", "crd/kustomizations.kustomize.toolkit.fluxcd.io")
 	if err != nil {
 		return err
 	}
-	_, err = g.kubectl.show(ctx, "create", "namespace", fluxNamespace)
+	_, err = g.Kubectl.Show(ctx, "create", "namespace", fluxNamespace)
 	return err
 }
 
 // untilHealthy waits until a probe is answered. A program that ended will not answer.
 func (g *gitops) untilHealthy(ctx context.Context, url string) error {
 	var got error
-	late := func() error { return miss{url, "200", fmt.Sprint(got)} }
-	return pollEvery(ctx, 100*time.Millisecond, withinEngine, late, func(ctx context.Context) (bool, error) {
-		got = probe(ctx, &http.Client{Timeout: time.Second}, url)
+	late := func() error { return harness.Missed(url, "200", fmt.Sprint(got)) }
+	return harness.PollEvery(ctx, 100*time.Millisecond, withinEngine, late, func(ctx context.Context) (bool, error) {
+		got = harness.Probe(ctx, &http.Client{Timeout: time.Second}, url)
 		return got == nil, g.stillRun()
 	})
 }
@@ -99,7 +101,7 @@ func (g *gitops) openFleet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	manifest := "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + operatorNamespace + "\n"
+	manifest := "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + harness.OperatorNamespace + "\n"
 	if err := r.write("operator/namespace.yaml", manifest); err != nil {
 		return err
 	}
@@ -221,7 +223,7 @@ func (s *site) fluxReady(ctx context.Context, c commit, folder string) (fluxStat
 // fluxFails waits until Flux says that a commit failed, in words that contain these.
 func (s *site) fluxFails(ctx context.Context, c commit, folder string, words ...string) (fluxState, time.Time, error) {
 	return s.fluxSays(ctx, folder, fmt.Sprintf("Ready=False at %s with %q", c.sha, words), func(f fluxState) bool {
-		return f.ready == "False" && strings.HasSuffix(f.attempted, c.sha) && len(missing(f.reason+": "+f.message, words...)) == 0
+		return f.ready == "False" && strings.HasSuffix(f.attempted, c.sha) && len(harness.Lacking(f.reason+": "+f.message, words...)) == 0
 	})
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // gitFolder has the bare repositories that the Git server shows.
@@ -18,8 +20,8 @@ const gitFolder = "git"
 
 // serveGit shows the repositories of gitFolder on loopback until ctx ends, by git's own program.
 func (g *gitops) serveGit(ctx context.Context) error {
-	path, err := newCommand(ctx, "git", "--exec-path").Output()
-	if err := because(ctx, err); err != nil {
+	path, err := harness.NewCommand(ctx, "git", "--exec-path").Output()
+	if err := harness.CauseOf(ctx, err); err != nil {
 		return fmt.Errorf("finding git: %w", err)
 	}
 	at, err := loopback(1)
@@ -32,14 +34,14 @@ func (g *gitops) serveGit(ctx context.Context) error {
 	}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"), Root: "/",
-		Env:        []string{"GIT_PROJECT_ROOT=" + g.file(gitFolder), "GIT_HTTP_EXPORT_ALL=1"},
+		Env:        []string{"GIT_PROJECT_ROOT=" + g.File(gitFolder), "GIT_HTTP_EXPORT_ALL=1"},
 		InheritEnv: []string{"PATH"},
 	}}
 	go func() { _ = server.Serve(listener) }() // ended by Close
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	g.git = "http://" + at[0]
-	g.out.sayf("Git is served at %s", g.git)
-	return os.MkdirAll(g.file(gitFolder), 0o700)
+	g.Out.Sayf("Git is served at %s", g.git)
+	return os.MkdirAll(g.File(gitFolder), 0o700)
 }
 
 // repository is a Git repository: files to edit, and the bare one that the server shows.
@@ -53,7 +55,7 @@ type commit struct {
 
 // newRepository makes a repository without a commit.
 func (g *gitops) newRepository(ctx context.Context, name string) (repository, error) {
-	r := repository{files: g.file("fleets/" + name), bare: g.file(gitFolder + "/" + name + ".git"), url: g.git + "/" + name + ".git"}
+	r := repository{files: g.File("fleets/" + name), bare: g.File(gitFolder + "/" + name + ".git"), url: g.git + "/" + name + ".git"}
 	if err := os.MkdirAll(r.files, 0o700); err != nil {
 		return r, err
 	}
@@ -82,12 +84,12 @@ func (r repository) head(ctx context.Context) (commit, error) {
 
 // run runs git without what the user's own settings would change.
 func (r repository) run(ctx context.Context, args ...string) (string, error) {
-	cmd := newCommand(ctx, "git", args...)
+	cmd := harness.NewCommand(ctx, "git", args...)
 	cmd.Dir = r.files
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=fleet", "GIT_AUTHOR_EMAIL=fleet@example.com", "GIT_COMMITTER_NAME=fleet", "GIT_COMMITTER_EMAIL=fleet@example.com")
 	out, err := cmd.CombinedOutput()
-	if err := because(ctx, err); err != nil {
+	if err := harness.CauseOf(ctx, err); err != nil {
 		return "", fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
 	}
 	return string(out), nil

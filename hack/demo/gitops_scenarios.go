@@ -9,6 +9,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // engineScenarios are all of them: the eleven kinds of fault first, in the order of docs/gitops.md.
@@ -95,8 +96,8 @@ func restore(ctx context.Context, s *site) (engineOutcome, error) {
 	if _, err := s.commit(ctx, "Remove line 2"); err != nil {
 		return engineOutcome{}, err
 	}
-	at, err := s.untilHeld(ctx, s.device(2), targetProperty, nil)
-	return engineOutcome{outcome{"restore", "command ran once, value cleared", at.Sub(began)}, said.String()}, err
+	at, err := s.untilHeld(ctx, s.device(2), harness.TargetProperty, nil)
+	return engineOutcome{harness.Outcome{From: "restore", To: "command ran once, value cleared", Took: at.Sub(began)}, said.String()}, err
 }
 
 // clearWhenPruned gives the second device deletionPolicy: Clear.
@@ -121,7 +122,7 @@ func (s *site) loseAndRestore(ctx context.Context) error {
 	}
 	backup, create, ok := strings.Cut(script, "kubectl create ")
 	if !ok {
-		return miss{"docs/install.md, Backup and restore", "a command kubectl create", script}
+		return harness.Missed("docs/install.md, Backup and restore", "a command kubectl create", script)
 	}
 	if err := s.operator.stop(); err != nil {
 		return err
@@ -129,7 +130,7 @@ func (s *site) loseAndRestore(ctx context.Context) error {
 	const kinds = "iothubs,devicemodels,pnpdevices,devicecommands"
 	lose := "kubectl get " + kinds + " -n " + s.name + " -o name | xargs -n1 kubectl patch -n " + s.name + ` --type=merge --patch='{"metadata":{"finalizers":null}}'` +
 		"\nkubectl delete " + kinds + " --all -n " + s.name
-	folder := "cd " + quoted(s.dir) + "\n"
+	folder := "cd " + harness.ShellQuoted(s.Dir) + "\n"
 	for _, step := range []string{backup, lose, "kubectl create " + create} {
 		if err := s.bash(ctx, folder+step); err != nil {
 			return err
@@ -181,7 +182,7 @@ func (s *site) survives(ctx context.Context, want bool) (fluxState, error) {
 	}
 	got, err := s.suspended(ctx)
 	if err == nil && got != want {
-		err = miss{"spec.suspend after three reconciliations", fmt.Sprint(want), fmt.Sprint(got)}
+		err = harness.Missed("spec.suspend after three reconciliations", fmt.Sprint(want), fmt.Sprint(got))
 	}
 	return said, err
 }
@@ -224,25 +225,25 @@ func stopUnderMerge(ctx context.Context, s *site) (engineOutcome, error) {
 
 // heldBack edits a device in Git while the hub is suspended, checks that nothing is written, and
 // resumes.
-func (s *site) heldBack(ctx context.Context, resume func() error) (outcome, error) {
+func (s *site) heldBack(ctx context.Context, resume func() error) (harness.Outcome, error) {
 	if err := s.replace(s.line(1), "targetTemperature: 21.5", "targetTemperature: 24"); err != nil {
-		return outcome{}, err
+		return harness.Outcome{}, err
 	}
 	if _, err := s.commit(ctx, "Line 1 at 24"); err != nil {
-		return outcome{}, err
+		return harness.Outcome{}, err
 	}
 	if _, err := s.untilNotReady(ctx, s.device(1), v1alpha1.ReasonHubSuspended); err != nil {
-		return outcome{}, err
+		return harness.Outcome{}, err
 	}
-	if got, ok, err := s.holds(ctx, s.device(1), targetProperty, 21.5); err != nil || !ok {
-		return outcome{}, orMiss(err, "the value at a suspended hub", "21.5", got)
+	if got, ok, err := s.holds(ctx, s.device(1), harness.TargetProperty, 21.5); err != nil || !ok {
+		return harness.Outcome{}, orMiss(err, "the value at a suspended hub", "21.5", got)
 	}
 	began := time.Now()
 	if err := resume(); err != nil {
-		return outcome{}, err
+		return harness.Outcome{}, err
 	}
-	at, err := s.untilHeld(ctx, s.device(1), targetProperty, 24)
-	return outcome{"resume", "held by the hub", at.Sub(began)}, err
+	at, err := s.untilHeld(ctx, s.device(1), harness.TargetProperty, 24)
+	return harness.Outcome{From: "resume", To: "held by the hub", Took: at.Sub(began)}, err
 }
 
 // orMiss is an error, or else an expectation that was not met.
@@ -250,7 +251,7 @@ func orMiss(err error, what, expected, got string) error {
 	if err != nil {
 		return err
 	}
-	return miss{what, expected, got}
+	return harness.Missed(what, expected, got)
 }
 
 const (
@@ -281,7 +282,7 @@ func modelAndUser(ctx context.Context, s *site) (engineOutcome, error) {
 	if got, ok, err := s.holds(ctx, s.device(1), "fanSpeed", 3); err != nil || !ok {
 		return engineOutcome{}, orMiss(err, "fanSpeed at the hub", "3", got)
 	}
-	return engineOutcome{outcome{"push", "Ready", at.Sub(c.at)}, said.String()}, nil
+	return engineOutcome{harness.Outcome{From: "push", To: "Ready", Took: at.Sub(c.at)}, said.String()}, nil
 }
 
 // modelsAmongDevices moves the model into the devices' folder, which the docs advise against.
@@ -306,7 +307,7 @@ func modelInOneFolder(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	said, at, err := s.fluxFails(ctx, c, devicesIn, "spec.properties.fanSpeed", `DeviceModel "thermostat"`)
-	return engineOutcome{outcome{"push", "refused", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "refused", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 // lineOf adds devices with deletionPolicy: Clear to the two of the recipe.
@@ -342,7 +343,7 @@ spec:
 
 // slowHub has the hub take its time over the writes to the site's devices.
 func (s *site) slowHub(ctx context.Context) error {
-	_, err := s.hub.AddFault(ctx, simulator.Fault{Kind: simulator.FaultLatency, Operation: "Patch*", Device: s.name + "-*",
+	_, err := s.Hub.AddFault(ctx, simulator.Fault{Kind: simulator.FaultLatency, Operation: "Patch*", Device: s.name + "-*",
 		Latency: 400 * time.Millisecond, Count: simulator.Forever})
 	return err
 }
@@ -373,7 +374,7 @@ func (s *site) untilCleared(ctx context.Context, n int) (time.Time, error) {
 	}
 	var kept []string
 	for i := range n {
-		got, ok, err := s.holds(ctx, s.cell(i), targetProperty, nil)
+		got, ok, err := s.holds(ctx, s.cell(i), harness.TargetProperty, nil)
 		if err != nil {
 			return at, err
 		}
@@ -416,7 +417,7 @@ func closeSite(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	_, _, err = s.fluxReady(ctx, last, hubIn)
-	return engineOutcome{outcome{"push", "12 devices cleared", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "12 devices cleared", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 // closeAtOnce removes devices, hub and right in one commit, and the Secret with them.
@@ -441,7 +442,7 @@ func closeAtOnce(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	at, err := s.untilCleared(ctx, 12)
-	return engineOutcome{outcome{"push", "12 devices cleared", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "12 devices cleared", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 // massRemoval takes 30 of 40 devices with Clear out of Git: the brake halts them, Flux is content,
@@ -475,7 +476,7 @@ func massRemoval(ctx context.Context, s *site) (engineOutcome, error) {
 		left, err := s.countDevices(ctx)
 		return fmt.Sprint(left), left == 12, err
 	})
-	return engineOutcome{outcome{"push", "halted", at.Sub(c.at)}, said.String() + "\nwhile " + fmt.Sprint(left-12) + " devices are still being deleted"}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "halted", Took: at.Sub(c.at)}, said.String() + "\nwhile " + fmt.Sprint(left-12) + " devices are still being deleted"}, err
 }
 
 // confirm runs the command of docs/iothub.md.
@@ -527,20 +528,20 @@ func offlineApplied(ctx context.Context, s *site) (engineOutcome, error) {
 }
 
 // nextCommit edits the first device, which is online, and waits until it has the value.
-func (s *site) nextCommit(ctx context.Context, within time.Duration) (outcome, commit, error) {
+func (s *site) nextCommit(ctx context.Context, within time.Duration) (harness.Outcome, commit, error) {
 	c, err := s.editFirst(ctx)
 	if err != nil {
-		return outcome{}, c, err
+		return harness.Outcome{}, c, err
 	}
 	at, err := s.untilWithin(ctx, within, "the next commit at the hub", "24", func(ctx context.Context) (string, bool, error) {
-		return s.holds(ctx, s.device(1), targetProperty, 24)
+		return s.holds(ctx, s.device(1), harness.TargetProperty, 24)
 	})
-	return outcome{"the next push", "held by the hub", at.Sub(c.at)}, c, err
+	return harness.Outcome{From: "the next push", To: "held by the hub", Took: at.Sub(c.at)}, c, err
 }
 
 // goOffline disconnects a device, and waits until status says so.
 func (s *site) goOffline(ctx context.Context, device string) error {
-	if err := s.hub.Offline(ctx, device); err != nil {
+	if err := s.Hub.Offline(ctx, device); err != nil {
 		return err
 	}
 	_, err := s.until(ctx, "PnPDevice "+device, "Disconnected", func(ctx context.Context) (string, bool, error) {
@@ -548,7 +549,7 @@ func (s *site) goOffline(ctx context.Context, device string) error {
 		if err != nil || d == nil {
 			return "no such PnPDevice", false, err
 		}
-		return d.Status.ConnectionState, isDisconnected(d), nil
+		return d.Status.ConnectionState, harness.IsDisconnected(d), nil
 	})
 	return err
 }
@@ -575,18 +576,18 @@ func offlineAcknowledged(ctx context.Context, s *site) (engineOutcome, error) {
 	if _, err := s.commit(ctx, "Line 2 at 18"); err != nil {
 		return engineOutcome{}, err
 	}
-	if _, err := s.untilHeld(ctx, s.device(2), targetProperty, 18); err != nil {
+	if _, err := s.untilHeld(ctx, s.device(2), harness.TargetProperty, 18); err != nil {
 		return engineOutcome{}, err
 	}
 	next, _, err := s.nextCommit(ctx, withinEngine)
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	if next.took < 10*time.Second {
-		return engineOutcome{}, miss{"the next commit", "after the time-out of 30 s", next.took.String()}
+	if next.Took < 10*time.Second {
+		return engineOutcome{}, harness.Missed("the next commit", "after the time-out of 30 s", next.Took.String())
 	}
 	said, _, err := s.fluxSays(ctx, devicesIn, "a time-out", func(f fluxState) bool {
-		return f.ready == "False" && len(missing(f.message, "timeout waiting for", s.device(2))) == 0
+		return f.ready == "False" && len(harness.Lacking(f.message, "timeout waiting for", s.device(2))) == 0
 	})
 	if err != nil {
 		return engineOutcome{}, err
@@ -596,7 +597,7 @@ func offlineAcknowledged(ctx context.Context, s *site) (engineOutcome, error) {
 
 // healsOnline connects the second device, and checks that its Kustomization is Ready then.
 func (s *site) healsOnline(ctx context.Context) error {
-	if err := s.hub.Online(ctx, s.device(2)); err != nil {
+	if err := s.Hub.Online(ctx, s.device(2)); err != nil {
 		return err
 	}
 	if _, err := s.untilReady(ctx, s.device(2)); err != nil {
@@ -604,7 +605,7 @@ func (s *site) healsOnline(ctx context.Context) error {
 	}
 	after, err := s.reconcile(ctx, devicesIn)
 	if err == nil && after.ready != "True" {
-		err = miss{"the Kustomization once the device is online", "Ready=True", after.String()}
+		err = harness.Missed("the Kustomization once the device is online", "Ready=True", after.String())
 	}
 	return err
 }
@@ -644,7 +645,7 @@ func editedCommand(ctx context.Context, s *site) (engineOutcome, error) {
 	if _, _, err := s.fluxReady(ctx, back, commandsIn); err != nil {
 		return engineOutcome{}, err
 	}
-	return engineOutcome{outcome{"push", "refused", at.Sub(c.at)}, said.String()}, s.checkRan(ctx, s.device(1), 1)
+	return engineOutcome{harness.Outcome{From: "push", To: "refused", Took: at.Sub(c.at)}, said.String()}, s.checkRan(ctx, s.device(1), 1)
 }
 
 // checkRan checks how many commands a device was given so far.
@@ -676,13 +677,13 @@ func hangingOperator(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	if began.Sub(c.at) < 3*time.Second {
-		return engineOutcome{}, miss{"a commit while the operator hangs", "after the webhook's 3 s", began.Sub(c.at).String()}
+		return engineOutcome{}, harness.Missed("a commit while the operator hangs", "after the webhook's 3 s", began.Sub(c.at).String())
 	}
-	if _, err := s.untilHeld(ctx, s.device(1), targetProperty, 24); err != nil {
+	if _, err := s.untilHeld(ctx, s.device(1), harness.TargetProperty, 24); err != nil {
 		return engineOutcome{}, err
 	}
 	said, at, err := s.fluxReady(ctx, c, devicesIn)
-	return engineOutcome{outcome{"push", "Ready", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "Ready", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 // editFirst edits the first device in Git.
@@ -703,14 +704,14 @@ func errOr(first, second error) error {
 
 // readyAfterAcknowledgement edits a device that takes its time.
 func readyAfterAcknowledgement(ctx context.Context, s *site) (engineOutcome, error) {
-	if err := s.hub.Behave(ctx, s.device(1), targetProperty, simulator.Delay(4*time.Second)); err != nil {
+	if err := s.Hub.Behave(ctx, s.device(1), harness.TargetProperty, simulator.Delay(4*time.Second)); err != nil {
 		return engineOutcome{}, err
 	}
 	c, err := s.editFirst(ctx)
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	held, err := s.untilHeld(ctx, s.device(1), targetProperty, 24)
+	held, err := s.untilHeld(ctx, s.device(1), harness.TargetProperty, 24)
 	if err != nil {
 		return engineOutcome{}, err
 	}
@@ -719,18 +720,18 @@ func readyAfterAcknowledgement(ctx context.Context, s *site) (engineOutcome, err
 		return engineOutcome{}, err
 	}
 	device, err := s.pnp(ctx, s.device(1))
-	if err != nil || device == nil || !isReady(device) {
-		return engineOutcome{}, orMiss(err, "the PnPDevice when its Kustomization is Ready", "Ready", describe(device))
+	if err != nil || device == nil || !harness.IsReady(device) {
+		return engineOutcome{}, orMiss(err, "the PnPDevice when its Kustomization is Ready", "Ready", harness.DescribeDevice(device))
 	}
 	if at.Sub(held) < 3*time.Second {
-		return engineOutcome{}, miss{"the time from the value at the hub to Ready", "the device's 4 s", at.Sub(held).String()}
+		return engineOutcome{}, harness.Missed("the time from the value at the hub to Ready", "the device's 4 s", at.Sub(held).String())
 	}
-	return engineOutcome{outcome{"push", "Ready", at.Sub(c.at)}, said.String()}, nil
+	return engineOutcome{harness.Outcome{From: "push", To: "Ready", Took: at.Sub(c.at)}, said.String()}, nil
 }
 
 // rejectedEdit has the device refuse, and reverts.
 func rejectedEdit(ctx context.Context, s *site) (engineOutcome, error) {
-	if err := s.hub.Behave(ctx, s.device(1), targetProperty, simulator.Reject(400, "too warm")); err != nil {
+	if err := s.Hub.Behave(ctx, s.device(1), harness.TargetProperty, simulator.Reject(400, "too warm")); err != nil {
 		return engineOutcome{}, err
 	}
 	c, err := s.editFirst(ctx)
@@ -746,12 +747,12 @@ func rejectedEdit(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	_, _, err = s.fluxReady(ctx, back, devicesIn)
-	return engineOutcome{outcome{"push", "failed", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "failed", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 // revertFirst has the first device take values again, and the edit of editFirst undone.
 func (s *site) revertFirst(ctx context.Context) (commit, error) {
-	if err := s.hub.Behave(ctx, s.device(1), targetProperty, simulator.Acknowledge()); err != nil {
+	if err := s.Hub.Behave(ctx, s.device(1), harness.TargetProperty, simulator.Acknowledge()); err != nil {
 		return commit{}, err
 	}
 	if err := s.replace(s.line(1), "targetTemperature: 24", "targetTemperature: 21.5"); err != nil {
@@ -776,10 +777,10 @@ func wrongValueInGit(ctx context.Context, s *site) (engineOutcome, error) {
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	if got, ok, err := s.holds(ctx, s.device(2), targetProperty, 19); err != nil || !ok {
+	if got, ok, err := s.holds(ctx, s.device(2), harness.TargetProperty, 19); err != nil || !ok {
 		return engineOutcome{}, orMiss(err, "the other device's value", "19", got)
 	}
-	return engineOutcome{outcome{"push", "refused", at.Sub(c.at)}, said.String()}, nil
+	return engineOutcome{harness.Outcome{From: "push", To: "refused", Took: at.Sub(c.at)}, said.String()}, nil
 }
 
 // pruneAndAddAgain reconciles a command that ran, takes it out of Git, and brings it back.
@@ -826,12 +827,12 @@ func pruneAndAddAgain(ctx context.Context, s *site) (engineOutcome, error) {
 	if err != nil {
 		return engineOutcome{}, err
 	}
-	return engineOutcome{outcome{"push", "Ready with the outcome on record", at.Sub(again.at)}, said.String()}, s.checkRan(ctx, s.device(1), 1)
+	return engineOutcome{harness.Outcome{From: "push", To: "Ready with the outcome on record", Took: at.Sub(again.at)}, said.String()}, s.checkRan(ctx, s.device(1), 1)
 }
 
 // failingCommand adds a command that the device answers with an error.
 func failingCommand(ctx context.Context, s *site) (engineOutcome, error) {
-	if err := s.hub.AnswerCommand(ctx, s.device(1), "getMaxMinReport", simulator.CommandAnswer{Status: 503}); err != nil {
+	if err := s.Hub.AnswerCommand(ctx, s.device(1), "getMaxMinReport", simulator.CommandAnswer{Status: 503}); err != nil {
 		return engineOutcome{}, err
 	}
 	content, err := s.read(s.in(commandsIn, reportFile))
@@ -851,13 +852,13 @@ func failingCommand(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	_, _, err = s.fluxReady(ctx, c, devicesIn)
-	return engineOutcome{outcome{"push", "failed", at.Sub(c.at)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "push", To: "failed", Took: at.Sub(c.at)}, said.String()}, err
 }
 
 // editedByHand changes a declared value and adds a property, as a person with kubectl does.
 func editedByHand(ctx context.Context, s *site) (engineOutcome, error) {
 	patch := `{"spec":{"properties":{"targetTemperature":30,"other":1}}}`
-	err := s.bash(ctx, "kubectl patch pnpdevice "+s.device(2)+" -n "+s.name+" --type=merge --patch "+quoted(patch))
+	err := s.bash(ctx, "kubectl patch pnpdevice "+s.device(2)+" -n "+s.name+" --type=merge --patch "+harness.ShellQuoted(patch))
 	if err != nil {
 		return engineOutcome{}, err
 	}
@@ -870,12 +871,12 @@ func editedByHand(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	err = s.untilBoth(ctx, 19, nil)
-	return engineOutcome{outcome{"reconciliation", "put back at the hub", time.Since(began)}, said.String()}, err
+	return engineOutcome{harness.Outcome{From: "reconciliation", To: "put back at the hub", Took: time.Since(began)}, said.String()}, err
 }
 
 // untilBoth waits until the hub holds the second device's temperature, and another property.
 func (s *site) untilBoth(ctx context.Context, temperature, other any) error {
-	if _, err := s.untilHeld(ctx, s.device(2), targetProperty, temperature); err != nil {
+	if _, err := s.untilHeld(ctx, s.device(2), harness.TargetProperty, temperature); err != nil {
 		return err
 	}
 	_, err := s.untilHeld(ctx, s.device(2), "other", other)
@@ -932,9 +933,9 @@ func quietPasses(ctx context.Context, s *site) (engineOutcome, error) {
 		return engineOutcome{}, err
 	}
 	if !slices.Equal(before, after) {
-		return engineOutcome{}, miss{"objects and hub calls after five passes", strings.Join(before, "\n"), strings.Join(after, "\n")}
+		return engineOutcome{}, harness.Missed("objects and hub calls after five passes", strings.Join(before, "\n"), strings.Join(after, "\n"))
 	}
-	return engineOutcome{outcome{"first pass", "last pass", took}, said.String()}, nil
+	return engineOutcome{harness.Outcome{From: "first pass", To: "last pass", Took: took}, said.String()}, nil
 }
 
 // settled waits until nothing changed for two seconds, as after a start.

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // engineScenario is one test with a GitOps engine. It has a site of its own, named after it.
@@ -95,12 +97,12 @@ func (s selection) engines() []string {
 }
 
 // tell lists what was not run.
-func (s selection) tell(out *report) {
-	out.write("\n")
+func (s selection) tell(out *harness.Report) {
+	out.Print("\n")
 	for _, one := range s.leftOut {
-		out.write(fmt.Sprintf("not run: %s: %s\n", one.what, one.why))
+		out.Print(fmt.Sprintf("not run: %s: %s\n", one.what, one.why))
 	}
 	for _, what := range neverRun {
-		out.write("not run: " + what + "\n")
+		out.Print("not run: " + what + "\n")
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // The layout of docs/gitops.md.
@@ -94,7 +95,7 @@ func (g *gitops) open(ctx context.Context, scenarios []engineScenario) (map[stri
 			return nil, context.Cause(ctx)
 		}
 	}
-	g.out.sayf("%d of %d sites came up from one commit each, everything at once: %d ms", up, len(sites), time.Since(began).Milliseconds())
+	g.Out.Sayf("%d of %d sites came up from one commit each, everything at once: %d ms", up, len(sites), time.Since(began).Milliseconds())
 	return sites, nil
 }
 
@@ -123,7 +124,7 @@ func (g *gitops) newSite(ctx context.Context, one engineScenario) (*site, error)
 		}
 	}
 	// A consumer group has one reader, and each IoTHub reads.
-	if err := errors.Join(s.hub.AddConsumerGroup(ctx, s.name), s.connectAll(ctx), s.addSecret(ctx)); err != nil {
+	if err := errors.Join(s.Hub.AddConsumerGroup(ctx, s.name), s.connectAll(ctx), s.addSecret(ctx)); err != nil {
 		return nil, err
 	}
 	_, err = s.repository.commit(ctx, "The site")
@@ -132,7 +133,7 @@ func (g *gitops) newSite(ctx context.Context, one engineScenario) (*site, error)
 
 // copyRecipe copies the layout of the docs, under the names of the site.
 func (s *site) copyRecipe() error {
-	from := s.path(recipeFolder + "/fleet/factory")
+	from := s.Path(recipeFolder + "/fleet/factory")
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -161,7 +162,7 @@ func (s *site) leadHub(manifest string) (string, error) {
 	if err := yaml.Unmarshal([]byte(manifest), &hub); err != nil {
 		return "", err
 	}
-	ca, err := os.ReadFile(s.demo.file(hubCAFile))
+	ca, err := os.ReadFile(s.Testbed.File(harness.HubCAFile))
 	if err != nil {
 		return "", fmt.Errorf("reading the hub's CA: %w", err)
 	}
@@ -170,11 +171,11 @@ func (s *site) leadHub(manifest string) (string, error) {
 		return "", errors.New("the IoTHub of the recipe has no spec")
 	}
 	maps.Copy(spec, map[string]any{
-		"hostName": s.hubEnv["HUB_HOST_NAME"], "endpoint": s.hubEnv["HUB_ENDPOINT"], "caBundle": string(ca),
-		"sweepIntervalSeconds": sweepSeconds, "requestBudget": plenty,
+		"hostName": s.HubEnv["HUB_HOST_NAME"], "endpoint": s.HubEnv["HUB_ENDPOINT"], "caBundle": string(ca),
+		"sweepIntervalSeconds": harness.SweepSeconds, "requestBudget": harness.AmpleBudget,
 		"events": map[string]any{
-			"connectionStringSecretRef": map[string]any{"name": s.hubName(), "key": eventsKey},
-			"endpoint":                  s.hubEnv["EVENTHUB_ADDRESS"], "caBundle": string(ca), "consumerGroup": s.name,
+			"connectionStringSecretRef": map[string]any{"name": s.hubName(), "key": harness.EventsKey},
+			"endpoint":                  s.HubEnv["EVENTHUB_ADDRESS"], "caBundle": string(ca), "consumerGroup": s.name,
 		},
 	})
 	data, err := yaml.Marshal(hub)
@@ -204,7 +205,7 @@ func (s *site) connectAll(ctx context.Context) error {
 		if strings.Contains(manifest, "  modelID: "+simulator.Thermostat+"\n") {
 			spec.Model = simulator.Thermostat
 		}
-		if err := s.hub.AddDevice(ctx, found[1], spec); err != nil {
+		if err := s.Hub.AddDevice(ctx, found[1], spec); err != nil {
 			return err
 		}
 	}
@@ -219,13 +220,13 @@ func (s *site) addSecret(ctx context.Context) error {
 	}
 	return s.client.Create(ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: s.hubName()},
-		StringData: map[string]string{secretKey: s.hubEnv["HUB_CONNECTION_STRING"], eventsKey: s.hubEnv["EVENTHUB_CONNECTION_STRING"]},
+		StringData: map[string]string{harness.SecretKey: s.HubEnv["HUB_CONNECTION_STRING"], harness.EventsKey: s.HubEnv["EVENTHUB_CONNECTION_STRING"]},
 	})
 }
 
 // manifests are the documents of a file of the recipe, under the names of the site.
 func (s *site) manifests(name string) ([]map[string]any, error) {
-	data, err := os.ReadFile(s.path(recipeFolder + "/" + name))
+	data, err := os.ReadFile(s.Path(recipeFolder + "/" + name))
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +247,7 @@ func (s *site) give(ctx context.Context, objects []map[string]any) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.kubectl.output(ctx, string(list), "apply", "--server-side", "-f", "-")
+	_, err = s.Kubectl.Output(ctx, string(list), "apply", "--server-side", "-f", "-")
 	return err
 }
 
@@ -313,8 +314,8 @@ func (s *site) until(ctx context.Context, what, wanted string, look func(context
 
 func (s *site) untilWithin(ctx context.Context, within time.Duration, what, wanted string, look func(context.Context) (got string, ok bool, err error)) (time.Time, error) {
 	got, at := "nothing", time.Time{}
-	late := func() error { return miss{what, wanted, got + ", after " + within.String()} }
-	err := pollEvery(ctx, 50*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+	late := func() error { return harness.Missed(what, wanted, got+", after "+within.String()) }
+	err := harness.PollEvery(ctx, 50*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
 		text, ok, err := look(ctx)
 		if err != nil {
 			return false, err
@@ -329,7 +330,7 @@ func (s *site) untilWithin(ctx context.Context, within time.Duration, what, want
 func (s *site) untilHeld(ctx context.Context, device, property string, want any) (time.Time, error) {
 	expected := "nothing"
 	if want != nil {
-		expected = shown(want)
+		expected = harness.AsJSON(want)
 	}
 	return s.until(ctx, property+" of "+device+" at the hub", expected, func(ctx context.Context) (string, bool, error) {
 		return s.holds(ctx, device, property, want)
@@ -338,14 +339,14 @@ func (s *site) untilHeld(ctx context.Context, device, property string, want any)
 
 // holds reports whether the hub holds a value.
 func (s *site) holds(ctx context.Context, device, property string, want any) (got string, ok bool, err error) {
-	value, found, err := s.desired(ctx, device, property)
+	value, found, err := s.Desired(ctx, device, property)
 	switch {
 	case err != nil:
 		return "", false, err
 	case !found:
 		return "nothing", want == nil, nil
 	}
-	return shown(value), want != nil && shown(value) == shown(want), nil
+	return harness.AsJSON(value), want != nil && harness.AsJSON(value) == harness.AsJSON(want), nil
 }
 
 // untilReady waits until a PnPDevice is Ready with what is declared now.
@@ -355,7 +356,7 @@ func (s *site) untilReady(ctx context.Context, name string) (time.Time, error) {
 		if err != nil || device == nil {
 			return "no such PnPDevice", false, err
 		}
-		return describe(device), isReady(device), nil
+		return harness.DescribeDevice(device), harness.IsReady(device), nil
 	})
 }
 
@@ -366,13 +367,13 @@ func (s *site) untilNotReady(ctx context.Context, name, reason string) (time.Tim
 		if err != nil || device == nil {
 			return "no such PnPDevice", false, err
 		}
-		return describe(device), isNotReady(device, reason), nil
+		return harness.DescribeDevice(device), harness.IsNotReady(device, reason), nil
 	})
 }
 
 // ran is how many commands a device was given.
 func (s *site) ran(ctx context.Context, device string) (int, error) {
-	commands, err := s.hub.Commands(ctx, device)
+	commands, err := s.Hub.Commands(ctx, device)
 	return len(commands), err
 }
 
@@ -410,7 +411,7 @@ func (s *site) snapshot(ctx context.Context) ([]string, error) {
 		lines = append(lines, versions(list)...)
 	}
 	for number := 1; number <= 2; number++ {
-		counts, err := s.hub.CallCounts(ctx, s.device(number))
+		counts, err := s.Hub.CallCounts(ctx, s.device(number))
 		if err != nil {
 			return nil, err
 		}
@@ -473,7 +474,7 @@ func (s *site) docs(ctx context.Context, page, section string, n int) error {
 }
 
 func (s *site) readDocs(page, section string, n int) (string, error) {
-	data, err := os.ReadFile(s.path("docs/" + page))
+	data, err := os.ReadFile(s.Path("docs/" + page))
 	if err != nil {
 		return "", err
 	}
@@ -486,11 +487,11 @@ func (s *site) readDocs(page, section string, n int) (string, error) {
 
 // bash runs a script with kubectl at hand.
 func (s *site) bash(ctx context.Context, script string) error {
-	cmd := newCommand(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = s.root
-	cmd.Env = slices.Concat(s.kubectl.command(ctx).Env, []string{finding(filepath.Dir(s.kubectl.program))})
+	cmd := harness.NewCommand(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = s.Root
+	cmd.Env = slices.Concat(s.Kubectl.Command(ctx).Env, []string{finding(filepath.Dir(s.Kubectl.Program))})
 	out, err := cmd.CombinedOutput()
-	if err := because(ctx, err); err != nil {
+	if err := harness.CauseOf(ctx, err); err != nil {
 		return fmt.Errorf("running\n%s\n%w: %s", script, err, out)
 	}
 	return nil

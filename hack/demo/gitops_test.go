@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 func TestScenariosAreNamedOnceAndPlaySomething(t *testing.T) {
@@ -131,16 +133,16 @@ func TestASiteIsTheRecipeUnderItsOwnNames(t *testing.T) {
 
 func newTestSite(t *testing.T) *site {
 	t.Helper()
-	root, err := here()
+	c, err := harness.FindClone()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDemo(clone{root: root}, t.TempDir(), nil)
-	d.hubEnv = map[string]string{"HUB_HOST_NAME": "localhost", "HUB_ENDPOINT": "https://localhost:1", "EVENTHUB_ADDRESS": "localhost:2"}
-	if err := os.WriteFile(d.file(hubCAFile), []byte("CA"), 0o600); err != nil {
+	d := harness.NewTestbed(c, t.TempDir(), nil)
+	d.HubEnv = map[string]string{"HUB_HOST_NAME": "localhost", "HUB_ENDPOINT": "https://localhost:1", "EVENTHUB_ADDRESS": "localhost:2"}
+	if err := os.WriteFile(d.File(harness.HubCAFile), []byte("CA"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &site{gitops: &gitops{demo: d}, repository: repository{files: t.TempDir(), url: "http://localhost/site.git"}, name: "site", engine: flux}
+	return &site{gitops: &gitops{Testbed: d}, repository: repository{files: t.TempDir(), url: "http://localhost/site.git"}, name: "site", engine: flux}
 }
 
 func TestTheEnginesOfASiteAreThoseOfTheRecipe(t *testing.T) {
@@ -232,7 +234,7 @@ func TestPagesHaveTheCommandsThatScenariosRun(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if absent := missing(script, c.parts...); len(absent) > 0 {
+		if absent := harness.Lacking(script, c.parts...); len(absent) > 0 {
 			t.Errorf("docs/%s, %s, block %d has no %q:\n%s", c.page, c.section, c.n, absent, script)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // hostileFolder has the logs of the operator, one of each start.
@@ -17,10 +19,10 @@ const hostileFolder = "bin/hostile"
 
 // hostileRun is the operator with two tenants: one whose devices are to be kept up, and one that attacks, with devices at a hub of its own.
 type hostileRun struct {
-	*demo
-	*observer
+	*harness.Testbed
+	*harness.Observer
 	operator *limited
-	theirs   *demo            // the attacker's hub
+	theirs   *harness.Testbed // the attacker's hub
 	attacker client.WithWatch // as the attacker
 	impostor *impostor
 	idle     time.Duration // how long an edit of the victim takes while nobody attacks
@@ -50,24 +52,24 @@ func attacks() []attack {
 
 // hostile attacks the operator, in the memory that its Deployment gives it, while it works for another tenant. After each attack it has to be alive, the other
 // tenant's edits have to have arrived in time, and what the attacker is promised has to be seen.
-func hostile(ctx context.Context, c clone, out *report) error {
+func hostile(ctx context.Context, c harness.Clone, out *harness.Report) error {
 	chosen, err := chosenAttacks(os.Getenv("ATTACKS"), os.Getenv("QUICK") != "")
 	if err != nil {
 		return err
 	}
-	if err := c.build(ctx, out); err != nil {
+	if err := c.Build(ctx, out); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(c.path("bin"), "hostile-run-")
+	dir, err := os.MkdirTemp(c.Path("bin"), "hostile-run-")
 	if err != nil {
 		return fmt.Errorf("making the folder of the run: %w", err)
 	}
-	if err := errors.Join(os.RemoveAll(c.path(hostileFolder)), os.MkdirAll(c.path(hostileFolder), 0o700)); err != nil {
+	if err := errors.Join(os.RemoveAll(c.Path(hostileFolder)), os.MkdirAll(c.Path(hostileFolder), 0o700)); err != nil {
 		return err
 	}
-	h := &hostileRun{demo: newDemo(c, dir, out)}
-	h.ackDelay = 0
-	err = h.conclude(ctx, h.playAll(ctx, chosen))
+	h := &hostileRun{Testbed: harness.NewTestbed(c, dir, out)}
+	h.AckDelay = 0
+	err = h.Conclude(ctx, h.playAll(ctx, chosen))
 	return errors.Join(err, h.leave())
 }
 
@@ -91,12 +93,12 @@ func chosenAttacks(pattern string, quick bool) ([]attack, error) {
 
 // playAll goes on after a failure: what an attack leaves is removed.
 func (h *hostileRun) playAll(ctx context.Context, chosen []attack) error {
-	h.out.scenario("Starting a control plane, two simulated hubs and the operator")
+	h.Out.Heading("Starting a control plane, two simulated hubs and the operator")
 	ctx, err := h.beginHostile(ctx)
 	if err != nil {
 		return err
 	}
-	h.out.scenario(fmt.Sprintf("%d attacks: the most memory that the operator took, of %d MiB, and the longest edit of another tenant, %s while nobody attacks",
+	h.Out.Heading(fmt.Sprintf("%d attacks: the most memory that the operator took, of %d MiB, and the longest edit of another tenant, %s while nobody attacks",
 		len(chosen), h.operator.container.limit>>20, h.idle.Round(time.Millisecond)))
 	var failed []error
 	for _, a := range chosen {
@@ -107,7 +109,7 @@ func (h *hostileRun) playAll(ctx context.Context, chosen []attack) error {
 		if err == nil {
 			continue
 		}
-		h.out.sayf("FAILED: %v", err)
+		h.Out.Sayf("FAILED: %v", err)
 		failed = append(failed, fmt.Errorf("%s: %w", a.name, err))
 	}
 	if err := h.checkLogs(); err != nil {
@@ -121,16 +123,16 @@ func (h *hostileRun) playAll(ctx context.Context, chosen []attack) error {
 
 // beginHostile starts everything, up to a victim whose edits arrive.
 func (h *hostileRun) beginHostile(ctx context.Context) (_ context.Context, err error) {
-	if ctx, err = h.prepare(ctx); err != nil {
+	if ctx, err = h.Prepare(ctx); err != nil {
 		return ctx, err
 	}
-	if h.impostor, err = newImpostor(h.file(impostorCAFile)); err != nil {
+	if h.impostor, err = newImpostor(h.File(impostorCAFile)); err != nil {
 		return ctx, err
 	}
-	if h.operator, err = newLimited(ctx, h.demo, h.path(hostileFolder), "--allowed-model-repositories="+h.impostor.allowed()); err != nil {
+	if h.operator, err = newLimited(ctx, h.Testbed, h.Path(hostileFolder), "--allowed-model-repositories="+h.impostor.allowed()); err != nil {
 		return ctx, err
 	}
-	for _, step := range []func(context.Context) error{h.operator.start, h.applyHub, h.beginVictim, h.beginAttacker} {
+	for _, step := range []func(context.Context) error{h.operator.start, h.ApplyHub, h.beginVictim, h.beginAttacker} {
 		if err := step(ctx); err != nil {
 			return ctx, err
 		}
@@ -162,14 +164,14 @@ func (h *hostileRun) withstand(ctx context.Context, a attack) error {
 	}
 	peak := h.operator.peaked()
 	if broken == nil && peak > h.operator.container.limit {
-		broken = miss{"memory of the operator", fmt.Sprintf("at most %d MiB", h.operator.container.limit>>20), fmt.Sprintf("%d MiB", peak>>20)}
+		broken = harness.Missed("memory of the operator", fmt.Sprintf("at most %d MiB", h.operator.container.limit>>20), fmt.Sprintf("%d MiB", peak>>20))
 	}
 	line := fmt.Sprintf("%-18s %3d MiB  edit %5.2f s (x %.0f)  %s", a.name, peak>>20, worst.Seconds(), float64(worst)/float64(h.idle), a.title)
 	err := errors.Join(broken, slow)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", line, err)
 	} else {
-		h.out.passf("%s: %s (%.0f s)", line, said, time.Since(began).Seconds())
+		h.Out.Passf("%s: %s (%.0f s)", line, said, time.Since(began).Seconds())
 	}
 	return errors.Join(err, h.recover(ctx))
 }
@@ -177,7 +179,7 @@ func (h *hostileRun) withstand(ctx context.Context, a attack) error {
 // recover removes what an attack left, and has an operator that runs: if there is none, it is started once what killed it is gone.
 func (h *hostileRun) recover(ctx context.Context) error {
 	h.impostor.reset()
-	if err := errors.Join(h.theirs.hub.ClearFaults(ctx), h.theirs.hub.ReleasePartitions(ctx)); err != nil {
+	if err := errors.Join(h.theirs.Hub.ClearFaults(ctx), h.theirs.Hub.ReleasePartitions(ctx)); err != nil {
 		return err
 	}
 	if err := h.removeTenant(ctx); err != nil {

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // dtdlContext is that of DTDL v3.
@@ -69,8 +70,10 @@ func modelOf(name, dtdl string) *v1alpha1.DeviceModel {
 
 // awaitAdmission returns once the API server asks the operator: attacks at admission are none before that.
 func (h *hostileRun) awaitAdmission(ctx context.Context) error {
-	late := func() error { return miss{"the webhook", "refuses a wrong model within a minute", "lets it in"} }
-	return pollEvery(ctx, 200*time.Millisecond, time.Minute, late, func(ctx context.Context) (bool, error) {
+	late := func() error {
+		return harness.Missed("the webhook", "refuses a wrong model within a minute", "lets it in")
+	}
+	return harness.PollEvery(ctx, 200*time.Millisecond, time.Minute, late, func(ctx context.Context) (bool, error) {
 		err := h.attacker.Create(ctx, modelOf("wrong", `{"@id":"none"}`), client.DryRunAll)
 		return isDenied(err), nil
 	})
@@ -117,7 +120,7 @@ func isBound(message string) error {
 	if strings.ContainsAny(message, "0123456789") {
 		return nil
 	}
-	return miss{"the refusal of a model", "the bound that it exceeds", excerpt(message)}
+	return harness.Missed("the refusal of a model", "the bound that it exceeds", excerpt(message))
 }
 
 // excerpt is what of a long message fits into a line.
@@ -133,11 +136,11 @@ func excerpt(text string) string {
 func (h *hostileRun) notUsable(ctx context.Context, name string) (string, error) {
 	var model v1alpha1.DeviceModel
 	late := func() error {
-		return miss{"DeviceModel " + name, "Ready=False within " + withinPromise.String(), said(model.Status.Conditions)}
+		return harness.Missed("DeviceModel "+name, "Ready=False within "+withinPromise.String(), said(model.Status.Conditions))
 	}
 	message := ""
-	err := pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
-		if err := h.client.Get(ctx, types.NamespacedName{Namespace: attackerNamespace, Name: name}, &model); err != nil {
+	err := harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+		if err := h.Client.Get(ctx, types.NamespacedName{Namespace: attackerNamespace, Name: name}, &model); err != nil {
 			return false, err
 		}
 		for _, c := range model.Status.Conditions {
@@ -268,7 +271,7 @@ func badKeys(ctx context.Context, h *hostileRun) (string, error) {
 		longest = max(longest, len(fmt.Sprint(err)))
 	}
 	if longest > longestDenial {
-		return "", miss{"the longest denial", fmt.Sprintf("at most %d bytes", longestDenial), fmt.Sprintf("%d bytes, %d of %d denied", longest, denied, len(errs))}
+		return "", harness.Missed("the longest denial", fmt.Sprintf("at most %d bytes", longestDenial), fmt.Sprintf("%d bytes, %d of %d denied", longest, denied, len(errs)))
 	}
 	answer := fmt.Sprintf("%d of %d refused, in %d bytes at most", denied, len(errs), longest)
 	if last := errs[len(errs)-1]; last != nil {
@@ -288,8 +291,8 @@ func orDenied(err error) error {
 // untilNotReady waits until status of a PnPDevice says that it is not Ready, in a message of a few sentences.
 func (h *hostileRun) untilNotReady(ctx context.Context, name string) error {
 	var device *v1alpha1.PnPDevice
-	late := func() error { return miss{"status of " + name, "Ready=False", describe(device)} }
-	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
+	late := func() error { return harness.Missed("status of "+name, "Ready=False", harness.DescribeDevice(device)) }
+	return harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
 		if device, err = h.theirDevice(ctx, name); err != nil {
 			return false, err
 		}
@@ -321,7 +324,7 @@ func forgeStatus(ctx context.Context, h *hostileRun) (string, error) {
 	}
 	for way, err := range ways {
 		if !apierrors.IsForbidden(err) {
-			return "", miss{way, "Forbidden", fmt.Sprint(err)}
+			return "", harness.Missed(way, "Forbidden", fmt.Sprint(err))
 		}
 	}
 	if err := h.attacker.Patch(ctx, deviceOf("forged"), patch); err != nil {
@@ -332,7 +335,7 @@ func forgeStatus(ctx context.Context, h *hostileRun) (string, error) {
 		return "", err
 	}
 	if device.Status.Summary == "forged" || slices.ContainsFunc(device.Status.Properties, func(p v1alpha1.PropertyStatus) bool { return p.Name == "foreign" }) {
-		return "", miss{"status of a PnPDevice that its tenant wrote", "the operator's", device.Status.Summary}
+		return "", harness.Missed("status of a PnPDevice that its tenant wrote", "the operator's", device.Status.Summary)
 	}
 	return "dropped at creation and by patch, forbidden by itself", nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 var deviceAttacks = []attack{
@@ -42,10 +43,10 @@ func (h *hostileRun) stillTakes(ctx context.Context, name string) error {
 		return err
 	}
 	late := func() error {
-		return miss{"status of " + name, fmt.Sprintf("of generation %d within %s", device.Generation, withinPromise), fmt.Sprintf("of %d; %s", device.Status.ObservedGeneration, said(device.Status.Conditions))}
+		return harness.Missed("status of "+name, fmt.Sprintf("of generation %d within %s", device.Generation, withinPromise), fmt.Sprintf("of %d; %s", device.Status.ObservedGeneration, said(device.Status.Conditions)))
 	}
-	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
-		err := h.client.Get(ctx, client.ObjectKeyFromObject(device), device)
+	return harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+		err := h.Client.Get(ctx, client.ObjectKeyFromObject(device), device)
 		return device.Status.ObservedGeneration == device.Generation, err
 	})
 }
@@ -72,7 +73,7 @@ func unstorable(ctx context.Context, h *hostileRun) (string, error) {
 		return "", err
 	}
 	for name, report := range reports {
-		if err := h.theirs.hub.PatchReported(ctx, name, report); err != nil {
+		if err := h.theirs.Hub.PatchReported(ctx, name, report); err != nil {
 			return "", err
 		}
 	}
@@ -127,14 +128,16 @@ func (h *hostileRun) sizeOf(ctx context.Context, name string) (int, error) {
 // labelAndDelete does what a user can do with every object. The values of the declaration are cleared on the way.
 func (h *hostileRun) labelAndDelete(ctx context.Context, name string) error {
 	as := []string{"--as=" + attackerUser, "-n", attackerNamespace}
-	if _, err := h.kubectl.output(ctx, "", append([]string{"label", devicesResource, name, "team=a"}, as...)...); err != nil {
+	if _, err := h.Kubectl.Output(ctx, "", append([]string{"label", harness.DevicesResource, name, "team=a"}, as...)...); err != nil {
 		return err
 	}
-	if _, err := h.kubectl.output(ctx, "", append([]string{"delete", devicesResource, name, "--wait=false"}, as...)...); err != nil {
+	if _, err := h.Kubectl.Output(ctx, "", append([]string{"delete", harness.DevicesResource, name, "--wait=false"}, as...)...); err != nil {
 		return err
 	}
-	late := func() error { return miss{"PnPDevice " + name, "gone within " + withinPromise.String(), "still there"} }
-	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+	late := func() error {
+		return harness.Missed("PnPDevice "+name, "gone within "+withinPromise.String(), "still there")
+	}
+	return harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
 		_, err := h.theirDevice(ctx, name)
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})
@@ -163,7 +166,7 @@ func brim(ctx context.Context, h *hostileRun) (string, error) {
 	for room := etcdTakes - size; room > 100 && plain > 0; room /= 2 { // a step that is too large is not stored, the next is half of it
 		step := min(room/2, plain)
 		plain -= step
-		if err := h.theirs.hub.PatchReported(ctx, "brim", padding(size, step)); err != nil {
+		if err := h.theirs.Hub.PatchReported(ctx, "brim", padding(size, step)); err != nil {
 			return "", err
 		}
 		if size, err = h.settled(ctx, "brim"); err != nil {
@@ -185,8 +188,8 @@ func padding(seed, size int) string {
 // settled returns the size of a PnPDevice once that has not changed for a while.
 func (h *hostileRun) settled(ctx context.Context, name string) (int, error) {
 	size, since := 0, time.Now()
-	late := func() error { return miss{"the size of " + name, "settles", fmt.Sprint(size)} }
-	err := pollEvery(ctx, 250*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+	late := func() error { return harness.Missed("the size of "+name, "settles", fmt.Sprint(size)) }
+	err := harness.PollEvery(ctx, 250*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
 		now, err := h.sizeOf(ctx, name)
 		if now != size {
 			size, since = now, time.Now()
@@ -209,7 +212,7 @@ func hostileText(ctx context.Context, h *hostileRun) (string, error) {
 	if err := h.connectTheirs(ctx, "evil"); err != nil {
 		return "", err
 	}
-	if err := h.theirs.hub.Behave(ctx, "evil", "", simulator.Reject(400, hostileWords)); err != nil {
+	if err := h.theirs.Hub.Behave(ctx, "evil", "", simulator.Reject(400, hostileWords)); err != nil {
 		return "", err
 	}
 	if err := h.createAll(ctx, deviceOf("evil")); err != nil {
@@ -219,19 +222,19 @@ func hostileText(ctx context.Context, h *hostileRun) (string, error) {
 		return "", err
 	}
 	for _, words := range [][]string{
-		{"get", devicesResource}, {"get", devicesResource, "-o", "wide"}, {"describe", devicesResource, "evil"}, {"events"},
-		{"get", devicesResource, "-o", "json"}, {"get", devicesResource, "-o", "yaml"}, {"get", devicesResource, "evil", "-o", "jsonpath={.status}"},
-		{"get", devicesResource, "evil", "-o", `jsonpath={.status.conditions[*].message}{.status.properties[*].ackDescription}`},
+		{"get", harness.DevicesResource}, {"get", harness.DevicesResource, "-o", "wide"}, {"describe", harness.DevicesResource, "evil"}, {"events"},
+		{"get", harness.DevicesResource, "-o", "json"}, {"get", harness.DevicesResource, "-o", "yaml"}, {"get", harness.DevicesResource, "evil", "-o", "jsonpath={.status}"},
+		{"get", harness.DevicesResource, "evil", "-o", `jsonpath={.status.conditions[*].message}{.status.properties[*].ackDescription}`},
 	} {
-		out, err := h.kubectl.output(ctx, "", append(words, "-n", attackerNamespace)...)
+		out, err := h.Kubectl.Output(ctx, "", append(words, "-n", attackerNamespace)...)
 		if err != nil {
 			return "", err
 		}
 		if found := unsafeRunes(out); len(found) > 0 {
-			return "", miss{"kubectl " + strings.Join(words, " "), "nothing that a terminal acts on", strings.Join(found, " ")}
+			return "", harness.Missed("kubectl "+strings.Join(words, " "), "nothing that a terminal acts on", strings.Join(found, " "))
 		}
 		if hasLine(out, forgedLine) {
-			return "", miss{"kubectl " + strings.Join(words, " "), "no line by the device", forgedLine}
+			return "", harness.Missed("kubectl "+strings.Join(words, " "), "no line by the device", forgedLine)
 		}
 	}
 	return "shown by eight commands of kubectl without anything that a terminal acts on", nil
@@ -239,10 +242,10 @@ func hostileText(ctx context.Context, h *hostileRun) (string, error) {
 
 func (h *hostileRun) untilRejected(ctx context.Context, name string) error {
 	var device *v1alpha1.PnPDevice
-	late := func() error { return miss{"status of " + name, "Rejected", describe(device)} }
-	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
+	late := func() error { return harness.Missed("status of "+name, "Rejected", harness.DescribeDevice(device)) }
+	return harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
 		device, err = h.theirDevice(ctx, name)
-		return err == nil && property(device, targetProperty).AckCode == 400, err
+		return err == nil && harness.PropertyOf(device, harness.TargetProperty).AckCode == 400, err
 	})
 }
 
@@ -321,11 +324,11 @@ func sweepBeside(ctx context.Context, h *hostileRun, names []string, spoil func(
 	if err := h.operator.restart(ctx); err != nil { // it then knows of nothing, and sweeps by value
 		return "", err
 	}
-	if err := h.theirs.hub.PatchDesired(ctx, names[0], `{"targetTemperature":-9}`, ""); err != nil {
+	if err := h.theirs.Hub.PatchDesired(ctx, names[0], `{"targetTemperature":-9}`, ""); err != nil {
 		return "", err
 	}
 	began := time.Now()
-	err := h.theirValue(ctx, 20.0, names[0], targetProperty)
+	err := h.theirValue(ctx, 20.0, names[0], harness.TargetProperty)
 	return fmt.Sprintf("drift of another device found after %.0f s", time.Since(began).Seconds()), err
 }
 
@@ -344,13 +347,13 @@ func telemetryFlood(ctx context.Context, h *hostileRun) (string, error) {
 	if err := h.declareTheirs(ctx, nil, "heard"); err != nil {
 		return "", err
 	}
-	if err := h.theirs.hub.StallPartition(ctx, ""); err != nil {
+	if err := h.theirs.Hub.StallPartition(ctx, ""); err != nil {
 		return "", err
 	}
 	body := `"` + strings.Repeat("t", 241_000) + `"`
 	for _, err := range together(8, func(lane int) error {
 		for i := lane; i < messages; i += 8 {
-			if err := h.theirs.hub.SendTelemetry(ctx, names[i%len(names)], "", body); err != nil {
+			if err := h.theirs.Hub.SendTelemetry(ctx, names[i%len(names)], "", body); err != nil {
 				return err
 			}
 		}
@@ -360,14 +363,14 @@ func telemetryFlood(ctx context.Context, h *hostileRun) (string, error) {
 			return "", err
 		}
 	}
-	if err := h.theirs.hub.ReleasePartitions(ctx); err != nil {
+	if err := h.theirs.Hub.ReleasePartitions(ctx); err != nil {
 		return "", err
 	}
 	began := time.Now()
-	if err := h.theirs.hub.PatchDesired(ctx, "heard", `{"targetTemperature":-9}`, ""); err != nil {
+	if err := h.theirs.Hub.PatchDesired(ctx, "heard", `{"targetTemperature":-9}`, ""); err != nil {
 		return "", err
 	}
-	err := h.theirValueWithin(ctx, 3*withinPromise, 20.0, "heard", targetProperty)
+	err := h.theirValueWithin(ctx, 3*withinPromise, 20.0, "heard", harness.TargetProperty)
 	return fmt.Sprintf("%d MB read, and drift behind it found after %.1f s", messages*241/1000, time.Since(began).Seconds()), err
 }
 
@@ -395,7 +398,7 @@ func storms(ctx context.Context, h *hostileRun, name string, prepare func() erro
 	for tick := time.NewTicker(10 * time.Millisecond); watched.Err() == nil; n++ {
 		if err := act(n); err != nil {
 			tick.Stop()
-			return "", because(ctx, err)
+			return "", harness.CauseOf(ctx, err)
 		}
 		select {
 		case <-tick.C:
@@ -405,14 +408,14 @@ func storms(ctx context.Context, h *hostileRun, name string, prepare func() erro
 	}
 	got := <-changes
 	if got > fewPatches {
-		return "", miss{fmt.Sprintf("changes of status by %d acts of the device", n), fmt.Sprintf("at most %d", fewPatches), fmt.Sprint(got)}
+		return "", harness.Missed(fmt.Sprintf("changes of status by %d acts of the device", n), fmt.Sprintf("at most %d", fewPatches), fmt.Sprint(got))
 	}
 	return fmt.Sprintf("%d acts, %d changes of status", n, got), h.stillTakes(ctx, name)
 }
 
 // countChanges counts changes of the attacker's PnPDevices until ctx ends, and then tells.
 func (h *hostileRun) countChanges(ctx context.Context) (<-chan int, error) {
-	events, err := h.client.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(attackerNamespace))
+	events, err := h.Client.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(attackerNamespace))
 	if err != nil {
 		return nil, err
 	}
@@ -434,16 +437,16 @@ func nothing() error { return nil }
 func ackFlips(ctx context.Context, h *hostileRun) (string, error) {
 	return storms(ctx, h, "flip", nothing, func(n int) error {
 		acks := []string{`{"value":20,"ac":200,"av":2,"ad":"ok"}`, fmt.Sprintf(`{"value":20,"ac":400,"av":2,"ad":"no %d"}`, n), `{"value":20,"ac":200,"av":1,"ad":"old"}`}
-		return h.theirs.hub.PatchReported(ctx, "flip", `{"targetTemperature":`+acks[n%len(acks)]+`}`)
+		return h.theirs.Hub.PatchReported(ctx, "flip", `{"targetTemperature":`+acks[n%len(acks)]+`}`)
 	})
 }
 
 func connectionStorm(ctx context.Context, h *hostileRun) (string, error) {
 	return storms(ctx, h, "blink", nothing, func(n int) error {
 		if n%2 == 0 {
-			return h.theirs.hub.Offline(ctx, "blink")
+			return h.theirs.Hub.Offline(ctx, "blink")
 		}
-		return h.theirs.hub.Online(ctx, "blink")
+		return h.theirs.Hub.Online(ctx, "blink")
 	})
 }
 
@@ -451,6 +454,6 @@ func reportedStorm(ctx context.Context, h *hostileRun) (string, error) {
 	return storms(ctx, h, "wide", func() error {
 		return h.reports(ctx, "wide", tiny(2000), 1000)
 	}, func(n int) error {
-		return h.theirs.hub.PatchReported(ctx, "wide", fmt.Sprintf(`{"aa":%d}`, n))
+		return h.theirs.Hub.PatchReported(ctx, "wide", fmt.Sprintf(`{"aa":%d}`, n))
 	})
 }

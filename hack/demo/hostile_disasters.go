@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // disasters are what people do to their own cluster.
@@ -23,30 +24,30 @@ var disasters = []attack{
 
 func deleteDefinitions(ctx context.Context, h *hostileRun) (string, error) {
 	hub := &v1alpha1.IoTHub{}
-	if err := h.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, hub); err != nil {
+	if err := h.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, hub); err != nil {
 		return "", err
 	}
 	device := &v1alpha1.PnPDevice{}
-	if err := h.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: victimDevice}, device); err != nil {
+	if err := h.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: victimDevice}, device); err != nil {
 		return "", err
 	}
-	writes, err := h.patchesOf(ctx, victimDevice)
+	writes, err := h.PatchesOf(ctx, victimDevice)
 	if err != nil {
 		return "", err
 	}
 	for _, words := range [][]string{
-		{"delete", "-f", h.path("config/crd/bases")},
-		{"apply", "--server-side", "-f", h.path("config/crd/bases")},
+		{"delete", "-f", h.Path("config/crd/bases")},
+		{"apply", "--server-side", "-f", h.Path("config/crd/bases")},
 	} {
-		if _, err := h.kubectl.output(ctx, "", words...); err != nil {
+		if _, err := h.Kubectl.Output(ctx, "", words...); err != nil {
 			return "", err
 		}
 	}
-	if err := h.kubectl.established(ctx, "-f", h.path("config/crd/bases")); err != nil {
+	if err := h.Kubectl.Established(ctx, "-f", h.Path("config/crd/bases")); err != nil {
 		return "", err
 	}
 	for _, object := range []client.Object{
-		&v1alpha1.IoTHub{ObjectMeta: named(sampleHub), Spec: hub.Spec}, &v1alpha1.PnPDevice{ObjectMeta: named(victimDevice), Spec: device.Spec},
+		&v1alpha1.IoTHub{ObjectMeta: harness.ObjectMeta(harness.SampleHub), Spec: hub.Spec}, &v1alpha1.PnPDevice{ObjectMeta: harness.ObjectMeta(victimDevice), Spec: device.Spec},
 	} {
 		if err := h.createSoon(ctx, object); err != nil {
 			return "", err
@@ -55,9 +56,9 @@ func deleteDefinitions(ctx context.Context, h *hostileRun) (string, error) {
 	if err := h.untilTrue(ctx, device, v1alpha1.ConditionReady, func() []metav1.Condition { return device.Status.Conditions }); err != nil {
 		return "", err
 	}
-	now, err := h.patchesOf(ctx, victimDevice)
+	now, err := h.PatchesOf(ctx, victimDevice)
 	if err == nil && now != writes {
-		err = miss{"writes to a device that was as declared", "none", fmt.Sprint(now - writes)}
+		err = harness.Missed("writes to a device that was as declared", "none", fmt.Sprint(now-writes))
 	}
 	return "the same process goes on, and writes nothing", err
 }
@@ -66,8 +67,8 @@ func deleteDefinitions(ctx context.Context, h *hostileRun) (string, error) {
 func (h *hostileRun) createSoon(ctx context.Context, object client.Object) error {
 	var last error
 	late := func() error { return fmt.Errorf("creating %T %q: %w", object, object.GetName(), last) }
-	return poll(ctx, withinPromise, late, func(ctx context.Context) (bool, error) {
-		last = h.client.Create(ctx, object)
+	return harness.Poll(ctx, withinPromise, late, func(ctx context.Context) (bool, error) {
+		last = h.Client.Create(ctx, object)
 		return last == nil, nil
 	})
 }
@@ -86,22 +87,22 @@ func (h *hostileRun) checkLogs() error {
 		}
 		for line := range strings.Lines(string(raw)) {
 			lines++
-			if err := checkLine(strings.TrimSuffix(line, "\n"), append(keysIn(h.hubEnv), keysIn(h.theirs.hubEnv)...)); err != nil {
+			if err := checkLine(strings.TrimSuffix(line, "\n"), append(keysIn(h.HubEnv), keysIn(h.theirs.HubEnv)...)); err != nil {
 				return fmt.Errorf("%s: %w", filepath.Base(file), err)
 			}
 		}
 	}
-	h.out.passf("%d lines of log are JSON, without a key", lines)
+	h.Out.Passf("%d lines of log are JSON, without a key", lines)
 	return nil
 }
 
 func checkLine(line string, keys []string) error {
 	if !json.Valid([]byte(line)) {
-		return miss{"a line of the operator's log", "JSON", fmt.Sprintf("%.200q", line)}
+		return harness.Missed("a line of the operator's log", "JSON", fmt.Sprintf("%.200q", line))
 	}
 	for _, key := range keys {
 		if strings.Contains(line, key) {
-			return miss{"a line of the operator's log", "no key of a hub", "one"}
+			return harness.Missed("a line of the operator's log", "no key of a hub", "one")
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 var hubAttacks = []attack{
@@ -45,11 +46,11 @@ func slowHub(ctx context.Context, h *hostileRun) (string, error) {
 	if err := h.addTheirHub(ctx, nil); err != nil {
 		return "", err
 	}
-	if err := h.theirs.hub.AddDevices(ctx, "slow-%02d", devices, simulator.Spec{Model: simulator.Thermostat}); err != nil {
+	if err := h.theirs.Hub.AddDevices(ctx, "slow-%02d", devices, simulator.Spec{Model: simulator.Thermostat}); err != nil {
 		return "", err
 	}
 	slow := simulator.Fault{Kind: simulator.FaultLatency, Latency: time.Minute, Count: simulator.Forever}
-	if _, err := h.theirs.hub.AddFault(ctx, slow); err != nil {
+	if _, err := h.theirs.Hub.AddFault(ctx, slow); err != nil {
 		return "", err
 	}
 	for i := range devices {
@@ -88,7 +89,7 @@ func slowRepository(ctx context.Context, h *hostileRun) (string, error) {
 	}
 	err := keepUp(ctx, slowFor)
 	if err == nil && h.impostor.requests() == 0 {
-		err = miss{"requests to the repository", "some", "none: nothing was attacked"}
+		err = harness.Missed("requests to the repository", "some", "none: nothing was attacked")
 	}
 	return "models of the victim became Ready beside", err
 }
@@ -97,7 +98,7 @@ func squatGroup(ctx context.Context, h *hostileRun) (string, error) {
 	squatter := &v1alpha1.IoTHub{ObjectMeta: inTheirs("squatter"), Spec: v1alpha1.IoTHubSpec{
 		HostName: "mine.azure-devices.net",
 		Authentication: v1alpha1.HubAuthentication{WorkloadIdentity: &v1alpha1.WorkloadIdentity{
-			ClientID: identityClient, TenantID: "contoso.com", ServiceAccountName: "default",
+			ClientID: harness.IdentityClient, TenantID: "contoso.com", ServiceAccountName: "default",
 		}},
 		Events: &v1alpha1.EventSource{EventHub: &v1alpha1.EventHub{FullyQualifiedNamespace: "iothub-ns-factory.servicebus.windows.net", Name: "iothub-ehub-factory"}},
 	}}
@@ -119,11 +120,11 @@ func squatGroup(ctx context.Context, h *hostileRun) (string, error) {
 func (h *hostileRun) streams(ctx context.Context) error {
 	var hub v1alpha1.IoTHub
 	late := func() error {
-		return miss{"the victim's event stream", "ready within " + withinPromise.String(), said(hub.Status.Conditions)}
+		return harness.Missed("the victim's event stream", "ready within "+withinPromise.String(), said(hub.Status.Conditions))
 	}
 	began := metav1.Now()
-	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
-		err := h.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &hub)
+	return harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+		err := h.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, &hub)
 		condition := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionEventStreamReady)
 		settled := time.Since(began.Time) > 5*time.Second // status may still be that of the process before
 		return settled && condition != nil && condition.Status == metav1.ConditionTrue, err
@@ -153,11 +154,11 @@ func squatHost(ctx context.Context, h *hostileRun) (string, error) {
 	h.impostor.play(hubWith(noRows))
 	tiny := v1alpha1.RequestBudget{TwinReadsPerSecond: 1, TwinWritesPerSecond: 1, QueriesPerMinute: 1, CommandsPerSecond: 1, DailyMessages: 10}
 	secret := &corev1.Secret{ObjectMeta: inTheirs(theirHub), StringData: map[string]string{
-		secretKey: "HostName=" + h.hubEnv["HUB_HOST_NAME"] + ";SharedAccessKeyName=mine;SharedAccessKey=" + base64.StdEncoding.EncodeToString([]byte("made up by the attacker, 32 bytes")),
+		harness.SecretKey: "HostName=" + h.HubEnv["HUB_HOST_NAME"] + ";SharedAccessKeyName=mine;SharedAccessKey=" + base64.StdEncoding.EncodeToString([]byte("made up by the attacker, 32 bytes")),
 	}}
 	hub := &v1alpha1.IoTHub{ObjectMeta: inTheirs(theirHub), Spec: v1alpha1.IoTHubSpec{
-		HostName: h.hubEnv["HUB_HOST_NAME"], Endpoint: h.impostor.url(), CABundle: h.impostor.ca, RequestBudget: tiny,
-		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: theirHub, Key: secretKey}},
+		HostName: h.HubEnv["HUB_HOST_NAME"], Endpoint: h.impostor.url(), CABundle: h.impostor.ca, RequestBudget: tiny,
+		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: theirHub, Key: harness.SecretKey}},
 	}}
 	if err := h.createAll(ctx, secret, hub); err != nil {
 		return "", err
@@ -175,15 +176,15 @@ func squatHost(ctx context.Context, h *hostileRun) (string, error) {
 
 // declareBeside has the victim declare a device that the attacker claimed before at the impostor.
 func (h *hostileRun) declareBeside(ctx context.Context, name string) error {
-	if err := h.hub.AddDevice(ctx, name, simulator.Spec{Model: simulator.Thermostat}); err != nil {
+	if err := h.Hub.AddDevice(ctx, name, simulator.Spec{Model: simulator.Thermostat}); err != nil {
 		return err
 	}
 	device := deviceOf(name)
-	device.Namespace, device.Spec.HubRef.Name = namespace, sampleHub
-	if err := h.client.Create(ctx, device); err != nil {
+	device.Namespace, device.Spec.HubRef.Name = harness.Namespace, harness.SampleHub
+	if err := h.Client.Create(ctx, device); err != nil {
 		return err
 	}
-	defer func() { _ = h.client.Delete(context.WithoutCancel(ctx), device) }() // in the way of nobody
+	defer func() { _ = h.Client.Delete(context.WithoutCancel(ctx), device) }() // in the way of nobody
 	return h.untilTrue(ctx, device, v1alpha1.ConditionReady, func() []metav1.Condition { return device.Status.Conditions })
 }
 
@@ -200,8 +201,8 @@ func flipSecret(ctx context.Context, h *hostileRun) (string, error) {
 	}
 	flips := 0
 	for end := time.Now().Add(slowFor); time.Now().Before(end); flips++ {
-		other := h.theirs.hubEnv["EVENTHUB_CONNECTION_STRING"] + strings.Repeat(";", flips%2) // the same, written otherwise
-		patch := fmt.Appendf(nil, `{"stringData":{%q:%q}}`, eventsKey, other)
+		other := h.theirs.HubEnv["EVENTHUB_CONNECTION_STRING"] + strings.Repeat(";", flips%2) // the same, written otherwise
+		patch := fmt.Appendf(nil, `{"stringData":{%q:%q}}`, harness.EventsKey, other)
 		if err := h.attacker.Patch(ctx, &corev1.Secret{ObjectMeta: inTheirs(theirHub)}, client.RawPatch(types.MergePatchType, patch)); err != nil {
 			return "", err
 		}
@@ -211,9 +212,9 @@ func flipSecret(ctx context.Context, h *hostileRun) (string, error) {
 	}
 	after := 0
 	late := func() error {
-		return miss{fmt.Sprintf("goroutines after %d changes", flips), fmt.Sprintf("at most %d", before+moreGoroutinesAfterFlips), fmt.Sprint(after)}
+		return harness.Missed(fmt.Sprintf("goroutines after %d changes", flips), fmt.Sprintf("at most %d", before+moreGoroutinesAfterFlips), fmt.Sprint(after))
 	}
-	err = pollEvery(ctx, time.Second, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
+	err = harness.PollEvery(ctx, time.Second, withinPromise, late, func(ctx context.Context) (_ bool, err error) {
 		after, err = h.operator.goroutines(ctx)
 		return after <= before+moreGoroutinesAfterFlips, err
 	})

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // container is what the operator's Deployment gives it.
@@ -140,7 +141,7 @@ func (g memoryGroup) write(name, value string) error {
 
 // wrap are the words of a command that begins in the group.
 func (g memoryGroup) wrap() []string {
-	return []string{"/bin/sh", "-c", "echo $$ > " + quoted(filepath.Join(string(g), "cgroup.procs")) + ` && exec "$0" "$@"`}
+	return []string{"/bin/sh", "-c", "echo $$ > " + harness.ShellQuoted(filepath.Join(string(g), "cgroup.procs")) + ` && exec "$0" "$@"`}
 }
 
 // remove takes the group away once its processes have ended.

@@ -15,11 +15,12 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // limited is an operator in its container: with the limit of memory that its Deployment gives it.
 type limited struct {
-	demo      *demo
+	demo      *harness.Testbed
 	container container
 	group     memoryGroup // empty: the machine has none for us
 	folder    string      // of the logs
@@ -29,7 +30,7 @@ type limited struct {
 	webhook   string // its port
 
 	mu      sync.Mutex
-	process process
+	process harness.Process
 	started int           // how often it was
 	ended   chan struct{} // closed when this start of it has ended
 	how     error         // valid then
@@ -38,18 +39,18 @@ type limited struct {
 }
 
 // newLimited prepares an operator; more are flags beside those of a demonstration.
-func newLimited(ctx context.Context, d *demo, folder string, more ...string) (*limited, error) {
-	c, err := readContainer(d.path("config/manager/manager.yaml"))
+func newLimited(ctx context.Context, d *harness.Testbed, folder string, more ...string) (*limited, error) {
+	c, err := readContainer(d.Path("config/manager/manager.yaml"))
 	if err != nil {
 		return nil, err
 	}
 	o := &limited{demo: d, container: c, folder: folder}
 	group, err := newMemoryGroup(linuxCgroups, fmt.Sprintf("pnp-hostile-%d", os.Getpid()), c.limit)
 	if err != nil {
-		d.out.sayf("There is no memory cgroup for the operator (%v): GOMEMLIMIT, and what it takes is measured", err)
+		d.Out.Sayf("There is no memory cgroup for the operator (%v): GOMEMLIMIT, and what it takes is measured", err)
 	}
 	o.group = group
-	flags, probes, err := d.webhookFlags(ctx)
+	flags, probes, err := d.WebhookFlags(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +66,16 @@ func newLimited(ctx context.Context, d *demo, folder string, more ...string) (*l
 
 // start starts it, and waits until it is ready.
 func (o *limited) start(ctx context.Context) error {
-	p := o.demo.manager()
-	p.log = filepath.Join(o.folder, fmt.Sprintf("manager-%02d.log", o.started))
-	p.env = o.container.env
+	p := o.demo.Manager()
+	p.Log = filepath.Join(o.folder, fmt.Sprintf("manager-%02d.log", o.started))
+	p.Env = o.container.env
 	if o.group == "" {
-		p.env = o.container.withoutGroup()
+		p.Env = o.container.withoutGroup()
 	} else {
-		p.under = o.group.wrap()
+		p.Under = o.group.wrap()
 	}
-	p.env = append(p.env, "SSL_CERT_FILE="+o.demo.file(impostorCAFile)) // of the models repository
-	how, err := o.demo.launchOperator(ctx, p, o.probes, o.flags...)
+	p.Env = append(p.Env, "SSL_CERT_FILE="+o.demo.File(impostorCAFile)) // of the models repository
+	how, err := o.demo.LaunchOperator(ctx, p, o.probes, o.flags...)
 	if err != nil {
 		return err
 	}
@@ -112,7 +113,7 @@ func (o *limited) watch(ended chan struct{}, how <-chan error) {
 func (o *limited) look() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", o.process.pid())); err == nil {
+	if raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", o.process.Pid())); err == nil {
 		o.peak = max(o.peak, peakOf(raw))
 	}
 }
@@ -136,7 +137,7 @@ func (o *limited) forgetPeak() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.peak = 0
-	if pid := o.process.pid(); pid != 0 {
+	if pid := o.process.Pid(); pid != 0 {
 		const peakResident = "5"
 		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte(peakResident), 0) // else it is the peak since it started
 	}
@@ -170,7 +171,7 @@ func (o *limited) death() error {
 	if ok && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
 		return errKilled
 	}
-	return fmt.Errorf("%w; the end of its log:\n%s", ending(o.process, o.how), o.process.logTail(20))
+	return fmt.Errorf("%w; the end of its log:\n%s", harness.EndedEarly(o.process, o.how), o.process.LogTail(20))
 }
 
 // errKilled is what a limit of memory does: nobody else kills it while it is watched.
@@ -189,7 +190,7 @@ func (o *limited) restart(ctx context.Context) error {
 		return err
 	}
 	o.mu.Lock()
-	tell, pid := o.onDeath, o.process.pid()
+	tell, pid := o.onDeath, o.process.Pid()
 	o.onDeath = nil
 	o.mu.Unlock()
 	defer o.tellDeath(tell)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // lateDevice is declared after the backup, so that its object is not in the copy.
@@ -25,7 +26,7 @@ func restoreEtcd(ctx context.Context, h *hostileRun) (string, error) {
 	if _, err := h.edit(ctx, withinPromise); err != nil {
 		return "", err
 	}
-	if _, err := h.await(ctx, victimDevice, "Ready", isReady); err != nil {
+	if _, err := h.Await(ctx, victimDevice, "Ready", harness.IsReady); err != nil {
 		return "", err
 	}
 	backedUp := float64(h.edits)
@@ -53,18 +54,18 @@ func (h *hostileRun) liveOn(ctx context.Context) (*v1alpha1.PnPDevice, *v1alpha1
 	if _, err := h.edit(ctx, withinPromise); err != nil {
 		return nil, nil, err
 	}
-	if err := h.hub.AddDevice(ctx, lateDevice, simulator.Spec{Model: simulator.Thermostat}); err != nil {
+	if err := h.Hub.AddDevice(ctx, lateDevice, simulator.Spec{Model: simulator.Thermostat}); err != nil {
 		return nil, nil, err
 	}
-	late := &v1alpha1.PnPDevice{ObjectMeta: named(lateDevice), Spec: v1alpha1.PnPDeviceSpec{
-		HubRef: v1alpha1.HubReference{Name: sampleHub}, Properties: jsonOf(map[string]any{targetProperty: 7}), DeletionPolicy: v1alpha1.DeletionClear,
+	late := &v1alpha1.PnPDevice{ObjectMeta: harness.ObjectMeta(lateDevice), Spec: v1alpha1.PnPDeviceSpec{
+		HubRef: v1alpha1.HubReference{Name: harness.SampleHub}, Properties: jsonOf(map[string]any{harness.TargetProperty: 7}), DeletionPolicy: v1alpha1.DeletionClear,
 	}}
-	command := &v1alpha1.DeviceCommand{ObjectMeta: named(lateDevice), Spec: v1alpha1.DeviceCommandSpec{
+	command := &v1alpha1.DeviceCommand{ObjectMeta: harness.ObjectMeta(lateDevice), Spec: v1alpha1.DeviceCommandSpec{
 		DeviceRef: v1alpha1.DeviceReference{Name: lateDevice}, Command: "getMaxMinReport", ResponseTimeoutSeconds: 5,
 		NotAfter: metav1.NewTime(time.Now().Add(time.Hour).Truncate(time.Second)),
 	}}
 	for _, object := range []client.Object{late.DeepCopy(), command.DeepCopy()} {
-		if err := h.client.Create(ctx, object); err != nil {
+		if err := h.Client.Create(ctx, object); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -78,10 +79,10 @@ func (h *hostileRun) untilReady(ctx context.Context, device *v1alpha1.PnPDevice)
 // untilOutcome waits for the end of a command.
 func (h *hostileRun) untilOutcome(ctx context.Context, command *v1alpha1.DeviceCommand, want v1alpha1.CommandOutcome) error {
 	late := func() error {
-		return miss{"DeviceCommand " + command.Name, string(want), fmt.Sprintf("%q; %s", command.Status.Outcome, said(command.Status.Conditions))}
+		return harness.Missed("DeviceCommand "+command.Name, string(want), fmt.Sprintf("%q; %s", command.Status.Outcome, said(command.Status.Conditions)))
 	}
-	return pollEvery(ctx, 100*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
-		err := h.client.Get(ctx, client.ObjectKeyFromObject(command), command)
+	return harness.PollEvery(ctx, 100*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+		err := h.Client.Get(ctx, client.ObjectKeyFromObject(command), command)
 		return command.Status.Outcome == want, err
 	})
 }
@@ -89,26 +90,26 @@ func (h *hostileRun) untilOutcome(ctx context.Context, command *v1alpha1.DeviceC
 // untilRestored waits until the hub holds what the copy declares, and status says so. The object that the copy does not
 // have is gone, and has left its value: nobody asked for its removal.
 func (h *hostileRun) untilRestored(ctx context.Context, want float64, late *v1alpha1.PnPDevice) error {
-	if err := h.client.Get(ctx, client.ObjectKeyFromObject(late), &v1alpha1.PnPDevice{}); client.IgnoreNotFound(err) != nil || err == nil {
+	if err := h.Client.Get(ctx, client.ObjectKeyFromObject(late), &v1alpha1.PnPDevice{}); client.IgnoreNotFound(err) != nil || err == nil {
 		return fmt.Errorf("the control plane was not put back: PnPDevice %s is there, or %w", late.Name, err)
 	}
-	if err := h.expectAtHub(ctx, time.Minute, want, victimDevice, targetProperty); err != nil {
+	if err := h.ExpectAtHub(ctx, time.Minute, want, victimDevice, harness.TargetProperty); err != nil {
 		return err
 	}
-	if err := h.untilReady(ctx, &v1alpha1.PnPDevice{ObjectMeta: named(victimDevice)}); err != nil {
+	if err := h.untilReady(ctx, &v1alpha1.PnPDevice{ObjectMeta: harness.ObjectMeta(victimDevice)}); err != nil {
 		return err
 	}
-	return h.expectAtHub(ctx, withinPromise, 7.0, lateDevice, targetProperty)
+	return h.ExpectAtHub(ctx, withinPromise, 7.0, lateDevice, harness.TargetProperty)
 }
 
 // applyAgain has Git make the device and the command anew: one costs no write, the other no run.
 func (h *hostileRun) applyAgain(ctx context.Context, late *v1alpha1.PnPDevice, command *v1alpha1.DeviceCommand) error {
-	writes, err := h.patchesOf(ctx, lateDevice)
+	writes, err := h.PatchesOf(ctx, lateDevice)
 	if err != nil {
 		return err
 	}
 	for _, object := range []client.Object{late, command} {
-		if err := h.client.Create(ctx, object); err != nil {
+		if err := h.Client.Create(ctx, object); err != nil {
 			return err
 		}
 	}
@@ -122,7 +123,7 @@ func (h *hostileRun) applyAgain(ctx context.Context, late *v1alpha1.PnPDevice, c
 func (h *hostileRun) restartQuietly(ctx context.Context) error {
 	writes := map[string]int{}
 	for _, name := range []string{victimDevice, lateDevice} {
-		n, err := h.patchesOf(ctx, name)
+		n, err := h.PatchesOf(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -139,27 +140,27 @@ func (h *hostileRun) restartQuietly(ctx context.Context) error {
 
 // unmoved checks how many writes a device got, and that it ran at most one command.
 func (h *hostileRun) unmoved(ctx context.Context, name string, want int) error {
-	writes, err := h.patchesOf(ctx, name)
+	writes, err := h.PatchesOf(ctx, name)
 	if err != nil {
 		return err
 	}
-	ran, err := h.hub.Commands(ctx, name)
+	ran, err := h.Hub.Commands(ctx, name)
 	switch {
 	case err != nil:
 		return err
 	case writes != want:
-		return miss{"writes to " + name, fmt.Sprint(want), fmt.Sprint(writes)}
+		return harness.Missed("writes to "+name, fmt.Sprint(want), fmt.Sprint(writes))
 	case len(ran) > 1:
-		return miss{"commands that " + name + " ran", "at most 1", fmt.Sprint(len(ran))}
+		return harness.Missed("commands that "+name+" ran", "at most 1", fmt.Sprint(len(ran)))
 	}
 	return nil
 }
 
-func (h *hostileRun) etcdData() string { return h.file(controlPlaneFolder) + "/etcd" }
-func (h *hostileRun) etcdCopy() string { return h.file("etcd-copy") }
+func (h *hostileRun) etcdData() string { return h.File(harness.ControlPlaneFolder) + "/etcd" }
+func (h *hostileRun) etcdCopy() string { return h.File("etcd-copy") }
 
 func (h *hostileRun) copyEtcd(ctx context.Context) error {
-	return newCommand(ctx, "cp", "-a", h.etcdData(), h.etcdCopy()).Run()
+	return harness.NewCommand(ctx, "cp", "-a", h.etcdData(), h.etcdCopy()).Run()
 }
 
 func (h *hostileRun) putEtcdBack(context.Context) error {
@@ -168,10 +169,10 @@ func (h *hostileRun) putEtcdBack(context.Context) error {
 
 // withoutControlPlane does something while neither the API server nor its etcd runs, and starts both as they were.
 func (h *hostileRun) withoutControlPlane(ctx context.Context, do func(context.Context) error) error {
-	servers := []process{h.apiServer(), {name: "etcd", dir: h.file(controlPlaneFolder)}}
+	servers := []harness.Process{h.APIServer(), {Name: "etcd", Dir: h.File(harness.ControlPlaneFolder)}}
 	lines := make([][]string, len(servers))
 	for i, p := range servers {
-		line, err := p.kill(ctx)
+		line, err := p.Kill(ctx)
 		if err != nil {
 			return err
 		}
@@ -183,11 +184,11 @@ func (h *hostileRun) withoutControlPlane(ctx context.Context, do func(context.Co
 	var ended <-chan error
 	for i, p := range slices.Backward(servers) {
 		var err error
-		if ended, err = p.start(lines[i][0], lines[i][1:]...); err != nil {
+		if ended, err = p.Start(lines[i][0], lines[i][1:]...); err != nil {
 			return err
 		}
 	}
-	return servers[0].await(ctx, ended, time.Minute, func() error {
-		return h.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &v1alpha1.IoTHub{})
+	return servers[0].Await(ctx, ended, time.Minute, func() error {
+		return h.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, &v1alpha1.IoTHub{})
 	})
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 const (
@@ -35,26 +36,26 @@ const (
 
 // beginAttacker starts the second hub, and gives a tenant a namespace with the ClusterRole edit, which is what teams usually have.
 func (h *hostileRun) beginAttacker(ctx context.Context) error {
-	theirs := *h.demo
-	theirs.dir = h.file("theirs")
-	theirs.hubArgs = []string{"--host-name=" + theirHub + ".azure-devices.net", "--event-partitions=32"}
-	if err := os.Mkdir(theirs.dir, 0o700); err != nil {
+	theirs := *h.Testbed
+	theirs.Dir = h.File("theirs")
+	theirs.HubArgs = []string{"--host-name=" + theirHub + ".azure-devices.net", "--event-partitions=32"}
+	if err := os.Mkdir(theirs.Dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.Link(h.file(keysFile), theirs.file(keysFile)); err != nil {
+	if err := os.Link(h.File(harness.KeysFile), theirs.File(harness.KeysFile)); err != nil {
 		return err
 	}
-	if err := theirs.startHub(ctx); err != nil {
+	if err := theirs.StartHub(ctx); err != nil {
 		return err
 	}
 	h.theirs = &theirs
-	h.replicas = append(h.replicas, theirs.simulator())
+	h.Replicas = append(h.Replicas, theirs.Simulator())
 	for _, words := range [][]string{
 		{"create", "namespace", attackerNamespace},
-		{"apply", "-k", h.path("config/tenant"), "-n", attackerNamespace},
+		{"apply", "-k", h.Path("config/tenant"), "-n", attackerNamespace},
 		{"create", "rolebinding", attackerUser, "--clusterrole=edit", "--user=" + attackerUser, "-n", attackerNamespace},
 	} {
-		if _, err := h.kubectl.show(ctx, words...); err != nil {
+		if _, err := h.Kubectl.Show(ctx, words...); err != nil {
 			return err
 		}
 	}
@@ -63,7 +64,7 @@ func (h *hostileRun) beginAttacker(ctx context.Context) error {
 
 // impersonate returns once the attacker may do what the role says: it is put together from others.
 func (h *hostileRun) impersonate(ctx context.Context) error {
-	config, err := clientcmd.BuildConfigFromFlags("", h.kubectl.kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", h.Kubectl.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (h *hostileRun) impersonate(ctx context.Context) error {
 	}
 	var last error
 	late := func() error { return fmt.Errorf("the attacker's rights: %w", last) }
-	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+	return harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
 		last = h.attacker.List(ctx, &v1alpha1.IoTHubList{}, client.InNamespace(attackerNamespace))
 		return last == nil, nil
 	})
@@ -92,17 +93,17 @@ func inTheirs(name string) metav1.ObjectMeta {
 // secretOf is a Secret with the connection strings of the attacker's hub.
 func (h *hostileRun) secretOf(name string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: inTheirs(name), StringData: map[string]string{
-		secretKey: h.theirs.hubEnv["HUB_CONNECTION_STRING"], eventsKey: h.theirs.hubEnv["EVENTHUB_CONNECTION_STRING"],
+		harness.SecretKey: h.theirs.HubEnv["HUB_CONNECTION_STRING"], harness.EventsKey: h.theirs.HubEnv["EVENTHUB_CONNECTION_STRING"],
 	}}
 }
 
 // hubOf is an IoTHub for the attacker's hub, with a budget that holds nothing up.
 func (h *hostileRun) hubOf(name string) (*v1alpha1.IoTHub, error) {
-	ca, err := os.ReadFile(h.theirs.file(hubCAFile))
+	ca, err := os.ReadFile(h.theirs.File(harness.HubCAFile))
 	return &v1alpha1.IoTHub{ObjectMeta: inTheirs(name), Spec: v1alpha1.IoTHubSpec{
-		HostName: h.theirs.hubEnv["HUB_HOST_NAME"], Endpoint: h.theirs.hubEnv["HUB_ENDPOINT"], CABundle: string(ca),
+		HostName: h.theirs.HubEnv["HUB_HOST_NAME"], Endpoint: h.theirs.HubEnv["HUB_ENDPOINT"], CABundle: string(ca),
 		TwinAPI:        v1alpha1.TwinAPIDeviceTwin, // a hub refuses digital-twin patches while the device reports what digital twins cannot hold
-		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: theirHub, Key: secretKey}},
+		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: theirHub, Key: harness.SecretKey}},
 		RequestBudget: v1alpha1.RequestBudget{
 			TwinReadsPerSecond: 10_000, TwinWritesPerSecond: 10_000, QueriesPerMinute: 100_000, CommandsPerSecond: 10_000, DailyMessages: 1_000_000_000,
 		},
@@ -127,8 +128,8 @@ func (h *hostileRun) addTheirHub(ctx context.Context, change func(*v1alpha1.IoTH
 // withEvents has the IoTHub read events.
 func (h *hostileRun) withEvents(spec *v1alpha1.IoTHubSpec) {
 	spec.Events = &v1alpha1.EventSource{
-		ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: theirHub, Key: eventsKey},
-		Endpoint:                  h.theirs.hubEnv["EVENTHUB_ADDRESS"], CABundle: spec.CABundle,
+		ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: theirHub, Key: harness.EventsKey},
+		Endpoint:                  h.theirs.HubEnv["EVENTHUB_ADDRESS"], CABundle: spec.CABundle,
 	}
 }
 
@@ -144,10 +145,10 @@ func (h *hostileRun) createAll(ctx context.Context, objects ...client.Object) er
 // untilTrue waits for a condition of an object.
 func (h *hostileRun) untilTrue(ctx context.Context, object client.Object, kind string, conditions func() []metav1.Condition) error {
 	late := func() error {
-		return miss{fmt.Sprintf("%T %q", object, object.GetName()), kind + " within " + withinPromise.String(), said(conditions())}
+		return harness.Missed(fmt.Sprintf("%T %q", object, object.GetName()), kind+" within "+withinPromise.String(), said(conditions()))
 	}
-	return pollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
-		err := h.client.Get(ctx, client.ObjectKeyFromObject(object), object)
+	return harness.PollEvery(ctx, 200*time.Millisecond, withinPromise, late, func(ctx context.Context) (bool, error) {
+		err := h.Client.Get(ctx, client.ObjectKeyFromObject(object), object)
 		return isTrue(conditions(), kind), err
 	})
 }
@@ -172,7 +173,7 @@ func said(conditions []metav1.Condition) string {
 // deviceOf is a PnPDevice of the attacker with a declared value.
 func deviceOf(name string) *v1alpha1.PnPDevice {
 	return &v1alpha1.PnPDevice{ObjectMeta: inTheirs(name), Spec: v1alpha1.PnPDeviceSpec{
-		HubRef: v1alpha1.HubReference{Name: theirHub}, Properties: jsonOf(map[string]any{targetProperty: 20}),
+		HubRef: v1alpha1.HubReference{Name: theirHub}, Properties: jsonOf(map[string]any{harness.TargetProperty: 20}),
 	}}
 }
 
@@ -201,16 +202,16 @@ func (h *hostileRun) declareTheirs(ctx context.Context, change func(*v1alpha1.Pn
 
 // connectTheirs has a new device at the attacker's hub: what an earlier attack did to one of that name is gone.
 func (h *hostileRun) connectTheirs(ctx context.Context, name string) error {
-	if err := h.theirs.hub.DeleteDevice(ctx, name); err != nil && !simulator.IsNotFound(err) {
+	if err := h.theirs.Hub.DeleteDevice(ctx, name); err != nil && !simulator.IsNotFound(err) {
 		return err
 	}
-	return h.theirs.hub.AddDevice(ctx, name, simulator.Spec{Model: simulator.Thermostat})
+	return h.theirs.Hub.AddDevice(ctx, name, simulator.Spec{Model: simulator.Thermostat})
 }
 
 // reports has a device report the members of an object, a few at a time as the hub wants it.
 func (h *hostileRun) reports(ctx context.Context, device string, members []member, each int) error {
 	for part := range slices.Chunk(members, each) {
-		if err := h.theirs.hub.PatchReported(ctx, device, objectOf(part)); err != nil {
+		if err := h.theirs.Hub.PatchReported(ctx, device, objectOf(part)); err != nil {
 			return err
 		}
 	}
@@ -241,10 +242,10 @@ func (h *hostileRun) theirValue(ctx context.Context, want any, device, name stri
 func (h *hostileRun) theirValueWithin(ctx context.Context, within time.Duration, want any, device, name string) error {
 	var got any
 	late := func() error {
-		return miss{name + " of " + device + " at its hub", fmt.Sprint(want) + " within " + within.String(), fmt.Sprint(got)}
+		return harness.Missed(name+" of "+device+" at its hub", fmt.Sprint(want)+" within "+within.String(), fmt.Sprint(got))
 	}
-	return pollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (_ bool, err error) {
-		got, _, err = h.theirs.desired(ctx, device, name)
+	return harness.PollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (_ bool, err error) {
+		got, _, err = h.theirs.Desired(ctx, device, name)
 		return got == want, err
 	})
 }
@@ -252,7 +253,7 @@ func (h *hostileRun) theirValueWithin(ctx context.Context, within time.Duration,
 // theirDevice returns a PnPDevice of the attacker as it is now.
 func (h *hostileRun) theirDevice(ctx context.Context, name string) (*v1alpha1.PnPDevice, error) {
 	var device v1alpha1.PnPDevice
-	return &device, h.client.Get(ctx, types.NamespacedName{Namespace: attackerNamespace, Name: name}, &device)
+	return &device, h.Client.Get(ctx, types.NamespacedName{Namespace: attackerNamespace, Name: name}, &device)
 }
 
 // together does something n times at once.
@@ -276,9 +277,9 @@ func (h *hostileRun) removeTenant(ctx context.Context) error {
 	const within = 3 * time.Minute
 	left, last := 0, error(nil)
 	late := func() error {
-		return errors.Join(miss{"objects of the attacker", "none within " + within.String(), fmt.Sprint(left)}, last)
+		return errors.Join(harness.Missed("objects of the attacker", "none within "+within.String(), fmt.Sprint(left)), last)
 	}
-	return pollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+	return harness.PollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
 		left, last = 0, h.attacker.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(attackerNamespace))
 		for _, list := range kinds() {
 			n, err := h.removeKind(ctx, list)
@@ -291,7 +292,7 @@ func (h *hostileRun) removeTenant(ctx context.Context) error {
 // removeKind has objects of a kind go, and returns how many there were. Finalizers are taken off first: what they are for is not looked at here, and an object
 // as large as etcd takes could not be marked as deleted.
 func (h *hostileRun) removeKind(ctx context.Context, list client.ObjectList) (int, error) {
-	if err := h.client.List(ctx, list, client.InNamespace(attackerNamespace)); err != nil {
+	if err := h.Client.List(ctx, list, client.InNamespace(attackerNamespace)); err != nil {
 		return 0, err
 	}
 	items, err := apimeta.ExtractList(list)
@@ -301,9 +302,9 @@ func (h *hostileRun) removeKind(ctx context.Context, list client.ObjectList) (in
 	without := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
 	errs := together(len(items), func(i int) error {
 		object := items[i].(client.Object)
-		err := h.client.Patch(ctx, object, without)
+		err := h.Client.Patch(ctx, object, without)
 		if err == nil {
-			err = h.client.Delete(ctx, object)
+			err = h.Client.Delete(ctx, object)
 		}
 		return client.IgnoreNotFound(err)
 	})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 const (
@@ -27,20 +28,20 @@ const (
 
 // beginVictim connects and declares a device at the first hub, and measures how long its edits take.
 func (h *hostileRun) beginVictim(ctx context.Context) (err error) {
-	if h.observer, err = h.observe(ctx); err != nil {
+	if h.Observer, err = h.Observe(ctx); err != nil {
 		return err
 	}
-	if err := h.hub.AddDevice(ctx, victimDevice, simulator.Spec{Model: simulator.Thermostat}); err != nil {
+	if err := h.Hub.AddDevice(ctx, victimDevice, simulator.Spec{Model: simulator.Thermostat}); err != nil {
 		return err
 	}
 	device := &v1alpha1.PnPDevice{
-		ObjectMeta: metav1.ObjectMeta{Name: victimDevice, Namespace: namespace},
-		Spec:       v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: sampleHub}, Properties: jsonOf(map[string]any{targetProperty: 0})},
+		ObjectMeta: metav1.ObjectMeta{Name: victimDevice, Namespace: harness.Namespace},
+		Spec:       v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: harness.SampleHub}, Properties: jsonOf(map[string]any{harness.TargetProperty: 0})},
 	}
-	if err := h.client.Create(ctx, device); err != nil {
+	if err := h.Client.Create(ctx, device); err != nil {
 		return err
 	}
-	if _, err := h.await(ctx, victimDevice, "Ready", isReady); err != nil {
+	if _, err := h.Await(ctx, victimDevice, "Ready", harness.IsReady); err != nil {
 		return err
 	}
 	var took []time.Duration
@@ -70,17 +71,17 @@ func (h *hostileRun) edit(ctx context.Context, within time.Duration) (time.Durat
 	h.edits++
 	want := float64(h.edits)
 	began := time.Now()
-	limited, cancel := context.WithTimeoutCause(ctx, within, miss{"an edit of the victim", "at its hub within " + within.String(), "not yet"})
+	limited, cancel := context.WithTimeoutCause(ctx, within, harness.Missed("an edit of the victim", "at its hub within "+within.String(), "not yet"))
 	defer cancel()
-	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: victimDevice, Namespace: namespace}}
-	patch := fmt.Appendf(nil, `{"spec":{"properties":{%q:%v}}}`, targetProperty, want)
-	if err := h.client.Patch(limited, device, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return time.Since(began), because(limited, err)
+	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: victimDevice, Namespace: harness.Namespace}}
+	patch := fmt.Appendf(nil, `{"spec":{"properties":{%q:%v}}}`, harness.TargetProperty, want)
+	if err := h.Client.Patch(limited, device, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return time.Since(began), harness.CauseOf(limited, err)
 	}
 	never := func() error { return context.Cause(limited) }
-	err := pollEvery(limited, 10*time.Millisecond, 2*within, never, func(ctx context.Context) (bool, error) {
-		value, _, err := h.desired(ctx, victimDevice, targetProperty)
-		return value == want, because(ctx, err)
+	err := harness.PollEvery(limited, 10*time.Millisecond, 2*within, never, func(ctx context.Context) (bool, error) {
+		value, _, err := h.Desired(ctx, victimDevice, harness.TargetProperty)
+		return value == want, harness.CauseOf(ctx, err)
 	})
 	return time.Since(began), err
 }
@@ -134,11 +135,11 @@ func (v *victim) stop() (time.Duration, error) {
 // newIoTHub makes one more IoTHub of the victim, which has to be Ready in time.
 func newIoTHub(ctx context.Context, h *hostileRun) error {
 	var mine v1alpha1.IoTHub
-	if err := h.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: sampleHub}, &mine); err != nil {
+	if err := h.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, &mine); err != nil {
 		return err
 	}
 	h.named++
-	fresh := &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fresh-%d", h.named), Namespace: namespace}, Spec: mine.Spec}
+	fresh := &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fresh-%d", h.named), Namespace: harness.Namespace}, Spec: mine.Spec}
 	fresh.Spec.Events = nil
 	return h.soonReady(ctx, fresh, func() []metav1.Condition { return fresh.Status.Conditions })
 }
@@ -147,22 +148,22 @@ func newIoTHub(ctx context.Context, h *hostileRun) error {
 func newModel(ctx context.Context, h *hostileRun) error {
 	h.named++
 	id := fmt.Sprintf("dtmi:com:example:fresh%d;1", h.named)
-	fresh := &v1alpha1.DeviceModel{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fresh-%d", h.named), Namespace: namespace}}
+	fresh := &v1alpha1.DeviceModel{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("fresh-%d", h.named), Namespace: harness.Namespace}}
 	fresh.Spec.DTDL = jsonOf(map[string]any{"@context": dtdlContext, "@id": id, "@type": "Interface", "contents": []any{}})
 	return h.soonReady(ctx, fresh, func() []metav1.Condition { return fresh.Status.Conditions })
 }
 
 // soonReady creates an object, waits until it is Ready, and deletes it.
 func (h *hostileRun) soonReady(ctx context.Context, object client.Object, conditions func() []metav1.Condition) error {
-	if err := h.client.Create(ctx, object); err != nil {
+	if err := h.Client.Create(ctx, object); err != nil {
 		return err
 	}
-	defer func() { _ = h.client.Delete(context.WithoutCancel(ctx), object) }() // in the way of nobody
+	defer func() { _ = h.Client.Delete(context.WithoutCancel(ctx), object) }() // in the way of nobody
 	late := func() error {
-		return miss{fmt.Sprintf("a new %T of the victim", object), "Ready within " + (2 * tolerable).String(), said(conditions())}
+		return harness.Missed(fmt.Sprintf("a new %T of the victim", object), "Ready within "+(2*tolerable).String(), said(conditions()))
 	}
-	return pollEvery(ctx, 100*time.Millisecond, 2*tolerable, late, func(ctx context.Context) (bool, error) {
-		err := h.client.Get(ctx, client.ObjectKeyFromObject(object), object)
+	return harness.PollEvery(ctx, 100*time.Millisecond, 2*tolerable, late, func(ctx context.Context) (bool, error) {
+		err := h.Client.Get(ctx, client.ObjectKeyFromObject(object), object)
 		return isTrue(conditions(), v1alpha1.ConditionReady), err
 	})
 }

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 const usage = `usage: demo COMMAND
@@ -77,7 +77,7 @@ func status() int {
 		return 0
 	case errors.Is(err, errUsage):
 		return 2
-	case !errors.Is(err, errShown):
+	case !errors.Is(err, harness.ErrShown):
 		_, _ = fmt.Fprintf(os.Stderr, "demo: %v\n", err)
 	}
 	return 1
@@ -89,7 +89,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
 	}
-	command, ok := map[string]func(context.Context, clone, *report) error{
+	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
 		"run": run, "e2e": e2e, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "hostile": hostile, "bench": measure, "up": up, "down": down,
 		"cluster": clusterUp, "cluster-down": clusterDown, "cluster-test": clusterTest,
 	}[args[0]]
@@ -97,11 +97,11 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, _ = io.WriteString(stderr, usage)
 		return errUsage
 	}
-	root, err := here()
+	c, err := harness.FindClone()
 	if err != nil {
 		return err
 	}
-	return command(ctx, clone{root: root, assets: assetsOf(root)}, newReport(nameOf(args[0]), stdout))
+	return command(ctx, c, harness.NewReport(nameOf(args[0]), stdout))
 }
 
 // nameOf is what the report calls itself.
@@ -111,20 +111,4 @@ func nameOf(command string) string {
 		return command
 	}
 	return "demo"
-}
-
-// here returns the clone that the working directory is in, else the one that this program is in.
-func here() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("finding the working directory: %w", err)
-	}
-	if root, err := findRoot(dir); err == nil {
-		return root, nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("finding this program: %w", err)
-	}
-	return findRoot(filepath.Dir(self))
 }

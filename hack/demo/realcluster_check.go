@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 const (
@@ -14,14 +16,14 @@ const (
 )
 
 // clusterTest installs the chart in a cluster of two nodes, sees what becomes of its pods, and cleans up, whatever happens.
-func clusterTest(ctx context.Context, c clone, out *report) error {
+func clusterTest(ctx context.Context, c harness.Clone, out *harness.Report) error {
 	if lacks(c, out) {
 		return nil
 	}
 	if err := buildCluster(ctx, c, out); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(c.path("bin"), "cluster-test-")
+	dir, err := os.MkdirTemp(c.Path("bin"), "cluster-test-")
 	if err != nil {
 		return fmt.Errorf("making the cluster's folder: %w", err)
 	}
@@ -47,7 +49,7 @@ func lockFolder(dir string) (unlock func(), err error) {
 }
 
 func (s *realCluster) check(ctx context.Context) error {
-	s.out.scenario("A cluster of two nodes")
+	s.Out.Heading("A cluster of two nodes")
 	if err := s.start(ctx, true); err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func (s *realCluster) check(ctx context.Context) error {
 		{"Uninstalled with a device to clear, and installed again", (*realCluster).reinstall},
 		{"NetworkPolicies", (*realCluster).policies},
 	} {
-		s.out.scenario(fmt.Sprintf("(%d) %s", i+1, step.title))
+		s.Out.Heading(fmt.Sprintf("(%d) %s", i+1, step.title))
 		if err := step.play(s, ctx); err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
 	"github.com/pnp-operator/pnp-operator/hack/liveness"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // Times of docs/operations.md, with room for a machine that has other work.
@@ -23,7 +24,7 @@ func (s *realCluster) failovers(ctx context.Context) error {
 		return err
 	}
 	h := s.hammer()
-	_, err = s.kubectl.output(ctx, "", "delete", "pod", leader, "-n", operatorNamespace, "--wait=false")
+	_, err = s.Kubectl.Output(ctx, "", "delete", "pod", leader, "-n", harness.OperatorNamespace, "--wait=false")
 	err = firstOf(err, s.acknowledges(ctx, "after the leader was deleted", handedOver), s.whole(ctx))
 	if err := firstOf(err, s.letIn(h.stop(), "while the leader is deleted")); err != nil {
 		return err
@@ -39,7 +40,7 @@ func (s *realCluster) failovers(ctx context.Context) error {
 
 // whole waits until all replicas are ready.
 func (s *realCluster) whole(ctx context.Context) error {
-	_, err := s.kubectl.output(ctx, "", "rollout", "status", "deployment/pnp-operator", "-n", operatorNamespace, "--timeout=90s")
+	_, err := s.Kubectl.Output(ctx, "", "rollout", "status", "deployment/pnp-operator", "-n", harness.OperatorNamespace, "--timeout=90s")
 	return err
 }
 
@@ -48,16 +49,16 @@ func (s *realCluster) drain(ctx context.Context) error {
 	node := cluster.NodeName(2)
 	h := s.hammer()
 	began := time.Now()
-	_, err := s.kubectl.output(ctx, "", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s")
+	_, err := s.Kubectl.Output(ctx, "", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=90s")
 	took := time.Since(began)
 	err = firstOf(err, s.whole(ctx))
 	if err := firstOf(err, s.letIn(h.stop(), fmt.Sprintf("during a drain of %.1f s", took.Seconds()))); err != nil {
 		return err
 	}
-	if _, err := s.kubectl.output(ctx, "", "rollout", "status", "deployment/pnp-simulator", "-n", simulatorNamespace, "--timeout=60s"); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "rollout", "status", "deployment/pnp-simulator", "-n", simulatorNamespace, "--timeout=60s"); err != nil {
 		return err
 	}
-	if _, err := s.kubectl.output(ctx, "", "uncordon", node); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "uncordon", node); err != nil {
 		return err
 	}
 	if err := s.acknowledges(ctx, "after the drain", 30*time.Second); err != nil {
@@ -109,7 +110,7 @@ func (s *realCluster) leadFromNode2(ctx context.Context) (string, int, error) {
 	if on, pid, err := s.placeOf(ctx, leader); err != nil || on == cluster.NodeName(2) {
 		return leader, pid, err
 	}
-	if _, err := s.kubectl.output(ctx, "", "cordon", cluster.NodeName(1)); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "cordon", cluster.NodeName(1)); err != nil {
 		return "", 0, err
 	}
 	if err := s.replace(ctx, leader); err != nil {
@@ -118,10 +119,10 @@ func (s *realCluster) leadFromNode2(ctx context.Context) (string, int, error) {
 	if leader, err = s.awaitLeader(ctx, leader, 30*time.Second); err != nil {
 		return "", 0, err
 	}
-	if _, err := s.kubectl.output(ctx, "", "uncordon", cluster.NodeName(1)); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "uncordon", cluster.NodeName(1)); err != nil {
 		return "", 0, err
 	}
-	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	pods, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 	if err != nil {
 		return "", 0, err
 	}
@@ -141,7 +142,7 @@ func (s *realCluster) leadFromNode2(ctx context.Context) (string, int, error) {
 
 // replace deletes a pod and waits for another one in its place.
 func (s *realCluster) replace(ctx context.Context, pod string) error {
-	if _, err := s.kubectl.output(ctx, "", "delete", "pod", pod, "-n", operatorNamespace); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "delete", "pod", pod, "-n", harness.OperatorNamespace); err != nil {
 		return err
 	}
 	return s.whole(ctx)
@@ -149,7 +150,7 @@ func (s *realCluster) replace(ctx context.Context, pod string) error {
 
 // placeOf is the node of a pod, and its process.
 func (s *realCluster) placeOf(ctx context.Context, name string) (node string, pid int, err error) {
-	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	pods, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 	if err != nil {
 		return "", 0, err
 	}
@@ -164,13 +165,13 @@ func (s *realCluster) placeOf(ctx context.Context, name string) (node string, pi
 
 // endedItself wants a leader that cannot renew its lease to end, though nobody can tell it to.
 func (s *realCluster) endedItself(ctx context.Context, name string, pid int, began time.Time) error {
-	late := func() error { return miss{"the leader that was cut off", "ends", name + " goes on"} }
-	if err := pollEvery(ctx, 200*time.Millisecond, time.Minute, late, func(context.Context) (bool, error) {
+	late := func() error { return harness.Missed("the leader that was cut off", "ends", name+" goes on") }
+	if err := harness.PollEvery(ctx, 200*time.Millisecond, time.Minute, late, func(context.Context) (bool, error) {
 		return liveness.HasEnded(pid, func(int) bool { return true }), nil
 	}); err != nil {
 		return err
 	}
-	s.out.passf("the leader that was cut off ended, within %.1f s", time.Since(began).Seconds())
+	s.Out.Passf("the leader that was cut off ended, within %.1f s", time.Since(began).Seconds())
 	return nil
 }
 
@@ -180,7 +181,7 @@ func (s *realCluster) nft(ctx context.Context, rules string, args ...string) err
 	if err != nil {
 		return err
 	}
-	k := kubectl{program: words[0], kubeconfig: s.kubectl.kubeconfig, out: s.out}
-	_, err = k.output(ctx, rules, words[1:]...)
+	k := harness.Kubectl{Program: words[0], Kubeconfig: s.Kubectl.Kubeconfig, Out: s.Out}
+	_, err = k.Output(ctx, rules, words[1:]...)
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // user is whom the image names; the pods have to name the group as well, or it is root's.
@@ -25,8 +26,8 @@ const user = "65532"
 // confinement looks at processes of pods from outside.
 func (s *realCluster) confinement(ctx context.Context) error {
 	for _, which := range []struct{ namespace, name, program string }{
-		{operatorNamespace, "pnp-operator", "manager"},
-		{operatorNamespace, "pnp-operator-certificate", "manager"},
+		{harness.OperatorNamespace, "pnp-operator", "manager"},
+		{harness.OperatorNamespace, "pnp-operator-certificate", "manager"},
 		{simulatorNamespace, "pnp-simulator", "iothub-simulator"},
 	} {
 		pods, err := s.pods(ctx, which.namespace, which.name)
@@ -34,7 +35,7 @@ func (s *realCluster) confinement(ctx context.Context) error {
 			return err
 		}
 		if len(pods) == 0 {
-			return miss{"pods of " + which.name, "some", "none"}
+			return harness.Missed("pods of "+which.name, "some", "none")
 		}
 		for _, pod := range pods {
 			if err := s.confined(pod, which.program); err != nil {
@@ -52,7 +53,7 @@ func (s *realCluster) confinement(ctx context.Context) error {
 func processOf(pod corev1.Pod, program string) (cluster.Process, error) {
 	found, err := cluster.ProcessesOf(string(pod.UID), program)
 	if err == nil && len(found) != 1 {
-		err = miss{"processes of pod " + pod.Name, "1 of " + program, strconv.Itoa(len(found))}
+		err = harness.Missed("processes of pod "+pod.Name, "1 of "+program, strconv.Itoa(len(found)))
 	}
 	if err != nil {
 		return cluster.Process{}, err
@@ -75,12 +76,12 @@ func (s *realCluster) confined(pod corev1.Pod, program string) error {
 		p.Status["Uid"], p.Status["Gid"], p.Status["Groups"], p.Status["CapEff"], p.Status["CapBnd"], p.Status["NoNewPrivs"], p.Status["Seccomp"], p.RootIsReadOnly(), limit)
 	want := fmt.Sprintf("uid %s, gid %s, groups %s, capabilities %s of %s, no new privileges 1, seccomp 2, root read-only true, memory %d",
 		four, four, user, none, none, pod.Spec.Containers[0].Resources.Limits.Memory().Value())
-	return s.demo.check("process of pod "+pod.Name, want, got, got == want)
+	return s.Testbed.Check("process of pod "+pod.Name, want, got, got == want)
 }
 
 // collectsInTime wants Go to keep to 85 % of what the container may have.
 func (s *realCluster) collectsInTime(ctx context.Context) error {
-	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	pods, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 	if err != nil {
 		return err
 	}
@@ -90,29 +91,29 @@ func (s *realCluster) collectsInTime(ctx context.Context) error {
 	}
 	want := float64(pods[0].Spec.Containers[0].Resources.Limits.Memory().Value() / 100 * 85)
 	got := metrics["go_gc_gomemlimit_bytes"]
-	return s.demo.check("bytes that Go keeps to, of the container's", fmt.Sprint(want), fmt.Sprint(got), got == want)
+	return s.Testbed.Check("bytes that Go keeps to, of the container's", fmt.Sprint(want), fmt.Sprint(got), got == want)
 }
 
 // metricsOf reads a pod's metrics as somebody who may, and wants them refused to others.
 func (s *realCluster) metricsOf(ctx context.Context, pod corev1.Pod) (map[string]float64, error) {
 	url := "https://" + net.JoinHostPort(pod.Status.PodIP, "8443") + "/metrics"
 	if status, _, err := s.fetch(ctx, url, ""); err != nil || status != http.StatusUnauthorized {
-		return nil, errors.Join(err, miss{"metrics without a token", "401", strconv.Itoa(status)})
+		return nil, errors.Join(err, harness.Missed("metrics without a token", "401", strconv.Itoa(status)))
 	}
 	const account = "cluster-test-metrics"
-	if _, err := s.kubectl.output(ctx, "", "create", "serviceaccount", account, "-n", "default"); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "create", "serviceaccount", account, "-n", "default"); err != nil {
 		return nil, err
 	}
-	if _, err := s.kubectl.output(ctx, "", "create", "clusterrolebinding", account, "--clusterrole=pnp-operator-metrics-reader", "--serviceaccount=default:"+account); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "create", "clusterrolebinding", account, "--clusterrole=pnp-operator-metrics-reader", "--serviceaccount=default:"+account); err != nil {
 		return nil, err
 	}
-	token, err := s.kubectl.output(ctx, "", "create", "token", account, "-n", "default")
+	token, err := s.Kubectl.Output(ctx, "", "create", "token", account, "-n", "default")
 	if err != nil {
 		return nil, err
 	}
 	status, text, err := s.fetch(ctx, url, strings.TrimSpace(token))
 	if err != nil || status != http.StatusOK {
-		return nil, errors.Join(err, miss{"metrics with a token", "200", strconv.Itoa(status)})
+		return nil, errors.Join(err, harness.Missed("metrics with a token", "200", strconv.Itoa(status)))
 	}
 	return plainMetrics(text), nil
 }
@@ -151,7 +152,7 @@ func (s *realCluster) fetch(ctx context.Context, url, token string) (int, []byte
 
 // spread wants the replicas on different nodes.
 func (s *realCluster) spread(ctx context.Context) error {
-	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	pods, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 	if err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (s *realCluster) spread(ctx context.Context) error {
 	for _, pod := range pods {
 		nodes[pod.Spec.NodeName] = true
 	}
-	return s.demo.check("nodes that the replicas are on", "2", strconv.Itoa(len(nodes)), len(nodes) == 2)
+	return s.Testbed.Check("nodes that the replicas are on", "2", strconv.Itoa(len(nodes)), len(nodes) == 2)
 }
 
 // outOfMemory gives the operator less memory than it needs. It is killed, and a rollback mends that.
@@ -168,23 +169,23 @@ func (s *realCluster) outOfMemory(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	if _, err := s.helmOutput(ctx, "rollback", release, "--namespace", operatorNamespace, "--wait"); err != nil {
+	if _, err := s.helmOutput(ctx, "rollback", release, "--namespace", harness.OperatorNamespace, "--wait"); err != nil {
 		return err
 	}
-	s.out.passf("helm rollback: ready after %.1f s", time.Since(began).Seconds())
+	s.Out.Passf("helm rollback: ready after %.1f s", time.Since(began).Seconds())
 	return s.acknowledges(ctx, "after the rollback", takenOver) // the leader may have been killed with the lease
 }
 
 func (s *realCluster) starve(ctx context.Context) error {
 	const memory = "12Mi" // with Go's own limit off, or it would collect all the time instead
-	if _, err := s.helmOutput(ctx, "upgrade", release, s.path("charts/pnp-operator"), "--namespace", operatorNamespace, "--reuse-values",
+	if _, err := s.helmOutput(ctx, "upgrade", release, s.Path("charts/pnp-operator"), "--namespace", harness.OperatorNamespace, "--reuse-values",
 		"--set", "extraEnv[0].name=GOMEMLIMIT,extraEnv[0].value=off", "--set", "resources.limits.memory="+memory, "--set", "resources.requests.memory="+memory); err != nil {
 		return err
 	}
 	state := ""
-	late := func() error { return miss{"a pod with " + memory, "OOMKilled, exit code 137", state} }
-	if err := pollEvery(ctx, 200*time.Millisecond, time.Minute, late, func(ctx context.Context) (bool, error) {
-		pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	late := func() error { return harness.Missed("a pod with "+memory, "OOMKilled, exit code 137", state) }
+	if err := harness.PollEvery(ctx, 200*time.Millisecond, time.Minute, late, func(ctx context.Context) (bool, error) {
+		pods, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 		for _, pod := range pods {
 			for _, container := range pod.Status.ContainerStatuses {
 				for _, end := range []*corev1.ContainerStateTerminated{container.LastTerminationState.Terminated, container.State.Terminated} {
@@ -202,7 +203,7 @@ func (s *realCluster) starve(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	s.out.passf("a pod with %s is killed: %s", memory, state)
+	s.Out.Passf("a pod with %s is killed: %s", memory, state)
 	return nil
 }
 
@@ -218,7 +219,7 @@ func (s *realCluster) kill(ctx context.Context, name string) error {
 // policies wants NetworkPolicies enforced, where there is what does that: the operator works, and its pod reaches nothing else.
 func (s *realCluster) policies(ctx context.Context) error {
 	if !s.cluster.EnforcesPolicies() {
-		s.out.sayf("left out: nothing here enforces NetworkPolicies; hack/tools/build.sh kube-router bin/k8s builds what does")
+		s.Out.Sayf("left out: nothing here enforces NetworkPolicies; hack/tools/build.sh kube-router bin/k8s builds what does")
 		return nil
 	}
 	if _, err := s.installChart(ctx, "simulator.enabled=true"); err != nil {
@@ -247,7 +248,7 @@ func (s *realCluster) policies(ctx context.Context) error {
 
 // reaches wants the operator's pod to reach an address, or not to; it takes a moment until a policy counts.
 func (s *realCluster) reaches(ctx context.Context, address string, want bool) error {
-	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	pods, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 	if err != nil {
 		return err
 	}
@@ -257,8 +258,8 @@ func (s *realCluster) reaches(ctx context.Context, address string, want bool) er
 	}
 	what := fmt.Sprintf("the operator's pod reaches %s", address)
 	got := ""
-	late := func() error { return miss{what, strconv.FormatBool(want), got} }
-	if err := pollEvery(ctx, 200*time.Millisecond, 20*time.Second, late, func(ctx context.Context) (bool, error) {
+	late := func() error { return harness.Missed(what, strconv.FormatBool(want), got) }
+	if err := harness.PollEvery(ctx, 200*time.Millisecond, 20*time.Second, late, func(ctx context.Context) (bool, error) {
 		within, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		conn, err := cluster.DialFrom(within, p.Pid, "tcp", address)
@@ -270,6 +271,6 @@ func (s *realCluster) reaches(ctx context.Context, address string, want bool) er
 	}); err != nil {
 		return err
 	}
-	s.out.passf("%s: %t", what, want)
+	s.Out.Passf("%s: %t", what, want)
 	return nil
 }

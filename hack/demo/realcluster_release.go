@@ -14,6 +14,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // leaseName is that of the operator's replicas.
@@ -21,20 +22,20 @@ const leaseName = "pnp-operator.iot.pnp-operator.io"
 
 // helmOutput runs helm within the cluster and returns what it prints.
 func (s *realCluster) helmOutput(ctx context.Context, args ...string) (string, error) {
-	words := slices.Concat(s.kubectl.under, []string{s.path("bin/tools/helm")}, args)
-	cmd := newCommand(ctx, words[0], words[1:]...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.kubectl.kubeconfig, "HELM_CACHE_HOME="+s.file("helm"), "HELM_CONFIG_HOME="+s.file("helm"), "HELM_DATA_HOME="+s.file("helm"))
+	words := slices.Concat(s.Kubectl.Under, []string{s.Path("bin/tools/helm")}, args)
+	cmd := harness.NewCommand(ctx, words[0], words[1:]...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.Kubectl.Kubeconfig, "HELM_CACHE_HOME="+s.File("helm"), "HELM_CONFIG_HOME="+s.File("helm"), "HELM_DATA_HOME="+s.File("helm"))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := because(ctx, cmd.Run()); err != nil {
-		return stdout.String(), fmt.Errorf("%s: %w: %s", commandLine(append([]string{"helm"}, args...)...), err, strings.TrimSpace(stderr.String()))
+	if err := harness.CauseOf(ctx, cmd.Run()); err != nil {
+		return stdout.String(), fmt.Errorf("%s: %w: %s", harness.CommandLine(append([]string{"helm"}, args...)...), err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
 }
 
 // installChart does what docs/install.md says, waits, and returns what Helm printed.
 func (s *realCluster) installChart(ctx context.Context, sets ...string) (string, error) {
-	return s.installOrUpgrade(ctx, []string{"install", release, s.path("charts/pnp-operator"), "--namespace", operatorNamespace, "--create-namespace", "--wait"}, sets...)
+	return s.installOrUpgrade(ctx, []string{"install", release, s.Path("charts/pnp-operator"), "--namespace", harness.OperatorNamespace, "--create-namespace", "--wait"}, sets...)
 }
 
 func (s *realCluster) installOrUpgrade(ctx context.Context, args []string, sets ...string) (string, error) {
@@ -46,21 +47,21 @@ func (s *realCluster) installOrUpgrade(ctx context.Context, args []string, sets 
 	if err != nil {
 		return "", err
 	}
-	s.out.passf("helm %s: ready after %.1f s", args[0], time.Since(began).Seconds())
+	s.Out.Passf("helm %s: ready after %.1f s", args[0], time.Since(began).Seconds())
 	return notes, nil
 }
 
 func (s *realCluster) upgradeChart(ctx context.Context, sets ...string) (string, error) {
-	return s.installOrUpgrade(ctx, []string{"upgrade", release, s.path("charts/pnp-operator"), "--namespace", operatorNamespace, "--wait"}, sets...)
+	return s.installOrUpgrade(ctx, []string{"upgrade", release, s.Path("charts/pnp-operator"), "--namespace", harness.OperatorNamespace, "--wait"}, sets...)
 }
 
 // uninstall removes the release, and waits until all of it is gone.
 func (s *realCluster) uninstall(ctx context.Context) error {
 	began := time.Now()
-	if _, err := s.helmOutput(ctx, "uninstall", release, "--namespace", operatorNamespace, "--wait", "--timeout=90s"); err != nil {
+	if _, err := s.helmOutput(ctx, "uninstall", release, "--namespace", harness.OperatorNamespace, "--wait", "--timeout=90s"); err != nil {
 		return err
 	}
-	s.out.passf("helm uninstall: gone after %.1f s", time.Since(began).Seconds())
+	s.Out.Passf("helm uninstall: gone after %.1f s", time.Since(began).Seconds())
 	return nil
 }
 
@@ -87,10 +88,10 @@ func (s *realCluster) withoutSimulator(ctx context.Context) error {
 
 // says wants a text to have some words.
 func (s *realCluster) says(what, words, text string) error {
-	if absent := missing(text, words); len(absent) > 0 {
-		return miss{what, words, text}
+	if absent := harness.Lacking(text, words); len(absent) > 0 {
+		return harness.Missed(what, words, text)
 	}
-	s.out.passf("%s: %s", what, words)
+	s.Out.Passf("%s: %s", what, words)
 	return nil
 }
 
@@ -104,28 +105,28 @@ func (s *realCluster) withSimulator(ctx context.Context) error {
 
 // applyTrial is the second command of the documentation, and waits for what it leads to.
 func (s *realCluster) applyTrial(ctx context.Context) error {
-	samples, err := s.kubectl.output(ctx, "", "get", "configmap", "pnp-simulator-samples", "-n", simulatorNamespace, `-o=go-template={{index .data "samples.yaml"}}`)
+	samples, err := s.Kubectl.Output(ctx, "", "get", "configmap", "pnp-simulator-samples", "-n", simulatorNamespace, `-o=go-template={{index .data "samples.yaml"}}`)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	if _, err := s.kubectl.output(ctx, samples, "apply", "-f", "-"); err != nil {
+	if _, err := s.Kubectl.Output(ctx, samples, "apply", "-f", "-"); err != nil {
 		return err
 	}
 	if err := s.awaitAcknowledged(ctx, time.Minute); err != nil {
 		return err
 	}
-	s.out.passf("the sample's value is acknowledged, after %.1f s", time.Since(began).Seconds())
+	s.Out.Passf("the sample's value is acknowledged, after %.1f s", time.Since(began).Seconds())
 	return nil
 }
 
 // awaitAcknowledged waits until the sample's device has answered to what is declared now.
 func (s *realCluster) awaitAcknowledged(ctx context.Context, within time.Duration) error {
 	state := ""
-	late := func() error { return miss{"PnPDevice line-0", "Ready, as it is declared", state} }
-	return pollEvery(ctx, 50*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+	late := func() error { return harness.Missed("PnPDevice line-0", "Ready, as it is declared", state) }
+	return harness.PollEvery(ctx, 50*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
 		var device v1alpha1.PnPDevice
-		if err := s.kubectl.get(ctx, &device, devicesResource, "line-0", "-n", simulatorNamespace); err != nil {
+		if err := s.Kubectl.Get(ctx, &device, harness.DevicesResource, "line-0", "-n", simulatorNamespace); err != nil {
 			state = err.Error()
 			return false, s.cluster.Check()
 		}
@@ -138,7 +139,7 @@ func (s *realCluster) awaitAcknowledged(ctx context.Context, within time.Duratio
 // leader is the pod that leads, "" if none does.
 func (s *realCluster) leader(ctx context.Context) (string, error) {
 	var lease coordinationv1.Lease
-	if err := s.kubectl.get(ctx, &lease, "lease", leaseName, "-n", operatorNamespace); err != nil {
+	if err := s.Kubectl.Get(ctx, &lease, "lease", leaseName, "-n", harness.OperatorNamespace); err != nil {
 		return "", err
 	}
 	if lease.Spec.HolderIdentity == nil {
@@ -151,17 +152,17 @@ func (s *realCluster) leader(ctx context.Context) (string, error) {
 // awaitLeader waits until a pod that exists leads, and is not the one named.
 func (s *realCluster) awaitLeader(ctx context.Context, but string, within time.Duration) (string, error) {
 	began, found := time.Now(), ""
-	late := func() error { return miss{"the leader", "a pod other than " + but, found} }
-	err := pollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
+	late := func() error { return harness.Missed("the leader", "a pod other than "+but, found) }
+	err := harness.PollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
 		pod, err := s.leader(ctx)
 		if found = pod; err != nil || pod == "" || pod == but {
 			return false, s.cluster.Check()
 		}
-		_, err = s.kubectl.output(ctx, "", "get", "pod", pod, "-n", operatorNamespace)
+		_, err = s.Kubectl.Output(ctx, "", "get", "pod", pod, "-n", harness.OperatorNamespace)
 		return err == nil, nil
 	})
 	if err == nil {
-		s.out.passf("%s leads, after %.1f s", found, time.Since(began).Seconds())
+		s.Out.Passf("%s leads, after %.1f s", found, time.Since(began).Seconds())
 	}
 	return found, err
 }
@@ -169,7 +170,7 @@ func (s *realCluster) awaitLeader(ctx context.Context, but string, within time.D
 // pods are those of a Deployment that are not ending.
 func (s *realCluster) pods(ctx context.Context, namespace, name string) ([]corev1.Pod, error) {
 	var list corev1.PodList
-	if err := s.kubectl.get(ctx, &list, "pods", "-n", namespace, "-l", "app.kubernetes.io/name="+name); err != nil {
+	if err := s.Kubectl.Get(ctx, &list, "pods", "-n", namespace, "-l", "app.kubernetes.io/name="+name); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
@@ -180,7 +181,7 @@ func (s *realCluster) pods(ctx context.Context, namespace, name string) ([]corev
 // soonReady wants pods ready soon after their containers run: probes decide how long a rollout takes.
 func (s *realCluster) soonReady(ctx context.Context) error {
 	const limit = 8 * time.Second
-	pods, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	pods, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (s *realCluster) soonReady(ctx context.Context) error {
 			}
 		}
 	}
-	return s.demo.check("pods are ready soon after they run", "within "+limit.String(), slowest.String(), len(pods) == 2 && slowest <= limit)
+	return s.Testbed.Check("pods are ready soon after they run", "within "+limit.String(), slowest.String(), len(pods) == 2 && slowest <= limit)
 }
 
 // upgrade changes tag and values, and goes back.
@@ -214,7 +215,7 @@ func (s *realCluster) upgrade(ctx context.Context) error {
 	if err := s.acknowledges(ctx, "after the upgrade", 30*time.Second); err != nil {
 		return err
 	}
-	if _, err := s.helmOutput(ctx, "rollback", release, "--namespace", operatorNamespace, "--wait"); err != nil {
+	if _, err := s.helmOutput(ctx, "rollback", release, "--namespace", harness.OperatorNamespace, "--wait"); err != nil {
 		return err
 	}
 	return s.acknowledges(ctx, "after the rollback", 30*time.Second)
@@ -226,7 +227,7 @@ func (s *realCluster) nameAnew(ctx context.Context, node int, repository string)
 	if err != nil {
 		return err
 	}
-	if out, err := newCommand(ctx, words[0], words[1:]...).CombinedOutput(); err != nil {
+	if out, err := harness.NewCommand(ctx, words[0], words[1:]...).CombinedOutput(); err != nil {
 		return fmt.Errorf("naming image %s anew: %w: %s", repository, err, out)
 	}
 	return nil
@@ -237,19 +238,19 @@ func (s *realCluster) acknowledges(ctx context.Context, when string, within time
 	began := time.Now()
 	value := began.UnixMilli() % 90
 	patch := fmt.Sprintf(`{"spec":{"components":[{"name":"thermostat1","properties":{"targetTemperature":%d}}]}}`, value)
-	if _, err := s.kubectl.output(ctx, "", "patch", devicesResource, "line-0", "-n", simulatorNamespace, "--type=merge", "-p", patch); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "patch", harness.DevicesResource, "line-0", "-n", simulatorNamespace, "--type=merge", "-p", patch); err != nil {
 		return err
 	}
 	if err := s.awaitAcknowledged(ctx, within); err != nil {
 		return err
 	}
-	s.out.passf("%s a change is acknowledged, after %.1f s", when, time.Since(began).Seconds())
+	s.Out.Passf("%s a change is acknowledged, after %.1f s", when, time.Since(began).Seconds())
 	return nil
 }
 
 // reinstall uninstalls a trial whose device has deletionPolicy Clear, and installs it again at once.
 func (s *realCluster) reinstall(ctx context.Context) error {
-	if _, err := s.kubectl.output(ctx, "", "patch", devicesResource, "line-0", "-n", simulatorNamespace, "--type=merge", "-p", `{"spec":{"deletionPolicy":"Clear"}}`); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "patch", harness.DevicesResource, "line-0", "-n", simulatorNamespace, "--type=merge", "-p", `{"spec":{"deletionPolicy":"Clear"}}`); err != nil {
 		return err
 	}
 	if err := s.uninstall(ctx); err != nil {
@@ -272,7 +273,7 @@ func (s *realCluster) reinstall(ctx context.Context) error {
 
 // leftovers compares what an uninstalled release leaves with what docs/install.md says.
 func (s *realCluster) leftovers(ctx context.Context) error {
-	out, err := s.kubectl.output(ctx, "", "get", "secrets,configmaps,leases,serviceaccounts,roles,rolebindings,services,deployments,jobs,networkpolicies", "-n", operatorNamespace, "-o", "name")
+	out, err := s.Kubectl.Output(ctx, "", "get", "secrets,configmaps,leases,serviceaccounts,roles,rolebindings,services,deployments,jobs,networkpolicies", "-n", harness.OperatorNamespace, "-o", "name")
 	if err != nil {
 		return err
 	}
@@ -289,9 +290,9 @@ func (s *realCluster) leftovers(ctx context.Context) error {
 	want := []string{"secret/pnp-operator-webhook-cert", "lease.coordination.k8s.io/" + leaseName}
 	slices.Sort(left)
 	slices.Sort(want)
-	if err := s.demo.check("what an uninstalled release leaves, beside checkpoints", strings.Join(want, " "), strings.Join(left, " "), slices.Equal(left, want)); err != nil {
+	if err := s.Testbed.Check("what an uninstalled release leaves, beside checkpoints", strings.Join(want, " "), strings.Join(left, " "), slices.Equal(left, want)); err != nil {
 		return err
 	}
-	_, err = s.kubectl.output(ctx, "", "get", "namespace", simulatorNamespace)
-	return s.demo.check("the simulator's namespace", "gone", fmt.Sprint(err), err != nil && strings.Contains(err.Error(), "NotFound"))
+	_, err = s.Kubectl.Output(ctx, "", "get", "namespace", simulatorNamespace)
+	return s.Testbed.Check("the simulator's namespace", "gone", fmt.Sprint(err), err != nil && strings.Contains(err.Error(), "NotFound"))
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // wrongObject names a component twice, which only the webhook refuses, and with a message of its own.
@@ -38,7 +39,7 @@ func (s *realCluster) clientWithin(settings *tls.Config) *http.Client {
 
 // administrator is the TLS settings of an administrator's client.
 func (s *realCluster) administrator() (*tls.Config, error) {
-	file := func(name string) string { return filepath.Join(s.dir, "pki", name) }
+	file := func(name string) string { return filepath.Join(s.Dir, "pki", name) }
 	pair, err := tls.LoadX509KeyPair(file("admin.crt"), file("admin.key"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the administrator's certificate: %w", err)
@@ -55,15 +56,15 @@ func (s *realCluster) administrator() (*tls.Config, error) {
 // refuses waits until the webhook judges: the API server hears of it a moment after the release is installed.
 func (s *realCluster) refuses(ctx context.Context) error {
 	said := ""
-	late := func() error { return miss{"a wrong DeviceModel", "refused by the webhook", said} }
-	if err := pollEvery(ctx, 200*time.Millisecond, 20*time.Second, late, func(ctx context.Context) (bool, error) {
-		_, err := s.kubectl.output(ctx, wrongObject, "create", "--dry-run=server", "-f", "-")
+	late := func() error { return harness.Missed("a wrong DeviceModel", "refused by the webhook", said) }
+	if err := harness.PollEvery(ctx, 200*time.Millisecond, 20*time.Second, late, func(ctx context.Context) (bool, error) {
+		_, err := s.Kubectl.Output(ctx, wrongObject, "create", "--dry-run=server", "-f", "-")
 		said = fmt.Sprint(err)
 		return err != nil && strings.Contains(said, "devicemodels.iot.pnp-operator.io") && strings.Contains(said, "denied"), nil
 	}); err != nil {
 		return err
 	}
-	s.out.passf("the webhook refuses a wrong object")
+	s.Out.Passf("the webhook refuses a wrong object")
 	return nil
 }
 
@@ -150,14 +151,14 @@ func (h *hammering) String() string {
 func (s *realCluster) letIn(h *hammering, when string) error {
 	refused := h.counts["403 Forbidden"]
 	if refused > 0 && len(h.counts) == 1 {
-		return s.demo.check("wrong objects "+when, "all refused with 403", h.String(), true)
+		return s.Testbed.Check("wrong objects "+when, "all refused with 403", h.String(), true)
 	}
-	return miss{"wrong objects " + when, "all refused with 403", h.String() + "; the API server says of it:\n" + s.failedOpen()}
+	return harness.Missed("wrong objects "+when, "all refused with 403", h.String()+"; the API server says of it:\n"+s.failedOpen())
 }
 
 // failedOpen is what the API server said last of a webhook that did not answer, so that objects went through.
 func (s *realCluster) failedOpen() string {
-	text, err := os.ReadFile(s.file("node-1/kube-apiserver.log"))
+	text, err := os.ReadFile(s.File("node-1/kube-apiserver.log"))
 	if err != nil {
 		return err.Error()
 	}
@@ -199,23 +200,23 @@ func firstOf(errs ...error) error {
 
 // restart replaces all pods, and waits until those of before are gone.
 func (s *realCluster) restart(ctx context.Context) error {
-	before, err := s.pods(ctx, operatorNamespace, "pnp-operator")
+	before, err := s.pods(ctx, harness.OperatorNamespace, "pnp-operator")
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	if _, err := s.kubectl.output(ctx, "", "rollout", "restart", "deployment/pnp-operator", "-n", operatorNamespace); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "rollout", "restart", "deployment/pnp-operator", "-n", harness.OperatorNamespace); err != nil {
 		return err
 	}
-	if _, err := s.kubectl.output(ctx, "", "rollout", "status", "deployment/pnp-operator", "-n", operatorNamespace, "--timeout=90s"); err != nil {
+	if _, err := s.Kubectl.Output(ctx, "", "rollout", "status", "deployment/pnp-operator", "-n", harness.OperatorNamespace, "--timeout=90s"); err != nil {
 		return err
 	}
 	ready := time.Since(began)
 	for _, pod := range before {
-		if _, err := s.kubectl.output(ctx, "", "wait", "--for=delete", "pod/"+pod.Name, "-n", operatorNamespace, "--timeout=60s"); err != nil {
+		if _, err := s.Kubectl.Output(ctx, "", "wait", "--for=delete", "pod/"+pod.Name, "-n", harness.OperatorNamespace, "--timeout=60s"); err != nil {
 			return err
 		}
 	}
-	s.out.passf("a rollout is ready after %.1f s, and the pods of before are gone after %.1f s", ready.Seconds(), time.Since(began).Seconds())
+	s.Out.Passf("a rollout is ready after %.1f s, and the pods of before are gone after %.1f s", ready.Seconds(), time.Since(began).Seconds())
 	return nil
 }

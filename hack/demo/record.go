@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // scrapeEvery is more often than usual, since a run is short.
@@ -29,17 +31,17 @@ type metricsOf struct {
 }
 
 // record checks who may read the metrics, and with $RECORD writes them to that file as OpenMetrics until stop is called: what the dashboard is tested with.
-func (d *demo) record(ctx context.Context) (stop func() error, err error) {
-	token, err := d.kubectl.output(ctx, "", "create", "token", scraper, "-n", monitoring)
+func record(ctx context.Context, d *harness.Testbed) (stop func() error, err error) {
+	token, err := d.Kubectl.Output(ctx, "", "create", "token", harness.ScraperAccount, "-n", harness.MonitoringNamespace)
 	if err != nil {
 		return nil, err
 	}
-	m := metricsOf{"https://" + d.metrics + "/metrics", "", &http.Client{
+	m := metricsOf{"https://" + d.Metrics + "/metrics", "", &http.Client{
 		Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // the operator signs its own certificate
 	}}
 	var refused error
-	late := func() error { return miss{"metrics without a token", "401", fmt.Sprint(refused)} }
-	err = poll(ctx, withinScenario, late, func(ctx context.Context) (bool, error) {
+	late := func() error { return harness.Missed("metrics without a token", "401", fmt.Sprint(refused)) }
+	err = harness.Poll(ctx, harness.WithinScenario, late, func(ctx context.Context) (bool, error) {
 		_, refused = m.scrape(ctx)
 		return errors.Is(refused, errNoToken), nil // the port is opened a moment after the operator is ready
 	})
@@ -50,7 +52,7 @@ func (d *demo) record(ctx context.Context) (stop func() error, err error) {
 	if _, err := m.scrape(ctx); err != nil {
 		return nil, err
 	}
-	d.out.passf("Prometheus reads metrics, and nobody without a token")
+	d.Out.Passf("Prometheus reads metrics, and nobody without a token")
 	path := os.Getenv("RECORD")
 	if path == "" {
 		return func() error { return nil }, nil

@@ -6,52 +6,37 @@ import (
 	"os"
 
 	"github.com/pnp-operator/pnp-operator/hack/node"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // run shows the scenarios and cleans up, whatever happens.
-func run(ctx context.Context, c clone, out *report) error {
-	if err := c.buildQuickly(ctx, out); err != nil {
+func run(ctx context.Context, c harness.Clone, out *harness.Report) error {
+	if err := c.BuildQuickly(ctx, out); err != nil {
 		return err
 	}
 	if node.Missing() == nil {
-		if err := c.buildDevices(ctx, out); err != nil {
+		if err := c.BuildDevices(ctx, out); err != nil {
 			return err
 		}
 	}
-	dir, err := os.MkdirTemp(c.path("bin"), "demo-run-")
+	dir, err := os.MkdirTemp(c.Path("bin"), "demo-run-")
 	if err != nil {
 		return fmt.Errorf("making the demonstration's folder: %w", err)
 	}
 	d := newDemo(c, dir, out)
-	return d.conclude(ctx, d.show(ctx))
+	return d.Conclude(ctx, d.show(ctx))
 }
 
 func (d *demo) show(ctx context.Context) error {
-	d.out.scenario("Starting a control plane, a simulated hub and the operator")
-	ctx, err := d.setUp(ctx)
+	d.Out.Heading("Starting a control plane, a simulated hub and the operator")
+	ctx, err := d.SetUp(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.connectDevices(ctx); err != nil {
+	if err := d.ConnectDevices(ctx); err != nil {
 		return err
 	}
 	return d.play(ctx)
-}
-
-// conclude tells of the failure, if there is one, cleans up and sums up.
-func (d *demo) conclude(ctx context.Context, failure error) error {
-	if failure != nil {
-		log := ""
-		if ctx.Err() == nil { // nobody asked for the end
-			log = d.manager().logTail(25)
-		}
-		d.out.fail(failure, log)
-	}
-	d.out.scenario("Cleaning up")
-	if err := d.tearDown(context.WithoutCancel(ctx)); err != nil {
-		d.out.fail(err, "")
-	}
-	return d.out.finish()
 }
 
 // play shows all scenarios, or those up to the first that fails.
@@ -75,7 +60,7 @@ func (d *demo) play(ctx context.Context) error {
 		{"A hub without any key: a ServiceAccount is a workload identity", (*demo).workloadIdentity},
 		{"A device on Microsoft's own device SDK", (*demo).realDevice},
 	} {
-		d.out.scenario(fmt.Sprintf("(%d) %s", i+1, s.title))
+		d.Out.Heading(fmt.Sprintf("(%d) %s", i+1, s.title))
 		if err := s.play(d, ctx, table); err != nil {
 			return fmt.Errorf("scenario %d: %w", i+1, err)
 		}

@@ -7,12 +7,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
 // tableWatch prints `kubectl get pnp` each time it changes.
 type tableWatch struct {
-	kubectl kubectl
-	out     *report
+	kubectl harness.Kubectl
+	out     *harness.Report
 	end     context.CancelFunc
 	done    chan struct{}
 
@@ -24,7 +26,7 @@ type tableWatch struct {
 // watchTable starts to print the table. It takes its cue from `kubectl get --watch`, whose own rows come one by one.
 func (d *demo) watchTable(ctx context.Context) (*tableWatch, error) {
 	ctx, end := context.WithCancel(ctx)
-	cmd := d.kubectl.command(ctx, "get", devicesResource, "-n", namespace, "--watch", "--no-headers")
+	cmd := d.Kubectl.Command(ctx, "get", harness.DevicesResource, "-n", harness.Namespace, "--watch", "--no-headers")
 	rows, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -33,7 +35,7 @@ func (d *demo) watchTable(ctx context.Context) (*tableWatch, error) {
 		end()
 		return nil, fmt.Errorf("watching the table: %w", err)
 	}
-	w := &tableWatch{kubectl: d.kubectl, out: d.out, end: end, done: make(chan struct{})}
+	w := &tableWatch{kubectl: d.Kubectl, out: d.Out, end: end, done: make(chan struct{})}
 	cues := make(chan struct{}, 1)
 	go func() {
 		defer close(cues)
@@ -65,13 +67,13 @@ func (w *tableWatch) look(ctx context.Context) {
 }
 
 func (w *tableWatch) print(ctx context.Context) {
-	table, err := w.kubectl.output(ctx, "", "get", "pnp", "-n", namespace)
+	table, err := w.kubectl.Output(ctx, "", "get", "pnp", "-n", harness.Namespace)
 	if err != nil {
 		return // the checks will tell
 	}
 	if bare := withoutAges(table); bare != w.last {
 		w.last = bare
-		w.out.block(w.headline, table)
+		w.out.Block(w.headline, table)
 	}
 }
 
@@ -82,7 +84,7 @@ func (w *tableWatch) tell(ctx context.Context, headline string) {
 	if w.headline != "" {
 		w.print(ctx)
 	}
-	w.headline = "kubectl get pnp -n " + namespace + "    <- " + headline
+	w.headline = "kubectl get pnp -n " + harness.Namespace + "    <- " + headline
 }
 
 // stop ends the watch.

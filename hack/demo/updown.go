@@ -10,18 +10,23 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
+// envFile says in the folder how to connect.
+const envFile = "env"
+
 // stateFolder is where up keeps what down stops.
-func (c clone) stateFolder() string { return c.path("bin/demo") }
+func stateFolder(c harness.Clone) string { return c.Path("bin/demo") }
 
 // up leaves a demonstration running. The folder's making is what two of them compete for.
-func up(ctx context.Context, c clone, out *report) error {
-	dir := c.stateFolder()
+func up(ctx context.Context, c harness.Clone, out *harness.Report) error {
+	dir := stateFolder(c)
 	if _, err := os.Stat(dir); err == nil {
 		return newDemo(c, dir, out).alreadyUp()
 	}
-	if err := c.buildQuickly(ctx, out); err != nil {
+	if err := c.BuildQuickly(ctx, out); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
@@ -31,7 +36,7 @@ func up(ctx context.Context, c clone, out *report) error {
 	}
 	d := newDemo(c, dir, out)
 	if err := d.bringUp(ctx); err != nil {
-		return d.conclude(ctx, err)
+		return d.Conclude(ctx, err)
 	}
 	d.sayHow()
 	return nil
@@ -39,25 +44,25 @@ func up(ctx context.Context, c clone, out *report) error {
 
 // bringUp starts everything, waits until the samples are converged and writes how to connect.
 func (d *demo) bringUp(ctx context.Context) error {
-	ctx, err := d.setUp(ctx)
+	ctx, err := d.SetUp(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.connectDevices(ctx); err != nil {
+	if err := d.ConnectDevices(ctx); err != nil {
 		return err
 	}
-	if err := d.applySamples(ctx); err != nil {
+	if err := d.ApplySamples(ctx); err != nil {
 		return err
 	}
 	if err := d.waitReady(ctx); err != nil {
 		return err
 	}
-	if _, err := d.kubectl.show(ctx, "get", "hub,pnp", "-n", namespace); err != nil {
+	if _, err := d.Kubectl.Show(ctx, "get", "hub,pnp", "-n", harness.Namespace); err != nil {
 		return err
 	}
-	env := maps.Clone(d.hubEnv)
-	env["KUBECONFIG"] = d.kubectl.kubeconfig
-	if err := os.WriteFile(d.file(envFile), []byte(shellEnv(env)), 0o600); err != nil {
+	env := maps.Clone(d.HubEnv)
+	env["KUBECONFIG"] = d.Kubectl.Kubeconfig
+	if err := os.WriteFile(d.File(envFile), []byte(shellEnv(env)), 0o600); err != nil {
 		return fmt.Errorf("writing how to connect: %w", err)
 	}
 	return nil
@@ -67,24 +72,24 @@ func (d *demo) bringUp(ctx context.Context) error {
 func shellEnv(env map[string]string) string {
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(env)) {
-		b.WriteString(key + "=" + quoted(env[key]) + "\n")
+		b.WriteString(key + "=" + harness.ShellQuoted(env[key]) + "\n")
 	}
 	return b.String()
 }
 
 // alreadyUp says what runs in the folder that is in the way.
 func (d *demo) alreadyUp() error {
-	_, err := os.Stat(d.file(envFile))
-	if err != nil || d.manager().pid() == 0 || d.simulator().pid() == 0 {
-		return fmt.Errorf("%q is there, but what it belongs to starts at this moment or does not run any more: run demo down to remove it", d.dir)
+	_, err := os.Stat(d.File(envFile))
+	if err != nil || d.Manager().Pid() == 0 || d.Simulator().Pid() == 0 {
+		return fmt.Errorf("%q is there, but what it belongs to starts at this moment or does not run any more: run demo down to remove it", d.Dir)
 	}
-	d.out.sayf("The demonstration is up already")
+	d.Out.Sayf("The demonstration is up already")
 	d.sayHow()
 	return nil
 }
 
 func (d *demo) sayHow() {
-	d.out.write(fmt.Sprintf(`
+	d.Out.Print(fmt.Sprintf(`
 A hub with two devices, a control plane and the operator run in %[1]s. To use them from bash:
 
   source <(sed 's/^/export /' %[2]s)
@@ -94,17 +99,17 @@ A hub with two devices, a control plane and the operator run in %[1]s. To use th
 
 Logs: %[1]s/manager.log and %[1]s/iothub-simulator.log
 Stop it with: make demo-down
-`, d.dir, quotedPath(d.file(envFile)), quotedPath(d.clone.kubectl()), namespace, thermostat, thermostatDevice))
+`, d.Dir, quotedPath(d.File(envFile)), quotedPath(d.KubectlProgram()), harness.Namespace, harness.ThermostatObject, harness.ThermostatDevice))
 }
 
-func quotedPath(path string) string { return commandLine(filepath.Clean(path)) }
+func quotedPath(path string) string { return harness.CommandLine(filepath.Clean(path)) }
 
 // down stops what up started.
-func down(ctx context.Context, c clone, out *report) error {
-	dir := c.stateFolder()
+func down(ctx context.Context, c harness.Clone, out *harness.Report) error {
+	dir := stateFolder(c)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		out.sayf("Nothing is up in %s", dir)
+		out.Sayf("Nothing is up in %s", dir)
 		return nil
 	}
-	return newDemo(c, dir, out).tearDown(ctx)
+	return newDemo(c, dir, out).TearDown(ctx)
 }

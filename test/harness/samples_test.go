@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"os"
@@ -15,7 +15,7 @@ import (
 
 func TestAnOverlayNamesItsResourcesRelativeToItself(t *testing.T) {
 	root := t.TempDir()
-	e := edit{controllerTarget, operation{Op: "remove", Path: "/spec/components/1"}}
+	e := Edit{Target{Kind: "PnPDevice", Name: ControllerObject}, Operation{Op: "remove", Path: "/spec/components/1"}}
 	p, err := e.asPatch()
 	if err != nil {
 		t.Fatal(err)
@@ -46,28 +46,17 @@ resources:
 func raw(s string) *apiextensionsv1.JSON { return &apiextensionsv1.JSON{Raw: []byte(s)} }
 
 func TestEveryDeclaredLeafIsChecked(t *testing.T) {
-	got, err := leavesOf(&v1alpha1.PnPDeviceSpec{
+	got, err := LeavesOf(&v1alpha1.PnPDeviceSpec{
 		Properties: raw(`{"a":1}`),
 		Components: []v1alpha1.ComponentDeclaration{{Name: "c", Properties: raw(`{"b":"x"}`)}, {Name: "empty"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(got, func(a, b leaf) int { return slices.Compare(a.path, b.path) })
+	slices.SortFunc(got, func(a, b leaf) int { return slices.Compare(a.Path, b.Path) })
 	want := []leaf{{[]string{"a"}, 1.0}, {[]string{"c", "b"}, "x"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(leaf{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestAComponentIsRemovedWhereverItStands(t *testing.T) {
-	device := &v1alpha1.PnPDevice{Spec: v1alpha1.PnPDeviceSpec{Components: []v1alpha1.ComponentDeclaration{{Name: "x"}, {Name: "y"}}}}
-	got, err := removalOf(device, "y")
-	if err != nil || got.Path != "/spec/components/1" {
-		t.Errorf("removalOf = %v, %v", got, err)
-	}
-	if _, err := removalOf(device, "z"); err == nil {
-		t.Error("a component that is not declared can be removed")
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"context"
@@ -32,17 +32,17 @@ func TestAnObserverOutlivesItsWatch(t *testing.T) {
 			return c.Watch(ctx, list, opts...)
 		},
 	})
-	o := &observer{client: c, devices: map[string]seen{}, changed: make(chan struct{})}
+	o := &Observer{Client: c, devices: map[string]seen{}, changed: make(chan struct{})}
 	events, err := o.watch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: "device-1", Namespace: namespace}}
+	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: "device-1", Namespace: Namespace}}
 	if err := c.Create(t.Context(), device); err != nil {
 		t.Fatal(err)
 	}
 	go o.follow(t.Context(), events)
-	if _, err := o.awaitWithin(t.Context(), 10*time.Second, device.Name, "seen", func(*v1alpha1.PnPDevice) bool { return true }); err != nil {
+	if _, err := o.AwaitWithin(t.Context(), 10*time.Second, device.Name, "seen", func(*v1alpha1.PnPDevice) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 }

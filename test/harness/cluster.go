@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"context"
@@ -18,57 +18,58 @@ const (
 	allowedEventHubSuffixes = ".servicebus.windows.net,localhost"
 )
 
-func (d *demo) startControlPlane(ctx context.Context) error {
-	args := []string{"up", "-assets", d.assets, d.file(controlPlaneFolder)}
-	cmd := newCommand(ctx, d.path("bin/k8s/controlplane"), args...)
-	return watched(ctx, d.out, cmd, "controlplane up")
+// StartControlPlane starts etcd, the API server and the controller manager, which go on until TearDown.
+func (d *Testbed) StartControlPlane(ctx context.Context) error {
+	args := []string{"up", "-assets", d.Assets, d.File(ControlPlaneFolder)}
+	cmd := NewCommand(ctx, d.Path("bin/k8s/controlplane"), args...)
+	return RunWatched(ctx, d.Out, cmd, "controlplane up")
 }
 
-// install is how the operator comes into the cluster: by kustomize, or as a release of the chart.
-func (d *demo) install(ctx context.Context) error {
-	if d.release {
+// Install is how the operator comes into the cluster: by kustomize, or as a release of the chart.
+func (d *Testbed) Install(ctx context.Context) error {
+	if d.Release {
 		return d.installRelease(ctx)
 	}
 	return d.installManifests(ctx)
 }
 
 // installManifests applies config/default without its Deployments: there is no kubelet here that could run them. The webhook follows with the operator.
-func (d *demo) installManifests(ctx context.Context) error {
+func (d *Testbed) installManifests(ctx context.Context) error {
 	overlay := kustomization{
-		Resources: []string{d.path("config/default")},
+		Resources: []string{d.Path("config/default")},
 		Patches: []patch{
 			without("apps/v1", "Deployment"), without("v1", "Service"), without("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
 		},
 	}
-	if err := overlay.writeTo(d.file("install")); err != nil {
+	if err := overlay.writeTo(d.File("install")); err != nil {
 		return err
 	}
-	cmd := newCommand(ctx, d.path("bin/tools/kustomize"), "build", d.file("install"))
-	cmd.Stderr = d.out
+	cmd := NewCommand(ctx, d.Path("bin/tools/kustomize"), "build", d.File("install"))
+	cmd.Stderr = d.Out
 	manifests, err := cmd.Output()
-	if err := because(ctx, err); err != nil {
+	if err := CauseOf(ctx, err); err != nil {
 		return fmt.Errorf("rendering config/default: %w", err)
 	}
-	d.out.sayf("$ kustomize build %s | kubectl apply --server-side -f -", d.file("install"))
-	if _, err := d.kubectl.showInput(ctx, string(manifests), "apply", "--server-side", "-f", "-"); err != nil {
+	d.Out.Sayf("$ kustomize build %s | kubectl apply --server-side -f -", d.File("install"))
+	if _, err := d.Kubectl.ShowInput(ctx, string(manifests), "apply", "--server-side", "-f", "-"); err != nil {
 		return err
 	}
-	return d.kubectl.established(ctx, "crd/iothubs.iot.pnp-operator.io", "crd/pnpdevices.iot.pnp-operator.io",
+	return d.Kubectl.Established(ctx, "crd/iothubs.iot.pnp-operator.io", "crd/pnpdevices.iot.pnp-operator.io",
 		"crd/devicecommands.iot.pnp-operator.io", "crd/devicemodels.iot.pnp-operator.io")
 }
 
-// identify writes the operator's own kubeconfig and checks that it is not an administrator's.
-func (d *demo) identify(ctx context.Context) error {
-	token, err := d.kubectl.output(ctx, "", "create", "token", operatorAccount, "-n", operatorNamespace, "--duration=168h")
+// Identify writes the operator's own kubeconfig and checks that it is not an administrator's.
+func (d *Testbed) Identify(ctx context.Context) error {
+	token, err := d.Kubectl.Output(ctx, "", "create", "token", operatorAccount, "-n", OperatorNamespace, "--duration=168h")
 	if err != nil {
 		return err
 	}
 	if err := d.writeKubeconfig(ctx, operatorKubeconfig, strings.TrimSpace(token)); err != nil {
 		return err
 	}
-	operator := d.kubectl
-	operator.kubeconfig = d.file(operatorKubeconfig)
-	d.out.sayf("As ServiceAccount %s/%s, which the operator runs as:", operatorNamespace, operatorAccount)
+	operator := d.Kubectl
+	operator.Kubeconfig = d.File(operatorKubeconfig)
+	d.Out.Sayf("As ServiceAccount %s/%s, which the operator runs as:", OperatorNamespace, operatorAccount)
 	for _, right := range []struct {
 		words []string
 		want  string
@@ -79,7 +80,7 @@ func (d *demo) identify(ctx context.Context) error {
 		{[]string{"create", "secrets", "--all-namespaces"}, "no"},
 		{[]string{"get", "secrets", "--all-namespaces"}, "no"},
 		{[]string{"list", "secrets", "--all-namespaces"}, "no"},
-		{[]string{"get", "secrets", "-n", operatorNamespace}, "no"},
+		{[]string{"get", "secrets", "-n", OperatorNamespace}, "no"},
 		{[]string{"update", "validatingwebhookconfigurations/pnp-operator"}, "no"},
 		{[]string{"patch", "validatingwebhookconfigurations/pnp-operator"}, "no"},
 		{[]string{"create", "serviceaccounts/token", "--all-namespaces"}, "no"},
@@ -93,13 +94,13 @@ func (d *demo) identify(ctx context.Context) error {
 			return miss{"the operator's rights: can-i " + strings.Join(right.words, " "), right.want, answer}
 		}
 	}
-	d.out.passf("the operator has its own rights and no more")
+	d.Out.Passf("the operator has its own rights and no more")
 	return nil
 }
 
 // writeKubeconfig writes the administrator's kubeconfig with a token for its certificate.
-func (d *demo) writeKubeconfig(ctx context.Context, name, token string) error {
-	out, err := d.kubectl.output(ctx, "", "config", "view", "--raw", "--flatten", "--minify", "-o", "json")
+func (d *Testbed) writeKubeconfig(ctx context.Context, name, token string) error {
+	out, err := d.Kubectl.Output(ctx, "", "config", "view", "--raw", "--flatten", "--minify", "-o", "json")
 	if err != nil {
 		return err
 	}
@@ -107,7 +108,7 @@ func (d *demo) writeKubeconfig(ctx context.Context, name, token string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(d.file(name), data, 0o600); err != nil {
+	if err := os.WriteFile(d.File(name), data, 0o600); err != nil {
 		return fmt.Errorf("writing %q: %w", name, err)
 	}
 	return nil
@@ -134,86 +135,87 @@ func withToken(kubeconfig, token string) ([]byte, error) {
 }
 
 // startOperator starts the operator with its own kubeconfig and waits until it is ready.
-func (d *demo) startOperator(ctx context.Context) error {
-	if d.release {
+func (d *Testbed) startOperator(ctx context.Context) error {
+	if d.Release {
 		return d.startRelease(ctx)
 	}
-	d.out.sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.manager().logFile())
-	flags, probes, err := d.webhookFlags(ctx)
+	d.Out.Sayf("$ manager --allowed-hub-suffixes=%s --allowed-event-hub-suffixes=%s    log: %s", allowedHubSuffixes, allowedEventHubSuffixes, d.Manager().LogFile())
+	flags, probes, err := d.WebhookFlags(ctx)
 	if err != nil {
 		return err
 	}
-	ended, err := d.launchOperator(ctx, d.manager(), probes, flags...)
+	ended, err := d.LaunchOperator(ctx, d.Manager(), probes, flags...)
 	if err != nil {
 		return err
 	}
-	d.supervise(d.manager(), ended)
-	d.out.passf("the operator runs, pid %d", d.manager().pid())
+	d.supervise(d.Manager(), ended)
+	d.Out.Passf("the operator runs, pid %d", d.Manager().Pid())
 	return nil
 }
 
-// webhookFlags leads the API server to an operator that is about to start and gives it a certificate.
+// WebhookFlags leads the API server to an operator that is about to start and gives it a certificate.
 // It returns the flags for that, and where the operator shall answer probes.
-func (d *demo) webhookFlags(ctx context.Context) (flags []string, probes string, err error) {
+func (d *Testbed) WebhookFlags(ctx context.Context) (flags []string, probes string, err error) {
 	ports, err := freeport.Ports(2)
 	if err != nil {
 		return nil, "", err
 	}
-	if err := d.leadToWebhook(ctx, ports[0]); err != nil {
+	if err := d.LeadToWebhook(ctx, ports[0]); err != nil {
 		return nil, "", err
 	}
-	flags = []string{"--webhook-port=" + ports[0], "--webhook-cert-dir=" + d.file(certificateFolder)}
-	return flags, "127.0.0.1:" + ports[1], d.certify(ctx, "certificate")
+	flags = []string{"--webhook-port=" + ports[0], "--webhook-cert-dir=" + d.File(CertificateFolder)}
+	return flags, "127.0.0.1:" + ports[1], d.Certify(ctx, "certificate")
 }
 
-// leadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.
-func (d *demo) leadToWebhook(ctx context.Context, port string) error {
+// LeadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.
+func (d *Testbed) LeadToWebhook(ctx context.Context, port string) error {
 	steps, err := webhookSteps(port)
 	if err != nil {
 		return err
 	}
 	overlay := kustomization{
-		Resources: []string{d.path("config/webhook")},
-		Patches:   []patch{without("v1", "Service"), without("apps/v1", "Deployment"), {Target: target{Kind: "ValidatingWebhookConfiguration"}, Patch: steps}},
+		Resources: []string{d.Path("config/webhook")},
+		Patches:   []patch{without("v1", "Service"), without("apps/v1", "Deployment"), {Target: Target{Kind: "ValidatingWebhookConfiguration"}, Patch: steps}},
 	}
-	if err := overlay.writeTo(d.file("webhook")); err != nil {
+	if err := overlay.writeTo(d.File("webhook")); err != nil {
 		return err
 	}
-	_, err = d.kubectl.show(ctx, "apply", "--server-side", "-k", d.file("webhook"))
+	_, err = d.Kubectl.Show(ctx, "apply", "--server-side", "-k", d.File("webhook"))
 	return err
 }
 
 // webhookSteps are a JSON Patch that leads the API server to a port of this machine instead of the Service.
 func webhookSteps(port string) (string, error) {
-	var steps []operation
+	var steps []Operation
 	for i, kind := range []string{"devicecommand", "devicemodel", "pnpdevice"} {
 		at := fmt.Sprintf("/webhooks/%d", i)
 		steps = append(steps,
-			operation{Op: "test", Path: at + "/name", Value: kind + "s.iot.pnp-operator.io"},
-			operation{Op: "remove", Path: at + "/clientConfig/service"},
-			operation{Op: "add", Path: at + "/clientConfig/url", Value: fmt.Sprintf("https://localhost:%s/validate-iot-pnp-operator-io-v1alpha1-%s", port, kind)},
+			Operation{Op: "test", Path: at + "/name", Value: kind + "s.iot.pnp-operator.io"},
+			Operation{Op: "remove", Path: at + "/clientConfig/service"},
+			Operation{Op: "add", Path: at + "/clientConfig/url", Value: fmt.Sprintf("https://localhost:%s/validate-iot-pnp-operator-io-v1alpha1-%s", port, kind)},
 		)
 	}
 	raw, err := json.Marshal(steps)
 	return string(raw), err
 }
 
-// launchOperator is startOperator for one that may end, or is one of several. It answers probes at an address.
-func (d *demo) launchOperator(ctx context.Context, p process, probes string, more ...string) (<-chan error, error) {
-	args := append([]string{"--kubeconfig=" + d.file(operatorKubeconfig), "--allowed-hub-suffixes=" + allowedHubSuffixes,
+// LaunchOperator is startOperator for one that may end, or is one of several. It answers probes at an address.
+func (d *Testbed) LaunchOperator(ctx context.Context, p Process, probes string, more ...string) (<-chan error, error) {
+	args := append([]string{"--kubeconfig=" + d.File(operatorKubeconfig), "--allowed-hub-suffixes=" + allowedHubSuffixes,
 		"--allowed-event-hub-suffixes=" + allowedEventHubSuffixes, "--health-probe-bind-address=" + probes,
-		"--entra-authority=" + d.hubEnv["ENTRA_AUTHORITY"], "--entra-ca-file=" + d.hubEnv["ENTRA_CA_FILE"]}, more...)
+		"--entra-authority=" + d.HubEnv["ENTRA_AUTHORITY"], "--entra-ca-file=" + d.HubEnv["ENTRA_CA_FILE"]}, more...)
 	return d.launch(ctx, p, probes, args)
 }
 
 // launch starts an operator and waits until it is ready.
-func (d *demo) launch(ctx context.Context, p process, probes string, args []string) (<-chan error, error) {
+func (d *Testbed) launch(ctx context.Context, p Process, probes string, args []string) (<-chan error, error) {
 	client := &http.Client{Timeout: time.Second}
-	isReady := func() error { return probe(ctx, client, "http://"+probes+"/readyz") }
-	return p.begin(ctx, time.Minute, isReady, d.path("bin/manager"), args...)
+	isReady := func() error { return Probe(ctx, client, "http://"+probes+"/readyz") }
+	return p.begin(ctx, time.Minute, isReady, d.Path("bin/manager"), args...)
 }
 
-func probe(ctx context.Context, client *http.Client, url string) error {
+// Probe asks a URL, and returns an error unless the answer is 200.
+func Probe(ctx context.Context, client *http.Client, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err

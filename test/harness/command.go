@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// newCommand is a program that ends, with what it started, when ctx ends. A terminal's interrupt does not reach it directly.
-func newCommand(ctx context.Context, program string, args ...string) *exec.Cmd {
+// NewCommand is a program that ends, with what it started, when ctx ends. A terminal's interrupt does not reach it directly.
+func NewCommand(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
@@ -25,24 +25,24 @@ func newCommand(ctx context.Context, program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// because is the reason why ctx ended, if it did, which says more than that the program was killed.
-func because(ctx context.Context, err error) error {
+// CauseOf is the reason why ctx ended, if it did, which says more than that the program was killed.
+func CauseOf(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
 }
 
-// quoted is an argument or value as a POSIX shell reads it.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// ShellQuoted is an argument or value as a POSIX shell reads it.
+func ShellQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// commandLine shows a command as a user would type it.
-func commandLine(words ...string) string {
+// CommandLine shows a command as a user would type it.
+func CommandLine(words ...string) string {
 	shown := make([]string, len(words))
 	for i, word := range words {
 		shown[i] = word
 		if word == "" || strings.ContainsAny(word, " \t\n'\"\\$`&|;<>(){}[]*?!~#") {
-			shown[i] = quoted(word)
+			shown[i] = ShellQuoted(word)
 		}
 	}
 	return strings.Join(shown, " ")

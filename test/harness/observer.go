@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"context"
@@ -17,9 +17,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// observer sees every state of the PnPDevices as a watch tells it, and when.
-type observer struct {
-	client client.WithWatch
+// Observer sees every state of the PnPDevices as a watch tells it, and when.
+type Observer struct {
+	Client client.WithWatch
 
 	mu      sync.Mutex
 	devices map[string]seen
@@ -27,13 +27,13 @@ type observer struct {
 }
 
 type seen struct {
-	device *v1alpha1.PnPDevice
+	Device *v1alpha1.PnPDevice
 	at     time.Time
 }
 
-// observe watches until ctx ends.
-func (d *demo) observe(ctx context.Context) (*observer, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", d.kubectl.kubeconfig)
+// Observe watches until ctx ends.
+func (d *Testbed) Observe(ctx context.Context) (*Observer, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", d.Kubectl.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (d *demo) observe(ctx context.Context) (*observer, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &observer{client: c, devices: map[string]seen{}, changed: make(chan struct{})}
+	o := &Observer{Client: c, devices: map[string]seen{}, changed: make(chan struct{})}
 	events, err := o.watch(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("watching PnPDevices: %w", err)
@@ -56,20 +56,20 @@ func (d *demo) observe(ctx context.Context) (*observer, error) {
 }
 
 // watch sees what there is, and returns what becomes of it.
-func (o *observer) watch(ctx context.Context) (watch.Interface, error) {
+func (o *Observer) watch(ctx context.Context) (watch.Interface, error) {
 	var list v1alpha1.PnPDeviceList
-	if err := o.client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	if err := o.Client.List(ctx, &list, client.InNamespace(Namespace)); err != nil {
 		return nil, err
 	}
 	for _, device := range list.Items {
 		o.see(device)
 	}
-	return o.client.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(namespace),
+	return o.Client.Watch(ctx, &v1alpha1.PnPDeviceList{}, client.InNamespace(Namespace),
 		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 }
 
 // follow sees what a watch tells. An API server ends one whose reader is slow, as on a busy machine: then another one follows.
-func (o *observer) follow(ctx context.Context, events watch.Interface) {
+func (o *Observer) follow(ctx context.Context, events watch.Interface) {
 	const pause = 200 * time.Millisecond
 	for ctx.Err() == nil {
 		for e := range events.ResultChan() {
@@ -87,7 +87,7 @@ func (o *observer) follow(ctx context.Context, events watch.Interface) {
 	}
 }
 
-func (o *observer) see(device *v1alpha1.PnPDevice) {
+func (o *Observer) see(device *v1alpha1.PnPDevice) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.devices[device.Name] = seen{device, time.Now()}
@@ -95,37 +95,39 @@ func (o *observer) see(device *v1alpha1.PnPDevice) {
 	o.changed = make(chan struct{})
 }
 
-func (o *observer) look(name string) (seen, <-chan struct{}) {
+// Look returns the newest state of a device, and a channel that is closed when there is a newer one.
+func (o *Observer) Look(name string) (seen, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.devices[name], o.changed
 }
 
-// await waits until a device is as wanted, and returns when it came to be.
-func (o *observer) await(ctx context.Context, name, wanted string, ok func(*v1alpha1.PnPDevice) bool) (time.Time, error) {
-	return o.awaitWithin(ctx, withinScenario, name, wanted, ok)
+// Await waits until a device is as wanted, and returns when it came to be.
+func (o *Observer) Await(ctx context.Context, name, wanted string, ok func(*v1alpha1.PnPDevice) bool) (time.Time, error) {
+	return o.AwaitWithin(ctx, WithinScenario, name, wanted, ok)
 }
 
-func (o *observer) awaitWithin(ctx context.Context, within time.Duration, name, wanted string, ok func(*v1alpha1.PnPDevice) bool) (time.Time, error) {
+// AwaitWithin is Await with a limit of its own.
+func (o *Observer) AwaitWithin(ctx context.Context, within time.Duration, name, wanted string, ok func(*v1alpha1.PnPDevice) bool) (time.Time, error) {
 	limit := time.NewTimer(within)
 	defer limit.Stop()
 	for {
-		now, changed := o.look(name)
-		if now.device != nil && ok(now.device) {
+		now, changed := o.Look(name)
+		if now.Device != nil && ok(now.Device) {
 			return now.at, nil
 		}
 		select {
 		case <-changed:
 		case <-limit.C:
-			return time.Time{}, miss{"status of " + name, wanted, describe(now.device) + ", after " + within.String()}
+			return time.Time{}, miss{"status of " + name, wanted, DescribeDevice(now.Device) + ", after " + within.String()}
 		case <-ctx.Done():
 			return time.Time{}, context.Cause(ctx)
 		}
 	}
 }
 
-// describe sums a device up for a failure.
-func describe(device *v1alpha1.PnPDevice) string {
+// DescribeDevice sums a device up for a failure.
+func DescribeDevice(device *v1alpha1.PnPDevice) string {
 	if device == nil {
 		return "no such PnPDevice"
 	}
@@ -151,8 +153,8 @@ func allProperties(device *v1alpha1.PnPDevice) []v1alpha1.PropertyStatus {
 	return all
 }
 
-// property returns what status says of one property.
-func property(device *v1alpha1.PnPDevice, name string) v1alpha1.PropertyStatus {
+// PropertyOf returns what status says of one property.
+func PropertyOf(device *v1alpha1.PnPDevice, name string) v1alpha1.PropertyStatus {
 	for _, p := range allProperties(device) {
 		if p.Name == name {
 			return p
@@ -161,19 +163,20 @@ func property(device *v1alpha1.PnPDevice, name string) v1alpha1.PropertyStatus {
 	return v1alpha1.PropertyStatus{}
 }
 
-// isReady reports whether the device acknowledged what the object declares now.
-func isReady(device *v1alpha1.PnPDevice) bool {
+// IsReady reports whether the device acknowledged what the object declares now.
+func IsReady(device *v1alpha1.PnPDevice) bool {
 	ready := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == device.Generation &&
 		device.Status.Acknowledged == device.Status.Declared
 }
 
-// isNotReady reports whether what the object declares now is not Ready for a reason.
-func isNotReady(device *v1alpha1.PnPDevice, reason string) bool {
+// IsNotReady reports whether what the object declares now is not Ready for a reason.
+func IsNotReady(device *v1alpha1.PnPDevice, reason string) bool {
 	ready := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Status == metav1.ConditionFalse && ready.Reason == reason && ready.ObservedGeneration == device.Generation
 }
 
-func isDisconnected(device *v1alpha1.PnPDevice) bool {
+// IsDisconnected reports whether status says that the device is offline.
+func IsDisconnected(device *v1alpha1.PnPDevice) bool {
 	return device.Status.ConnectionState == "Disconnected"
 }

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"bytes"
@@ -9,14 +9,17 @@ import (
 
 const modulePath = "github.com/pnp-operator/pnp-operator"
 
-// clone is the clone of the repository that the demonstration is about.
-type clone struct {
-	root   string
-	assets string // the folder of etcd, kube-apiserver and kubectl
+// Clone is the clone of the repository that this program is of.
+type Clone struct {
+	Root   string
+	Assets string // the folder of etcd, kube-apiserver and kubectl
 }
 
-func (c clone) path(name string) string { return filepath.Join(c.root, filepath.FromSlash(name)) }
-func (c clone) kubectl() string         { return filepath.Join(c.assets, "kubectl") }
+// Path returns where a file of the clone is, whose name has slashes.
+func (c Clone) Path(name string) string { return filepath.Join(c.Root, filepath.FromSlash(name)) }
+
+// KubectlProgram returns where kubectl is.
+func (c Clone) KubectlProgram() string { return filepath.Join(c.Assets, "kubectl") }
 
 // findRoot returns the folder above or at dir that has the go.mod of the main module.
 func findRoot(dir string) (string, error) {
@@ -47,4 +50,26 @@ func assetsOf(root string) string {
 		return full
 	}
 	return named
+}
+
+// FindClone returns the clone that the working directory is in, else the one that this program is in.
+func FindClone() (Clone, error) {
+	root, err := here()
+	return Clone{Root: root, Assets: assetsOf(root)}, err
+}
+
+// here returns the clone that the working directory is in, else the one that this program is in.
+func here() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the working directory: %w", err)
+	}
+	if root, err := findRoot(dir); err == nil {
+		return root, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding this program: %w", err)
+	}
+	return findRoot(filepath.Dir(self))
 }

@@ -1,4 +1,4 @@
-package main
+package harness
 
 import (
 	"errors"
@@ -13,15 +13,15 @@ import (
 )
 
 // shell is a process that runs a script, under the name that it is found by.
-func shell(t *testing.T, script string) (process, <-chan error) {
+func shell(t *testing.T, script string) (Process, <-chan error) {
 	t.Helper()
-	p := process{name: "sh", dir: t.TempDir()}
-	ended, err := p.start("sh", "-c", script, "--folder="+p.dir+"/")
+	p := Process{Name: "sh", Dir: t.TempDir()}
+	ended, err := p.Start("sh", "-c", script, "--folder="+p.Dir+"/")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := p.stop(0); err != nil {
+		if _, err := p.Stop(0); err != nil {
 			t.Error(err)
 		}
 	})
@@ -29,8 +29,8 @@ func shell(t *testing.T, script string) (process, <-chan error) {
 }
 
 // reported reports whether the script has printed something.
-func (p process) reported() error {
-	if p.logTail(1) == "" {
+func (p Process) reported() error {
+	if p.LogTail(1) == "" {
 		return errors.New("it has printed nothing")
 	}
 	return nil
@@ -43,18 +43,18 @@ func TestAProcessIsStoppedByWhoeverKnowsItsFolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, ended := shell(t, script)
-			if err := p.await(t.Context(), ended, 10*time.Second, p.reported); err != nil {
+			if err := p.Await(t.Context(), ended, 10*time.Second, p.reported); err != nil {
 				t.Fatal(err)
 			}
-			other := process{name: p.name, dir: p.dir}
-			if other.pid() == 0 {
+			other := Process{Name: p.Name, Dir: p.Dir}
+			if other.Pid() == 0 {
 				t.Fatal("it is not found")
 			}
-			if ran, err := other.stop(100 * time.Millisecond); !ran || err != nil {
+			if ran, err := other.Stop(100 * time.Millisecond); !ran || err != nil {
 				t.Errorf("stop = %v, %v", ran, err)
 			}
 			<-ended
-			if ran, err := other.stop(0); ran || err != nil {
+			if ran, err := other.Stop(0); ran || err != nil {
 				t.Errorf("the second stop = %v, %v", ran, err)
 			}
 		})
@@ -76,9 +76,9 @@ func TestAForeignProcessIsLeftAlone(t *testing.T) {
 		"cut short":         "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := process{name: "sh", dir: t.TempDir()}
-			file(t, p.dir, "sh.pid", pid)
-			if ran, err := p.stop(0); ran || err != nil {
+			p := Process{Name: "sh", Dir: t.TempDir()}
+			file(t, p.Dir, "sh.pid", pid)
+			if ran, err := p.Stop(0); ran || err != nil {
 				t.Errorf("stop = %v, %v", ran, err)
 			}
 			if _, err := os.Stat(p.pidFile()); err == nil {
@@ -90,17 +90,17 @@ func TestAForeignProcessIsLeftAlone(t *testing.T) {
 
 func TestAProcessThatEndsTooEarlyShowsItsLog(t *testing.T) {
 	p, ended := shell(t, "echo no luck; exit 3")
-	err := p.await(t.Context(), ended, 10*time.Second, func() error { return errors.New("not ready") })
+	err := p.Await(t.Context(), ended, 10*time.Second, func() error { return errors.New("not ready") })
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no luck") {
 		t.Errorf("error is %v", err)
 	}
 }
 
 func TestAProcessThatIsNotReadyInTimeDoesNotStay(t *testing.T) {
-	p := process{name: "sh", dir: t.TempDir()}
+	p := Process{Name: "sh", Dir: t.TempDir()}
 	var pid int
-	never := func() error { pid = p.pid(); return errors.New("it never is") }
-	if _, err := p.begin(t.Context(), 100*time.Millisecond, never, "sh", "-c", "while :; do sleep 0.02; done", "--folder="+p.dir+"/"); err == nil {
+	never := func() error { pid = p.Pid(); return errors.New("it never is") }
+	if _, err := p.begin(t.Context(), 100*time.Millisecond, never, "sh", "-c", "while :; do sleep 0.02; done", "--folder="+p.Dir+"/"); err == nil {
 		t.Fatal("it is said to be ready")
 	}
 	if pid == 0 || !liveness.HasEnded(pid, p.is) {
