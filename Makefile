@@ -29,6 +29,12 @@ demo-down: bin/pnp-demo ## Stop what demo-up started.
 bin/pnp-demo: prerequisites
 	@go build -o $@ ./hack/demo
 
+# The tests of the whole are Go tests, built rather than run by `go test` for the same reason. To run one: `go test -v ./test/e2e -run TestEndToEnd/NAME`.
+WHOLE_TESTS := bin/e2e.test
+.PHONY: $(WHOLE_TESTS)
+$(WHOLE_TESTS): bin/%.test: prerequisites
+	@go test -vet=off -c -o $@ ./test/$*
+
 ##@ Real pods
 
 .PHONY: cluster
@@ -78,14 +84,15 @@ walk: control-plane ## Walk through every state of every kind, and write what ku
 test-gitops: control-plane ## Ask Argo CD's own diff engine whether it sees each edit of the samples (a Go module of its own).
 	cd test/gitops && GOWORK=off go test -vet=off ./... -count=1
 
+SCENARIOS ?=
+
 .PHONY: e2e
-e2e: bin/pnp-demo ## End-to-end tests of a release of the chart with devices on Microsoft's device SDK (needs node and npm); RECORD=FILE keeps the metrics.
-	@bin/pnp-demo e2e
+e2e: bin/e2e.test ## End-to-end tests of a release of the chart with devices on Microsoft's device SDK (needs node and npm); RECORD=FILE keeps the metrics.
+	@exec bin/e2e.test -test.run '^TestEndToEnd$$/$(SCENARIOS)'
 
 # The GitOps engines are built once, into a folder of their own: a quarter of an hour of CPU.
 ENGINES ?= flux argocd
 ENGINE_TOOLS := $(if $(filter flux,$(ENGINES)),kustomize-controller source-controller) $(if $(filter argocd,$(ENGINES)),argocd)
-SCENARIOS ?=
 
 .PHONY: engines
 engines: prerequisites ## Build Flux's controllers and Argo CD for e2e-gitops; ENGINES=flux for one of the two.

@@ -12,11 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"syscall"
-
-	"github.com/go-logr/logr"
-	"k8s.io/klog/v2"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
 	"github.com/pnp-operator/pnp-operator/test/harness"
@@ -26,9 +21,8 @@ const usage = `usage: demo COMMAND
 
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
-  e2e    test the operator end to end with devices on Microsoft's device SDK for Node; needs node and npm
   e2e-gitops
-         the same with the GitOps engines Flux and Argo CD over the layout of config/recipes/gitops; the engines are built first. $SCENARIOS is a
+         test the operator end to end with the GitOps engines Flux and Argo CD over the layout of config/recipes/gitops; the engines are built first. $SCENARIOS is a
          pattern for the names of scenarios
   chaos  have everything go wrong at random for $DURATION, over $DEVICES, and compare what status says with what the hub holds; $SEED says which
          chances. With $REPLICAS of the operator its leader is changed. What happened is in bin/chaos
@@ -61,16 +55,10 @@ func status() int {
 	if status, ok := cluster.Execute(os.Args[1:], os.Stderr); ok {
 		return status
 	}
-	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
-	if slices.Equal(os.Args[1:], []string{"chaos"}) || slices.Equal(os.Args[1:], []string{"hostile"}) {
-		signal.Ignore(syscall.SIGPIPE) // they kill the API server: connections break
-	} else {
-		ends = append(ends, syscall.SIGPIPE) // a reader of our output that goes away ends the demonstration like an interrupt: with a clean-up
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
+	breaksConnections := slices.Equal(os.Args[1:], []string{"chaos"}) || slices.Equal(os.Args[1:], []string{"hostile"}) // they kill the API server
+	ctx, stop := signal.NotifyContext(context.Background(), harness.EndSignals(breaksConnections)...)
 	defer stop()
-	log.SetLogger(logr.Discard()) // of the client that watches: what matters is in the report
-	klog.SetLogger(logr.Discard())
+	harness.SilenceClients()
 	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case err == nil:
@@ -90,7 +78,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
-		"run": run, "e2e": e2e, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "hostile": hostile, "bench": measure, "up": up, "down": down,
+		"run": run, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "hostile": hostile, "bench": measure, "up": up, "down": down,
 		"cluster": clusterUp, "cluster-down": clusterDown, "cluster-test": clusterTest,
 	}[args[0]]
 	if !ok {
@@ -107,7 +95,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "e2e", "e2e-gitops", "chaos", "chaos-commands", "hostile", "bench", "cluster", "cluster-down", "cluster-test":
+	case "e2e-gitops", "chaos", "chaos-commands", "hostile", "bench", "cluster", "cluster-down", "cluster-test":
 		return command
 	}
 	return "demo"

@@ -117,7 +117,7 @@ func (f *Fleet) Do(ctx context.Context, what, id string, more FleetCommand) erro
 	select {
 	case e := <-answer:
 		if e.Event == "failed" {
-			return &Refusal{id, what, e.Error, e.Message}
+			return &RefusalError{id, what, e.Error, e.Message}
 		}
 		return nil
 	case <-f.process.Ended():
@@ -129,10 +129,10 @@ func (f *Fleet) Do(ctx context.Context, what, id string, more FleetCommand) erro
 	}
 }
 
-// Refusal is a failure that the SDK reports.
-type Refusal struct{ id, what, Name, message string }
+// RefusalError is a failure that the SDK reports.
+type RefusalError struct{ id, what, Name, message string }
 
-func (r *Refusal) Error() string {
+func (r *RefusalError) Error() string {
 	return fmt.Sprintf("device %s: %s: %s: %s", r.id, r.what, r.Name, r.message)
 }
 

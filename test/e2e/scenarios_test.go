@@ -1,4 +1,4 @@
-package main
+package e2e
 
 import (
 	"context"
@@ -169,7 +169,7 @@ func connectionCut(ctx context.Context, s stage, id string) (harness.Outcome, er
 	if err := s.NewDeclared(ctx, id, harness.ThermostatModel, harness.Temperature(21)); err != nil {
 		return harness.Outcome{}, err
 	}
-	if err := s.Testbed.Hub.CutMQTT(ctx, id); err != nil {
+	if err := s.Hub.CutMQTT(ctx, id); err != nil {
 		return harness.Outcome{}, err
 	}
 	return s.Converge(ctx, id, harness.ThermostatModel, harness.Temperature(23))
@@ -374,7 +374,7 @@ func (s stage) settled(ctx context.Context, id string) error {
 
 // connectIgnoring connects a thermostat that leaves its target temperature alone.
 func (s stage) connectIgnoring(ctx context.Context, id string) error {
-	connectionString, err := s.Testbed.Hub.ConnectionString(ctx, id)
+	connectionString, err := s.Hub.ConnectionString(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -396,7 +396,7 @@ func badReports(ctx context.Context, s stage, id string) (harness.Outcome, error
 		"a key with a dot": map[string]any{"a.b": 1}, "a key with a dollar": map[string]any{"$a": 1}, "33 KB": large,
 		"an array with a null": map[string]any{"a": []any{nil}}, "a long string": map[string]any{"a": strings.Repeat("x", 4097)},
 	} {
-		var refused *harness.Refusal
+		var refused *harness.RefusalError
 		if err := s.Report(ctx, id, patch); !errors.As(err, &refused) {
 			return harness.Outcome{}, harness.Missed("a report with "+name, "refused by the hub", fmt.Sprint(err))
 		}
@@ -408,8 +408,8 @@ func badTokens(ctx context.Context, s stage, id string) (harness.Outcome, error)
 	if err := errors.Join(s.Create(ctx, id), s.Create(ctx, id+"-2")); err != nil {
 		return harness.Outcome{}, err
 	}
-	mine, err1 := s.Testbed.Hub.ConnectionString(ctx, id)
-	other, err2 := s.Testbed.Hub.ConnectionString(ctx, id+"-2")
+	mine, err1 := s.Hub.ConnectionString(ctx, id)
+	other, err2 := s.Hub.ConnectionString(ctx, id+"-2")
 	if err := errors.Join(err1, err2); err != nil {
 		return harness.Outcome{}, err
 	}
@@ -422,15 +422,15 @@ func badTokens(ctx context.Context, s stage, id string) (harness.Outcome, error)
 		"an unknown device":    strings.Replace(mine, "DeviceId="+id, "DeviceId=nobody", 1),
 		"another hub":          strings.Replace(mine, "HostName=", "HostName=other-", 1),
 	} {
-		var refused *harness.Refusal
+		var refused *harness.RefusalError
 		if err := s.ConnectWith(ctx, id, harness.ThermostatModel, connectionString); !errors.As(err, &refused) || refused.Name != "UnauthorizedError" {
 			return harness.Outcome{}, harness.Missed("connecting with "+name, "UnauthorizedError", fmt.Sprint(err))
 		}
 	}
-	if err := s.Testbed.Hub.SetStatus(ctx, id, false, "under repair"); err != nil {
+	if err := s.Hub.SetStatus(ctx, id, false, "under repair"); err != nil {
 		return harness.Outcome{}, err
 	}
-	var refused *harness.Refusal
+	var refused *harness.RefusalError
 	if err := s.Connect(ctx, id, harness.ThermostatModel); !errors.As(err, &refused) || refused.Name != "UnauthorizedError" {
 		return harness.Outcome{}, harness.Missed("connecting a disabled device", "UnauthorizedError", fmt.Sprint(err))
 	}
