@@ -30,7 +30,7 @@ bin/pnp-demo: prerequisites
 	@go build -o $@ ./hack/demo
 
 # The tests of the whole are Go tests, built rather than run by `go test` for the same reason. To run one: `go test -v ./test/e2e -run TestEndToEnd/NAME`.
-WHOLE_TESTS := bin/e2e.test
+WHOLE_TESTS := bin/e2e.test bin/chaos.test
 .PHONY: $(WHOLE_TESTS)
 $(WHOLE_TESTS): bin/%.test: prerequisites
 	@go test -vet=off -c -o $@ ./test/$*
@@ -108,15 +108,15 @@ SEED ?=
 
 .PHONY: chaos
 chaos: DEVICES ?= 30
-chaos: bin/pnp-demo ## Everything goes wrong at random for DURATION over DEVICES, with REPLICAS; then status has to say what the hub holds. SEED repeats one.
-	@DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) DURATION=$(DURATION) SEED=$(SEED) bin/pnp-demo chaos
+chaos: bin/chaos.test ## Everything goes wrong at random for DURATION over DEVICES, with REPLICAS; then status has to say what the hub holds. SEED repeats one.
+	@DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) DURATION=$(DURATION) SEED=$(SEED) exec bin/chaos.test -test.run '^TestStorm$$'
 
 COMMANDS ?= 10000
 chaos-commands: DEVICES ?= 200
 
 .PHONY: chaos-commands
-chaos-commands: bin/pnp-demo ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
-	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) bin/pnp-demo chaos-commands
+chaos-commands: bin/chaos.test ## Run COMMANDS over DEVICES while the operator is killed (with REPLICAS=2: its leader changed) and answers are lost; no command may run twice.
+	@COMMANDS=$(COMMANDS) DEVICES=$(DEVICES) REPLICAS=$(REPLICAS) SEED=$(SEED) exec bin/chaos.test -test.run '^TestStormOfCommands$$'
 
 ATTACKS ?=
 QUICK ?=
@@ -144,10 +144,10 @@ alerts: ## Test the alert rules with promtool (Debian package prometheus).
 	promtool test rules config/prometheus/alerts_test.yaml
 
 .PHONY: soak
-soak: bin/pnp-demo ## 50 changes of the leader under load: killed, terminated, paused past its lease; chaos for 10 minutes each way; and soak-rbac. Takes about 55 minutes.
-	@COMMANDS=2000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/pnp-demo chaos-commands
-	@DEVICES=50 DURATION=10m SEED=$(SEED) bin/pnp-demo chaos
-	@DEVICES=50 DURATION=10m REPLICAS=2 SEED=$(SEED) bin/pnp-demo chaos
+soak: bin/chaos.test ## 50 changes of the leader under load: killed, terminated, paused past its lease; chaos for 10 minutes each way; and soak-rbac. Takes about 55 minutes.
+	@COMMANDS=2000 DEVICES=20 REPLICAS=2 CHANGES=50 SEED=$(SEED) bin/chaos.test -test.run '^TestStormOfCommands$$'
+	@DEVICES=50 DURATION=10m REPLICAS=1 SEED=$(SEED) bin/chaos.test -test.run '^TestStorm$$'
+	@DEVICES=50 DURATION=10m REPLICAS=2 SEED=$(SEED) bin/chaos.test -test.run '^TestStorm$$'
 	@$(MAKE) soak-rbac
 
 .PHONY: soak-rbac

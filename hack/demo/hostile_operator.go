@@ -207,6 +207,6 @@ func (o *limited) restart(ctx context.Context) error {
 
 // goroutines returns how many it has.
 func (o *limited) goroutines(ctx context.Context) (int, error) {
-	values, err := scrape(ctx, "http://"+o.metrics+"/metrics")
+	values, err := harness.Metrics(ctx, "http://"+o.metrics+"/metrics")
 	return int(values["go_goroutines"]), err
 }

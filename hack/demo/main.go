@@ -24,12 +24,6 @@ Commands:
   e2e-gitops
          test the operator end to end with the GitOps engines Flux and Argo CD over the layout of config/recipes/gitops; the engines are built first. $SCENARIOS is a
          pattern for the names of scenarios
-  chaos  have everything go wrong at random for $DURATION, over $DEVICES, and compare what status says with what the hub holds; $SEED says which
-         chances. With $REPLICAS of the operator its leader is changed. What happened is in bin/chaos
-  chaos-commands
-         run many DeviceCommands while the operator is killed again and again and answers are lost, and count what the devices ran;
-         $COMMANDS, $DEVICES and $SEED say how many, and which chances. With $REPLICAS of the operator its leader is changed; $CHANGES
-         is how often at least
   hostile
          attack the operator, in the memory that its Deployment gives it, as a tenant, a device, a hub and a stranger would, while another tenant
          works: a line an attack with the most memory and the longest edit. $ATTACKS is a pattern for names of attacks, $QUICK leaves long ones out
@@ -55,7 +49,7 @@ func status() int {
 	if status, ok := cluster.Execute(os.Args[1:], os.Stderr); ok {
 		return status
 	}
-	breaksConnections := slices.Equal(os.Args[1:], []string{"chaos"}) || slices.Equal(os.Args[1:], []string{"hostile"}) // they kill the API server
+	breaksConnections := slices.Equal(os.Args[1:], []string{"hostile"}) // it kills the API server
 	ctx, stop := signal.NotifyContext(context.Background(), harness.EndSignals(breaksConnections)...)
 	defer stop()
 	harness.SilenceClients()
@@ -78,7 +72,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
-		"run": run, "e2e-gitops": e2eGitOps, "chaos": chaosStorm, "chaos-commands": chaosCommands, "hostile": hostile, "bench": measure, "up": up, "down": down,
+		"run": run, "e2e-gitops": e2eGitOps, "hostile": hostile, "bench": measure, "up": up, "down": down,
 		"cluster": clusterUp, "cluster-down": clusterDown, "cluster-test": clusterTest,
 	}[args[0]]
 	if !ok {
@@ -95,7 +89,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "e2e-gitops", "chaos", "chaos-commands", "hostile", "bench", "cluster", "cluster-down", "cluster-test":
+	case "e2e-gitops", "hostile", "bench", "cluster", "cluster-down", "cluster-test":
 		return command
 	}
 	return "demo"

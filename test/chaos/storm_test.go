@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -10,13 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/chaos/oracle"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
@@ -33,9 +34,9 @@ const (
 // storm is everything going wrong at random.
 type storm struct {
 	*chaosRun
-	options   chaos.Options
-	plan      chaos.Plan
-	history   *chaos.History
+	options   oracle.Options
+	plan      oracle.Plan
+	history   *oracle.History
 	log       *os.File
 	entries   journalReader
 	lanes     *lanes
@@ -57,10 +58,18 @@ type storm struct {
 	baseline  map[*operator]footprint
 }
 
-// chaosStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server and operator fail, all at random from one
-// seed. Once all that has ended, status has to say what the hub holds, and the hub has to hold what is declared or status has to say why not.
-func chaosStorm(ctx context.Context, c harness.Clone, out *harness.Report) error {
-	k := &storm{history: chaos.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, abandoned: abandoned{since: map[string]time.Time{}, left: map[string]bool{}}, options: chaos.Options{Hub: harness.SampleHub}}
+// TestStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server
+// and operator fail, all at random from $SEED, for $DURATION, over $DEVICES, with $REPLICAS of the
+// operator. Once all that has ended, status has to say what the hub holds, and the hub has to hold what
+// is declared or status has to say why not. What happened is in bin/chaos.
+func TestStorm(t *testing.T) {
+	ctx, c, out := harness.Begin(t, "chaos", true) // it kills the API server
+	harness.Settle(t, storms(ctx, c, out))
+}
+
+// storms reads what is asked for, and plays it.
+func storms(ctx context.Context, c harness.Clone, out *harness.Report) error {
+	k := &storm{history: oracle.NewHistory(), faults: map[string][]string{}, acted: map[string]uint64{}, abandoned: abandoned{since: map[string]time.Time{}, left: map[string]bool{}}, options: oracle.Options{Hub: harness.SampleHub}}
 	for _, setting := range []struct {
 		name      string
 		into      *int
@@ -78,7 +87,7 @@ func chaosStorm(ctx context.Context, c harness.Clone, out *harness.Report) error
 		return err
 	}
 	k.options.Seed = k.seed
-	k.plan = chaos.New(k.options)
+	k.plan = oracle.New(k.options)
 	if err := k.keepRecords(); err != nil {
 		return err
 	}
@@ -129,7 +138,7 @@ func (k *storm) play(ctx context.Context) (err error) {
 func (k *storm) parts(ctx context.Context) error {
 	for _, part := range []struct {
 		name, title    string
-		storm, settle  []chaos.Action
+		storm, settle  []oracle.Action
 		keepsOperators bool
 	}{
 		{"first", "Everything goes wrong, and the operator is " + fmt.Sprint(k.operators.disturbances()), k.plan.First, k.plan.Between, false},
@@ -200,7 +209,7 @@ func (k *storm) declareAll(ctx context.Context) error {
 
 // elsewhere is an IoTHub that is never ready: there is no Secret for it.
 func elsewhere() *v1alpha1.IoTHub {
-	return &v1alpha1.IoTHub{ObjectMeta: harness.ObjectMeta(chaos.Elsewhere), Spec: v1alpha1.IoTHubSpec{
+	return &v1alpha1.IoTHub{ObjectMeta: harness.ObjectMeta(oracle.Elsewhere), Spec: v1alpha1.IoTHubSpec{
 		HostName:       "elsewhere.azure-devices.net",
 		Authentication: v1alpha1.HubAuthentication{ConnectionStringSecretRef: &v1alpha1.SecretKeyReference{Name: "absent", Key: "connectionString"}},
 	}}
@@ -209,7 +218,7 @@ func elsewhere() *v1alpha1.IoTHub {
 func deviceSpec() simulator.Spec { return simulator.Spec{Model: simulator.TemperatureController} }
 
 // weather has a part's actions happen, with the operator disturbed beside them unless it is to be kept.
-func (k *storm) weather(ctx context.Context, actions []chaos.Action, keep bool) error {
+func (k *storm) weather(ctx context.Context, actions []oracle.Action, keep bool) error {
 	over := make(chan struct{})
 	cared := make(chan error, 1)
 	go func() { cared <- k.careFor(ctx, over, keep) }()
@@ -222,7 +231,7 @@ func (k *storm) weather(ctx context.Context, actions []chaos.Action, keep bool) 
 	if err != nil {
 		return err
 	}
-	k.Out.Passf("%d actions; so far the operator was %v, ended %d times by itself, and wrote %d times", len(actions), k.disturbed, k.restarted, chaos.Writes(journal))
+	k.Out.Passf("%d actions; so far the operator was %v, ended %d times by itself, and wrote %d times", len(actions), k.disturbed, k.restarted, oracle.Writes(journal))
 	return nil
 }
 
@@ -293,7 +302,7 @@ func (k *storm) disturb(ctx context.Context) error {
 	began := time.Now()
 	what, err := k.operators.disturb(ctx)
 	if what == paused {
-		k.history.Blind(chaos.Span{From: began, To: time.Now()})
+		k.history.Blind(oracle.Span{From: began, To: time.Now()})
 	}
 	_, gone := errors.AsType[*goneError](err)
 	if gone || what != terminated {

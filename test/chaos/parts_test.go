@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
+	"github.com/pnp-operator/pnp-operator/test/chaos/oracle"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
@@ -85,10 +85,10 @@ func TestATaskThatWaitsSaysWhatFor(t *testing.T) {
 
 func TestNobodyWaitsForWhatIsLeftBehind(t *testing.T) {
 	a, now := abandoned{since: map[string]time.Time{}, left: map[string]bool{}}, time.Now()
-	orphan := []chaos.Orphan{{Device: "device-1", Leaf: chaos.Leaf{Name: "a"}, Value: 1, How: "wrote"}}
+	orphan := []oracle.Orphan{{Device: "device-1", Leaf: oracle.Leaf{Name: "a"}, Value: 1, How: "wrote"}}
 	for _, step := range []struct {
 		after      time.Duration
-		orphans    []chaos.Orphan
+		orphans    []oracle.Orphan
 		open, left int
 	}{
 		{0, orphan, 1, 0}, {abandonedFor, orphan, 1, 0}, {time.Second, nil, 0, 0}, {time.Second, orphan, 1, 0}, {abandonedFor + time.Second, orphan, 0, 1},

@@ -1,4 +1,6 @@
-package main
+// Package chaos has everything go wrong at random while the operator works, and asks package oracle what it
+// thinks of the result.
+package chaos
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"bufio"
@@ -22,8 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/chaos/oracle"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
@@ -37,7 +37,7 @@ const (
 )
 
 // settle ends what goes wrong and waits until status says what the hub holds, all commands have an outcome, and nothing moves any more.
-func (k *storm) settle(ctx context.Context, actions []chaos.Action) error {
+func (k *storm) settle(ctx context.Context, actions []oracle.Action) error {
 	began := time.Now()
 	k.told = began
 	if err := k.perform(ctx, actions); err != nil {
@@ -112,11 +112,11 @@ func (k *storm) nurse(ctx context.Context) error {
 	if err := k.tend(ctx); err != nil {
 		return err
 	}
-	return k.confirm(ctx, chaos.Action{Name: fmt.Sprintf("nurse-%d", time.Now().UnixNano())})
+	return k.confirm(ctx, oracle.Action{Name: fmt.Sprintf("nurse-%d", time.Now().UnixNano())})
 }
 
 // confirm lets halted removals go on, and notes a brake that had no reason.
-func (k *storm) confirm(ctx context.Context, a chaos.Action) error {
+func (k *storm) confirm(ctx context.Context, a oracle.Action) error {
 	var hub v1alpha1.IoTHub
 	if err := untilDone(ctx, func(ctx context.Context) error {
 		return k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, &hub)
@@ -154,7 +154,7 @@ func (k *storm) removals(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return chaos.Removals(journal, time.Now().Add(-brakeWindow)) + chaos.Pending(objects), nil
+	return oracle.Removals(journal, time.Now().Add(-brakeWindow)) + oracle.Pending(objects), nil
 }
 
 func (k *storm) objects(ctx context.Context) ([]*v1alpha1.PnPDevice, error) {
@@ -248,7 +248,7 @@ type abandoned struct {
 }
 
 // note returns what may still be removed.
-func (a *abandoned) note(orphans []chaos.Orphan, objects []*v1alpha1.PnPDevice, now time.Time) (open []string) {
+func (a *abandoned) note(orphans []oracle.Orphan, objects []*v1alpha1.PnPDevice, now time.Time) (open []string) {
 	is := map[string]bool{}
 	for _, o := range orphans {
 		text := o.String()
@@ -270,12 +270,12 @@ func (a *abandoned) note(orphans []chaos.Orphan, objects []*v1alpha1.PnPDevice, 
 	return open
 }
 
-func (k *storm) trace() (*chaos.Trace, error) {
+func (k *storm) trace() (*oracle.Trace, error) {
 	journal, err := k.journal()
 	if err != nil {
 		return nil, err
 	}
-	return chaos.Follow(journal, k.history)
+	return oracle.Follow(journal, k.history)
 }
 
 // twinOf returns nil for a device that the hub does not know.
@@ -352,7 +352,7 @@ func (k *storm) standsStill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	moved := chaos.Moved(before, after)
+	moved := oracle.Moved(before, after)
 	return errors.Join(
 		k.Check("calls of the hub while nothing happens, beside sweeps and reads", "none", listedLines(append(others, "")), len(others) == 0),
 		k.Check("objects whose status moved meanwhile", "none", fmt.Sprint(moved), len(moved) == 0))
@@ -366,7 +366,7 @@ func (k *storm) judge(ctx context.Context) error {
 	}
 	var devices []string
 	for i := range k.options.Devices {
-		if id := fmt.Sprintf("device-%04d", i); !chaos.MayVanish(i) {
+		if id := fmt.Sprintf("device-%04d", i); !oracle.MayVanish(i) {
 			devices = append(devices, id)
 		}
 	}
@@ -386,7 +386,7 @@ func (k *storm) judge(ctx context.Context) error {
 		k.Check(fmt.Sprintf("halts over %d removals or fewer", brakeAtLeast/2), "none", fmt.Sprintf("%d of %d, over %v", len(k.unfounded), k.confirmed, k.unfounded), len(k.unfounded) == 0))
 }
 
-func (k *storm) judgeWrites(trace *chaos.Trace) error {
+func (k *storm) judgeWrites(trace *oracle.Trace) error {
 	return k.Check("writes of the operator that should not have been", "none", fmt.Sprintf("%d; %s", len(trace.Wrong), listedLines(trace.Wrong)), len(trace.Wrong) == 0)
 }
 

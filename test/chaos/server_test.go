@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/test/chaos/oracle"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
@@ -59,6 +59,6 @@ func (k *storm) startServer(ctx context.Context) error {
 	err = p.Await(ctx, ended, 3*time.Minute, func() error {
 		return k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: harness.SampleHub}, &v1alpha1.IoTHub{})
 	})
-	k.history.Blind(chaos.Span{From: k.down, To: time.Now().Add(watchesBack)})
+	k.history.Blind(oracle.Span{From: k.down, To: time.Now().Add(watchesBack)})
 	return err
 }

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"testing"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -16,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/chaos/oracle"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
@@ -33,10 +34,18 @@ type commandChaos struct {
 	looked uint64          // the newest call of the hub that was looked at
 }
 
-// chaosCommands runs commands while one answer of the hub in twenty is lost and the operator is killed every few seconds or, if there are
-// replicas, has its leader changed. In the end no command may have reached its device twice, each has an outcome, what Succeeded was run, and what is
-// Unknown has its answer lost, its operator cut off, or two of them at work.
-func chaosCommands(ctx context.Context, c harness.Clone, out *harness.Report) error {
+// TestStormOfCommands runs $COMMANDS over $DEVICES while one answer of the hub in twenty is lost and the
+// operator is killed every few seconds or, with $REPLICAS, has its leader changed, $CHANGES times at
+// least. In the end no command may have reached its device twice, each has an outcome, what Succeeded was
+// run, and what is Unknown has its answer lost, its operator cut off, or two of them at work. The logs of
+// the operators are in bin/chaos-commands.
+func TestStormOfCommands(t *testing.T) {
+	ctx, c, out := harness.Begin(t, "chaos-commands", false)
+	harness.Settle(t, stormOfCommands(ctx, c, out))
+}
+
+// stormOfCommands reads what is asked for, and plays it.
+func stormOfCommands(ctx context.Context, c harness.Clone, out *harness.Report) error {
 	k := &commandChaos{lost: map[string]bool{}}
 	var replicas int
 	for _, setting := range []struct {
@@ -283,7 +292,7 @@ func (k *commandChaos) judgeUnknown(ctx context.Context) error {
 	if err := k.Client.List(ctx, &list, client.InNamespace(harness.Namespace)); err != nil {
 		return err
 	}
-	d := chaos.Doubted(list.Items, k.lost, k.operators.cutOff(), k.operators.rivals)
+	d := oracle.Doubted(list.Items, k.lost, k.operators.cutOff(), k.operators.rivals)
 	return k.Check("commands that are Unknown for no reason", "none", fmt.Sprintf("%d; %d had their answer lost, %d were under way when an operator was cut off, %d while two were at work; %s",
 		len(d.Unfounded), d.Lost, d.Cut, d.Contested, listedLines(d.Unfounded)), len(d.Unfounded) == 0)
 }

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/chaos/oracle"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
@@ -26,7 +26,7 @@ import (
 const commandWithin = 45 * time.Second
 
 // perform has actions happen one after the other.
-func (k *storm) perform(ctx context.Context, actions []chaos.Action) error {
+func (k *storm) perform(ctx context.Context, actions []oracle.Action) error {
 	for _, a := range actions {
 		select {
 		case <-ctx.Done():
@@ -62,8 +62,8 @@ func (k *storm) keepUp(ctx context.Context, device string) error {
 }
 
 // act does what needs the API server in the lane of the object, and all else at once.
-func (k *storm) act(ctx context.Context, a chaos.Action) error {
-	if a.Kind == chaos.Command {
+func (k *storm) act(ctx context.Context, a oracle.Action) error {
+	if a.Kind == oracle.Command {
 		k.commands++
 		k.lanes.add(a.Name, string(a.Kind), func(ctx context.Context) error { return k.command(ctx, a) })
 		return nil
@@ -77,19 +77,19 @@ func (k *storm) act(ctx context.Context, a chaos.Action) error {
 	return k.actAtHub(ctx, a)
 }
 
-func (k *storm) usersDo(a chaos.Action) (func(context.Context, chaos.Action) error, bool) {
-	do, ok := map[chaos.Kind]func(context.Context, chaos.Action) error{
-		chaos.Create: k.create, chaos.Edit: k.edit, chaos.Delete: k.remove, chaos.Resend: k.request, chaos.Refresh: k.request,
-		chaos.SuspendHub: k.suspendHub, chaos.ResumeHub: k.suspendHub, chaos.Confirm: k.confirm,
+func (k *storm) usersDo(a oracle.Action) (func(context.Context, oracle.Action) error, bool) {
+	do, ok := map[oracle.Kind]func(context.Context, oracle.Action) error{
+		oracle.Create: k.create, oracle.Edit: k.edit, oracle.Delete: k.remove, oracle.Resend: k.request, oracle.Refresh: k.request,
+		oracle.SuspendHub: k.suspendHub, oracle.ResumeHub: k.suspendHub, oracle.Confirm: k.confirm,
 	}[a.Kind]
 	return do, ok
 }
 
 // awaitWithin is how long an action of a plot waits for what it awaits: the operator or the API server may be down, or there may be nothing to do.
-var awaitWithin = map[string]time.Duration{chaos.Seen: 20 * time.Second, chaos.Written: 8 * time.Second}
+var awaitWithin = map[string]time.Duration{oracle.Seen: 20 * time.Second, oracle.Written: 8 * time.Second}
 
 // actInPlot does an action in the lane of its device, once it is time. The device may have disappeared since it was planned.
-func (k *storm) actInPlot(ctx context.Context, a chaos.Action) error {
+func (k *storm) actInPlot(ctx context.Context, a oracle.Action) error {
 	if err := k.isTime(ctx, a); err != nil {
 		return err
 	}
@@ -110,15 +110,15 @@ func (k *storm) actInPlot(ctx context.Context, a chaos.Action) error {
 	return nil
 }
 
-func (k *storm) isTime(ctx context.Context, a chaos.Action) error {
+func (k *storm) isTime(ctx context.Context, a oracle.Action) error {
 	k.mu.Lock()
 	since := k.acted[a.Device]
 	k.mu.Unlock()
 	began := time.Now()
 	look := map[string]func(context.Context) (bool, error){
-		"":            func(context.Context) (bool, error) { return true, nil },
-		chaos.Seen:    func(ctx context.Context) (bool, error) { return k.isSeen(ctx, a.Device, time.Since(began)) },
-		chaos.Written: func(context.Context) (bool, error) { return k.isWritten(a.Device, since) },
+		"":             func(context.Context) (bool, error) { return true, nil },
+		oracle.Seen:    func(ctx context.Context) (bool, error) { return k.isSeen(ctx, a.Device, time.Since(began)) },
+		oracle.Written: func(context.Context) (bool, error) { return k.isWritten(a.Device, since) },
 	}[a.Await]
 	if err := harness.PollEvery(ctx, 20*time.Millisecond, awaitWithin[a.Await], func() error { return nil }, look); err != nil {
 		return err
@@ -139,8 +139,8 @@ func (k *storm) isSeen(ctx context.Context, name string, waited time.Duration) (
 	if isKnown := k.Client.Get(ctx, types.NamespacedName{Namespace: harness.Namespace, Name: name}, &device) == nil; !isKnown {
 		return false, nil
 	}
-	declared, err := chaos.Declared(&device.Spec)
-	shown := chaos.Shown(&device.Status)
+	declared, err := oracle.Declared(&device.Spec)
+	shown := oracle.Shown(&device.Status)
 	for leaf := range declared {
 		if _, ok := shown[leaf]; !ok {
 			return false, err
@@ -163,29 +163,29 @@ func (k *storm) isWritten(device string, since uint64) (bool, error) {
 	return false, err
 }
 
-func (k *storm) actAtHub(ctx context.Context, a chaos.Action) error {
-	do, ok := map[chaos.Kind]func() error{
-		chaos.Foreign:     func() error { return k.Hub.PatchDesired(ctx, a.Device, string(a.Patch), a.By) },
-		chaos.Report:      func() error { return k.Hub.PatchReported(ctx, a.Device, string(a.Patch)) },
-		chaos.Behave:      func() error { return k.Hub.Behave(ctx, a.Device, a.Property, *a.Behaviour) },
-		chaos.Offline:     func() error { return k.Hub.Offline(ctx, a.Device) },
-		chaos.Online:      func() error { return k.Hub.Online(ctx, a.Device) },
-		chaos.Vanish:      func() error { return k.Hub.DeleteDevice(ctx, a.Device) },
-		chaos.Recreate:    func() error { return k.recreate(ctx, a) },
-		chaos.Remember:    func() error { return k.Hub.Remember(ctx, a.Device) },
-		chaos.Rewind:      func() error { return k.Hub.Rewind(ctx, a.Device) },
-		chaos.Return:      func() error { return k.Hub.AddDevice(ctx, a.Device, deviceSpec()) },
-		chaos.Tag:         func() error { return k.Hub.SetTags(ctx, a.Device, string(a.Patch)) },
-		chaos.Rekey:       func() error { return k.Hub.BumpDeviceETag(ctx, a.Device) },
-		chaos.Fault:       func() error { return k.fault(ctx, a) },
-		chaos.Mend:        func() error { return k.mend(ctx, a.Device) },
-		chaos.EventFault:  func() error { _, err := k.Hub.AddEventFault(ctx, *a.EventFault); return err },
-		chaos.Stream:      func() error { return k.disturbStream(ctx, a.Name) },
-		chaos.ClockJump:   func() error { return k.Hub.SetClockOffset(ctx, a.Offset) },
-		chaos.IndexLag:    func() error { return k.Hub.SetIndexLag(ctx, a.Offset) },
-		chaos.ClearFaults: func() error { return k.clearFaults(ctx) },
-		chaos.ServerDown:  func() error { return k.stopServer(ctx) },
-		chaos.ServerUp:    func() error { return k.startServer(ctx) },
+func (k *storm) actAtHub(ctx context.Context, a oracle.Action) error {
+	do, ok := map[oracle.Kind]func() error{
+		oracle.Foreign:     func() error { return k.Hub.PatchDesired(ctx, a.Device, string(a.Patch), a.By) },
+		oracle.Report:      func() error { return k.Hub.PatchReported(ctx, a.Device, string(a.Patch)) },
+		oracle.Behave:      func() error { return k.Hub.Behave(ctx, a.Device, a.Property, *a.Behaviour) },
+		oracle.Offline:     func() error { return k.Hub.Offline(ctx, a.Device) },
+		oracle.Online:      func() error { return k.Hub.Online(ctx, a.Device) },
+		oracle.Vanish:      func() error { return k.Hub.DeleteDevice(ctx, a.Device) },
+		oracle.Recreate:    func() error { return k.recreate(ctx, a) },
+		oracle.Remember:    func() error { return k.Hub.Remember(ctx, a.Device) },
+		oracle.Rewind:      func() error { return k.Hub.Rewind(ctx, a.Device) },
+		oracle.Return:      func() error { return k.Hub.AddDevice(ctx, a.Device, deviceSpec()) },
+		oracle.Tag:         func() error { return k.Hub.SetTags(ctx, a.Device, string(a.Patch)) },
+		oracle.Rekey:       func() error { return k.Hub.BumpDeviceETag(ctx, a.Device) },
+		oracle.Fault:       func() error { return k.fault(ctx, a) },
+		oracle.Mend:        func() error { return k.mend(ctx, a.Device) },
+		oracle.EventFault:  func() error { _, err := k.Hub.AddEventFault(ctx, *a.EventFault); return err },
+		oracle.Stream:      func() error { return k.disturbStream(ctx, a.Name) },
+		oracle.ClockJump:   func() error { return k.Hub.SetClockOffset(ctx, a.Offset) },
+		oracle.IndexLag:    func() error { return k.Hub.SetIndexLag(ctx, a.Offset) },
+		oracle.ClearFaults: func() error { return k.clearFaults(ctx) },
+		oracle.ServerDown:  func() error { return k.stopServer(ctx) },
+		oracle.ServerUp:    func() error { return k.startServer(ctx) },
 	}[a.Kind]
 	if !ok {
 		return fmt.Errorf("nobody knows how to %s", a.Kind)
@@ -204,7 +204,7 @@ type passing struct {
 }
 
 // fault breaks calls of the hub. Those of one device alone can be mended alone.
-func (k *storm) fault(ctx context.Context, a chaos.Action) error {
+func (k *storm) fault(ctx context.Context, a oracle.Action) error {
 	id, err := k.Hub.AddFault(ctx, *a.Fault)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -248,7 +248,7 @@ func (k *storm) mend(ctx context.Context, device string) error {
 }
 
 // recreate replaces a device by a new one, and has others write to it until its etag is that of the one before: the counter in it counts writes.
-func (k *storm) recreate(ctx context.Context, a chaos.Action) error {
+func (k *storm) recreate(ctx context.Context, a oracle.Action) error {
 	wanted, err := k.writesOf(ctx, a.Device)
 	if err != nil {
 		return err
@@ -294,14 +294,14 @@ func (k *storm) writesOf(ctx context.Context, device string) (uint64, error) {
 func (k *storm) disturbStream(ctx context.Context, what string) error {
 	const times = 3
 	return map[string]func() error{
-		chaos.Cut:          func() error { return k.Hub.CutConnections(ctx) },
-		chaos.Truncate:     func() error { return k.Hub.TruncateFrames(ctx) },
-		chaos.Close:        func() error { return k.Hub.CloseConnections(ctx, simulator.AMQPError{}) },
-		chaos.Steal:        func() error { return k.Hub.StealReceivers(ctx) },
-		chaos.RefuseLinks:  func() error { return k.Hub.Refuse(ctx, simulator.RefuseRequest{Links: times}) },
-		chaos.RefuseTokens: func() error { return k.Hub.Refuse(ctx, simulator.RefuseRequest{Tokens: times}) },
-		chaos.Stall:        func() error { return k.Hub.StallPartition(ctx, "") },
-		chaos.Release:      func() error { return k.Hub.ReleasePartitions(ctx) },
+		oracle.Cut:          func() error { return k.Hub.CutConnections(ctx) },
+		oracle.Truncate:     func() error { return k.Hub.TruncateFrames(ctx) },
+		oracle.Close:        func() error { return k.Hub.CloseConnections(ctx, simulator.AMQPError{}) },
+		oracle.Steal:        func() error { return k.Hub.StealReceivers(ctx) },
+		oracle.RefuseLinks:  func() error { return k.Hub.Refuse(ctx, simulator.RefuseRequest{Links: times}) },
+		oracle.RefuseTokens: func() error { return k.Hub.Refuse(ctx, simulator.RefuseRequest{Tokens: times}) },
+		oracle.Stall:        func() error { return k.Hub.StallPartition(ctx, "") },
+		oracle.Release:      func() error { return k.Hub.ReleasePartitions(ctx) },
 	}[what]()
 }
 
@@ -327,7 +327,7 @@ func untilDone(ctx context.Context, do func(context.Context) error) error {
 }
 
 // create makes an object. One of that name that is being deleted has to go first; one that is not was made by a try whose answer was lost.
-func (k *storm) create(ctx context.Context, a chaos.Action) error {
+func (k *storm) create(ctx context.Context, a oracle.Action) error {
 	if err := k.history.Declare(a.Device, a.Spec, time.Now()); err != nil {
 		return err
 	}
@@ -355,7 +355,7 @@ func (k *storm) create(ctx context.Context, a chaos.Action) error {
 	return nil
 }
 
-func (k *storm) edit(ctx context.Context, a chaos.Action) error {
+func (k *storm) edit(ctx context.Context, a oracle.Action) error {
 	if err := k.history.Declare(a.Device, a.Spec, time.Now()); err != nil {
 		return err
 	}
@@ -375,7 +375,7 @@ func (k *storm) edit(ctx context.Context, a chaos.Action) error {
 }
 
 // remove deletes an object. One that is to be cleared, and that no operator has seen since that was declared, has no finalizer yet and goes at once.
-func (k *storm) remove(ctx context.Context, a chaos.Action) error {
+func (k *storm) remove(ctx context.Context, a oracle.Action) error {
 	k.history.Delete(a.Device, time.Now())
 	err := untilDone(ctx, func(ctx context.Context) error {
 		var device v1alpha1.PnPDevice
@@ -395,9 +395,9 @@ func (k *storm) remove(ctx context.Context, a chaos.Action) error {
 }
 
 // request sets one of the annotations that ask for something.
-func (k *storm) request(ctx context.Context, a chaos.Action) error {
+func (k *storm) request(ctx context.Context, a oracle.Action) error {
 	key := v1alpha1.AnnotationReconcileRequestedAt
-	if a.Kind == chaos.Resend {
+	if a.Kind == oracle.Resend {
 		key = v1alpha1.AnnotationResendRequestedAt
 		newest, err := k.newestChange()
 		if err != nil {
@@ -418,15 +418,15 @@ func (k *storm) annotate(ctx context.Context, object client.Object, key, value s
 	})
 }
 
-func (k *storm) suspendHub(ctx context.Context, a chaos.Action) error {
-	patch := fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, a.Kind == chaos.SuspendHub)
+func (k *storm) suspendHub(ctx context.Context, a oracle.Action) error {
+	patch := fmt.Appendf(nil, `{"spec":{"suspend":%t}}`, a.Kind == oracle.SuspendHub)
 	return untilDone(ctx, func(ctx context.Context) error {
 		return k.Client.Patch(ctx, &v1alpha1.IoTHub{ObjectMeta: harness.ObjectMeta(harness.SampleHub)}, client.RawPatch(types.MergePatchType, patch))
 	})
 }
 
 // command creates a DeviceCommand whose payload is its name, so that devices can tell them apart.
-func (k *storm) command(ctx context.Context, a chaos.Action) error {
+func (k *storm) command(ctx context.Context, a oracle.Action) error {
 	return untilDone(ctx, func(ctx context.Context) error {
 		err := k.Client.Create(ctx, &v1alpha1.DeviceCommand{ObjectMeta: harness.ObjectMeta(a.Name), Spec: v1alpha1.DeviceCommandSpec{
 			DeviceRef: v1alpha1.DeviceReference{Name: a.Device}, Component: "thermostat1", Command: "getMaxMinReport",

@@ -1,12 +1,8 @@
-package main
+package chaos
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/test/harness"
@@ -82,7 +78,7 @@ func (one *operator) footprint(ctx context.Context) (footprint, error) {
 		return harness.Missed("garbage collections of "+one.Name+one.Replica, "two within "+within.String(), fmt.Sprint(len(collections)))
 	}
 	err := harness.Poll(ctx, within, late, func(ctx context.Context) (bool, error) {
-		values, err := scrape(ctx, "http://"+one.address+"/metrics")
+		values, err := harness.Metrics(ctx, "http://"+one.address+"/metrics")
 		if err != nil {
 			return false, err
 		}
@@ -94,30 +90,4 @@ func (one *operator) footprint(ctx context.Context) (footprint, error) {
 		return len(collections) > 2, nil
 	})
 	return f, err
-}
-
-// scrape returns the metrics without labels.
-func scrape(ctx context.Context, url string) (map[string]float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := (&http.Client{Timeout: 10 * time.Second}).Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", url, response.Status)
-	}
-	values := map[string]float64{}
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		name, text, ok := strings.Cut(lines.Text(), " ")
-		if n, err := strconv.ParseFloat(text, 64); ok && err == nil {
-			values[name] = n
-		}
-	}
-	return values, lines.Err()
 }

@@ -1,4 +1,4 @@
-package main
+package chaos
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/hack/demo/chaos"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/test/chaos/oracle"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
@@ -44,7 +44,7 @@ type operators struct {
 	// cuts are when one ended otherwise than in order, or was stopped: what it was doing may not have been recorded.
 	cuts []time.Time
 	// rivals are when one that had lost its lease did not know that yet.
-	rivals []chaos.Span
+	rivals []oracle.Span
 }
 
 type operator struct {
@@ -308,7 +308,7 @@ func (o *operators) pause(ctx context.Context, one *operator) error {
 	}
 	select {
 	case err := <-one.ended:
-		o.rivals = append(o.rivals, chaos.Span{From: resumed, To: time.Now()})
+		o.rivals = append(o.rivals, oracle.Span{From: resumed, To: time.Now()})
 		if err == nil {
 			return errors.New("an operator that lost its lease ended as if all were well")
 		}
