@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 
 	"github.com/pnp-operator/pnp-operator/hack/cluster"
 	"github.com/pnp-operator/pnp-operator/test/harness"
@@ -24,9 +23,6 @@ Commands:
   e2e-gitops
          test the operator end to end with the GitOps engines Flux and Argo CD over the layout of config/recipes/gitops; the engines are built first. $SCENARIOS is a
          pattern for the names of scenarios
-  hostile
-         attack the operator, in the memory that its Deployment gives it, as a tenant, a device, a hub and a stranger would, while another tenant
-         works: a line an attack with the most memory and the longest edit. $ATTACKS is a pattern for names of attacks, $QUICK leaves long ones out
   bench  measure the operator against a bare loop and write the ratios to bin/bench; needs node and npm; $PART names parts to
          measure alone, $SIZES the numbers of devices, $ROUNDS the repetitions, $QUICK makes it short
   cluster
@@ -49,8 +45,7 @@ func status() int {
 	if status, ok := cluster.Execute(os.Args[1:], os.Stderr); ok {
 		return status
 	}
-	breaksConnections := slices.Equal(os.Args[1:], []string{"hostile"}) // it kills the API server
-	ctx, stop := signal.NotifyContext(context.Background(), harness.EndSignals(breaksConnections)...)
+	ctx, stop := signal.NotifyContext(context.Background(), harness.EndSignals(false)...)
 	defer stop()
 	harness.SilenceClients()
 	err := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -72,7 +67,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
-		"run": run, "e2e-gitops": e2eGitOps, "hostile": hostile, "bench": measure, "up": up, "down": down,
+		"run": run, "e2e-gitops": e2eGitOps, "bench": measure, "up": up, "down": down,
 		"cluster": clusterUp, "cluster-down": clusterDown, "cluster-test": clusterTest,
 	}[args[0]]
 	if !ok {
@@ -89,7 +84,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "e2e-gitops", "hostile", "bench", "cluster", "cluster-down", "cluster-test":
+	case "e2e-gitops", "bench", "cluster", "cluster-down", "cluster-test":
 		return command
 	}
 	return "demo"

@@ -1,4 +1,6 @@
-package main
+// Package hostile attacks the operator as a tenant, a device, a hub and a stranger would, while another
+// tenant works.
+package hostile
 
 import (
 	"context"
@@ -7,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"testing"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,27 +53,30 @@ func attacks() []attack {
 	return slices.Concat(admissionAttacks, deviceAttacks, hubAttacks, disasters)
 }
 
-// hostile attacks the operator, in the memory that its Deployment gives it, while it works for another tenant. After each attack it has to be alive, the other
-// tenant's edits have to have arrived in time, and what the attacker is promised has to be seen.
-func hostile(ctx context.Context, c harness.Clone, out *harness.Report) error {
+// TestAttacks attacks the operator, in the memory that its Deployment gives it, while it works for another
+// tenant: each attack that $ATTACKS matches is a test of its own, and $QUICK leaves long ones out. After
+// each the operator has to be alive, the other tenant's edits have to have arrived in time, and what the
+// attacker is promised has to be seen. The logs of the operator are in bin/hostile.
+func TestAttacks(t *testing.T) {
+	ctx, c, out := harness.Begin(t, "hostile", true) // it kills the API server
 	chosen, err := chosenAttacks(os.Getenv("ATTACKS"), os.Getenv("QUICK") != "")
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
 	if err := c.Build(ctx, out); err != nil {
-		return err
+		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp(c.Path("bin"), "hostile-run-")
 	if err != nil {
-		return fmt.Errorf("making the folder of the run: %w", err)
+		t.Fatal(err)
 	}
 	if err := errors.Join(os.RemoveAll(c.Path(hostileFolder)), os.MkdirAll(c.Path(hostileFolder), 0o700)); err != nil {
-		return err
+		t.Fatal(err)
 	}
 	h := &hostileRun{Testbed: harness.NewTestbed(c, dir, out)}
 	h.AckDelay = 0
-	err = h.Conclude(ctx, h.playAll(ctx, chosen))
-	return errors.Join(err, h.leave())
+	harness.Settle(t, h.Conclude(ctx, h.playAll(ctx, t, chosen)))
+	harness.Settle(t, h.leave())
 }
 
 // chosenAttacks are those whose names match a pattern, or without one all of a run, short or not.
@@ -92,7 +98,7 @@ func chosenAttacks(pattern string, quick bool) ([]attack, error) {
 }
 
 // playAll goes on after a failure: what an attack leaves is removed.
-func (h *hostileRun) playAll(ctx context.Context, chosen []attack) error {
+func (h *hostileRun) playAll(ctx context.Context, t *testing.T, chosen []attack) error {
 	h.Out.Heading("Starting a control plane, two simulated hubs and the operator")
 	ctx, err := h.beginHostile(ctx)
 	if err != nil {
@@ -100,23 +106,28 @@ func (h *hostileRun) playAll(ctx context.Context, chosen []attack) error {
 	}
 	h.Out.Heading(fmt.Sprintf("%d attacks: the most memory that the operator took, of %d MiB, and the longest edit of another tenant, %s while nobody attacks",
 		len(chosen), h.operator.container.limit>>20, h.idle.Round(time.Millisecond)))
-	var failed []error
+	played, failed := 0, 0
 	for _, a := range chosen {
-		err := h.withstand(ctx, a)
+		t.Run(a.name, func(t *testing.T) {
+			played++
+			if err := h.withstand(ctx, a); err != nil && ctx.Err() == nil {
+				h.Out.Sayf("FAILED: %v", err)
+				failed++
+				t.Error(err)
+			}
+		})
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err == nil {
-			continue
-		}
-		h.Out.Sayf("FAILED: %v", err)
-		failed = append(failed, fmt.Errorf("%s: %w", a.name, err))
 	}
 	if err := h.checkLogs(); err != nil {
-		return errors.Join(err, fmt.Errorf("%d of %d attacks did harm", len(failed), len(chosen)))
+		return errors.Join(err, fmt.Errorf("%d of %d attacks did harm", failed, played))
 	}
-	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d attacks did harm; logs of the operator are in %s", len(failed), len(chosen), hostileFolder)
+	if failed > 0 {
+		return fmt.Errorf("%d of %d attacks did harm; logs of the operator are in %s", failed, played, hostileFolder)
+	}
+	if played == 0 {
+		return errors.New("no attack has a name that -run asks for")
 	}
 	return nil
 }
