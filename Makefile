@@ -30,7 +30,7 @@ bin/pnp-demo: prerequisites
 	@go build -o $@ ./hack/demo
 
 # The tests of the whole are Go tests, built rather than run by `go test` for the same reason. To run one: `go test -v ./test/e2e -run TestEndToEnd/NAME`.
-WHOLE_TESTS := bin/e2e.test bin/chaos.test bin/hostile.test
+WHOLE_TESTS := bin/e2e.test bin/chaos.test bin/engines.test bin/hostile.test
 .PHONY: $(WHOLE_TESTS)
 $(WHOLE_TESTS): bin/%.test: prerequisites
 	@go test -vet=off -c -o $@ ./test/$*
@@ -99,8 +99,8 @@ engines: prerequisites ## Build Flux's controllers and Argo CD for e2e-gitops; E
 	@for tool in $(ENGINE_TOOLS); do hack/tools/build.sh $$tool $(BIN)/gitops-tools; done
 
 .PHONY: e2e-gitops
-e2e-gitops: bin/pnp-demo ## The operator under Flux and Argo CD (which needs redis-server); SCENARIOS='stop|model' plays some.
-	@ENGINES='$(ENGINES)' SCENARIOS='$(SCENARIOS)' bin/pnp-demo e2e-gitops
+e2e-gitops: bin/engines.test ## The operator under Flux and Argo CD (which needs redis-server); SCENARIOS='stop|model' plays some.
+	@ENGINES='$(ENGINES)' SCENARIOS='$(SCENARIOS)' exec bin/engines.test -test.run '^TestEngines$$'
 
 REPLICAS ?= 1
 DURATION ?= 4m

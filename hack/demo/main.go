@@ -20,9 +20,6 @@ const usage = `usage: demo COMMAND
 
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
-  e2e-gitops
-         test the operator end to end with the GitOps engines Flux and Argo CD over the layout of config/recipes/gitops; the engines are built first. $SCENARIOS is a
-         pattern for the names of scenarios
   bench  measure the operator against a bare loop and write the ratios to bin/bench; needs node and npm; $PART names parts to
          measure alone, $SIZES the numbers of devices, $ROUNDS the repetitions, $QUICK makes it short
   cluster
@@ -67,7 +64,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
-		"run": run, "e2e-gitops": e2eGitOps, "bench": measure, "up": up, "down": down,
+		"run": run, "bench": measure, "up": up, "down": down,
 		"cluster": clusterUp, "cluster-down": clusterDown, "cluster-test": clusterTest,
 	}[args[0]]
 	if !ok {
@@ -84,7 +81,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "e2e-gitops", "bench", "cluster", "cluster-down", "cluster-test":
+	case "bench", "cluster", "cluster-down", "cluster-test":
 		return command
 	}
 	return "demo"

@@ -77,6 +77,20 @@ func Begin(t *testing.T, name string, breaksConnections bool) (context.Context, 
 	return ctx, c, NewReport(name, os.Stdout)
 }
 
+// SubtestPattern returns the part of -run that is for the tests within a test, and nothing where there is
+// none.
+func SubtestPattern(t *testing.T) string {
+	t.Helper()
+	return patternWithin(t.Name(), flag.Lookup("test.run").Value.String())
+}
+
+// patternWithin returns what follows the name of a test in a pattern.
+func patternWithin(test, pattern string) string {
+	_, within, _ := strings.Cut(pattern, test)
+	_, within, _ = strings.Cut(within, "/")
+	return within
+}
+
 // isNamed reports whether the pattern of -run means a test by its name.
 func isNamed(test, pattern string) bool { return strings.Contains(pattern, test) }
 

@@ -18,6 +18,16 @@ func TestTestsOfTheWholeRunWhereTheyAreNamed(t *testing.T) {
 	}
 }
 
+func TestPatternWithinIsThatOfTheTestsWithin(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"": "", "TestEngines": "", "^TestEngines$": "", "TestEngines/": "", "^TestEngines$/stop|model": "stop|model", "Other/x": "",
+	} {
+		if got := patternWithin("TestEngines", pattern); got != want {
+			t.Errorf("within %q: %q, want %q", pattern, got, want)
+		}
+	}
+}
+
 func TestATestOfTheWholeIsLeftOutOtherwise(t *testing.T) {
 	reached := false
 	t.Run("inner", func(t *testing.T) {

@@ -1,4 +1,6 @@
-package main
+// Package engines tests the operator under GitOps engines: Flux's own controllers and Argo CD, over the
+// layout of config/recipes/gitops.
+package engines
 
 import (
 	"context"
@@ -8,6 +10,7 @@ import (
 	"os/exec"
 	"sync/atomic"
 	"syscall"
+	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,24 +55,29 @@ type engineOutcome struct {
 	says string
 }
 
-// e2eGitOps plays the scenarios with the engines, all of them even if one fails, and cleans up.
-func e2eGitOps(ctx context.Context, c harness.Clone, out *harness.Report) error {
-	picked, err := pick(engineScenarios(), wishOf(os.Getenv), onPath)
-	if err != nil {
-		return err
+// TestEngines plays the scenarios with the engines that $ENGINES names, each as a test of its own, all of
+// them even if one fails, and cleans up. $SCENARIOS is a pattern for their names; without it, the part of
+// -run that is for them says which sites are made.
+func TestEngines(t *testing.T) {
+	ctx, c, out := harness.Begin(t, "e2e-gitops", false)
+	wished := wishOf(os.Getenv)
+	if wished.scenarios == "" {
+		wished.scenarios = harness.SubtestPattern(t)
 	}
-	err = errors.Join(c.Build(ctx, out), buildEngines(ctx, c, out, picked.engines()))
+	picked, err := pick(engineScenarios(), wished, onPath)
 	if err != nil {
-		return err
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Build(ctx, out), buildEngines(ctx, c, out, picked.engines())); err != nil {
+		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp(c.Path("bin"), "gitops-run-")
 	if err != nil {
-		return fmt.Errorf("making the folder of the tests: %w", err)
+		t.Fatal(err)
 	}
 	g := &gitops{Testbed: harness.NewTestbed(c, dir, out)}
-	err = g.Conclude(ctx, g.test(ctx, picked))
+	harness.Settle(t, g.Conclude(ctx, g.test(ctx, t, picked)))
 	picked.tell(out)
-	return err
 }
 
 func wishOf(env func(string) string) wish {
@@ -82,7 +90,7 @@ func onPath(program string) bool {
 }
 
 // test starts everything and plays the scenarios.
-func (g *gitops) test(ctx context.Context, picked selection) (err error) {
+func (g *gitops) test(ctx context.Context, t *testing.T, picked selection) (err error) {
 	g.Out.Heading("Starting a control plane, a simulated hub, the operator and the GitOps engines")
 	ctx, err = g.setUp(ctx)
 	if err != nil {
@@ -98,7 +106,7 @@ func (g *gitops) test(ctx context.Context, picked selection) (err error) {
 		return err
 	}
 	g.Out.Heading("Scenarios, with the time that something took, and what the engine says")
-	return g.playAll(ctx, picked.played, sites)
+	return g.playAll(ctx, t, picked.played, sites)
 }
 
 // setUp is that of a demonstration, with an operator that scenarios may stop and start, and without
@@ -151,32 +159,47 @@ func (g *gitops) startOperator(ctx context.Context) error {
 }
 
 // playAll goes on after a failure: scenarios have nothing in common.
-func (g *gitops) playAll(ctx context.Context, all []engineScenario, sites map[string]*site) error {
+func (g *gitops) playAll(ctx context.Context, t *testing.T, all []engineScenario, sites map[string]*site) error {
 	failed := 0
 	for _, one := range all {
-		began := time.Now()
-		o, err := sites[one.name].play(ctx, one)
-		if ctx.Err() != nil {
+		var ended error
+		t.Run(one.name, func(t *testing.T) {
+			err := g.playOne(ctx, one, sites[one.name])
+			if ended = g.stillRun(); err != nil {
+				failed++
+				t.Error(err)
+			}
+		})
+		switch {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		}
-		if err := g.stillRun(); err != nil {
-			return err
-		}
-		if err != nil {
-			g.Out.Sayf("FAILED: %s: %v", one.label(), err)
-			failed++
-			continue
-		}
-		g.Out.Passf("%-96s %s -> %s %d ms  (in all %.1f s)", one.label(), o.From, o.To,
-			o.Took.Milliseconds(), time.Since(began).Seconds())
-		if o.says != "" {
-			g.Out.Block("    "+one.engine+" says:", o.says)
+		case ended != nil:
+			return ended
 		}
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d scenarios failed, see above", failed, len(all))
 	}
 	g.Out.Sayf("%d of %d scenarios passed", len(all), len(all))
+	return nil
+}
+
+// playOne plays a scenario, and tells what came of it.
+func (g *gitops) playOne(ctx context.Context, one engineScenario, s *site) error {
+	began := time.Now()
+	o, err := s.play(ctx, one)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		g.Out.Sayf("FAILED: %s: %v", one.label(), err)
+		return fmt.Errorf("%s: %w", one.label(), err)
+	}
+	g.Out.Passf("%-96s %s -> %s %d ms  (in all %.1f s)", one.label(), o.From, o.To,
+		o.Took.Milliseconds(), time.Since(began).Seconds())
+	if o.says != "" {
+		g.Out.Block("    "+one.engine+" says:", o.says)
+	}
 	return nil
 }
 
@@ -235,7 +258,7 @@ func (r *restartable) resume(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-r.done: //nolint:errcheck // one that lost its lease ends with an error
+	case <-r.done:
 		return r.start(ctx)
 	case <-ctx.Done():
 		return context.Cause(ctx)
