@@ -26,8 +26,6 @@ Commands:
          leave a real cluster of one node running in bin/cluster, where pods run; needs root and Debian's containerd and runc
   cluster-down
          stop what cluster started and remove bin/cluster
-  cluster-test
-         install the chart in a cluster of two nodes and try what happens to pods: see docs/install.md
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
   down   stop what up started and remove bin/demo
 `
@@ -65,7 +63,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
 		"run": run, "bench": measure, "up": up, "down": down,
-		"cluster": clusterUp, "cluster-down": clusterDown, "cluster-test": clusterTest,
+		"cluster": clusterUp, "cluster-down": clusterDown,
 	}[args[0]]
 	if !ok {
 		_, _ = io.WriteString(stderr, usage)
@@ -81,7 +79,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "bench", "cluster", "cluster-down", "cluster-test":
+	case "bench", "cluster", "cluster-down":
 		return command
 	}
 	return "demo"

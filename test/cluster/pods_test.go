@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"bufio"
@@ -76,7 +76,7 @@ func (s *realCluster) confined(pod corev1.Pod, program string) error {
 		p.Status["Uid"], p.Status["Gid"], p.Status["Groups"], p.Status["CapEff"], p.Status["CapBnd"], p.Status["NoNewPrivs"], p.Status["Seccomp"], p.RootIsReadOnly(), limit)
 	want := fmt.Sprintf("uid %s, gid %s, groups %s, capabilities %s of %s, no new privileges 1, seccomp 2, root read-only true, memory %d",
 		four, four, user, none, none, pod.Spec.Containers[0].Resources.Limits.Memory().Value())
-	return s.Testbed.Check("process of pod "+pod.Name, want, got, got == want)
+	return s.Check("process of pod "+pod.Name, want, got, got == want)
 }
 
 // collectsInTime wants Go to keep to 85 % of what the container may have.
@@ -91,7 +91,7 @@ func (s *realCluster) collectsInTime(ctx context.Context) error {
 	}
 	want := float64(pods[0].Spec.Containers[0].Resources.Limits.Memory().Value() / 100 * 85)
 	got := metrics["go_gc_gomemlimit_bytes"]
-	return s.Testbed.Check("bytes that Go keeps to, of the container's", fmt.Sprint(want), fmt.Sprint(got), got == want)
+	return s.Check("bytes that Go keeps to, of the container's", fmt.Sprint(want), fmt.Sprint(got), got == want)
 }
 
 // metricsOf reads a pod's metrics as somebody who may, and wants them refused to others.
@@ -160,7 +160,7 @@ func (s *realCluster) spread(ctx context.Context) error {
 	for _, pod := range pods {
 		nodes[pod.Spec.NodeName] = true
 	}
-	return s.Testbed.Check("nodes that the replicas are on", "2", strconv.Itoa(len(nodes)), len(nodes) == 2)
+	return s.Check("nodes that the replicas are on", "2", strconv.Itoa(len(nodes)), len(nodes) == 2)
 }
 
 // outOfMemory gives the operator less memory than it needs. It is killed, and a rollback mends that.
@@ -199,7 +199,7 @@ func (s *realCluster) starve(ctx context.Context) error {
 				}
 			}
 		}
-		return false, errors.Join(err, s.cluster.Check())
+		return false, errors.Join(err, s.Machinery.Check())
 	}); err != nil {
 		return err
 	}
@@ -218,7 +218,7 @@ func (s *realCluster) kill(ctx context.Context, name string) error {
 
 // policies wants NetworkPolicies enforced, where there is what does that: the operator works, and its pod reaches nothing else.
 func (s *realCluster) policies(ctx context.Context) error {
-	if !s.cluster.EnforcesPolicies() {
+	if !s.Machinery.EnforcesPolicies() {
 		s.Out.Sayf("left out: nothing here enforces NetworkPolicies; hack/tools/build.sh kube-router bin/k8s builds what does")
 		return nil
 	}

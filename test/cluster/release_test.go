@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/test/harness"
+	"github.com/pnp-operator/pnp-operator/test/harness/realcluster"
 )
 
 // leaseName is that of the operator's replicas.
@@ -39,7 +40,7 @@ func (s *realCluster) installChart(ctx context.Context, sets ...string) (string,
 }
 
 func (s *realCluster) installOrUpgrade(ctx context.Context, args []string, sets ...string) (string, error) {
-	for _, set := range append([]string{"image.repository=" + imageRepository, "image.tag=" + imageTag, "simulator.image.repository=" + simulatorRepository}, sets...) {
+	for _, set := range append([]string{"image.repository=" + realcluster.ImageRepository, "image.tag=" + realcluster.ImageTag, "simulator.image.repository=" + realcluster.SimulatorRepository}, sets...) {
 		args = append(args, "--set", set)
 	}
 	began := time.Now()
@@ -71,7 +72,7 @@ func (s *realCluster) withoutSimulator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.says("the notes name the image that runs", imageTag, notes); err != nil {
+	if err := s.says("the notes name the image that runs", realcluster.ImageTag, notes); err != nil {
 		return err
 	}
 	if _, err := s.awaitLeader(ctx, "", 30*time.Second); err != nil {
@@ -128,7 +129,7 @@ func (s *realCluster) awaitAcknowledged(ctx context.Context, within time.Duratio
 		var device v1alpha1.PnPDevice
 		if err := s.Kubectl.Get(ctx, &device, harness.DevicesResource, "line-0", "-n", simulatorNamespace); err != nil {
 			state = err.Error()
-			return false, s.cluster.Check()
+			return false, s.Machinery.Check()
 		}
 		ready := apimeta.FindStatusCondition(device.Status.Conditions, v1alpha1.ConditionReady)
 		state = fmt.Sprintf("generation %d, Ready %+v", device.Generation, ready)
@@ -156,7 +157,7 @@ func (s *realCluster) awaitLeader(ctx context.Context, but string, within time.D
 	err := harness.PollEvery(ctx, 100*time.Millisecond, within, late, func(ctx context.Context) (bool, error) {
 		pod, err := s.leader(ctx)
 		if found = pod; err != nil || pod == "" || pod == but {
-			return false, s.cluster.Check()
+			return false, s.Machinery.Check()
 		}
 		_, err = s.Kubectl.Output(ctx, "", "get", "pod", pod, "-n", harness.OperatorNamespace)
 		return err == nil, nil
@@ -198,18 +199,18 @@ func (s *realCluster) soonReady(ctx context.Context) error {
 
 // upgrade changes tag and values, and goes back.
 func (s *realCluster) upgrade(ctx context.Context) error {
-	for number := 1; number <= s.cluster.Nodes; number++ {
-		for _, repository := range clusterImages {
+	for number := 1; number <= s.Machinery.Nodes; number++ {
+		for _, repository := range realcluster.Images {
 			if err := s.nameAnew(ctx, number, repository); err != nil {
 				return err
 			}
 		}
 	}
-	notes, err := s.upgradeChart(ctx, "simulator.enabled=true", "image.tag="+nextTag, "networkPolicy.enabled=true", "protection.enabled=true", "deletionPolicy.default=Clear")
+	notes, err := s.upgradeChart(ctx, "simulator.enabled=true", "image.tag="+realcluster.NextTag, "networkPolicy.enabled=true", "protection.enabled=true", "deletionPolicy.default=Clear")
 	if err != nil {
 		return err
 	}
-	if err := s.says("the notes name the image that runs", nextTag, notes); err != nil {
+	if err := s.says("the notes name the image that runs", realcluster.NextTag, notes); err != nil {
 		return err
 	}
 	if err := s.acknowledges(ctx, "after the upgrade", 30*time.Second); err != nil {
@@ -223,7 +224,7 @@ func (s *realCluster) upgrade(ctx context.Context) error {
 
 // nameAnew gives an image on a node the next tag.
 func (s *realCluster) nameAnew(ctx context.Context, node int, repository string) error {
-	words, err := s.cluster.Within(node, "ctr", "--namespace=k8s.io", "images", "tag", repository+":"+imageTag, repository+":"+nextTag)
+	words, err := s.Machinery.Within(node, "ctr", "--namespace=k8s.io", "images", "tag", repository+":"+realcluster.ImageTag, repository+":"+realcluster.NextTag)
 	if err != nil {
 		return err
 	}

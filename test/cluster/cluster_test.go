@@ -1,13 +1,15 @@
-package main
+// Package cluster installs the chart in a real cluster of two nodes, and sees what becomes of its pods.
+package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"syscall"
+	"testing"
 
+	"github.com/pnp-operator/pnp-operator/hack/cluster"
 	"github.com/pnp-operator/pnp-operator/test/harness"
+	"github.com/pnp-operator/pnp-operator/test/harness/realcluster"
 )
 
 const (
@@ -15,42 +17,43 @@ const (
 	simulatorNamespace = "pnp-simulator"
 )
 
-// clusterTest installs the chart in a cluster of two nodes, sees what becomes of its pods, and cleans up, whatever happens.
-func clusterTest(ctx context.Context, c harness.Clone, out *harness.Report) error {
-	if lacks(c, out) {
-		return nil
+// realCluster is the cluster that the steps are made in.
+type realCluster struct{ *realcluster.Cluster }
+
+// TestMain is a part of a node instead where the cluster starts this program as one.
+func TestMain(m *testing.M) {
+	if status, ok := cluster.Execute(os.Args[1:], os.Stderr); ok {
+		os.Exit(status)
 	}
-	if err := buildCluster(ctx, c, out); err != nil {
-		return err
+	os.Exit(m.Run())
+}
+
+// TestCluster installs the chart in a cluster of two nodes, sees what becomes of its pods, and cleans up,
+// whatever happens. Its steps build on each other.
+func TestCluster(t *testing.T) {
+	ctx, c, out := harness.Begin(t, "cluster-test", false)
+	if realcluster.Lacks(c, out) {
+		t.Skip("no cluster can run on this machine")
+	}
+	if err := realcluster.Build(ctx, c, out); err != nil {
+		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp(c.Path("bin"), "cluster-test-")
 	if err != nil {
-		return fmt.Errorf("making the cluster's folder: %w", err)
+		t.Fatal(err)
 	}
-	unlock, err := lockFolder(dir)
+	unlock, err := realcluster.LockFolder(dir)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
 	defer unlock()
-	s := newRealCluster(c, dir, 2, out)
-	return s.conclude(s.check(ctx))
-}
-
-// lockFolder keeps a clusterDown elsewhere from taking a folder for one that a killed process has left.
-func lockFolder(dir string) (unlock func(), err error) {
-	file, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the cluster's folder: %w", err)
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("folder %q is another process's: %w", dir, err), file.Close())
-	}
-	return func() { _ = file.Close() }, nil
+	s := &realCluster{realcluster.New(c, dir, 2, out)}
+	harness.Settle(t, s.Conclude(s.check(ctx)))
 }
 
 func (s *realCluster) check(ctx context.Context) error {
 	s.Out.Heading("A cluster of two nodes")
-	if err := s.start(ctx, true); err != nil {
+	if err := s.Start(ctx, true); err != nil {
 		return err
 	}
 	for i, step := range []struct {

@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (s *realCluster) clientWithin(settings *tls.Config) *http.Client {
 	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: settings, ForceAttemptHTTP2: true,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return s.cluster.Dial(ctx, 1, network, address)
+			return s.Machinery.Dial(ctx, 1, network, address)
 		},
 	}}
 }

@@ -1,4 +1,4 @@
-package main
+package cluster
 
 import (
 	"context"
@@ -94,7 +94,7 @@ func (s *realCluster) partition(ctx context.Context) error {
 	if err := errors.Join(err, s.nft(ctx, "", "delete", "table", "inet", "cut")); err != nil {
 		return err
 	}
-	if err := s.awaitNode(ctx, cluster.NodeName(2)); err != nil {
+	if err := s.AwaitNode(ctx, cluster.NodeName(2)); err != nil {
 		return err
 	}
 	return s.whole(ctx)
@@ -177,7 +177,7 @@ func (s *realCluster) endedItself(ctx context.Context, name string, pid int, beg
 
 // nft changes the packet filter of node 2.
 func (s *realCluster) nft(ctx context.Context, rules string, args ...string) error {
-	words, err := s.cluster.Within(2, "nft", args...)
+	words, err := s.Machinery.Within(2, "nft", args...)
 	if err != nil {
 		return err
 	}
