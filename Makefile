@@ -25,9 +25,9 @@ demo-down: bin/pnp-demo ## Stop what demo-up started.
 	@bin/pnp-demo down
 
 # Built rather than run by `go run`, which would not pass a signal on, and nothing would be cleaned up.
-.PHONY: bin/pnp-demo
-bin/pnp-demo: prerequisites
-	@go build -o $@ ./hack/demo
+.PHONY: bin/pnp-demo bin/pnp-bench
+bin/pnp-demo bin/pnp-bench: bin/pnp-%: prerequisites
+	@go build -o $@ ./hack/$*
 
 # The tests of the whole are Go tests, built rather than run by `go test` for the same reason. To run one: `go test -v ./test/e2e -run TestEndToEnd/NAME`.
 WHOLE_TESTS := bin/e2e.test bin/chaos.test bin/cluster.test bin/engines.test bin/hostile.test
@@ -130,12 +130,12 @@ SIZES ?=
 ROUNDS ?=
 
 .PHONY: bench
-bench: bin/pnp-demo ## Measure the operator against a bare loop, with up to 10,000 devices; PART="change chain" measures parts alone. About 35 minutes.
-	@PART="$(PART)" SIZES="$(SIZES)" ROUNDS=$(ROUNDS) bin/pnp-demo bench
+bench: bin/pnp-bench ## Measure the operator against a bare loop, with up to 10,000 devices; PART="change chain" measures parts alone. About 35 minutes.
+	@PART="$(PART)" SIZES="$(SIZES)" ROUNDS=$(ROUNDS) bin/pnp-bench
 
 .PHONY: bench-quick
-bench-quick: bin/pnp-demo ## The same with a few hundred devices, within 3 minutes: it shows that everything works.
-	@PART="$(PART)" SIZES="$(SIZES)" ROUNDS=$(ROUNDS) QUICK=true bin/pnp-demo bench
+bench-quick: bin/pnp-bench ## The same with a few hundred devices, within 3 minutes: it shows that everything works.
+	@PART="$(PART)" SIZES="$(SIZES)" ROUNDS=$(ROUNDS) QUICK=true bin/pnp-bench
 
 .PHONY: alerts
 alerts: ## Test the alert rules with promtool (Debian package prometheus).

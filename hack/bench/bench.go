@@ -1,6 +1,6 @@
-// Package bench measures the operator against a bare loop, on one machine and in one run, and prints ratios. It never fails because of a number; it
+// Command bench measures the operator against a bare loop, on one machine and in one run, and prints ratios. It never fails because of a number; it
 // fails if what it measured did not do its work.
-package bench
+package main
 
 import (
 	"context"
@@ -15,28 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/simulator"
+	"github.com/pnp-operator/pnp-operator/test/harness"
 )
-
-// Plant is where it is measured: a control plane, a simulated hub and the operator, each a process of its own.
-type Plant interface {
-	// Sayf tells of progress.
-	Sayf(format string, args ...any)
-	// Kubeconfig is the file of the administrator's.
-	Kubeconfig() string
-	// HubEnv says how to reach the hub, as the simulator wrote it.
-	HubEnv() map[string]string
-	// Hub is the simulator's debug API.
-	Hub() *simulator.DebugClient
-	// StartOperator starts the operator and waits until it is ready, which is when its caches are filled.
-	StartOperator(ctx context.Context, flags ...string) error
-	// StopOperator ends the operator as Kubernetes does.
-	StopOperator() error
-	// Pid of a program of the plant, 0 if it does not run.
-	Pid(program string) int
-	// Path of a file of the repository.
-	Path(name string) string
-}
 
 // Options say what is measured.
 type Options struct {
@@ -153,7 +133,7 @@ func (o Options) Check() error {
 
 // bench is one run.
 type bench struct {
-	Plant
+	*harness.Testbed
 
 	size   size
 	out    *Results
@@ -170,8 +150,8 @@ type bench struct {
 }
 
 // Run measures, prints and writes what was asked for.
-func Run(ctx context.Context, plant Plant, o Options) error {
-	b, err := newBench(ctx, plant, o)
+func Run(ctx context.Context, d *harness.Testbed, o Options) error {
+	b, err := newBench(ctx, d, o)
 	if err != nil {
 		return err
 	}
@@ -179,7 +159,7 @@ func Run(ctx context.Context, plant Plant, o Options) error {
 		if !o.wants(s.part) {
 			continue
 		}
-		b.Sayf("== %s: %s", s.part, parts[slices.Index(PartNames(), s.part)].about)
+		b.Out.Sayf("== %s: %s", s.part, parts[slices.Index(PartNames(), s.part)].about)
 		b.out.part = s.part
 		if err := s.run(ctx); err != nil {
 			return fmt.Errorf("part %s: %w", s.part, err)
@@ -189,13 +169,13 @@ func Run(ctx context.Context, plant Plant, o Options) error {
 		}
 	}
 	slices.SortStableFunc(b.out.Rows, func(x, y *Row) int { return slices.Index(PartNames(), x.Part) - slices.Index(PartNames(), y.Part) })
-	b.Sayf("%s\n%s", "The results:", b.out.Table())
-	b.Sayf("Written to %s", strings.Join(b.out.files(), ", "))
+	b.Out.Sayf("%s\n%s", "The results:", b.out.Table())
+	b.Out.Sayf("Written to %s", strings.Join(b.out.files(), ", "))
 	return nil
 }
 
-func newBench(ctx context.Context, plant Plant, o Options) (*bench, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", plant.Kubeconfig())
+func newBench(ctx context.Context, d *harness.Testbed, o Options) (*bench, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", d.Kubectl.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +188,7 @@ func newBench(ctx context.Context, plant Plant, o Options) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{Plant: plant, size: o.size(), admin: config, client: c, costs: map[int]float64{}, out: newResults(o)}
+	b := &bench{Testbed: d, size: o.size(), admin: config, client: c, costs: map[int]float64{}, out: newResults(o)}
 	b.seen, err = track(ctx, config)
 	return b, err
 }

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -40,7 +40,7 @@ func (b *bench) chain(ctx context.Context, count int) error {
 		}
 		operators, floors = append(operators, own...), append(floors, hand...)
 		ratio = append(ratio, own.quantile(0.99)/hand.quantile(0.99))
-		b.Sayf("    round %d: operator p50 %.1f ms, p99 %.1f ms; by hand p50 %.1f ms, p99 %.1f ms", n+1, own.median(), own.quantile(0.99), hand.median(), hand.quantile(0.99))
+		b.Out.Sayf("    round %d: operator p50 %.1f ms, p99 %.1f ms; by hand p50 %.1f ms, p99 %.1f ms", n+1, own.median(), own.quantile(0.99), hand.median(), hand.quantile(0.99))
 	}
 	b.compareChains(count, operators, floors, ratio)
 	return nil
@@ -156,7 +156,7 @@ func (b *bench) byHand(ctx context.Context, f *floor) (*byHand, error) {
 		}
 		h.twins[name], h.answers[name] = t, make(chan *twin.Notification, 1)
 	}
-	if err := h.listen(ctx, b.HubEnv()); err != nil {
+	if err := h.listen(ctx, b.HubEnv); err != nil {
 		return nil, err
 	}
 	var list v1alpha1.PnPDeviceList

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -44,7 +44,7 @@ func (b *bench) costOfEdits(ctx context.Context) (float64, error) {
 		calls = append(calls, float64(used.hubCalls())/n)
 		bytes = append(bytes, float64(used.written[etcd])/n/1024)
 		sent = append(sent, float64(used.sent[apiServer])/n/1024)
-		b.Sayf("    %d edits: %s; %.0f status patches; %s of processor time, %s of it the operator's", b.size.changes, used.callText(), used.statusPatches,
+		b.Out.Sayf("    %d edits: %s; %.0f status patches; %s of processor time, %s of it the operator's", b.size.changes, used.callText(), used.statusPatches,
 			used.processor(), used.processor(operator))
 	}
 	b.out.add("calls of the hub for an edit, "+of+" devices", "calls", calls).atMost(1)
@@ -94,7 +94,7 @@ func (b *bench) costOfReports(ctx context.Context) error {
 		first := b.serial
 		b.serial += b.size.changes
 		err = each(ctx, b.size.changes, concurrency, func(ctx context.Context, i int) error {
-			return b.Hub().PatchReported(ctx, b.present.name(i%b.present.count), fmt.Sprintf(kind.patch, first+i))
+			return b.Hub.PatchReported(ctx, b.present.name(i%b.present.count), fmt.Sprintf(kind.patch, first+i))
 		})
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func (b *bench) costOfReports(ctx context.Context) error {
 			return err
 		}
 		used, n := after.since(before), float64(b.size.changes)
-		b.Sayf("    %d reports of %s: %s; %.0f status patches", b.size.changes, kind.what, used.callText(), used.statusPatches)
+		b.Out.Sayf("    %d reports of %s: %s; %.0f status patches", b.size.changes, kind.what, used.callText(), used.statusPatches)
 		b.out.one("calls of the hub for a report of "+kind.what+", "+of+" devices", "calls", float64(used.hubCalls())/n).atMost(0)
 		b.out.one("status patches for a report of "+kind.what+", "+of+" devices", "patches", used.statusPatches/n).atMost(1)
 	}
@@ -147,7 +147,7 @@ func (b *bench) reports(ctx context.Context) error {
 	err = each(ctx, devices, devices, func(ctx context.Context, i int) error {
 		return everySecond(ctx, perSecond, seconds, func(n int) error {
 			sent.Add(1)
-			return b.Hub().PatchReported(ctx, b.present.name(i), fmt.Sprintf(`{"thermostat1":{"__t":"c","maxTempSinceLastReboot":%d.5}}`, n))
+			return b.Hub.PatchReported(ctx, b.present.name(i), fmt.Sprintf(`{"thermostat1":{"__t":"c","maxTempSinceLastReboot":%d.5}}`, n))
 		})
 	})
 	if err != nil {

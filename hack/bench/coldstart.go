@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -39,9 +39,9 @@ func (b *bench) reportMeanwhile(ctx context.Context) error {
 	if err := b.stop(); err != nil {
 		return err
 	}
-	b.Sayf("  %d devices report while the operator is away", b.present.count)
+	b.Out.Sayf("  %d devices report while the operator is away", b.present.count)
 	return each(ctx, b.present.count, concurrency, func(ctx context.Context, i int) error {
-		return b.Hub().PatchReported(ctx, b.present.name(i), `{"uptime":1}`)
+		return b.Hub.PatchReported(ctx, b.present.name(i), `{"uptime":1}`)
 	})
 }
 
@@ -100,7 +100,7 @@ func (b *bench) editsDuringColdStart(ctx context.Context, idle sample) error {
 		ready, first, edits = append(ready, one.ready), append(first, one.first), append(edits, float64(len(one.edits)))
 		during, later = append(during, one.edits...), append(later, one.edits[1:]...)
 		ratio = append(ratio, p99/idle.quantile(0.99))
-		b.Sayf("    %d edits during a cold start: p50 %.1f ms, p99 %.1f ms; idle p99 %.1f ms; an edit made before the start took %.2f s", len(one.edits),
+		b.Out.Sayf("    %d edits during a cold start: p50 %.1f ms, p99 %.1f ms; idle p99 %.1f ms; an edit made before the start took %.2f s", len(one.edits),
 			one.edits.median(), p99, idle.quantile(0.99), one.first)
 	}
 	of := thousands(b.present.count) + " devices"

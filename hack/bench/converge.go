@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (b *bench) converge(ctx context.Context) error {
 	for _, count := range b.size.devices {
 		var floors, operators, scripts, starts, calls, patches, processor, bytes sample
 		for n := range b.size.rounds(count) {
-			b.Sayf("  %d devices, round %d of %d", count, n+1, b.size.rounds(count))
+			b.Out.Sayf("  %d devices, round %d of %d", count, n+1, b.size.rounds(count))
 			took, err := b.convergeByFloor(ctx, f, count)
 			if err != nil {
 				return err
@@ -51,7 +51,7 @@ func (b *bench) converge(ctx context.Context) error {
 			patches = append(patches, c.used.statusPatches/float64(count))
 			processor = append(processor, milliseconds(c.used.processor())/float64(count))
 			bytes = append(bytes, float64(c.used.written[etcd])/float64(count)/1024)
-			b.Sayf("    floor %.2f s, script %.2f s, operator %.2f s, ratio %.2f; %s; %.0f status patches",
+			b.Out.Sayf("    floor %.2f s, script %.2f s, operator %.2f s, ratio %.2f; %s; %.0f status patches",
 				floors[n], scripts[n], operators[n], operators[n]/floors[n], c.used.callText(), c.used.statusPatches)
 		}
 		row := b.out.add(fmt.Sprintf("converge %s devices, operator / floor", thousands(count)), "ratio", ratios(operators, floors))
@@ -79,7 +79,7 @@ func (b *bench) convergeByOperator(ctx context.Context, count int) (c converged,
 	if err := b.connectHub(ctx); err != nil {
 		return c, err
 	}
-	if err := b.Hub().ResetCalls(ctx); err != nil {
+	if err := b.Hub.ResetCalls(ctx); err != nil {
 		return c, err
 	}
 	before, err := b.usage(ctx)
@@ -113,7 +113,7 @@ func (b *bench) convergeByOperator(ctx context.Context, count int) (c converged,
 func (b *bench) firstCall(ctx context.Context, operation string) (time.Time, error) {
 	var calls []simulator.Call
 	err := b.until(ctx, "calls", func() (int, int) {
-		calls, _ = b.Hub().Calls(ctx, simulator.CallFilter{Operation: operation})
+		calls, _ = b.Hub.Calls(ctx, simulator.CallFilter{Operation: operation})
 		return len(calls), 1
 	})
 	if err != nil {
@@ -155,15 +155,15 @@ func (b *bench) convergeByFloor(ctx context.Context, f *floor, count int) (time.
 // convergeByScript runs what one would write with Microsoft's client for Node. It needs no objects, and writes no status.
 func (b *bench) convergeByScript(ctx context.Context, count int) (time.Duration, error) {
 	f := b.fresh(count, 3)
-	if err := b.Hub().AddDevices(ctx, f.prefix+"-%05d", f.count, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
+	if err := b.Hub.AddDevices(ctx, f.prefix+"-%05d", f.count, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
 		return 0, err
 	}
-	if err := b.Hub().ResetCalls(ctx); err != nil {
+	if err := b.Hub.ResetCalls(ctx); err != nil {
 		return 0, err
 	}
 	folder := b.Path("test/conformance/service")
 	cmd := exec.CommandContext(ctx, "node", "--require", folder+"/hook.js", b.Path("hack/bench/node/update.js"))
-	env := b.HubEnv()
+	env := b.HubEnv
 	cmd.Env = append(os.Environ(), "NODE_PATH="+folder+"/node_modules", "NODE_EXTRA_CA_CERTS="+env["HUB_CA_FILE"],
 		"HUB_CONNECTION_STRING="+env["HUB_CONNECTION_STRING"], "HUB_HOST_NAME="+env["HUB_HOST_NAME"], "HUB_ENDPOINT="+env["HUB_ENDPOINT"],
 		"PREFIX="+f.prefix, "COUNT="+strconv.Itoa(count), "CONCURRENCY="+strconv.Itoa(concurrency))
@@ -177,13 +177,13 @@ func (b *bench) convergeByScript(ctx context.Context, count int) (time.Duration,
 	if err := json.Unmarshal(out, &said); err != nil {
 		return 0, fmt.Errorf("the script said %q: %w", out, err)
 	}
-	counts, err := b.Hub().CallCounts(ctx, "")
+	counts, err := b.Hub.CallCounts(ctx, "")
 	if err == nil && counts[simulator.OpPatchTwin] != count {
 		err = fmt.Errorf("the script wrote %d twins of %d", counts[simulator.OpPatchTwin], count)
 	}
 	if err != nil {
 		return 0, err
 	}
-	err = each(ctx, count, clients, func(ctx context.Context, i int) error { return b.Hub().DeleteDevice(ctx, f.name(i)) })
+	err = each(ctx, count, clients, func(ctx context.Context, i int) error { return b.Hub.DeleteDevice(ctx, f.name(i)) })
 	return time.Duration(said.Seconds * float64(time.Second)), err
 }

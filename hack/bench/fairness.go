@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -143,7 +143,7 @@ func (b *bench) compareEdits(ctx context.Context, idle sample, meanwhile string)
 		}
 		took = append(took, one)
 	}
-	b.Sayf("    %s: p50 %.1f ms, p99 %.1f ms; idle p50 %.1f ms, p99 %.1f ms", meanwhile, took.median(), took.quantile(0.99), idle.median(), idle.quantile(0.99))
+	b.Out.Sayf("    %s: p50 %.1f ms, p99 %.1f ms; idle p50 %.1f ms, p99 %.1f ms", meanwhile, took.median(), took.quantile(0.99), idle.median(), idle.quantile(0.99))
 	b.out.one("apply to acknowledged in status, p99, while "+meanwhile+" / idle", "ratio", took.quantile(0.99)/idle.quantile(0.99)).atMost(2)
 	return nil
 }

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -82,8 +82,8 @@ func each(ctx context.Context, count, atATime int, do func(ctx context.Context, 
 
 // declare makes the devices at the hub and their objects. It does not wait for anything to become of them.
 func (b *bench) declare(ctx context.Context, f fleet) error {
-	b.Sayf("  declaring %d devices with %d properties each", f.count, f.properties)
-	if err := b.Hub().AddDevices(ctx, f.prefix+"-%05d", f.count, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
+	b.Out.Sayf("  declaring %d devices with %d properties each", f.count, f.properties)
+	if err := b.Hub.AddDevices(ctx, f.prefix+"-%05d", f.count, simulator.Spec{Model: simulator.TemperatureController}); err != nil {
 		return err
 	}
 	done := b.progress(ctx, "declared", func() (int, int) { n, _, _, _ := b.seen.counts(); return n, f.count })
@@ -102,7 +102,7 @@ func (b *bench) clear(ctx context.Context) error {
 	if gone.count == 0 {
 		return nil
 	}
-	b.Sayf("  removing %d devices", gone.count)
+	b.Out.Sayf("  removing %d devices", gone.count)
 	if err := b.removeAll(ctx, &v1alpha1.PnPDevice{}, namespace); err != nil {
 		return fmt.Errorf("removing objects: %w", err)
 	}
@@ -110,7 +110,7 @@ func (b *bench) clear(ctx context.Context) error {
 		return err
 	}
 	b.present = fleet{}
-	return each(ctx, gone.count, clients, func(ctx context.Context, i int) error { return b.Hub().DeleteDevice(ctx, gone.name(i)) })
+	return each(ctx, gone.count, clients, func(ctx context.Context, i int) error { return b.Hub.DeleteDevice(ctx, gone.name(i)) })
 }
 
 // removeAll deletes the objects of a kind. The API server gives a request a minute, and a busy
@@ -189,7 +189,7 @@ func (b *bench) progress(ctx context.Context, what string, count func() (is, wan
 	go func() {
 		for pause(ctx, 5*time.Second) {
 			is, wanted := count()
-			b.Sayf("    %s: %d of %d", what, is, wanted)
+			b.Out.Sayf("    %s: %d of %d", what, is, wanted)
 		}
 	}()
 	return stop
@@ -199,7 +199,7 @@ var hubKind = schema.GroupVersionKind{Group: v1alpha1.GroupVersion.Group, Versio
 
 // connectHub makes the IoTHub, unless it is there. No request to the hub is rationed: what is measured is the operator.
 func (b *bench) connectHub(ctx context.Context) error {
-	env := b.HubEnv()
+	env := b.HubEnv
 	ca, err := os.ReadFile(env["HUB_CA_FILE"])
 	if err != nil {
 		return fmt.Errorf("reading the hub's CA: %w", err)

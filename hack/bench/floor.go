@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func (b *bench) newFloor(ctx context.Context) (*floor, error) {
 	if err := b.learnStatus(ctx); err != nil {
 		return nil, err
 	}
-	env := b.HubEnv()
+	env := b.HubEnv
 	ca, err := os.ReadFile(env["HUB_CA_FILE"])
 	if err != nil {
 		return nil, fmt.Errorf("reading the hub's CA: %w", err)

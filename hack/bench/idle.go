@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (b *bench) idle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.Sayf("  nothing happens for %s", b.size.minute)
+	b.Out.Sayf("  nothing happens for %s", b.size.minute)
 	if !pause(ctx, b.size.minute) {
 		return context.Cause(ctx)
 	}
@@ -76,7 +76,7 @@ func (b *bench) firstSweep(ctx context.Context) (sweep stretch, alone bool, err 
 	if alone = from.calls[simulator.OpQuery] <= stopped.calls[simulator.OpQuery]+probe; !alone {
 		from = stopped
 	}
-	b.Sayf("  waiting for the first sweep")
+	b.Out.Sayf("  waiting for the first sweep")
 	if err := b.swept(ctx, stopped.calls[simulator.OpQuery]+probe); err != nil {
 		return sweep, alone, err
 	}
@@ -90,7 +90,7 @@ func (b *bench) swept(ctx context.Context, queries int) error {
 	const rest = 5 * time.Second
 	last, moved := queries, time.Now()
 	for {
-		counts, err := b.Hub().CallCounts(ctx, "")
+		counts, err := b.Hub.CallCounts(ctx, "")
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -18,14 +18,16 @@ func (b *bench) start(ctx context.Context, flags ...string) error {
 	return b.launch(ctx, flags...)
 }
 
+// launch starts the operator with its own rights and without a webhook.
 func (b *bench) launch(ctx context.Context, flags ...string) error {
-	metrics, err := freeport.Addresses(1)
+	addresses, err := freeport.Addresses(2) // of metrics and probes
 	if err != nil {
 		return err
 	}
-	b.metrics = metrics[0]
+	b.metrics = addresses[0]
 	b.runs = true
-	return b.StartOperator(ctx, append([]string{"--metrics-bind-address=" + b.metrics, "--metrics-secure=false"}, flags...)...)
+	_, err = b.LaunchOperator(ctx, b.Manager(), addresses[1], append([]string{"--metrics-bind-address=" + b.metrics, "--metrics-secure=false"}, flags...)...)
+	return err
 }
 
 func (b *bench) stop() error {
@@ -33,7 +35,8 @@ func (b *bench) stop() error {
 		return nil
 	}
 	b.runs = false
-	return b.StopOperator()
+	_, err := b.Manager().Stop(30 * time.Second)
+	return err
 }
 
 // restart starts the operator anew, and returns when it began to.

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -69,11 +69,11 @@ func (b *bench) flood(ctx context.Context) (stop func() error, err error) {
 	senders := b.size.most() / 10
 	b.serial++
 	f := fleet{prefix: fmt.Sprintf("flood%d", b.serial), count: senders}
-	err = b.Hub().AddDevices(ctx, f.prefix+"-%05d", f.count, simulator.Spec{
+	err = b.Hub.AddDevices(ctx, f.prefix+"-%05d", f.count, simulator.Spec{
 		Model: simulator.TemperatureController, Telemetry: simulator.Telemetry{Interval: time.Duration(senders*perRound) * time.Minute / perMinute},
 	})
 	return func() error {
-		return each(ctx, f.count, clients, func(ctx context.Context, i int) error { return b.Hub().DeleteDevice(ctx, f.name(i)) })
+		return each(ctx, f.count, clients, func(ctx context.Context, i int) error { return b.Hub.DeleteDevice(ctx, f.name(i)) })
 	}, err
 }
 
@@ -84,7 +84,7 @@ type passed struct {
 }
 
 func (b *bench) passed(ctx context.Context) (p passed, err error) {
-	counts, err := b.Hub().EventCounts(ctx)
+	counts, err := b.Hub.EventCounts(ctx)
 	if err != nil {
 		return p, fmt.Errorf("counting what entered the event hub: %w", err)
 	}
@@ -169,7 +169,7 @@ func (b *bench) editsAndReports(ctx context.Context, twinEvents int) (took sampl
 	reported := make(chan error, 1)
 	go func() {
 		reported <- everySecond(reporting, twinEvents, int(b.size.minute.Seconds()), func(n int) error {
-			return b.Hub().PatchReported(reporting, b.present.name(n%b.present.count), fmt.Sprintf(`{"uptime":%d}`, n))
+			return b.Hub.PatchReported(reporting, b.present.name(n%b.present.count), fmt.Sprintf(`{"uptime":%d}`, n))
 		})
 	}()
 	until := time.Now().Add(b.size.minute)

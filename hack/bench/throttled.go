@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func (b *bench) throttled(ctx context.Context) error {
 	}
 	fault := simulator.Throttled()
 	fault.Operation, fault.Probability, fault.Seed, fault.Count = simulator.OpPatchDigitalTwin, 0.9, 1, simulator.Forever
-	if _, err := b.Hub().AddFault(ctx, fault); err != nil {
+	if _, err := b.Hub.AddFault(ctx, fault); err != nil {
 		return err
 	}
 	before, err := b.usage(ctx)
@@ -29,7 +29,7 @@ func (b *bench) throttled(ctx context.Context) error {
 		return err
 	}
 	crowd := b.present.count / 2
-	b.Sayf("  nine writes of ten are refused for %s; %d devices are edited at once, and others one a second", storm, crowd)
+	b.Out.Sayf("  nine writes of ten are refused for %s; %d devices are edited at once, and others one a second", storm, crowd)
 	all := time.Now().Add(storm)
 	err = each(ctx, crowd, clients, func(ctx context.Context, i int) error {
 		_, err := b.editTo(ctx, b.present.name(i), b.serial+i)
@@ -57,7 +57,7 @@ func (b *bench) afterStorm(ctx context.Context, before usage, late map[string]in
 	if err != nil {
 		return err
 	}
-	if err := b.Hub().ClearFaults(ctx); err != nil {
+	if err := b.Hub.ClearFaults(ctx); err != nil {
 		return err
 	}
 	over := time.Now()

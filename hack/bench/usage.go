@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"bufio"
@@ -41,7 +41,7 @@ type usage struct {
 func (b *bench) usage(ctx context.Context) (usage, error) {
 	u := usage{at: time.Now(), cpu: map[string]time.Duration{}, written: map[string]int64{}, sent: map[string]int64{}}
 	for _, program := range programs {
-		pid := b.Pid(program)
+		pid := b.pidOf(program)
 		if pid == 0 {
 			continue
 		}
@@ -56,7 +56,7 @@ func (b *bench) usage(ctx context.Context) (usage, error) {
 		u.cpu[program], u.written[program], u.sent[program] = cpu, io["write_bytes"], io["wchar"]
 	}
 	var err error
-	if u.calls, err = b.Hub().CallCounts(ctx, ""); err != nil {
+	if u.calls, err = b.Hub.CallCounts(ctx, ""); err != nil {
 		return u, fmt.Errorf("counting the hub's calls: %w", err)
 	}
 	m, err := b.apiServerMetrics(ctx)

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -68,7 +68,7 @@ func (b *bench) editsWhileWaking(ctx context.Context, idle sample) error {
 			return err
 		}
 		all, ratios = append(all, took...), append(ratios, took.quantile(0.99)/idle.quantile(0.99))
-		b.Sayf("    %d edits while all wake: p50 %.1f ms, p99 %.1f ms; idle p99 %.1f ms", len(took), took.median(), took.quantile(0.99), idle.quantile(0.99))
+		b.Out.Sayf("    %d edits while all wake: p50 %.1f ms, p99 %.1f ms; idle p99 %.1f ms", len(took), took.median(), took.quantile(0.99), idle.quantile(0.99))
 	}
 	of := thousands(b.present.count) + " devices of a hub that is resumed wake"
 	b.out.one("edit while "+of+", p99 / idle p99", "ratio", all.quantile(0.99)/idle.quantile(0.99)).atMost(2).
@@ -119,7 +119,7 @@ func (b *bench) writesHeldBack(ctx context.Context) error {
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
-	b.Sayf("  %d devices are edited while the hub is suspended", b.present.count)
+	b.Out.Sayf("  %d devices are edited while the hub is suspended", b.present.count)
 	err = each(ctx, b.present.count, clients, func(ctx context.Context, i int) error {
 		_, err := b.editTo(ctx, b.present.name(i), b.serial+i)
 		return err

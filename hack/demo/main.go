@@ -20,8 +20,6 @@ const usage = `usage: demo COMMAND
 
 Commands:
   run    show and check what the operator does, scenario by scenario, and clean up; exits 1 if anything is not as it should be
-  bench  measure the operator against a bare loop and write the ratios to bin/bench; needs node and npm; $PART names parts to
-         measure alone, $SIZES the numbers of devices, $ROUNDS the repetitions, $QUICK makes it short
   cluster
          leave a real cluster of one node running in bin/cluster, where pods run; needs root and Debian's containerd and runc
   cluster-down
@@ -62,7 +60,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
-		"run": run, "bench": measure, "up": up, "down": down,
+		"run": run, "up": up, "down": down,
 		"cluster": clusterUp, "cluster-down": clusterDown,
 	}[args[0]]
 	if !ok {
@@ -79,7 +77,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 // nameOf is what the report calls itself.
 func nameOf(command string) string {
 	switch command {
-	case "bench", "cluster", "cluster-down":
+	case "cluster", "cluster-down":
 		return command
 	}
 	return "demo"

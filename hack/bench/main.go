@@ -2,26 +2,41 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/pnp-operator/pnp-operator/hack/bench"
-	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/hack/node"
-	"github.com/pnp-operator/pnp-operator/simulator"
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
-// plant has package bench measure what a demonstration is made of.
-type plant struct{ *harness.Testbed }
+func main() { os.Exit(status()) }
+
+// status runs the benchmark and returns the exit status of this process.
+func status() int {
+	ctx, stop := signal.NotifyContext(context.Background(), harness.EndSignals(false)...)
+	defer stop()
+	harness.SilenceClients()
+	c, err := harness.FindClone()
+	if err == nil {
+		err = measure(ctx, c, harness.NewReport("bench", os.Stdout))
+	}
+	switch {
+	case err == nil:
+		return 0
+	case !errors.Is(err, harness.ErrShown):
+		_, _ = fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+	}
+	return 1
+}
 
 // measure runs the benchmark, or the parts of it that $PART names.
 func measure(ctx context.Context, c harness.Clone, out *harness.Report) error {
-	o := bench.Options{Quick: os.Getenv("QUICK") != "", Parts: strings.Fields(os.Getenv("PART")), Out: c.Path("bin/bench")}
+	o := Options{Quick: os.Getenv("QUICK") != "", Parts: strings.Fields(os.Getenv("PART")), Out: c.Path("bin/bench")}
 	for number := range strings.FieldsSeq(os.Getenv("SIZES")) {
 		n, err := strconv.Atoi(number)
 		if err != nil {
@@ -61,32 +76,26 @@ func measure(ctx context.Context, c harness.Clone, out *harness.Report) error {
 	return d.Conclude(ctx, measureParts(ctx, d, o))
 }
 
-func measureParts(ctx context.Context, d *harness.Testbed, o bench.Options) error {
+func measureParts(ctx context.Context, d *harness.Testbed, o Options) error {
 	d.Out.Heading("Starting a control plane and a simulated hub")
 	ctx, err := d.Prepare(ctx)
 	if err != nil {
 		return err
 	}
 	d.Out.Heading("Measuring")
-	if err := bench.Run(ctx, plant{d}, o); err != nil {
+	if err := Run(ctx, d, o); err != nil {
 		return err
 	}
 	d.Out.Passf("everything that was measured did its work")
 	return nil
 }
 
-func (p plant) Sayf(format string, args ...any) { p.Out.Sayf(format, args...) }
-func (p plant) Kubeconfig() string              { return p.Kubectl.Kubeconfig }
-func (p plant) HubEnv() map[string]string       { return p.Testbed.HubEnv }
-func (p plant) Hub() *simulator.DebugClient     { return p.Testbed.Hub }
-func (p plant) Path(name string) string         { return p.Clone.Path(name) }
-
-// Pid of a program, of the control plane or of the demonstration.
-func (p plant) Pid(program string) int {
-	if pid := p.Process(program).Pid(); pid != 0 {
+// pidOf returns the pid of a program of the testbed or of its control plane, 0 if it does not run.
+func (b *bench) pidOf(program string) int {
+	if pid := b.Process(program).Pid(); pid != 0 {
 		return pid
 	}
-	data, err := os.ReadFile(filepath.Join(p.File(harness.ControlPlaneFolder), program+".pid"))
+	data, err := os.ReadFile(filepath.Join(b.File(harness.ControlPlaneFolder), program+".pid"))
 	if err != nil {
 		return 0
 	}
@@ -95,20 +104,4 @@ func (p plant) Pid(program string) int {
 		return 0
 	}
 	return pid
-}
-
-// StartOperator starts the operator with its own rights and without a webhook.
-func (p plant) StartOperator(ctx context.Context, flags ...string) error {
-	probes, err := freeport.Addresses(1)
-	if err != nil {
-		return err
-	}
-	_, err = p.LaunchOperator(ctx, p.Manager(), probes[0], flags...)
-	return err
-}
-
-// StopOperator ends the operator as Kubernetes does.
-func (p plant) StopOperator() error {
-	_, err := p.Manager().Stop(30 * time.Second)
-	return err
 }
