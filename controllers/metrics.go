@@ -11,6 +11,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
@@ -152,6 +153,6 @@ func init() {
 	}
 }
 
-func observeRequest(op string, statusCode int, _ string, d time.Duration) {
-	hubRequests.WithLabelValues(op, strconv.Itoa(statusCode)).Observe(d.Seconds())
+func observeRequest(op iothub.Operation, statusCode int, _ string, d time.Duration) {
+	hubRequests.WithLabelValues(op.String(), strconv.Itoa(statusCode)).Observe(d.Seconds())
 }

@@ -254,7 +254,7 @@ func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow,
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
 	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:
-		why.at = trouble{destination: s.destination, class: hubs.ClassOf(e.Op)}
+		why.at = trouble{destination: s.destination, class: e.Op.Class()}
 	case row == waitDeviceAbsent:
 		why.at = trouble{destination: s.destination, class: budget.TwinRead}
 	case row == waitHubRefuses:

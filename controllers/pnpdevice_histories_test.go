@@ -534,7 +534,7 @@ func (a *historyHub) GetTwin(context.Context, string) (*twin.Twin, error) {
 	h := a.history
 	if h.refusesRead {
 		h.refusesRead = false
-		return nil, &iothub.Error{Op: "GetTwin", StatusCode: http.StatusServiceUnavailable, Sent: true}
+		return nil, &iothub.Error{Op: iothub.OpGetTwin, StatusCode: http.StatusServiceUnavailable, Sent: true}
 	}
 	h.isRotated = false
 	return h.twin(), nil
@@ -564,10 +564,10 @@ func (a *historyHub) PatchTwin(_ context.Context, _ string, body []byte, etag st
 	switch {
 	case h.refusesWrite:
 		h.refusesWrite = false
-		return nil, &iothub.Error{Op: "PatchTwin", StatusCode: http.StatusTooManyRequests, Number: 429001, Sent: true, Class: iothub.Transient}
+		return nil, &iothub.Error{Op: iothub.OpPatchTwin, StatusCode: http.StatusTooManyRequests, Number: 429001, Sent: true, Class: iothub.Transient}
 	case etag != h.twin().ETag:
 		h.sayf("stale etag")
-		return nil, &iothub.Error{Op: "PatchTwin", StatusCode: http.StatusPreconditionFailed, Number: 412001, Sent: true, Class: iothub.Transient}
+		return nil, &iothub.Error{Op: iothub.OpPatchTwin, StatusCode: http.StatusPreconditionFailed, Number: 412001, Sent: true, Class: iothub.Transient}
 	}
 	for name, value := range patch.Properties.Desired {
 		held, is := h.desired[name]
@@ -579,7 +579,7 @@ func (a *historyHub) PatchTwin(_ context.Context, _ string, body []byte, etag st
 	h.write(patch.Properties.Desired, true)
 	if h.losesAnswer {
 		h.losesAnswer = false
-		return nil, &iothub.Error{Op: "PatchTwin", StatusCode: http.StatusGatewayTimeout, Sent: true, Class: iothub.Transient}
+		return nil, &iothub.Error{Op: iothub.OpPatchTwin, StatusCode: http.StatusGatewayTimeout, Sent: true, Class: iothub.Transient}
 	}
 	h.isRotated = false
 	return h.twin(), nil

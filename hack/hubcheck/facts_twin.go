@@ -234,6 +234,6 @@ func clientReads(ctx context.Context, on *site) (string, error) {
 // metered counts what the operator's client reads.
 type metered struct{ *meter }
 
-func (m metered) Enter(_ context.Context, _ string, bytes int) error { return m.room(bytes) }
+func (m metered) Enter(_ context.Context, _ iothub.Operation, bytes int) error { return m.room(bytes) }
 
-func (m metered) Leave(_ context.Context, _ string, e iothub.Exchange) { m.spend(e.Answered) }
+func (m metered) Leave(_ context.Context, _ iothub.Operation, e iothub.Exchange) { m.spend(e.Answered) }

@@ -28,25 +28,8 @@ type Gate struct {
 
 var _ iothub.Gate = (*Gate)(nil)
 
-// classes of the operations.
-var classes = map[string]budget.Class{
-	iothub.OpGetTwin:          budget.TwinRead,
-	iothub.OpGetDigitalTwin:   budget.TwinRead,
-	iothub.OpPatchTwin:        budget.TwinWrite,
-	iothub.OpPatchDigitalTwin: budget.TwinWrite,
-	iothub.OpQuery:            budget.Query,
-	iothub.OpInvokeCommand:    budget.Command,
-	iothub.OpInvokeMethod:     budget.Command,
-}
-
-// ClassOf is the class of requests that an operation is one of.
-func ClassOf(op string) budget.Class { return classes[op] }
-
-// metered are the operations that the hub counts by the size of the request.
-var metered = map[string]bool{iothub.OpPatchDigitalTwin: true, iothub.OpInvokeCommand: true, iothub.OpInvokeMethod: true}
-
 // Enter takes the token. Its error is a *budget.WaitError.
-func (g *Gate) Enter(ctx context.Context, op string, bytes int) error {
+func (g *Gate) Enter(ctx context.Context, op iothub.Operation, bytes int) error {
 	caller := callerOf(ctx)
 	if caller.Paid {
 		return nil
@@ -68,7 +51,7 @@ const (
 )
 
 // place takes the place of a caller that is a worker's.
-func (g *Gate) place(caller budget.Caller, op string) error {
+func (g *Gate) place(caller budget.Caller, op iothub.Operation) error {
 	if g.Workers == nil || caller.Called == nil {
 		return nil
 	}
@@ -81,27 +64,19 @@ func (g *Gate) place(caller budget.Caller, op string) error {
 	if waited < firstLook {
 		look = firstLook - waited
 	}
-	return &budget.WaitError{Wait: budget.Wait{Class: classes[op], Why: budget.WhySlow, For: look, Lasts: waited}}
+	return &budget.WaitError{Wait: budget.Wait{Class: op.Class(), Why: budget.WhySlow, For: look, Lasts: waited}}
 }
 
 // request is that of whom the context names.
-func (g *Gate) request(ctx context.Context, op string, bytes int) budget.Request {
-	caller, r := callerOf(ctx), request(op, bytes)
-	r.Key, r.Priority = cmp.Or(caller.Key, g.Owner+" "+op), caller.Priority
-	return r
-}
-
-func request(op string, bytes int) budget.Request {
-	r := budget.Request{Class: classes[op], Size: 1, Messages: budget.Blocks(bytes)}
-	if metered[op] {
-		r.Size = budget.Blocks(bytes)
-	}
+func (g *Gate) request(ctx context.Context, op iothub.Operation, bytes int) budget.Request {
+	caller, r := callerOf(ctx), op.Request(bytes)
+	r.Key, r.Priority = cmp.Or(caller.Key, g.Owner+" "+op.String()), caller.Priority
 	return r
 }
 
 // Leave tells the budget. What was taken for a call that certainly did not reach the hub is given
 // back, by the caller itself if it was paid for before.
-func (g *Gate) Leave(ctx context.Context, op string, e iothub.Exchange) {
+func (g *Gate) Leave(ctx context.Context, op iothub.Operation, e iothub.Exchange) {
 	if e.Failure != nil && !e.Failure.Sent && !callerOf(ctx).Paid {
 		r := g.request(ctx, op, e.Asked)
 		r.Taken = e.Began
@@ -117,11 +92,11 @@ func (g *Gate) Leave(ctx context.Context, op string, e iothub.Exchange) {
 	default:
 		o.Result = budget.Failed
 	}
-	if g.Budget.Done(classes[op], o) {
+	if g.Budget.Done(op.Class(), o) {
 		g.Changed()
 	}
 	if e.Failure == nil && g.Answered != nil {
-		g.Answered(classes[op], callerOf(ctx).Key)
+		g.Answered(op.Class(), callerOf(ctx).Key)
 	}
 }
 
@@ -141,7 +116,7 @@ func patiently(ctx context.Context, call func() error) error {
 
 // commandRequest is what a command takes of the budget.
 func commandRequest(key string, payload []byte) budget.Request {
-	r := request(iothub.OpInvokeCommand, len(payload))
+	r := iothub.OpInvokeCommand.Request(len(payload))
 	r.Key, r.Priority = key, budget.PriorityCommand
 	return r
 }

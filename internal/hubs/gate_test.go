@@ -3,16 +3,9 @@ package hubs
 import (
 	"context"
 	"errors"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"strconv"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -22,49 +15,6 @@ import (
 func newGate(l budget.Limits) (*Gate, *int) {
 	changes := 0
 	return &Gate{Budget: budget.New(time.Now, l.Or(budget.S1)), Owner: "ns/hub", Changed: func() { changes++ }}, &changes
-}
-
-func TestEachOperationTakesFromItsClass(t *testing.T) {
-	for op, want := range map[string]budget.Request{
-		iothub.OpGetTwin:          {Class: budget.TwinRead, Size: 1, Messages: 3},
-		iothub.OpGetDigitalTwin:   {Class: budget.TwinRead, Size: 1, Messages: 3},
-		iothub.OpPatchTwin:        {Class: budget.TwinWrite, Size: 1, Messages: 3},
-		iothub.OpPatchDigitalTwin: {Class: budget.TwinWrite, Size: 3, Messages: 3},
-		iothub.OpQuery:            {Class: budget.Query, Size: 1, Messages: 3},
-		iothub.OpInvokeCommand:    {Class: budget.Command, Size: 3, Messages: 3},
-		iothub.OpInvokeMethod:     {Class: budget.Command, Size: 3, Messages: 3},
-	} {
-		if diff := cmp.Diff(want, request(op, 2*budget.BlockBytes+1)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", op, diff)
-		}
-	}
-}
-
-// A request without a class would take a token of reads.
-func TestEachOperationHasAClass(t *testing.T) {
-	packages, err := parser.ParseDir(token.NewFileSet(), "../iothub", nil, parser.SkipObjectResolution) //nolint:staticcheck // no build tags there
-	if err != nil {
-		t.Fatal(err)
-	}
-	operations := 0
-	ast.Inspect(packages["iothub"], func(n ast.Node) bool {
-		constant, ok := n.(*ast.ValueSpec)
-		if !ok || len(constant.Values) != 1 || !strings.HasPrefix(constant.Names[0].Name, "Op") {
-			return true
-		}
-		operation, err := strconv.Unquote(constant.Values[0].(*ast.BasicLit).Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		operations++
-		if _, ok := classes[operation]; !ok {
-			t.Errorf("operation %s has no class of requests", operation)
-		}
-		return true
-	})
-	if operations != len(classes) {
-		t.Errorf("%d operations have a class, package iothub has %d", len(classes), operations)
-	}
 }
 
 func TestTheGateTakesForTheCaller(t *testing.T) {

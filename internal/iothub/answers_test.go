@@ -11,20 +11,20 @@ import (
 )
 
 func TestAnswersAreBounded(t *testing.T) {
-	all := []string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery, OpInvokeCommand, OpInvokeMethod}
+	all := []Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery, OpInvokeCommand, OpInvokeMethod}
 	for name, c := range map[string]struct {
-		ops    []string
+		ops    []Operation
 		answer http.HandlerFunc
 		code   string
 	}{
 		"a byte more than 8 MiB":         {all, answer(200, `["`+strings.Repeat("x", maxResponseBody-3)+`"]`), CodeTooLarge},
-		"a twin of nothing but numbers":  {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin}, answer(200, strings.Replace(twinBody, `"a":1`, `"a":[0`+strings.Repeat(",0", maxValues)+`]`, 1)), CodeTooLarge},
-		"more rows than the hub has":     {[]string{OpQuery}, answer(200, "[{}"+strings.Repeat(",{}", maxItems)+"]"), CodeInvalidResponse},
-		"rows that are nothing but rows": {[]string{OpQuery}, answer(200, "[0"+strings.Repeat(",0", 1<<20)+"]"), CodeTooLarge},
-		"two pages in one":               {[]string{OpQuery}, answer(200, "[][]"), CodeInvalidResponse},
+		"a twin of nothing but numbers":  {[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin}, answer(200, strings.Replace(twinBody, `"a":1`, `"a":[0`+strings.Repeat(",0", maxValues)+`]`, 1)), CodeTooLarge},
+		"more rows than the hub has":     {[]Operation{OpQuery}, answer(200, "[{}"+strings.Repeat(",{}", maxItems)+"]"), CodeInvalidResponse},
+		"rows that are nothing but rows": {[]Operation{OpQuery}, answer(200, "[0"+strings.Repeat(",0", 1<<20)+"]"), CodeTooLarge},
+		"two pages in one":               {[]Operation{OpQuery}, answer(200, "[][]"), CodeInvalidResponse},
 	} {
 		for _, op := range c.ops {
-			t.Run(op+" "+name, func(t *testing.T) {
+			t.Run(op.String()+" "+name, func(t *testing.T) {
 				err := calls[op](t.Context(), newPeer(t, c.answer).client(t))
 				if err == nil {
 					t.Fatal("no error")

@@ -42,7 +42,7 @@ func bearing(c azcore.TokenCredential) func(*Options) {
 
 func TestEveryCallBearsAToken(t *testing.T) {
 	for op, call := range calls {
-		t.Run(op, func(t *testing.T) {
+		t.Run(op.String(), func(t *testing.T) {
 			p, c := newPeer(t, goodAnswers[op]), giving(testToken, nil)
 			if err := call(t.Context(), p.client(t, bearing(c))); err != nil {
 				t.Fatal(err)
@@ -118,7 +118,7 @@ func TestWithoutATokenNothingIsSent(t *testing.T) {
 			exchanges := 0
 			p := newPeer(t, goodAnswers[OpGetTwin])
 			err := calls[OpGetTwin](t.Context(), p.client(t, bearing(giving("", test.err)), func(o *Options) {
-				o.Observe = func(string, int, string, time.Duration) { exchanges++ }
+				o.Observe = func(Operation, int, string, time.Duration) { exchanges++ }
 			}))
 			if CodeOf(err) != test.code || ClassOf(err) != test.class || IsUnauthorized(err) != test.unauthorized || RefusesCredential(err) {
 				t.Errorf("%v: code %s, class %s", err, CodeOf(err), ClassOf(err))
@@ -139,7 +139,7 @@ func TestACommandDoesNotWaitLongForAToken(t *testing.T) {
 		<-ctx.Done()
 		return azcore.AccessToken{}, ctx.Err()
 	}}
-	for _, op := range []string{OpInvokeMethod, OpInvokeCommand} {
+	for _, op := range []Operation{OpInvokeMethod, OpInvokeCommand} {
 		p := newPeer(t, goodAnswers[op])
 		if err := calls[op](t.Context(), p.client(t, bearing(hanging))); CodeOf(err) != CodeNoToken || len(p.log()) != 0 {
 			t.Errorf("%s: %v after %d requests", op, err, len(p.log()))

@@ -67,15 +67,15 @@ type Options struct {
 	Fence func() error
 	// Observe is called once after each HTTP exchange: statusCode is 0 if none arrived, code is "" on success and the
 	// Error's otherwise. The hub chooses codes: bound them before they become metric labels. Nil: not called.
-	Observe func(op string, statusCode int, code string, d time.Duration)
+	Observe func(op Operation, statusCode int, code string, d time.Duration)
 }
 
 // Gate decides when a hub may be asked. Every request passes it by itself.
 type Gate interface {
 	// Enter is asked before a request of an operation is sent, with the size of its body. Its error is the call's: nothing is sent then.
-	Enter(ctx context.Context, op string, bytes int) error
+	Enter(ctx context.Context, op Operation, bytes int) error
 	// Leave is told of each exchange that Enter let through, with the same context.
-	Leave(ctx context.Context, op string, e Exchange)
+	Leave(ctx context.Context, op Operation, e Exchange)
 }
 
 // Exchange is a request that the gate let through, and what became of it.
@@ -90,8 +90,8 @@ type Exchange struct {
 // openGate lets everything pass.
 type openGate struct{}
 
-func (openGate) Enter(context.Context, string, int) error { return nil }
-func (openGate) Leave(context.Context, string, Exchange)  {}
+func (openGate) Enter(context.Context, Operation, int) error { return nil }
+func (openGate) Leave(context.Context, Operation, Exchange)  {}
 
 // Client asks one hub. It is safe for concurrent use; Close it when the hub is no longer needed.
 type Client struct {
@@ -100,7 +100,7 @@ type Client struct {
 	timeout   time.Duration
 	gate      Gate
 	fence     func() error
-	observe   func(op string, statusCode int, code string, d time.Duration)
+	observe   func(op Operation, statusCode int, code string, d time.Duration)
 	tenant    string
 	pipeline  runtime.Pipeline
 	transport *transport
@@ -212,7 +212,7 @@ func (c *Client) GoString() string { return c.String() }
 
 // call is one question to the hub.
 type call struct {
-	op       string // names the question in errors and metrics
+	op       Operation
 	deviceID string // "" where the call is not about a device
 	method   string
 	path     string // escaped
@@ -224,9 +224,6 @@ type call struct {
 	// decode takes the whole body of a 2xx answer. Its error makes the answer unreadable.
 	decode func(header http.Header, body []byte) error
 }
-
-// acting are the operations that change a twin, or have a device do something.
-var acting = map[string]bool{OpPatchTwin: true, OpPatchDigitalTwin: true, OpInvokeCommand: true, OpInvokeMethod: true}
 
 // more is the rest of the query string.
 func (q call) more() string {
@@ -258,7 +255,7 @@ func (c *Client) do(ctx context.Context, q call) error {
 
 // fenced asks the fence about a call.
 func (c *Client) fenced(q call) error {
-	if c.fence == nil || !acting[q.op] {
+	if c.fence == nil || !q.op.acts {
 		return nil
 	}
 	return c.fence()

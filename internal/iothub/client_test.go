@@ -26,7 +26,7 @@ func TestGetTwinReadsTheTwin(t *testing.T) {
 
 func TestRequestsAreWhatMicrosoftDocuments(t *testing.T) {
 	type request struct{ Method, URI, Host, Proto, IfMatch, Accept, ContentType, Body string }
-	tests := map[string]request{
+	tests := map[Operation]request{
 		OpGetTwin: {Method: "GET", URI: "/twins/dev1?api-version=2021-04-12"},
 		OpPatchTwin: {
 			Method: "PATCH", URI: "/twins/dev1?api-version=2021-04-12", IfMatch: `"AAAAAAAAAAU="`,
@@ -52,7 +52,7 @@ func TestRequestsAreWhatMicrosoftDocuments(t *testing.T) {
 		},
 	}
 	for op, want := range tests {
-		t.Run(op, func(t *testing.T) {
+		t.Run(op.String(), func(t *testing.T) {
 			p := newPeer(t, goodAnswers[op])
 			if err := calls[op](t.Context(), p.client(t)); err != nil {
 				t.Fatal(err)
@@ -213,7 +213,7 @@ func TestQueryPages(t *testing.T) {
 }
 
 func TestFiftyCallsShareOneConnection(t *testing.T) {
-	ops := []string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery}
+	ops := []Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpPatchDigitalTwin, OpQuery}
 	var answers []http.HandlerFunc
 	for i := range 50 {
 		answers = append(answers, goodAnswers[ops[i%len(ops)]])
@@ -284,7 +284,7 @@ func TestAHangingHubTimesOut(t *testing.T) {
 			if op == OpInvokeCommand || op == OpInvokeMethod {
 				continue // they bring a time-out of their own
 			}
-			t.Run(op+" "+name, func(t *testing.T) {
+			t.Run(op.String()+" "+name, func(t *testing.T) {
 				p := newPeer(t, goodAnswers[op], handler)
 				c := p.client(t)
 				if err := call(t.Context(), c); err != nil { // a handshake may take longer than the time-out below
@@ -320,7 +320,7 @@ func TestTheCallersEndIsNotATimeout(t *testing.T) {
 
 func TestObserveSeesEveryExchangeOnce(t *testing.T) {
 	type exchange struct {
-		Op     string
+		Op     Operation
 		Status int
 		Code   string
 	}
@@ -328,7 +328,7 @@ func TestObserveSeesEveryExchangeOnce(t *testing.T) {
 	p := newPeer(t, goodAnswers[OpGetTwin],
 		answer(429, "", "iothub-errorcode", "ThrottlingBacklogTimeout"), answer(200, "{"), written("", false))
 	c := p.client(t, func(o *Options) {
-		o.Observe = func(op string, status int, code string, d time.Duration) {
+		o.Observe = func(op Operation, status int, code string, d time.Duration) {
 			if d <= 0 {
 				t.Errorf("duration %s", d)
 			}
@@ -344,7 +344,7 @@ func TestObserveSeesEveryExchangeOnce(t *testing.T) {
 	want := []exchange{
 		{OpGetTwin, 200, ""}, {OpGetTwin, 429, "ThrottlingBacklogTimeout"}, {OpGetTwin, 200, CodeInvalidResponse}, {OpGetTwin, 0, CodeConnection},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Operation{})); diff != "" {
 		t.Errorf("exchanges (-want +got):\n%s", diff)
 	}
 }

@@ -10,12 +10,6 @@ import (
 	"time"
 )
 
-// Operations of commands, as they appear in errors and metrics.
-const (
-	OpInvokeCommand = "InvokeCommand"
-	OpInvokeMethod  = "InvokeMethod"
-)
-
 // answerMargin is how much longer than the hub the client waits.
 const answerMargin = 30 * time.Second
 
@@ -93,7 +87,7 @@ func (c *Client) InvokeMethod(ctx context.Context, i Invocation) (answer Command
 	return answer, err
 }
 
-func (i Invocation) call(op string) call {
+func (i Invocation) call(op Operation) call {
 	return call{op: op, deviceID: i.DeviceID, method: http.MethodPost, timeout: i.Connect + i.Response + answerMargin, hurried: true}
 }
 

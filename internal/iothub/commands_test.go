@@ -12,7 +12,7 @@ import (
 )
 
 // invocations are the two routes.
-var invocations = map[string]func(*Client, context.Context, Invocation) (CommandAnswer, error){
+var invocations = map[Operation]func(*Client, context.Context, Invocation) (CommandAnswer, error){
 	OpInvokeCommand: (*Client).InvokeCommand, OpInvokeMethod: (*Client).InvokeMethod,
 }
 
@@ -21,32 +21,32 @@ func TestInvocationsOnTheWire(t *testing.T) {
 	type request struct{ URI, Body string }
 	tests := map[string]struct {
 		invocation Invocation
-		want       map[string]request
+		want       map[Operation]request
 	}{
 		"of the default component, without payload": {
 			Invocation{DeviceID: "d", Command: "reboot", Response: 5 * time.Second},
-			map[string]request{
+			map[Operation]request{
 				OpInvokeCommand: {"/digitaltwins/d/commands/reboot" + version + "&connectTimeoutInSeconds=0&responseTimeoutInSeconds=5", "null"},
 				OpInvokeMethod:  {"/twins/d/methods" + version, `{"connectTimeoutInSeconds":0,"methodName":"reboot","payload":null,"responseTimeoutInSeconds":5}`},
 			},
 		},
 		"with an explicit null": {
 			Invocation{DeviceID: "d", Component: "c", Command: "reboot", Payload: []byte("null"), Response: 300 * time.Second, Connect: 300 * time.Second},
-			map[string]request{
+			map[Operation]request{
 				OpInvokeCommand: {"/digitaltwins/d/components/c/commands/reboot" + version + "&connectTimeoutInSeconds=300&responseTimeoutInSeconds=300", "null"},
 				OpInvokeMethod:  {"/twins/d/methods" + version, `{"connectTimeoutInSeconds":300,"methodName":"c*reboot","payload":null,"responseTimeoutInSeconds":300}`},
 			},
 		},
 		"with names that a URL cannot hold, and a number that a float cannot": {
 			Invocation{DeviceID: "a/b", Component: "c d", Command: "e?f", Payload: []byte("9007199254740993"), Response: 5 * time.Second},
-			map[string]request{
+			map[Operation]request{
 				OpInvokeCommand: {"/digitaltwins/a%2Fb/components/c%20d/commands/e%3Ff" + version + "&connectTimeoutInSeconds=0&responseTimeoutInSeconds=5", "9007199254740993"},
 				OpInvokeMethod:  {"/twins/a%2Fb/methods" + version, `{"connectTimeoutInSeconds":0,"methodName":"c d*e?f","payload":9007199254740993,"responseTimeoutInSeconds":5}`},
 			},
 		},
 		"part of a second is left off": {
 			Invocation{DeviceID: "d", Command: "reboot", Connect: 1900 * time.Millisecond, Response: 5900 * time.Millisecond},
-			map[string]request{
+			map[Operation]request{
 				OpInvokeCommand: {"/digitaltwins/d/commands/reboot" + version + "&connectTimeoutInSeconds=1&responseTimeoutInSeconds=5", "null"},
 				OpInvokeMethod:  {"/twins/d/methods" + version, `{"connectTimeoutInSeconds":1,"methodName":"reboot","payload":null,"responseTimeoutInSeconds":5}`},
 			},
@@ -54,7 +54,7 @@ func TestInvocationsOnTheWire(t *testing.T) {
 	}
 	for name, test := range tests {
 		for op, invoke := range invocations {
-			t.Run(op+" "+name, func(t *testing.T) {
+			t.Run(op.String()+" "+name, func(t *testing.T) {
 				p := newPeer(t, goodAnswers[op])
 				if _, err := invoke(p.client(t), t.Context(), test.invocation); err != nil {
 					t.Fatal(err)
@@ -75,7 +75,7 @@ func TestAnswersOfDevices(t *testing.T) {
 	const code = "x-ms-command-statuscode"
 	big := strings.Repeat("x", 1<<20)
 	tests := map[string]struct {
-		op      string
+		op      Operation
 		answer  http.HandlerFunc
 		code    int
 		payload string

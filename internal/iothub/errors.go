@@ -62,8 +62,8 @@ const (
 
 // Error is a call that failed. Its strings are cleaned: one line, bounded, without credentials.
 type Error struct {
-	// Op is the operation, such as GetTwin.
-	Op string
+	// Op is the operation, such as OpGetTwin.
+	Op Operation
 	// DeviceID is empty where the call was not about one device.
 	DeviceID string
 	// StatusCode is that of HTTP, 0 if no answer arrived.
@@ -92,7 +92,7 @@ type Error struct {
 // Error is one line for logs.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.Op)
+	b.WriteString(e.Op.String())
 	if e.DeviceID != "" {
 		fmt.Fprintf(&b, " %q", e.DeviceID)
 	}

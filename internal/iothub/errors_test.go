@@ -239,7 +239,7 @@ func TestErrorsCarryWhatSupportAsksFor(t *testing.T) {
 		Op: OpGetTwin, DeviceID: "dev1", StatusCode: 404, Code: "DeviceNotFound", Number: 404001, Message: "dev1",
 		RequestID: id, TrackingID: "6a61b5b5-G:0-TimeStamp:08/15/2026 09:19:06", Sent: true, Class: Terminal,
 	}
-	if diff := cmp.Diff(error(want), err); diff != "" {
+	if diff := cmp.Diff(error(want), err, cmp.AllowUnexported(Operation{})); diff != "" {
 		t.Errorf("error (-want +got):\n%s", diff)
 	}
 	const text = `GetTwin "dev1": 404 DeviceNotFound (404001): dev1 ` +
@@ -289,7 +289,7 @@ func TestOneRequestPerCall(t *testing.T) {
 	}
 	for name, tc := range tests {
 		for op, call := range calls {
-			t.Run(op+" "+name, func(t *testing.T) {
+			t.Run(op.String()+" "+name, func(t *testing.T) {
 				p := newPeer(t, goodAnswers[op], tc.answer)
 				c := p.client(t)
 				if err := call(t.Context(), c); err != nil { // so that the connection is a reused one, where net/http repeats requests
@@ -315,27 +315,27 @@ func TestOneRequestPerCall(t *testing.T) {
 
 func TestUnusableSuccessesAreTransient(t *testing.T) {
 	tests := map[string]struct {
-		ops    []string
+		ops    []Operation
 		answer http.HandlerFunc
 	}{
-		"no body":        {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, "")},
-		"204":            {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(204, "")},
-		"half a body":    {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, twinBody[:len(twinBody)/2])},
-		"HTML":           {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, "<html>log in</html>")},
-		"null":           {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, "null")},
-		"more than JSON": {[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, twinBody+"{")},
+		"no body":        {[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, "")},
+		"204":            {[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(204, "")},
+		"half a body":    {[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, twinBody[:len(twinBody)/2])},
+		"HTML":           {[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, "<html>log in</html>")},
+		"null":           {[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, "null")},
+		"more than JSON": {[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery}, answer(200, twinBody+"{")},
 		"a cut without length": {
-			[]string{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery},
+			[]Operation{OpGetTwin, OpPatchTwin, OpGetDigitalTwin, OpQuery},
 			written("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+twinBody[:len(twinBody)/2], false),
 		},
-		"another device":       {[]string{OpGetTwin, OpPatchTwin}, answer(200, strings.Replace(twinBody, "dev1", "dev2", 1))},
-		"another digital twin": {[]string{OpGetDigitalTwin}, answer(200, strings.Replace(digitalTwinBody, "dev1", "dev2", 1))},
-		"an object for a page": {[]string{OpQuery}, answer(200, "{}")},
-		"half a page":          {[]string{OpQuery}, answer(200, `[{"deviceId":"a"},{"devi`)},
+		"another device":       {[]Operation{OpGetTwin, OpPatchTwin}, answer(200, strings.Replace(twinBody, "dev1", "dev2", 1))},
+		"another digital twin": {[]Operation{OpGetDigitalTwin}, answer(200, strings.Replace(digitalTwinBody, "dev1", "dev2", 1))},
+		"an object for a page": {[]Operation{OpQuery}, answer(200, "{}")},
+		"half a page":          {[]Operation{OpQuery}, answer(200, `[{"deviceId":"a"},{"devi`)},
 	}
 	for name, tc := range tests {
 		for _, op := range tc.ops {
-			t.Run(op+" "+name, func(t *testing.T) {
+			t.Run(op.String()+" "+name, func(t *testing.T) {
 				err := calls[op](t.Context(), newPeer(t, tc.answer).client(t))
 				if err == nil {
 					t.Fatal("no error")

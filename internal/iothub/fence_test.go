@@ -10,7 +10,7 @@ func TestAFenceKeepsBackWhatActsAndNothingElse(t *testing.T) {
 	paused := errors.New("paused")
 	for op, call := range calls {
 		for name, passes := range map[string]int{"before it is sent": 0, "once it has its connection": 1} {
-			t.Run(op+" "+name, func(t *testing.T) {
+			t.Run(op.String()+" "+name, func(t *testing.T) {
 				p, g := newPeer(t, goodAnswers[op], goodAnswers[op]), &turnstile{}
 				asked, closed := 0, false
 				fence := func() error {
@@ -20,12 +20,12 @@ func TestAFenceKeepsBackWhatActsAndNothingElse(t *testing.T) {
 					return nil
 				}
 				c := p.client(t, gated(g), func(o *Options) { o.Fence = fence })
-				if err := call(t.Context(), c); err != nil || (asked > 0) != acting[op] {
+				if err := call(t.Context(), c); err != nil || (asked > 0) != op.acts {
 					t.Errorf("asked %d times, and the call failed with %v", asked, err)
 				}
 				asked, closed = 0, true
 				err := call(t.Context(), c)
-				if !acting[op] {
+				if !op.acts {
 					if err != nil {
 						t.Errorf("a call that changes nothing failed with %v", err)
 					}

@@ -12,15 +12,15 @@ import (
 type turnstile struct {
 	mu       sync.Mutex
 	closed   error
-	entered  []string
-	left     []string
+	entered  []Operation
+	left     []Operation
 	sent     int // bytes
 	asked    int // bytes, as it is told afterwards
 	answered int // bytes
 	failed   *Error
 }
 
-func (g *turnstile) Enter(_ context.Context, op string, bytes int) error {
+func (g *turnstile) Enter(_ context.Context, op Operation, bytes int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed != nil {
@@ -30,7 +30,7 @@ func (g *turnstile) Enter(_ context.Context, op string, bytes int) error {
 	return nil
 }
 
-func (g *turnstile) Leave(_ context.Context, op string, e Exchange) {
+func (g *turnstile) Leave(_ context.Context, op Operation, e Exchange) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.left, g.answered, g.failed = append(g.left, op), e.Answered, e.Failure
@@ -47,7 +47,7 @@ func TestEveryRequestPassesTheGateOnce(t *testing.T) {
 			"cut off":    written(whole(`{"a":1}`)[:20], true),
 			"unreadable": answer(200, `<html>`),
 		} {
-			t.Run(op+" "+name, func(t *testing.T) {
+			t.Run(op.String()+" "+name, func(t *testing.T) {
 				p, g := newPeer(t, reply), &turnstile{}
 				err := call(t.Context(), p.client(t, gated(g)))
 				if len(p.log()) != 1 || len(g.entered) != 1 || len(g.left) != 1 || g.entered[0] != op || g.left[0] != op {
@@ -77,7 +77,7 @@ func TestTheGateIsToldOfTheAnswersSize(t *testing.T) {
 
 func TestAClosedGateSendsNothingAndKeepsItsError(t *testing.T) {
 	for op, call := range calls {
-		t.Run(op, func(t *testing.T) {
+		t.Run(op.String(), func(t *testing.T) {
 			p, g := newPeer(t, goodAnswers[op]), &turnstile{closed: errors.New("later")}
 			err := call(t.Context(), p.client(t, gated(g)))
 			if !errors.Is(err, g.closed) || len(p.log()) != 0 || len(g.left) != 0 {

@@ -157,7 +157,7 @@ var testInvocation = Invocation{
 }
 
 // calls are all operations, each as one call that succeeds on the answers in goodAnswers.
-var calls = map[string]func(context.Context, *Client) error{
+var calls = map[Operation]func(context.Context, *Client) error{
 	OpGetTwin: func(ctx context.Context, c *Client) error {
 		_, err := c.GetTwin(ctx, "dev1")
 		return err
@@ -188,7 +188,7 @@ var calls = map[string]func(context.Context, *Client) error{
 	},
 }
 
-var goodAnswers = map[string]http.HandlerFunc{
+var goodAnswers = map[Operation]http.HandlerFunc{
 	OpGetTwin:          answer(200, twinBody),
 	OpPatchTwin:        answer(200, twinBody),
 	OpGetDigitalTwin:   answer(200, digitalTwinBody, "ETag", `"AAAAAAAAAAY="`),

@@ -11,15 +11,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// Operations as they appear in errors and metrics.
-const (
-	OpGetTwin          = "GetTwin"
-	OpPatchTwin        = "PatchTwin"
-	OpGetDigitalTwin   = "GetDigitalTwin"
-	OpPatchDigitalTwin = "PatchDigitalTwin"
-	OpQuery            = "Query"
-)
-
 // GetTwin reads a device twin: GET /twins/{id}.
 func (c *Client) GetTwin(ctx context.Context, deviceID string) (*twin.Twin, error) {
 	return c.deviceTwin(ctx, call{op: OpGetTwin, deviceID: deviceID, method: http.MethodGet})
