@@ -35,7 +35,7 @@ type rest struct {
 	requestID    string
 	invocation   invocation
 	verdict      verdict // what status says meanwhile
-	awaits       awaited // what ends it, beside time
+	awaits       command.Awaited // what ends it, beside time
 	began, until time.Time
 	refused      time.Time  // since when the hub has refused the command for now, zero: it waits for its device
 	over         bool       // the device's events say that it is there, or that it was not
@@ -56,13 +56,13 @@ type listening struct {
 func (r *rest) endsAt(seen hubs.Sighting) (time.Time, bool) {
 	isBack := false
 	switch r.awaits {
-	case awaitsConnection:
+	case command.AwaitsConnection:
 		isBack = seen.Connected
-	case awaitsEnabling:
+	case command.AwaitsEnabling:
 		isBack = seen.Enabled
-	case awaitsIdentity:
+	case command.AwaitsIdentity:
 		isBack = true
-	case awaitsNothing:
+	case command.AwaitsNothing:
 	}
 	return seen.Asked.Add(settleFor), isBack && seen.Asked.After(r.began)
 }
@@ -131,7 +131,7 @@ func (f *Flights) restOf(key types.NamespacedName, status *v1alpha1.DeviceComman
 func (r *rest) left(status *v1alpha1.DeviceCommandStatus, s *hubs.Session, seen hubs.Sighting, now time.Time) time.Duration {
 	wait := r.until.Sub(now)
 	at, isBack := r.endsAt(seen)
-	mayHaveRun := r.awaits == awaitsConnection
+	mayHaveRun := r.awaits == command.AwaitsConnection
 	switch {
 	case r.over:
 		return 0
@@ -153,7 +153,7 @@ func restOnRecord(status *v1alpha1.DeviceCommandStatus) rest {
 		return rest{over: true}
 	}
 	began := status.StartTime.Time
-	return rest{requestID: status.RequestID, verdict: offlineVerdict, awaits: awaitsConnection, began: began, until: began.Add(waitOffline.most)}
+	return rest{requestID: status.RequestID, verdict: offlineVerdict, awaits: command.AwaitsConnection, began: began, until: began.Add(waitOffline.most)}
 }
 
 // leaveAlone begins the rest of a command. An event may tell of its device before the outcome is

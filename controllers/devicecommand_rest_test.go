@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
@@ -13,23 +14,23 @@ func TestAReadEndsARest(t *testing.T) {
 	began := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	connected, disconnected := hubs.Sighting{Connected: true, Enabled: true}, hubs.Sighting{Enabled: true}
 	for name, c := range map[string]struct {
-		awaits      awaited
+		awaits      command.Awaited
 		hearsEvents bool
 		seen        hubs.Sighting
 		asked, now  time.Duration // since the attempt ended
 		want        time.Duration
 	}{
-		"offline, and nothing was read":           {awaitsConnection, false, hubs.Sighting{}, -time.Hour, 10 * s, 50 * s},
-		"offline, and read as connected":          {awaitsConnection, false, connected, 10 * s, 10 * s, settleFor},
-		"offline, and read so a while ago":        {awaitsConnection, false, connected, 10 * s, 20 * s, 0},
-		"offline, and read so before the attempt": {awaitsConnection, false, connected, -s, 10 * s, 50 * s},
-		"offline, and read as disconnected":       {awaitsConnection, false, disconnected, 10 * s, 20 * s, 40 * s},
-		"offline, and events tell":                {awaitsConnection, true, connected, 10 * s, 20 * s, 40 * s},
-		"disabled, and read as enabled":           {awaitsEnabling, true, disconnected, 10 * s, 20 * s, 0},
-		"disabled, and read as that":              {awaitsEnabling, true, hubs.Sighting{}, 10 * s, 20 * s, 40 * s},
-		"unknown, and read":                       {awaitsIdentity, true, hubs.Sighting{}, 10 * s, 20 * s, 0},
-		"refused for now, and read":               {awaitsNothing, false, connected, 10 * s, 20 * s, 40 * s},
-		"nearly over, and read":                   {awaitsConnection, false, connected, 59 * s, 59 * s, s},
+		"offline, and nothing was read":           {command.AwaitsConnection, false, hubs.Sighting{}, -time.Hour, 10 * s, 50 * s},
+		"offline, and read as connected":          {command.AwaitsConnection, false, connected, 10 * s, 10 * s, settleFor},
+		"offline, and read so a while ago":        {command.AwaitsConnection, false, connected, 10 * s, 20 * s, 0},
+		"offline, and read so before the attempt": {command.AwaitsConnection, false, connected, -s, 10 * s, 50 * s},
+		"offline, and read as disconnected":       {command.AwaitsConnection, false, disconnected, 10 * s, 20 * s, 40 * s},
+		"offline, and events tell":                {command.AwaitsConnection, true, connected, 10 * s, 20 * s, 40 * s},
+		"disabled, and read as enabled":           {command.AwaitsEnabling, true, disconnected, 10 * s, 20 * s, 0},
+		"disabled, and read as that":              {command.AwaitsEnabling, true, hubs.Sighting{}, 10 * s, 20 * s, 40 * s},
+		"unknown, and read":                       {command.AwaitsIdentity, true, hubs.Sighting{}, 10 * s, 20 * s, 0},
+		"refused for now, and read":               {command.AwaitsNothing, false, connected, 10 * s, 20 * s, 40 * s},
+		"nearly over, and read":                   {command.AwaitsConnection, false, connected, 59 * s, 59 * s, s},
 	} {
 		session := hubs.NewSession(nil, "h", "")
 		session.HasStream = c.hearsEvents

@@ -54,39 +54,10 @@ func (r result) rest() time.Duration {
 }
 
 // waitsForDevice reports whether the device has to do something first: what it does ends the rest.
-func (r result) waitsForDevice() bool { return r.awaits() != awaitsNothing }
-
-// awaited is what has to become of a device before it can be sent a command.
-type awaited int
-
-const (
-	awaitsNothing awaited = iota
-	awaitsConnection
-	awaitsEnabling // at the hub
-	awaitsIdentity // there
-)
-
-// Numbers of the hub's errors about a device.
-const (
-	unknownDevice  = 404001
-	disabledDevice = 403012
-)
+func (r result) waitsForDevice() bool { return r.awaits() != command.AwaitsNothing }
 
 // awaits is what the command waits for its device to become after the attempt.
-func (r result) awaits() awaited {
-	e, _ := errors.AsType[*iothub.Error](r.attempt.Err)
-	switch {
-	case r.meaning == command.Undelivered:
-		return awaitsConnection
-	case r.meaning != command.Postponed || e == nil:
-		return awaitsNothing
-	case e.Number == unknownDevice:
-		return awaitsIdentity
-	case e.Number == disabledDevice:
-		return awaitsEnabling
-	}
-	return awaitsNothing
-}
+func (r result) awaits() command.Awaited { return r.attempt.Awaits(r.meaning) }
 
 // undelivered begins what status says of a command that the hub refused for now.
 const undelivered = "The command was not delivered: "
@@ -144,11 +115,11 @@ func postponedReason(err error) string {
 		return v1alpha1.ReasonEntraUnavailable
 	case e.StatusCode == 0:
 		return v1alpha1.ReasonHubUnavailable
-	case e.Number == unknownDevice:
+	case e.Number == iothub.NumberDeviceNotFound:
 		return v1alpha1.ReasonDeviceNotFound
-	case e.Number == disabledDevice:
+	case e.Number == iothub.NumberDeviceDisabled:
 		return v1alpha1.ReasonDeviceDisabled
-	case e.Number == 403002:
+	case e.Number == iothub.NumberQuotaExceeded:
 		return v1alpha1.ReasonQuotaExceeded
 	}
 	return v1alpha1.ReasonThrottled

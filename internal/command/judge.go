@@ -88,15 +88,16 @@ func ofExchange(e *iothub.Error) Meaning {
 // ofAnswer judges an error that the hub itself answered with.
 func ofAnswer(a Attempt, e *iothub.Error) Meaning {
 	switch e.Number {
-	case 404103:
+	case iothub.NumberDeviceOffline:
 		if a.isOffline(e) {
 			return Undelivered
 		}
 		return Unknown
-	case 404001, 403012, 403800, 403002:
-		return Postponed
-	case 404104:
+	case iothub.NumberConnectionClosed:
 		return Unknown
+	}
+	if _, isPostponed := postponements[e.Number]; isPostponed {
+		return Postponed
 	}
 	switch {
 	case e.StatusCode == http.StatusTooManyRequests:

@@ -23,6 +23,16 @@ const (
 	quotaExceeded trait = "quotaExceeded"
 )
 
+// Numbers of the hub that callers ask for.
+const (
+	NumberQuotaExceeded    = 403002
+	NumberDeviceDisabled   = 403012
+	NumberTooManyInFlight  = 403800
+	NumberDeviceNotFound   = 404001
+	NumberDeviceOffline    = 404103
+	NumberConnectionClosed = 404104
+)
+
 // row is one failure that the hub can answer with. Number is status times 1000 and a running number.
 type row struct {
 	status, number int
@@ -48,17 +58,17 @@ var hubErrors = []row{
 	{400, 400508, "InvalidDigitalTwinPatchPath", Terminal, invalidPatch},
 	{401, 401002, "IotHubUnauthorizedAccess", Terminal, unauthorized},
 	{401, 401003, "IotHubUnauthorized", Terminal, unauthorized},
-	{403, 403002, "IotHubQuotaExceeded", Waiting, quotaExceeded}, // until 00:00 UTC
+	{403, NumberQuotaExceeded, "IotHubQuotaExceeded", Waiting, quotaExceeded}, // until 00:00 UTC
 	{403, 403003, "JobQuotaExceeded", Terminal, ""},
 	{403, 403004, "DeviceMaximumQueueDepthExceeded", Terminal, ""},
 	{403, 403010, "OperationNotAvailableInCurrentTier", Terminal, ""},
-	{403, 403012, "DeviceDisabled", Waiting, ""},
-	{403, 403800, "DeviceMaximumInflightMethodExceeded", Waiting, ""},
-	{404, 404001, "DeviceNotFound", Terminal, deviceUnknown},
+	{403, NumberDeviceDisabled, "DeviceDisabled", Waiting, ""},
+	{403, NumberTooManyInFlight, "DeviceMaximumInflightMethodExceeded", Waiting, ""},
+	{404, NumberDeviceNotFound, "DeviceNotFound", Terminal, deviceUnknown},
 	{404, 404002, "JobNotFound", Terminal, ""},
 	{404, 404010, "ModuleNotFound", Terminal, ""},
-	{404, 404103, "DeviceNotOnline", Waiting, ""},
-	{404, 404104, "DeviceConnectionClosedRemotely", Transient, ""},
+	{404, NumberDeviceOffline, "DeviceNotOnline", Waiting, ""},
+	{404, NumberConnectionClosed, "DeviceConnectionClosedRemotely", Transient, ""},
 	{404, 404301, "ConfigurationNotFound", Terminal, ""},
 	{404, 0, "IotHubNotFound", Terminal, ""},
 	{405, 405102, "OperationNotAllowedInCurrentState", Terminal, ""},
