@@ -501,8 +501,6 @@ func TestAFirstClaimWhoseSealIsRefusedWasNotSent(t *testing.T) {
 
 // recaller is a hub's stream in its relation to commands.
 type recaller struct {
-	deaf
-
 	flights *Flights
 }
 
@@ -513,7 +511,7 @@ func (r recaller) Recall(ctx context.Context, calls *hubs.Calls) {
 // stream begins to read the events of the hub.
 func (p *process) stream() *hubs.Feed {
 	session := p.r.Hubs.Get(client.ObjectKey{Namespace: "factory", Name: "hub"})
-	feed := &hubs.Feed{Session: session, Listeners: recaller{flights: p.r.Flights}, Meter: deaf{}}
+	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Recall: recaller{flights: p.r.Flights}.Recall, Meter: deaf{}}
 	feed.Resume(p.dead, watch.Checkpoint{})
 	return feed
 }

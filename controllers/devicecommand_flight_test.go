@@ -26,6 +26,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -213,7 +214,7 @@ func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
 		a.start(a.flight)
 		a.all.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
-		feed := &hubs.Feed{Session: hubs.NewSession(a.hub, "h", ""), Listeners: recaller{flights: a.Flights}, Meter: deaf{}}
+		feed := &hubs.Feed{Session: hubs.NewSession(a.hub, "h", ""), Declarations: deaf{}, Recall: recaller{flights: a.Flights}.Recall, Meter: deaf{}}
 		feed.Resume(t.Context(), watch.Checkpoint{})
 		feed.Handle(t.Context(), watch.Event{
 			Kind: watch.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &watch.TelemetryMessage{},
@@ -231,19 +232,18 @@ func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
 // deaf hears of no device, and counts nothing.
 type deaf struct{}
 
-func (deaf) Declared(context.Context) ([]hubs.Declared, error)           { return nil, nil }
-func (deaf) Believes(context.Context, string) (func() hubs.Belief, bool) { return nil, false }
-func (deaf) Tell(context.Context, string, time.Duration)                 {}
-func (deaf) Wake(context.Context, string)                                {}
-func (deaf) Recall(context.Context, *hubs.Calls)                         {}
-func (deaf) Event(watch.Kind)                                            {}
-func (deaf) Poison()                                                     {}
-func (deaf) Telemetry(string)                                            {}
-func (deaf) Measured(hubs.Measurement)                                   {}
+func (deaf) List(context.Context) ([]hubs.Declared, error)              { return nil, nil }
+func (deaf) Cached(context.Context, string) (func() hubs.Belief, bool)  { return nil, false }
+func (deaf) Differs(context.Context, *twin.Twin) bool                   { return false }
+func (deaf) Enqueue(context.Context, string, hubs.Cause, time.Duration) {}
+func (deaf) Event(watch.Kind)                                           {}
+func (deaf) Poison()                                                    {}
+func (deaf) Telemetry(string)                                           {}
+func (deaf) Measured(hubs.Measurement)                                  {}
 
 // tells has the hub's events say something of the device, that happened at a time.
 func (a *airport) tells(kind watch.Kind, at time.Time) {
-	feed := &hubs.Feed{Session: a.flight.session, Listeners: deaf{}, Meter: deaf{}}
+	feed := &hubs.Feed{Session: a.flight.session, Declarations: deaf{}, Meter: deaf{}}
 	feed.Handle(a.t.Context(), watch.Event{Kind: kind, DeviceID: "d", OperationTime: at, EnqueuedTime: at, Telemetry: &watch.TelemetryMessage{}})
 }
 

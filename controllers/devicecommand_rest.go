@@ -34,7 +34,7 @@ const (
 type rest struct {
 	requestID    string
 	invocation   invocation
-	verdict      verdict // what status says meanwhile
+	verdict      verdict         // what status says meanwhile
 	awaits       command.Awaited // what ends it, beside time
 	began, until time.Time
 	refused      time.Time  // since when the hub has refused the command for now, zero: it waits for its device

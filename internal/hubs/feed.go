@@ -23,20 +23,6 @@ const (
 	resyncRetry = 10 * time.Second
 )
 
-// Listeners are who hears of events: the objects that declare devices.
-type Listeners interface {
-	// Declared lists the devices that PnPDevices of this hub declare.
-	Declared(ctx context.Context) ([]Declared, error)
-	// Believes says what Kubernetes knows of a device, to be computed if needed; false if nobody declares it.
-	Believes(ctx context.Context, deviceID string) (func() Belief, bool)
-	// Tell has the objects of a device reconciled, after a while.
-	Tell(ctx context.Context, deviceID string, after time.Duration)
-	// Wake has the device read and reconciled when nothing else is to do.
-	Wake(ctx context.Context, deviceID string)
-	// Recall has the commands recalled of which it is on record that their devices were offline.
-	Recall(ctx context.Context, calls *Calls)
-}
-
 // Meter counts what arrives.
 type Meter interface {
 	Event(kind watch.Kind)
@@ -47,10 +33,12 @@ type Meter interface {
 
 // Feed takes the events of a hub's stream into memory and tells the objects concerned.
 type Feed struct {
-	Session   *Session
-	Listeners Listeners
-	Meter     Meter
-	Log       logr.Logger
+	Session      *Session
+	Declarations Declarations
+	Meter        Meter
+	Log          logr.Logger
+	// Recall, if set, has the commands recalled of which it is on record that their devices were offline.
+	Recall func(ctx context.Context, calls *Calls)
 	// Changed is called when what the feed knows of the stream itself changed.
 	Changed func()
 
@@ -108,7 +96,7 @@ func (f *Feed) meet(ctx context.Context, e watch.Event) {
 		return
 	}
 	if d := f.Session.peek(e.DeviceID); d != nil && d.acted(happened(e)) {
-		f.Listeners.Tell(ctx, e.DeviceID, 0)
+		f.Declarations.Enqueue(ctx, e.DeviceID, CauseEvent, 0)
 	}
 }
 
@@ -150,9 +138,9 @@ func (f *Feed) twinChanged(ctx context.Context, e watch.Event) {
 // come either.
 func (f *Feed) missed(ctx context.Context, devices []string) {
 	for _, id := range devices {
-		if _, declared := f.Listeners.Believes(ctx, id); declared {
+		if _, declared := f.Declarations.Cached(ctx, id); declared {
 			f.Session.Device(id).Unheard()
-			f.Listeners.Tell(ctx, id, 0)
+			f.Declarations.Enqueue(ctx, id, CauseEvent, 0)
 		}
 	}
 }
@@ -162,23 +150,23 @@ func (f *Feed) missed(ctx context.Context, devices []string) {
 func (f *Feed) distrusted(ctx context.Context) {
 	for id, d := range f.Session.devices() {
 		if d.askAgain(time.Now()) {
-			f.Listeners.Tell(ctx, id, 0)
+			f.Declarations.Enqueue(ctx, id, CauseEvent, 0)
 		}
 	}
 }
 
 // take has a declared device learn from an event, and tells its object of what is news.
 func (f *Feed) take(ctx context.Context, e watch.Event, learn func(*Device, func() Belief) News) {
-	believed, declared := f.Listeners.Believes(ctx, e.DeviceID)
+	believed, declared := f.Declarations.Cached(ctx, e.DeviceID)
 	if !declared {
 		return
 	}
 	d := f.Session.Device(e.DeviceID)
 	switch learn(d, believed) {
 	case Urgent:
-		f.Listeners.Tell(ctx, e.DeviceID, 0)
+		f.Declarations.Enqueue(ctx, e.DeviceID, CauseEvent, 0)
 	case FromDevice:
-		f.Listeners.Tell(ctx, e.DeviceID, d.tellAfter(time.Now()))
+		f.Declarations.Enqueue(ctx, e.DeviceID, CauseEvent, d.tellAfter(time.Now()))
 	case Nothing:
 	}
 }
@@ -194,9 +182,9 @@ func (f *Feed) digitalTwinChanged(ctx context.Context, e watch.Event) {
 	case e.Model != "":
 		f.suspect(ctx, e)
 	case !f.Session.memory.canary.alive():
-		if _, declared := f.Listeners.Believes(ctx, e.DeviceID); declared {
+		if _, declared := f.Declarations.Cached(ctx, e.DeviceID); declared {
 			f.Session.Device(e.DeviceID).Suspect(placeOf(e))
-			f.Listeners.Tell(ctx, e.DeviceID, hintDelay)
+			f.Declarations.Enqueue(ctx, e.DeviceID, CauseEvent, hintDelay)
 		}
 	}
 }
@@ -236,11 +224,13 @@ func placeOf(e watch.Event) Place {
 // Resume has the doubtful devices of a checkpoint read. Those that nobody declares any more are forgotten.
 func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
 	f.Session.memory.canary.resume(c.TwinChanges)
-	f.Listeners.Recall(ctx, f.Session.Calls())
+	if f.Recall != nil {
+		f.Recall(ctx, f.Session.Calls())
+	}
 	for _, id := range c.Doubtful {
-		if _, declared := f.Listeners.Believes(ctx, id); declared {
+		if _, declared := f.Declarations.Cached(ctx, id); declared {
 			f.Session.Device(id).Suspect(Place{})
-			f.Listeners.Wake(ctx, id)
+			f.Declarations.Enqueue(ctx, id, CauseSweep, 0)
 		}
 	}
 }
@@ -253,7 +243,7 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 		switch first, known := o.First[at.Partition]; {
 		case !ok:
 		case at.Partition == "" || now.Sub(at.Handled) > holdFor:
-			if _, declared := f.Listeners.Believes(f.lifetime, id); !declared {
+			if _, declared := f.Declarations.Cached(f.lifetime, id); !declared {
 				f.Session.Forget(id) // its object went, or went to another hub
 				continue
 			}
@@ -307,7 +297,7 @@ func (f *Feed) Resync(context.Context) {
 }
 
 func (f *Feed) readAll(ctx context.Context) error {
-	declared, err := f.Listeners.Declared(ctx)
+	declared, err := f.Declarations.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -315,7 +305,7 @@ func (f *Feed) readAll(ctx context.Context) error {
 		f.Session.Device(d.DeviceID).Suspect(Place{})
 	}
 	for _, d := range declared {
-		f.Listeners.Wake(ctx, d.DeviceID)
+		f.Declarations.Enqueue(ctx, d.DeviceID, CauseSweep, 0)
 	}
 	return ctx.Err()
 }

@@ -27,7 +27,7 @@ type audience struct {
 	woken  []string
 }
 
-func (a *audience) Declared(context.Context) ([]Declared, error) {
+func (a *audience) List(context.Context) ([]Declared, error) {
 	var all []Declared
 	for id := range a.knows {
 		all = append(all, Declared{DeviceID: id, Adopted: true})
@@ -35,7 +35,7 @@ func (a *audience) Declared(context.Context) ([]Declared, error) {
 	return all, nil
 }
 
-func (a *audience) Believes(_ context.Context, id string) (func() Belief, bool) {
+func (a *audience) Cached(_ context.Context, id string) (func() Belief, bool) {
 	b, ok := a.knows[id]
 	return b, ok
 }
@@ -46,20 +46,19 @@ func (a *audience) Recall(_ context.Context, calls *Calls) {
 	}
 }
 
-func (a *audience) Tell(_ context.Context, id string, after time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	when := "now"
-	if after > 0 {
-		when = "later"
-	}
-	a.told = append(a.told, id+" "+when)
-}
+func (a *audience) Differs(context.Context, *twin.Twin) bool { return false }
 
-func (a *audience) Wake(_ context.Context, id string) {
+func (a *audience) Enqueue(_ context.Context, id string, cause Cause, after time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.woken = append(a.woken, id)
+	switch {
+	case cause == CauseSweep:
+		a.woken = append(a.woken, id)
+	case after > 0:
+		a.told = append(a.told, id+" later")
+	default:
+		a.told = append(a.told, id+" now")
+	}
 }
 
 func (a *audience) sleepers() []string {
@@ -91,7 +90,7 @@ func event(k watch.Kind, id string) watch.Event {
 
 func feedOf(knows map[string]func() Belief) (*Feed, *audience, *counter) {
 	a, c := &audience{knows: knows}, &counter{kinds: map[string]int{}}
-	return &Feed{Session: NewSession(&hub{}, "h", ""), Listeners: a, Meter: c, Log: logr.Discard(), Changed: func() {}, lifetime: context.Background()}, a, c
+	return &Feed{Session: NewSession(&hub{}, "h", ""), Declarations: a, Recall: a.Recall, Meter: c, Log: logr.Discard(), Changed: func() {}, lifetime: context.Background()}, a, c
 }
 
 func TestWhoIsToldOfAnEvent(t *testing.T) {
@@ -301,17 +300,17 @@ type deaf struct {
 	times int
 }
 
-func (d *deaf) Declared(ctx context.Context) ([]Declared, error) {
+func (d *deaf) List(ctx context.Context) ([]Declared, error) {
 	if d.times--; d.times >= 0 {
 		return nil, errors.New("no list")
 	}
-	return d.audience.Declared(ctx)
+	return d.audience.List(ctx)
 }
 
 func TestAResyncThatCannotListDevicesIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, a, _ := newFeed()
-		f.Listeners = &deaf{a, 3}
+		f.Declarations = &deaf{a, 3}
 		f.Resync(t.Context())
 		time.Sleep(3*resyncRetry - time.Second)
 		if !f.Outstanding(noon).Resync || len(a.sleepers()) > 0 {

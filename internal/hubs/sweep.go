@@ -31,33 +31,14 @@ const (
 	eventDelay = 3 * time.Second
 )
 
-// Declared is what status knows of one declared device.
-type Declared struct {
-	DeviceID        string
-	Adopted         bool   // the twin was read before
-	ETag            string // of the twin, as status has it
-	ConnectionState string
-	Suspended       bool
-}
-
-// Watchlist is what a sweep compares the hub with.
-type Watchlist interface {
-	// Declared lists the devices that PnPDevices of this hub declare.
-	Declared(ctx context.Context) ([]Declared, error)
-	// Differs says whether a twin's declared values differ from what status knows.
-	Differs(ctx context.Context, t *twin.Twin) bool
-	// Wake has the device read and reconciled.
-	Wake(ctx context.Context, deviceID string)
-}
-
 // Sweep is the safety net under whatever else tells of changes: it compares all declared devices with the hub by
 // query, cheaply by version, and at the start and once a day by value. It never writes and never decides: a hit is
 // confirmed by the reconciler's own read. A device whose twin cannot be read by query is set aside, and
 // asked for alone by every sweep.
 type Sweep struct {
-	Session   *Session
-	Watchlist Watchlist
-	Interval  time.Duration
+	Session      *Session
+	Declarations Declarations
+	Interval     time.Duration
 	// Swept, if set, is called after each sweep.
 	Swept func(outcome Swept)
 	Log   logr.Logger
@@ -153,7 +134,7 @@ func (s *Sweep) once(ctx context.Context) error {
 		s.valuesDone = time.Now()
 	}
 	byValue := s.valuesDone.IsZero() || time.Since(s.valuesDone) >= valueSweepEvery
-	declared, err := s.Watchlist.Declared(ctx)
+	declared, err := s.Declarations.List(ctx)
 	if err != nil {
 		return fmt.Errorf("listing declared devices: %w", err)
 	}
@@ -244,7 +225,7 @@ func (s *Sweep) takeBack(ctx context.Context, chunk []Declared) {
 // wake has a device read. It stands in the checkpoint until then.
 func (s *Sweep) wake(ctx context.Context, deviceID string) {
 	s.Session.Device(deviceID).Suspect(Place{})
-	s.Watchlist.Wake(ctx, deviceID)
+	s.Declarations.Enqueue(ctx, deviceID, CauseSweep, 0)
 }
 
 // maxAside is how many devices may be set aside: beyond that it is not devices that are to blame.
@@ -289,7 +270,7 @@ func (s *Sweep) hits(ctx context.Context, chunk []Declared, rows map[string]json
 
 // current is what is declared now of some devices: events may have told what a row showed.
 func (s *Sweep) current(ctx context.Context, devices []Declared) ([]Declared, error) {
-	declared, err := s.Watchlist.Declared(ctx)
+	declared, err := s.Declarations.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("listing declared devices: %w", err)
 	}
@@ -325,7 +306,7 @@ func (s *Sweep) changed(ctx context.Context, d Declared, raw json.RawMessage, fo
 	if err != nil {
 		return false, fmt.Errorf("decoding a twin of a query: %w", err)
 	}
-	return s.Watchlist.Differs(ctx, t), nil
+	return s.Declarations.Differs(ctx, t), nil
 }
 
 // aheadOf reports whether a row shows a write of desired properties or tags that status does not know of. Memory may have been lost since: then it has

@@ -42,12 +42,16 @@ type list struct {
 	woken    []string
 }
 
-func (l *list) Declared(context.Context) ([]Declared, error) { return l.declared, nil }
-func (l *list) Differs(context.Context, *twin.Twin) bool     { return l.differs }
-func (l *list) Wake(_ context.Context, deviceID string)      { l.woken = append(l.woken, deviceID) }
+func (l *list) List(context.Context) ([]Declared, error)             { return l.declared, nil }
+func (l *list) Cached(context.Context, string) (func() Belief, bool) { return nil, false }
+func (l *list) Differs(context.Context, *twin.Twin) bool             { return l.differs }
+
+func (l *list) Enqueue(_ context.Context, deviceID string, _ Cause, _ time.Duration) {
+	l.woken = append(l.woken, deviceID)
+}
 
 func newSweep(h *hub, l *list) *Sweep {
-	return &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard()}
+	return &Sweep{Session: NewSession(h, "h", ""), Declarations: l, Log: logr.Discard()}
 }
 
 const row = `{"deviceId":"d","etag":"AAAAAAAAAAE=","deviceEtag":%q,"version":%d,"connectionState":%q,"properties":{"desired":{"$version":1},"reported":{"$version":1}}}`
@@ -296,7 +300,7 @@ func TestASweepGoesOnWithoutWhatCannotBeRead(t *testing.T) {
 				h.bytes[d.DeviceID] = 1
 			}
 			maps.Copy(h.bytes, c.large)
-			s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard()}
+			s := &Sweep{Session: NewSession(h, "h", ""), Declarations: l, Log: logr.Discard()}
 			err := s.once(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -319,7 +323,7 @@ func TestWhatWasSetAsideIsTriedAgain(t *testing.T) {
 	h := &sized{bytes: map[string]int{"d00": 1, "d01": 5000}, limit: 1000}
 	var told []Swept
 	l := &list{declared: adoptedDevices(2)}
-	s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard(), Swept: func(o Swept) { told = append(told, o) }}
+	s := &Sweep{Session: NewSession(h, "h", ""), Declarations: l, Log: logr.Discard(), Swept: func(o Swept) { told = append(told, o) }}
 	for n, want := range [][]string{{"d01"}, {"d01"}, nil, nil} {
 		if n == 2 {
 			h.bytes["d01"] = 1
@@ -344,7 +348,7 @@ func TestTheHubIsToBlameForAnswersThatAreAllUnreadable(t *testing.T) {
 	for _, d := range l.declared {
 		h.bytes[d.DeviceID] = 1
 	}
-	s := &Sweep{Session: NewSession(h, "h", ""), Watchlist: l, Log: logr.Discard()}
+	s := &Sweep{Session: NewSession(h, "h", ""), Declarations: l, Log: logr.Discard()}
 	for n := range 2 {
 		err := s.once(t.Context())
 		if s.tell(err); !errors.Is(err, errAside) {
@@ -378,7 +382,7 @@ func TestASweepHoldsWhatItAskedFor(t *testing.T) {
 		"more bytes than there is room for": {&sized{bytes: map[string]int{"d00": maxRowBytes / 2, "d01": maxRowBytes / 2}, limit: 2 * maxRowBytes}, 0, errTooMuch},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Sweep{Session: NewSession(c.hub, "h", ""), Watchlist: &list{}, Log: logr.Discard()}
+			s := &Sweep{Session: NewSession(c.hub, "h", ""), Declarations: &list{}, Log: logr.Discard()}
 			rows, err := s.rows(t.Context(), chunk, true)
 			if !errors.Is(err, c.err) || len(rows) != c.rows {
 				t.Errorf("%d rows, error %v", len(rows), err)

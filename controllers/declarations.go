@@ -14,8 +14,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// watchlist is what the sweep of one IoTHub compares the hub with, and who hears of its events: the PnPDevices in the cache.
-type watchlist struct {
+// declarations are the PnPDevices of one IoTHub in the cache: its sweep compares the hub with them, and
+// its events are for them.
+type declarations struct {
 	reader client.Reader
 	latest *latest
 	wakes  *Wakes
@@ -27,8 +28,8 @@ type watchlist struct {
 	failing     *failingObjects
 }
 
-// Declared lists the devices of the hub.
-func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
+// List returns the devices of the hub.
+func (w *declarations) List(ctx context.Context) ([]hubs.Declared, error) {
 	devices, err := membersOf(ctx, w.reader, w.hub)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (w *watchlist) Declared(ctx context.Context) ([]hubs.Declared, error) {
 }
 
 // wins reports whether the object may act on its device. The cache answers.
-func (w *watchlist) wins(ctx context.Context, d *v1alpha1.PnPDevice) bool {
+func (w *declarations) wins(ctx context.Context, d *v1alpha1.PnPDevice) bool {
 	winner, err := winnerOf(ctx, w.reader, w.sessions, d, w.destination)
 	return err == nil && winner.UID == d.UID
 }
@@ -59,8 +60,8 @@ func etagOf(d *v1alpha1.PnPDevice) string {
 	return d.Status.Twin.Etag
 }
 
-// Differs says whether the twin would change what status says.
-func (w *watchlist) Differs(ctx context.Context, t *twin.Twin) bool {
+// Differs reports whether the twin would change what status says.
+func (w *declarations) Differs(ctx context.Context, t *twin.Twin) bool {
 	for _, d := range w.declaring(ctx, t.DeviceID) {
 		if now, err := w.latest.get(ctx, w.reader, client.ObjectKeyFromObject(d)); err == nil && differs(now.DeepCopy(), t) {
 			return true
@@ -84,32 +85,29 @@ func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
 		before.ModelID != device.Status.ModelID || !sameProperties(before, &device.Status)
 }
 
-// Wake has the objects of the device reconciled when nothing else is to do.
-func (w *watchlist) Wake(ctx context.Context, deviceID string) {
+// Enqueue has the objects of the device reconciled. Where an event causes that, those that fail are not
+// looked at too often.
+func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause hubs.Cause, after time.Duration) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(d), priority: prioritySweep})
-	}
-}
-
-// Tell has the objects of the device reconciled after a while, and those that fail not too often.
-func (w *watchlist) Tell(ctx context.Context, deviceID string, after time.Duration) {
-	for _, d := range w.declaring(ctx, deviceID) {
-		held := w.failing.hold(nameOfDevice(d), time.Now())
-		w.wakes.device(ctx, wake{key: client.ObjectKeyFromObject(d), priority: priorityEvent, after: max(after, held)})
+		next := wake{key: client.ObjectKeyFromObject(d), priority: prioritySweep, after: after}
+		if cause == hubs.CauseEvent {
+			next.priority, next.after = priorityEvent, max(after, w.failing.hold(nameOfDevice(d), time.Now()))
+		}
+		w.wakes.device(ctx, next)
 	}
 }
 
 // Recall has the hub's events listened to for commands that rest. Those that cannot be found rest
 // longer.
-func (w *watchlist) Recall(ctx context.Context, calls *hubs.Calls) {
+func (w *declarations) Recall(ctx context.Context, calls *hubs.Calls) {
 	if err := w.flights.Recall(ctx, w.hub, w.destination, calls); err != nil {
 		log.FromContext(ctx).Error(err, "Commands for offline devices wait for their timers")
 	}
 }
 
-// Believes returns what status knows of a device, to be computed if needed. An object that is being deleted, or that has
-// lost the device to another one, learns nothing.
-func (w *watchlist) Believes(ctx context.Context, deviceID string) (func() hubs.Belief, bool) {
+// Cached returns what status knows of a device, to be computed if needed. An object that is being
+// deleted, or that has lost the device to another one, learns nothing.
+func (w *declarations) Cached(ctx context.Context, deviceID string) (func() hubs.Belief, bool) {
 	for _, d := range w.declaring(ctx, deviceID) {
 		if !d.DeletionTimestamp.IsZero() || !w.wins(ctx, d) {
 			continue
@@ -119,7 +117,7 @@ func (w *watchlist) Believes(ctx context.Context, deviceID string) (func() hubs.
 	return nil, false
 }
 
-func (w *watchlist) believed(ctx context.Context, key types.NamespacedName) hubs.Belief {
+func (w *declarations) believed(ctx context.Context, key types.NamespacedName) hubs.Belief {
 	d, err := w.latest.get(ctx, w.reader, key)
 	if err != nil || !adopted(d, w.destination) {
 		return hubs.Belief{}
@@ -127,7 +125,7 @@ func (w *watchlist) believed(ctx context.Context, key types.NamespacedName) hubs
 	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
 }
 
-func (w *watchlist) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {
+func (w *declarations) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {
 	declarations, err := declarationsAt(ctx, w.reader, w.hub, deviceID)
 	if err != nil {
 		return nil
