@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
@@ -14,8 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// declarations are the PnPDevices of one IoTHub in the cache: its sweep compares the hub with them, and
-// its events are for them.
+// declarations are the PnPDevices of one IoTHub in the cache: its sweep compares the hub with them,
+// and its events are for them.
 type declarations struct {
 	reader client.Reader
 	latest *latest
@@ -23,7 +22,6 @@ type declarations struct {
 	hub    types.NamespacedName
 	// destination of the session.
 	destination string
-	flights     *Flights
 	sessions    *hubs.Registry
 	failing     *failingObjects
 }
@@ -85,8 +83,8 @@ func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
 		before.ModelID != device.Status.ModelID || !sameProperties(before, &device.Status)
 }
 
-// Enqueue has the objects of the device reconciled. Where an event causes that, those that fail are not
-// looked at too often.
+// Enqueue has the objects of the device reconciled. Where an event causes that, those that fail are
+// not looked at too often.
 func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause hubs.Cause, after time.Duration) {
 	for _, d := range w.declaring(ctx, deviceID) {
 		next := wake{key: client.ObjectKeyFromObject(d), priority: prioritySweep, after: after}
@@ -94,14 +92,6 @@ func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause hubs.
 			next.priority, next.after = priorityEvent, max(after, w.failing.hold(nameOfDevice(d), time.Now()))
 		}
 		w.wakes.device(ctx, next)
-	}
-}
-
-// Recall has the hub's events listened to for commands that rest. Those that cannot be found rest
-// longer.
-func (w *declarations) Recall(ctx context.Context, calls *hubs.Calls) {
-	if err := w.flights.Recall(ctx, w.hub, w.destination, calls); err != nil {
-		log.FromContext(ctx).Error(err, "Commands for offline devices wait for their timers")
 	}
 }
 

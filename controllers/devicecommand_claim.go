@@ -67,7 +67,7 @@ func (r *DeviceCommandReconciler) settle(ctx context.Context, s *commandScope) e
 	if err != nil {
 		return heldBy(err)
 	}
-	if id := status.RequestID; id == status.ReleasedRequestID && r.Flights.isDoubted(key, id) {
+	if id := status.RequestID; id == status.ReleasedRequestID && r.Flights.runs.IsDoubted(key, id) {
 		doubt(status)
 		s.doubted = true
 	}
@@ -264,46 +264,44 @@ func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error
 	if r.Flights.hasEnded(s.command) { // as something else than it would be now: it was passed by
 		return quietly(waitOutcome.most)
 	}
-	if err := r.Flights.failure(key); err != nil {
+	if err := r.Flights.runs.Failure(key); err != nil {
 		return heldBy(err)
 	}
 	if err := r.Flights.Ledger.HasRoom(s.invocation); err != nil {
 		return heldBy(err)
 	}
-	giveBack, err := r.reserve(s, key)
+	slot, giveBack, err := r.reserve(s, key)
 	if err != nil {
 		return err
 	}
 	s.sent = true
 	r.Flights.start(&flight{
-		command: s.command, device: nameOf(s.device), session: s.session, hub: hubKey(s.device), deviceID: s.device.DeviceID(), destination: s.session.Destination,
+		command: s.command, device: nameOf(s.device), session: s.session, deviceID: s.device.DeviceID(), destination: s.session.Destination,
 		key: key, invocation: s.invocation, requestID: r.Flights.nextID(key), route: s.route(), longest: s.longest(),
-		claims: true, over: s.entry, proof: s.proof, giveBack: giveBack,
+		claims: true, over: s.entry, proof: s.proof, slot: slot, giveBack: giveBack,
 	})
 	return nil
 }
 
-// reserve takes what an attempt needs: a token of the budget, a place at the hub, and one among the
-// flights. The returned function gives the first two back.
-func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey) (giveBack func(), err error) {
-	deviceID, payload := s.device.DeviceID(), payloadOf(s.command)
+// reserve takes what an attempt needs: a token of the budget, which giveBack returns, and a slot.
+func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey) (slot *command.Slot, giveBack func(), err error) {
+	payload := payloadOf(s.command)
 	if wait, ok := s.session.TakeForCommand(key.String(), payload); !ok {
-		return nil, waitingFor(wait)
+		return nil, nil, waitingFor(wait)
 	}
+	giveBack = func() { s.session.GiveBack(key.String(), payload) }
 	freed := func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) }
-	if !s.session.Calls().Begin(deviceID, key, freed) {
-		s.session.GiveBack(key.String(), payload)
-		return nil, waiting(v1alpha1.ReasonQueued, queuedText, waitTurn.most)
+	slot, err = r.Flights.runs.Reserve(key, siteOf(hubKey(s.device), s.session), s.device.DeviceID(), freed)
+	switch {
+	case err == nil:
+		return slot, giveBack, nil
+	case errors.Is(err, command.ErrClosing):
+		err = quietly(safetyNet)
+	default:
+		err = waiting(v1alpha1.ReasonQueued, queuedText, waitTurn.most)
 	}
-	giveBack = func() {
-		s.session.Calls().End(deviceID)
-		s.session.GiveBack(key.String(), payload)
-	}
-	if !r.Flights.admit() {
-		giveBack()
-		return nil, quietly(safetyNet)
-	}
-	return giveBack, nil
+	giveBack()
+	return nil, nil, err
 }
 
 // claim puts the attempt on record, in the ledger and then on the object, on top of what was read:
@@ -314,10 +312,10 @@ func (f *Flights) claim(one *flight) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sendWithin)
 	defer cancel()
 	one.claimed, one.at = time.Now(), time.Now()
-	if f.isClosing() {
+	if f.runs.IsClosing() {
 		return context.Canceled
 	}
-	f.remember(one.key, one.requestID)
+	f.runs.Claiming(one.key, one.requestID)
 	c := ledger.Claim{
 		UID: string(one.command.UID), Request: one.requestID, At: one.at, Until: one.at.Add(sendWithin + one.longest),
 		NotAfter: one.command.Spec.NotAfter.Time, Proof: one.proof,
@@ -336,7 +334,7 @@ func (f *Flights) claim(one *flight) error {
 		f.withdraw(one)
 		return fmt.Errorf("recording the claim: %w", err)
 	}
-	f.forget(one.key)
+	f.runs.Claimed(one.key)
 	return nil
 }
 

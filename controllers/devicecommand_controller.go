@@ -183,7 +183,7 @@ func (r *DeviceCommandReconciler) says(ctx context.Context, s *commandScope, e *
 // noted drops the doubt about an attempt that this pass put on record.
 func (r *DeviceCommandReconciler) noted(s *commandScope) {
 	if s.doubted {
-		r.Flights.told(client.ObjectKeyFromObject(s.command))
+		r.Flights.runs.DoubtIsOnRecord(client.ObjectKeyFromObject(s.command))
 	}
 }
 

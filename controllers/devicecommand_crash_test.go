@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
@@ -262,7 +263,7 @@ func (p *process) onRecord() *ledger.Entry {
 // stop ends a process without a trace, and waits for what it still does, which reaches nothing.
 func (p *process) stop() {
 	p.die()
-	p.r.Flights.all.Wait()
+	p.r.Flights.runs.Wait()
 }
 
 // hubAnswers are what a hub may say of a command that its device was given.
@@ -363,15 +364,15 @@ func TestWhatIsNotDeliveredIsSentAgain(t *testing.T) {
 		answer func(iothub.Invocation) (iothub.CommandAnswer, error)
 		rest   time.Duration
 	}{
-		"offline":        {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, restOffline},
-		"throttled":      {later, restLeast},
-		"quota":          {refusing(403, 403002, ""), restLeast}, // here there is no budget, which waits for the next day
-		"too many":       {refusing(403, 403800, ""), restLeast},
-		"disabled":       {refusing(403, 403012, ""), restAbsent},
-		"unknown device": {refusing(404, 404001, ""), restAbsent},
+		"offline":        {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, command.RestOffline},
+		"throttled":      {later, command.RestLeast},
+		"quota":          {refusing(403, 403002, ""), command.RestLeast}, // here there is no budget, which waits for the next day
+		"too many":       {refusing(403, 403800, ""), command.RestLeast},
+		"disabled":       {refusing(403, 403012, ""), command.RestAbsent},
+		"unknown device": {refusing(404, 404001, ""), command.RestAbsent},
 		"never connected": {func(iothub.Invocation) (iothub.CommandAnswer, error) {
 			return iothub.CommandAnswer{}, &iothub.Error{Code: iothub.CodeDNS, Err: errDead}
-		}, restLeast},
+		}, command.RestLeast},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -428,7 +429,7 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 		within time.Duration
 	}{
 		"offline":    {func(i iothub.Invocation) (iothub.CommandAnswer, error) { return offline(context.Background(), i) }, never, 10 * time.Second},
-		"throttled":  {refusing(429, 429001, ""), never, restLeast * 8 / 10},
+		"throttled":  {refusing(429, 429001, ""), never, command.RestLeast * 8 / 10},
 		"not sealed": {nil, sealing, 10 * time.Second},
 	}
 	for first, before := range firsts {
@@ -499,20 +500,18 @@ func TestAFirstClaimWhoseSealIsRefusedWasNotSent(t *testing.T) {
 	})
 }
 
-// recaller is a hub's stream in its relation to commands.
-type recaller struct {
-	flights *Flights
-}
-
-func (r recaller) Recall(ctx context.Context, calls *hubs.Calls) {
-	_ = r.flights.Recall(ctx, client.ObjectKey{Namespace: "factory", Name: "hub"}, "h", calls)
-}
-
 // stream begins to read the events of the hub.
 func (p *process) stream() *hubs.Feed {
-	session := p.r.Hubs.Get(client.ObjectKey{Namespace: "factory", Name: "hub"})
-	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Recall: recaller{flights: p.r.Flights}.Recall, Meter: deaf{}}
+	session := p.r.Hubs.Get(airportHub)
+	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Commands: p.r.Flights.commandsAt(airportHub, session), Meter: deaf{}}
 	feed.Resume(p.dead, watch.Checkpoint{})
+	return feed
+}
+
+// tells has the hub's events say something of the device, that happened at a time.
+func (p *process) tells(kind watch.Kind, at time.Time) *hubs.Feed {
+	feed := p.stream()
+	feed.Handle(p.dead, watch.Event{Kind: kind, DeviceID: "d", Partition: "1", OperationTime: at, EnqueuedTime: at, Telemetry: &watch.TelemetryMessage{}})
 	return feed
 }
 
@@ -529,11 +528,11 @@ func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.
 		sentAfter         time.Duration // the restart; 0: not
 		outcome           v1alpha1.CommandOutcome
 	}{
-		"without a stream":                   {false, false, nil, restOffline - time.Minute, v1alpha1.CommandSucceeded},
-		"the stream has not caught up":       {true, false, nil, restOffline - time.Minute, v1alpha1.CommandSucceeded},
-		"the stream has caught up":           {true, true, nil, settleFor, v1alpha1.CommandSucceeded},
-		"the device comes back":              {true, false, []told{{watch.Connected, 30 * time.Second}}, settleFor, v1alpha1.CommandSucceeded},
-		"the device went before":             {true, true, []told{{watch.Disconnected, -time.Second}}, settleFor, v1alpha1.CommandSucceeded},
+		"without a stream":                   {false, false, nil, command.RestOffline - time.Minute, v1alpha1.CommandSucceeded},
+		"the stream has not caught up":       {true, false, nil, command.RestOffline - time.Minute, v1alpha1.CommandSucceeded},
+		"the stream has caught up":           {true, true, nil, command.SettleFor, v1alpha1.CommandSucceeded},
+		"the device comes back":              {true, false, []told{{watch.Connected, 30 * time.Second}}, command.SettleFor, v1alpha1.CommandSucceeded},
+		"the device went before":             {true, true, []told{{watch.Disconnected, -time.Second}}, command.SettleFor, v1alpha1.CommandSucceeded},
 		"the device went, so it was there":   {true, true, []told{{watch.Disconnected, time.Second}, {watch.Connected, 30 * time.Second}}, 0, v1alpha1.CommandUnknown},
 		"the device did something meanwhile": {true, true, []told{{watch.Telemetry, 0}}, 0, v1alpha1.CommandUnknown},
 	}
@@ -742,13 +741,13 @@ func TestACommandThatIsMadeAnewRestsAsTheFirstOneWould(t *testing.T) {
 		outcome   v1alpha1.CommandOutcome
 		sentAfter time.Duration // 0: not
 	}{
-		"nothing is heard of the device":  {nothing, false, v1alpha1.CommandSucceeded, restOffline},
-		"after a restart of the operator": {nothing, true, v1alpha1.CommandSucceeded, restOffline},
+		"nothing is heard of the device":  {nothing, false, v1alpha1.CommandSucceeded, command.RestOffline},
+		"after a restart of the operator": {nothing, true, v1alpha1.CommandSucceeded, command.RestOffline},
 		"the device is back": {func(p *process, c *v1alpha1.DeviceCommand) {
-			p.r.Flights.deviceIsBack(client.ObjectKeyFromObject(c), c.Status.RequestID)
+			p.tells(watch.Connected, c.Status.DeviceOffline.Until.Add(time.Second))
 		}, false, v1alpha1.CommandSucceeded, time.Minute},
 		"the device was there, so it may have run": {func(p *process, c *v1alpha1.DeviceCommand) {
-			p.r.Flights.doubt(client.ObjectKeyFromObject(c), suspicion{c.Status.RequestID, func() {}})
+			p.tells(watch.Telemetry, c.Status.DeviceOffline.Until.Time)
 		}, false, v1alpha1.CommandUnknown, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,9 +2,9 @@ package controllers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -24,8 +24,9 @@ import (
 )
 
 const (
-	// sendWithin is how old a claim may be when it is sent. A replica that was paused after its claim must not wake up and send: another one may
-	// have given the command up as Unknown, and a person may have acted on that.
+	// sendWithin is how old a claim may be when it is sent. A replica that was paused after its
+	// claim must not wake up and send: another one may have given the command up as Unknown, and a
+	// person may have acted on that.
 	sendWithin = 4 * time.Second
 	// drainFor is how long a stopping operator waits for answers before it records Unknown.
 	drainFor = 20 * time.Second
@@ -34,8 +35,9 @@ const (
 	// showAfter is how long the hub is called before status says so: most answers come sooner, and
 	// each patch saved is one in four.
 	showAfter = 3 * time.Second
-	// hearFor is how long the hub's events are listened to after the hub said that a device is offline, before that is believed: they arrive after what
-	// they tell of, and a device that was given a command that reboots it is offline too.
+	// hearFor is how long the hub's events are listened to after the hub said that a device is
+	// offline, before that is believed: they arrive after what they tell of, and a device that was
+	// given a command that reboots it is offline too.
 	hearFor = 2 * time.Second
 )
 
@@ -45,7 +47,6 @@ type flight struct {
 	command     *v1alpha1.DeviceCommand // as it was after the claim
 	device      *v1alpha1.PnPDevice     // its metadata, for Events
 	session     *hubs.Session
-	hub         types.NamespacedName
 	destination string
 	deviceID    string
 	requestID   string
@@ -59,16 +60,14 @@ type flight struct {
 	over       *ledger.Entry // what is on record before it
 	proof      ledger.Proof  // that it may follow, where that is not known from the entry
 	longest    time.Duration // that the attempt may go on
-	giveBack   func()
+	giveBack   func()        // the token of the call
 
-	left    bool // the place at the hub is given back
+	slot    *command.Slot
 	refused bool // the API server refused the outcome, and it was told of
-
-	cancel    context.CancelFunc
-	abandoned bool // the object is gone; guarded by Flights.mu
 }
 
-// Flights are the attempts of this process. They outlive reconciliations, sessions and the manager's context.
+// Flights make the attempts of this process, which are in its registry of commands. They outlive
+// reconciliations, sessions and the manager's context.
 type Flights struct {
 	Client   client.Client
 	Reader   client.Reader // of the API server, not of a cache
@@ -80,143 +79,66 @@ type Flights struct {
 	lifetime context.Context
 	looks    looks // at devices, before a command is sent
 	arrivals arrivals
-
-	mu      sync.Mutex
-	flying  map[types.NamespacedName]*flight
-	rests   map[types.NamespacedName]rest
-	doubts  map[types.NamespacedName]suspicion
-	unsent  map[types.NamespacedName]string    // request IDs of claims that nothing was sent with
-	failed  map[types.NamespacedName]error     // why a claim failed, until the next pass
-	ended   map[types.NamespacedName]types.UID // commands that have ended and whose status the API server refuses
-	closing bool
-	all     sync.WaitGroup // claims that are being made, and flights
+	runs     *command.Registry
 }
 
-// NewFlights returns none. Wakes are dropped once ctx ends.
+// NewFlights returns an owner of no flight. Wakes are dropped once ctx ends.
 func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, ledger *Ledger, log logr.Logger) *Flights {
 	f := &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
-		flying: map[types.NamespacedName]*flight{}, rests: map[types.NamespacedName]rest{}, doubts: map[types.NamespacedName]suspicion{},
-		unsent: map[types.NamespacedName]string{}, failed: map[types.NamespacedName]error{}, ended: map[types.NamespacedName]types.UID{},
 	}
 	f.looks = newLooks(ctx, f.look)
+	f.runs = command.NewRegistry(f.look)
 	return f
 }
 
-func (f *Flights) has(key types.NamespacedName) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.flying[key] != nil
-}
+// has reports whether an attempt of a command is under way.
+func (f *Flights) has(key types.NamespacedName) bool { return f.runs.State(key) == command.Running }
 
 // look has a command reconciled.
 func (f *Flights) look(key types.NamespacedName) {
 	go send(f.lifetime, f.wakes, event.GenericEvent{Object: &v1alpha1.DeviceCommand{ObjectMeta: named(key)}})
 }
 
-func (f *Flights) remember(key types.NamespacedName, requestID string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.unsent[key] = requestID
-}
-
-func (f *Flights) forget(key types.NamespacedName) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.unsent, key)
-}
-
-// nextID is the request ID of the next attempt: that of a claim that nothing was sent with, which
-// the annotation may have, or a new one.
+// nextID returns the request ID of the next attempt: that of a claim that nothing was sent with,
+// which the annotation may have, or a new one.
 func (f *Flights) nextID(key types.NamespacedName) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if id := f.unsent[key]; id != "" {
-		return id
-	}
-	return newRequestID()
+	return cmp.Or(f.runs.Unsent(key), newRequestID())
 }
 
-// failure is why the last claim failed, once.
-func (f *Flights) failure(key types.NamespacedName) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	err := f.failed[key]
-	delete(f.failed, key)
-	return err
-}
-
-func (f *Flights) isClosing() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.closing
-}
-
-// admit counts a claim that is about to be made, so that a stop waits for it. It reports false once the operator stops: no claim is made then.
-func (f *Flights) admit() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closing {
-		return false
-	}
-	f.all.Add(1)
-	return true
-}
-
-// start begins a flight that was admitted. One that begins while the operator stops sends nothing.
+// start begins a flight that has a slot. One that begins while the operator stops sends nothing.
 func (f *Flights) start(one *flight) {
-	ctx, cancel := context.WithCancel(context.Background())
-	one.cancel = cancel
-	f.mu.Lock()
-	f.flying[one.key] = one
-	closing := f.closing
-	f.mu.Unlock()
-	f.told(one.key) // whatever it was, it was about an earlier attempt
-	if closing {
+	if f.runs.IsClosing() {
 		one.claimed = time.Time{}
 	}
-	go func() {
-		defer f.all.Done()
-		defer cancel()
-		f.fly(ctx, one)
-	}()
+	one.slot.Start(func(ctx context.Context) { f.fly(ctx, one) })
 }
 
 // abandon stops waiting for the answer to a command whose object is gone. Its device is listened
 // for all the same: if its last attempt reached it after all, another object must not be sent.
 func (f *Flights) abandon(key types.NamespacedName) {
 	f.looks.forget(key)
-	if !f.keepsListening(key) {
-		f.clear(key)
+	doubted := f.runs.Gone(key)
+	if doubted == nil {
+		return
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if one := f.flying[key]; one != nil {
-		one.abandoned = true
-		one.cancel()
-	}
+	f.Ledger.ConcludeLater(invocation{key.Namespace, doubted.Record}, ledger.Entry{
+		Request: doubted.RequestID, NotAfter: time.Now(), Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandUnknown, Message: doubtText, At: time.Now()},
+	})
 }
 
-// Drain runs until the operator stops, and then waits for answers as long as there is time; what is left is recorded as Unknown.
+// clear drops what is known of a command that needs it no more.
+func (f *Flights) clear(key types.NamespacedName) {
+	f.looks.forget(key)
+	f.runs.Clear(key)
+}
+
+// Drain runs until the operator stops, and then waits for answers as long as there is time; what is
+// left is recorded as Unknown.
 func (f *Flights) Drain(stopping context.Context) error {
 	<-stopping.Done()
-	f.mu.Lock()
-	f.closing = true
-	f.mu.Unlock()
-	landed := make(chan struct{})
-	go func() { f.all.Wait(); close(landed) }()
-	defer f.flush()
-	select {
-	case <-landed:
-		return nil
-	case <-time.After(drainFor):
-	}
-	f.mu.Lock()
-	for _, one := range f.flying {
-		one.cancel()
-	}
-	f.mu.Unlock()
-	<-landed
+	f.runs.Drain(drainFor)
+	f.flush()
 	return nil
 }
 
@@ -241,7 +163,7 @@ func (f *Flights) fly(ctx context.Context, one *flight) {
 		one.session.GiveBack(one.key.String(), payloadOf(one.command)) // it was taken before the claim
 	}
 	one.command.Spec.Payload = nil // to record the outcome may take long
-	if result.rest() > 0 {
+	if result.isPostponed() {
 		f.leaveAlone(one, result)
 	}
 	recorded := f.land(ctx, one, result)
@@ -249,34 +171,16 @@ func (f *Flights) fly(ctx context.Context, one *flight) {
 	if !recorded { // an object of that name is another one
 		f.abandon(one.key)
 	}
-	one.leave()
-	f.end(one)
-}
-
-// leave gives the place at the hub back, once: another command of the device may have it then.
-func (one *flight) leave() {
-	if !one.left {
-		one.left = true
-		one.session.Calls().End(one.deviceID)
-	}
+	one.slot.End()
 }
 
 // turnBack ends a flight whose claim failed. The next pass says why, or decides anew.
 func (f *Flights) turnBack(one *flight, err error) {
 	one.giveBack()
 	if !isRefused(err) {
-		f.mu.Lock()
-		f.failed[one.key] = err
-		f.mu.Unlock()
+		f.runs.ClaimFailed(one.key, err)
 	}
-	f.end(one)
-}
-
-func (f *Flights) end(one *flight) {
-	f.mu.Lock()
-	delete(f.flying, one.key)
-	f.mu.Unlock()
-	f.look(one.key)
+	one.slot.End()
 }
 
 // ask calls the hub, and has status say so if that takes long.
@@ -374,8 +278,8 @@ func (one *flight) call(ctx context.Context, c *v1alpha1.DeviceCommand) result {
 	}
 	answer, err := invoke(ctx, i)
 	a := command.Attempt{Connect: i.Connect, Elapsed: time.Since(began), Code: answer.StatusCode, Err: err}
-	window := hubs.WindowOf(command.EndedAt(err), a.Elapsed)
-	one.session.Calls().Answered(one.deviceID, window)
+	window := command.WindowOf(command.EndedAt(err), a.Elapsed)
+	one.slot.Answered(window)
 	if command.Judge(a) == command.Undelivered {
 		a.Stirred = one.stirred(ctx)
 	}
@@ -391,17 +295,18 @@ func (one *flight) stirred(ctx context.Context) bool {
 	case <-time.After(hearFor):
 	case <-ctx.Done():
 	}
-	return one.session.Calls().Stirred(one.deviceID)
+	return one.slot.IsStirred()
 }
 
-// land records what became of an attempt, however long that takes; it gives up only if the object is
-// gone or another attempt's, which it reports as false. An outcome that the API server refuses it
-// offers less and less often, without a place at the hub: that may go on for as long as a rule that
-// others have for objects.
+// land records what became of an attempt, however long that takes; it gives up only if the object
+// is gone or another attempt's, which it reports as false. An outcome that the API server refuses
+// it offers less and less often, without a place at the hub: that may go on for as long as a rule
+// that others have for objects.
 func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded bool) {
 	var refused, pause time.Duration
+	isAside := false
 	for ; ; f.pause(ctx, pause) {
-		if f.isAbandoned(one) {
+		if one.slot.IsAbandoned() {
 			announceAbandoned(f.Recorder, one.command, one.device)
 			return false
 		}
@@ -415,8 +320,9 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 				return false
 			}
 		case isRefusal(err):
-			if !one.left {
-				one.leave()
+			if !isAside {
+				isAside = true
+				one.slot.Leave()
 				f.standAside(one, one.outcome(r))
 			}
 			refused = waitOutcome.after(2 * refused)
@@ -442,18 +348,15 @@ func AsOutcome(ctx context.Context) context.Context {
 // process sent. That is true whoever leads by now.
 func IsOutcome(ctx context.Context) bool { return ctx.Value(outcomeKey{}) != nil }
 
-// standAside lets the next command of the device go on, whatever status says of this one: once it has
-// ended, or would have.
+// standAside lets the next command of the device go on, whatever status says of this one: once it
+// has ended, or would have.
 func (f *Flights) standAside(one *flight, c *v1alpha1.DeviceCommand) {
 	if c.Finished() {
 		f.passBy(c)
 		return
 	}
 	time.AfterFunc(time.Until(c.Spec.NotAfter.Time), func() {
-		f.mu.Lock()
-		isUnderWay := f.flying[one.key] == one
-		f.mu.Unlock()
-		if isUnderWay {
+		if one.slot.IsUnderWay() {
 			f.passBy(c)
 		}
 	})
@@ -470,14 +373,9 @@ func (f *Flights) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (f *Flights) isAbandoned(one *flight) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return one.abandoned
-}
-
-// refresh takes the object as it is now for the next try. It reports false if the attempt is no longer the object's: then there is nothing to
-// record. What the device or the hub answered may still replace an Unknown that another replica wrote about this attempt; that it was not delivered
+// refresh takes the object as it is now for the next try. It reports false if the attempt is no
+// longer the object's: then there is nothing to record. What the device or the hub answered may
+// still replace an Unknown that another replica wrote about this attempt; that it was not delivered
 // may not, as the command has ended.
 func (f *Flights) refresh(ctx context.Context, one *flight, r result) bool {
 	now := &v1alpha1.DeviceCommand{}
@@ -494,7 +392,7 @@ func (f *Flights) refresh(ctx context.Context, one *flight, r result) bool {
 
 // record writes status on top of the object as it was after the claim.
 func (f *Flights) record(ctx context.Context, one *flight, r result) error {
-	if r.meaning == command.Undelivered && f.isDoubted(one.key, one.requestID) { // its events came while that was about to be recorded
+	if r.meaning == command.Undelivered && f.runs.IsDoubted(one.key, one.requestID) { // its events came while that was about to be recorded
 		r.meaning, r.attempt.Stirred = command.Unknown, true
 	}
 	changed := one.outcome(r)
@@ -536,8 +434,8 @@ func endsCommand(e *ending, command *v1alpha1.DeviceCommand) {
 	}
 }
 
-// announceOutcome tells on the device that a command has ended. device is nil if there is none. counts
-// is false of an outcome that an earlier object had: it was told of then.
+// announceOutcome tells on the device that a command has ended. device is nil if there is none.
+// counts is false of an outcome that an earlier object had: it was told of then.
 func announceOutcome(to events.EventRecorder, command *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool) {
 	if command.Finished() && counts {
 		commandOutcomes.WithLabelValues(string(command.Status.Outcome)).Inc()

@@ -98,8 +98,8 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 		key: client.ObjectKeyFromObject(claimed), destination: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
 		deviceID: "d", requestID: "r1", claimed: time.Now(), invocation: invocationOf(claimed),
 	}
-	a.flight.session.Calls().Begin("d", a.flight.key, func() {})
-	if !a.admit() {
+	a.flight.slot = a.reserve(a.flight.key)
+	if a.flight.slot == nil {
 		t.Fatal("nothing stops it")
 	}
 	return a
@@ -109,8 +109,23 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 func (a *airport) resting() time.Duration {
 	a.t.Helper()
 	status := &a.stored().Status
-	is := a.restOf(a.flight.key, status)
-	return is.left(status, a.flight.session, hubs.Sighting{}, time.Now())
+	return a.restOf(a.flight.key, status).Left(command.Facts{}, time.Now())
+}
+
+// reserve takes a place for a command of device d, nil if there is none.
+func (a *airport) reserve(key types.NamespacedName) *command.Slot {
+	slot, _ := a.runs.Reserve(key, siteOf(airportHub, a.flight.session), "d", func() {})
+	return slot
+}
+
+// airportHub is the IoTHub of an airport.
+var airportHub = client.ObjectKey{Namespace: "factory", Name: "hub"}
+
+// feed begins to read the hub's events, by a session.
+func (a *airport) feed(session *hubs.Session) *hubs.Feed {
+	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Commands: a.commandsAt(airportHub, session), Meter: deaf{}}
+	feed.Resume(a.t.Context(), watch.Checkpoint{})
+	return feed
 }
 
 func (a *airport) stored() *v1alpha1.DeviceCommand {
@@ -166,7 +181,7 @@ func TestSendingWithinItsTime(t *testing.T) {
 				a.flight.claimed = time.Now().Add(-test.claimAge)
 				a.flight.command.Spec.NotAfter, a.flight.command.Spec.ConnectTimeoutSeconds = metav1.NewTime(time.Now().Add(test.left)), test.connect
 				a.start(a.flight)
-				a.all.Wait()
+				a.runs.Wait()
 				if sent := len(a.hub.calls) == 1; sent != test.sent {
 					t.Fatalf("calls %+v", a.hub.calls)
 				}
@@ -191,12 +206,12 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 		a := newAirport(t, offline)
 		a.patched = func() error {
 			a.patched = nil
-			a.deviceIsBack(a.flight.key, "r1") // as its event does
-			time.Sleep(settleFor + time.Second)
+			a.tells(watch.Connected, time.Now())
+			time.Sleep(command.SettleFor + time.Second)
 			return errors.New("the API server is slow")
 		}
 		a.start(a.flight)
-		a.all.Wait()
+		a.runs.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
 		if left := a.resting(); left > 0 {
 			t.Errorf("rests for %s, although the device is back", left)
@@ -209,20 +224,18 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAirport(t, offline)
-		a.flight.hub = client.ObjectKey{Namespace: "factory", Name: "hub"}
 		sent := time.Now()
 		a.start(a.flight)
-		a.all.Wait()
+		a.runs.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
-		feed := &hubs.Feed{Session: hubs.NewSession(a.hub, "h", ""), Declarations: deaf{}, Recall: recaller{flights: a.Flights}.Recall, Meter: deaf{}}
-		feed.Resume(t.Context(), watch.Checkpoint{})
+		feed := a.feed(hubs.NewSession(a.hub, "h", ""))
 		feed.Handle(t.Context(), watch.Event{
 			Kind: watch.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &watch.TelemetryMessage{},
 		})
-		if !a.isDoubted(a.flight.key, "r1") || len(feed.Outstanding(time.Now()).First) != 1 {
+		if !a.runs.IsDoubted(a.flight.key, "r1") || len(feed.Outstanding(time.Now()).First) != 1 {
 			t.Error("nobody heard that the device was there")
 		}
-		if a.told(a.flight.key); len(feed.Outstanding(time.Now()).First) > 0 {
+		if a.runs.DoubtIsOnRecord(a.flight.key); len(feed.Outstanding(time.Now()).First) > 0 {
 			t.Error("the checkpoint is held for ever")
 		}
 		synctest.Wait()
@@ -243,8 +256,7 @@ func (deaf) Measured(hubs.Measurement)                                  {}
 
 // tells has the hub's events say something of the device, that happened at a time.
 func (a *airport) tells(kind watch.Kind, at time.Time) {
-	feed := &hubs.Feed{Session: a.flight.session, Declarations: deaf{}, Meter: deaf{}}
-	feed.Handle(a.t.Context(), watch.Event{Kind: kind, DeviceID: "d", OperationTime: at, EnqueuedTime: at, Telemetry: &watch.TelemetryMessage{}})
+	a.feed(a.flight.session).Handle(a.t.Context(), watch.Event{Kind: kind, DeviceID: "d", OperationTime: at, EnqueuedTime: at, Telemetry: &watch.TelemetryMessage{}})
 }
 
 func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
@@ -277,7 +289,7 @@ func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
 					sent := time.Now().Add(ahead)
 					time.AfterFunc(test.arrives, func() { a.tells(test.kind, sent.Add(test.tells)) })
 					a.start(a.flight)
-					a.all.Wait()
+					a.runs.Wait()
 					a.wantOutcome(test.outcome, test.reason)
 				})
 			})
@@ -298,30 +310,30 @@ func TestWhatEndsARest(t *testing.T) {
 		rest   time.Duration
 		ends   bool
 	}{
-		"offline":        {offline, restOffline, true},
-		"disabled":       {refused(403, 403012), restAbsent, true},
-		"unknown device": {refused(404, 404001), restAbsent, true},
-		"throttled":      {refused(429, 429001), restLeast, false},
-		"too many":       {refused(403, 403800), restLeast, false},
-		"quota":          {refused(403, 403002), restLeast, false}, // and then the budget has no token until the next day
+		"offline":        {offline, command.RestOffline, true},
+		"disabled":       {refused(403, 403012), command.RestAbsent, true},
+		"unknown device": {refused(404, 404001), command.RestAbsent, true},
+		"throttled":      {refused(429, 429001), command.RestLeast, false},
+		"too many":       {refused(403, 403800), command.RestLeast, false},
+		"quota":          {refused(403, 403002), command.RestLeast, false}, // and then the budget has no token until the next day
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAirport(t, test.invoke)
 				a.start(a.flight)
-				a.all.Wait()
+				a.runs.Wait()
 				if left := a.resting(); left != test.rest {
 					t.Fatalf("rests for %s, want %s", left, test.rest)
 				}
 				a.tells(watch.Connected, time.Now())
-				time.Sleep(settleFor - time.Millisecond)
+				time.Sleep(command.SettleFor - time.Millisecond)
 				if a.resting() <= 0 {
 					t.Error("ended at once")
 				}
 				time.Sleep(time.Millisecond)
 				synctest.Wait()
-				if ended := a.restOf(a.flight.key, &a.stored().Status).over; ended != test.ends {
+				if ended := a.restOf(a.flight.key, &a.stored().Status).Over; ended != test.ends {
 					t.Errorf("ended: %v", ended)
 				}
 			})
@@ -343,20 +355,23 @@ func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
 			if ready := readyOf(c); ready.Reason != v1alpha1.ReasonDeviceOffline {
 				t.Fatalf("%s: %s", ready.Reason, ready.Message)
 			}
-			told := 0
-			p.r.Flights.doubt(client.ObjectKeyFromObject(c), suspicion{"of another attempt", func() { told++ }})
+			attempt := c.Status.DeviceOffline
+			p.tells(watch.Disconnected, attempt.From.Add(-time.Second)) // before the attempt
 			p.run(time.Second)
 			if ready := readyOf(f.stored()); ready.Reason != v1alpha1.ReasonDeviceOffline {
 				t.Errorf("%s: %s", ready.Reason, ready.Message)
 			}
-			p.r.Flights.doubt(client.ObjectKeyFromObject(c), suspicion{c.Status.RequestID, func() { told++ }})
+			feed := p.tells(watch.Telemetry, attempt.Until.Time)
+			if held := feed.Outstanding(time.Now()).First; len(held) != 1 {
+				t.Errorf("the checkpoint is held at %v", held)
+			}
 			p.run(time.Second)
 			if c := f.stored(); readyOf(c).Reason != reason || c.Status.ReleasedRequestID != "" || c.Status.DeviceOffline != nil || f.deliveries() != 1 {
 				t.Errorf("%s: %s, released %q, %d deliveries", policy, readyOf(c).Message, c.Status.ReleasedRequestID, f.deliveries())
 			}
 			p.run(time.Second)
-			if told != 1 {
-				t.Errorf("that the doubt is on record is said %d times", told)
+			if held := feed.Outstanding(time.Now()).First; len(held) > 0 {
+				t.Errorf("the doubt is on record, and the checkpoint is held at %v", held)
 			}
 		})
 	}
@@ -375,7 +390,7 @@ func TestAnOutcomeThatIsRefusedIsOfferedLessAndLess(t *testing.T) {
 		}
 		a.start(a.flight)
 		time.Sleep(time.Minute)
-		if !a.flight.session.Calls().Begin("d", next, func() {}) {
+		if a.reserve(next) == nil {
 			t.Error("the call is over, and its place at the hub is taken")
 		}
 		time.Sleep(time.Hour)
@@ -390,7 +405,7 @@ func TestAnOutcomeThatIsRefusedIsOfferedLessAndLess(t *testing.T) {
 		time.Sleep(waitOutcome.most * 11 / 10)
 		synctest.Wait()
 		a.wantOutcome(v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded)
-		if a.has(a.flight.key) || a.flight.session.Calls().Begin("d", a.flight.key, func() {}) {
+		if a.has(a.flight.key) || a.reserve(a.flight.key) != nil {
 			t.Error("the place of the next command is given back with the flight")
 		}
 	})
@@ -416,7 +431,7 @@ func TestARefusedOutcomeIsGivenUp(t *testing.T) {
 				time.Sleep(time.Hour)
 				began := time.Now()
 				end(a, stop)
-				a.all.Wait()
+				a.runs.Wait()
 				if took := time.Since(began); took > 2*time.Second {
 					t.Errorf("given up after %s", took)
 				}
@@ -428,30 +443,33 @@ func TestARefusedOutcomeIsGivenUp(t *testing.T) {
 // A flight may take long to record its outcome. It keeps no more than it needs for that.
 func TestAFlightKeepsLittleWhileItLands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFactory(t, func(c *v1alpha1.DeviceCommandSpec) { c.Payload = &apiextensionsv1.JSON{Raw: []byte(`"x"`)} })
-		f.answer = func(iothub.Invocation) (iothub.CommandAnswer, error) {
+		a := newAirport(t, func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
 			return iothub.CommandAnswer{StatusCode: 200, Payload: []byte(`"` + strings.Repeat("x", 1<<20) + `"`)}, nil
+		})
+		claimed := a.stored()
+		claimed.Spec.Payload = &apiextensionsv1.JSON{Raw: []byte(`"x"`)}
+		if err := a.Client.Update(t.Context(), claimed); err != nil {
+			t.Fatal(err)
 		}
-		p := f.start(crash{never, false})
-		defer p.stop()
-		p.refuse = func(at step) error {
-			if at == recording {
-				return errors.New("the API server is away")
-			}
-			return nil
-		}
-		p.run(10 * time.Second)
+		one := a.flight
+		one.command = a.stored()
+		one.device = nameOf(&v1alpha1.PnPDevice{
+			ObjectMeta: metav1.ObjectMeta{Name: "d", UID: "d"}, Spec: v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: "hub"}},
+			Status: v1alpha1.PnPDeviceStatus{Twin: &v1alpha1.TwinReference{}},
+		})
+		a.patched = func() error { return errors.New("the API server is away") }
+		a.start(one)
+		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		one := p.r.Flights.flying[client.ObjectKey{Namespace: "factory", Name: "c"}]
-		if one == nil {
+		if !a.has(one.key) {
 			t.Fatal("it has landed")
 		}
 		if one.command.Spec.Payload != nil || one.device.UID != "d" || one.device.Status.Twin != nil || one.device.Spec.HubRef.Name != "" {
 			t.Errorf("command %+v, device %+v", one.command.Spec, one.device)
 		}
-		p.refuse = nil
-		p.run(10 * time.Second)
-		c := f.stored()
+		a.patched = nil
+		a.runs.Wait()
+		c := a.stored()
 		if c.Status.Outcome != v1alpha1.CommandSucceeded || !c.Status.ResponseTruncated || len(c.Status.Response.Raw) > command.MaxResponse || c.Spec.Payload == nil {
 			t.Errorf("outcome %q, %s", c.Status.Outcome, readyOf(c).Message)
 		}
@@ -463,7 +481,7 @@ func TestAnAnswerIsCutAtOnce(t *testing.T) {
 		a := newAirport(t, func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error) {
 			return iothub.CommandAnswer{StatusCode: 200, Payload: append(make([]byte, 0, 8<<20), "1"...)}, nil
 		})
-		defer a.all.Done()
+		defer a.flight.slot.Cancel()
 		if r := a.flight.call(t.Context(), a.flight.command); string(r.response) != "1" || cap(r.response) > command.MaxResponse {
 			t.Errorf("%d of %d bytes", len(r.response), cap(r.response))
 		}
@@ -474,8 +492,8 @@ func TestAnOfflineDeviceIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAirport(t, offline)
 		a.start(a.flight)
-		a.all.Wait()
-		if left := a.resting(); left != restOffline {
+		a.runs.Wait()
+		if left := a.resting(); left != command.RestOffline {
 			t.Errorf("rests for %s", left)
 		}
 	})
@@ -507,7 +525,7 @@ func TestResultsAfterAnotherReplicaSpoke(t *testing.T) {
 					return test.result(ctx, i)
 				}
 				a.start(a.flight)
-				a.all.Wait()
+				a.runs.Wait()
 				a.wantOutcome(test.outcome, test.reason)
 			})
 		})
@@ -536,7 +554,7 @@ func TestAResultIsNotForAnotherObjectOfThatName(t *testing.T) {
 			return nil
 		}
 		a.start(a.flight)
-		a.all.Wait()
+		a.runs.Wait()
 		a.wantOutcome("", "")
 		if a.has(a.flight.key) || a.resting() > 0 {
 			t.Error("the new object has to wait for the old one")
@@ -578,7 +596,7 @@ func TestStoppingDrains(t *testing.T) {
 				if err := a.Drain(stopping); err != nil {
 					t.Error(err)
 				}
-				if a.admit() {
+				if a.reserve(client.ObjectKey{Namespace: "factory", Name: "another"}) != nil {
 					t.Error("a claim may be begun after the stop")
 				}
 				a.wantOutcome(test.outcome, test.reason)

@@ -82,20 +82,14 @@ func (f *Flights) heads(ctx context.Context, c client.Reader, which ...client.Li
 // hasEnded reports whether a command has ended although its status does not say so: the API server
 // refuses that.
 func (f *Flights) hasEnded(command *v1alpha1.DeviceCommand) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ended[client.ObjectKeyFromObject(command)] == command.UID
+	return f.runs.IsPassedBy(client.ObjectKeyFromObject(command), command.UID)
 }
 
 // passBy notes that a command has ended whose status the API server refuses, and has the next one of its
 // device looked at.
 func (f *Flights) passBy(command *v1alpha1.DeviceCommand) {
 	key := client.ObjectKeyFromObject(command)
-	f.mu.Lock()
-	isNew := f.ended[key] != command.UID
-	f.ended[key] = command.UID
-	f.mu.Unlock()
-	if isNew {
+	if f.runs.PassBy(key, command.UID) {
 		f.lookInLine(key, command.Spec.DeviceRef.Name)
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
@@ -24,7 +23,7 @@ type result struct {
 	at        time.Time
 	// destination that was asked, and when that was by its clock.
 	destination string
-	window      hubs.Window
+	window      command.Window
 }
 
 // answered reports whether the attempt ends the command for certain.
@@ -38,26 +37,11 @@ func (r result) unsent() bool {
 	return r.attempt.Err != nil && (!ok || !e.Sent)
 }
 
-// rest is how long the command is left alone at least after an attempt that did not reach its device.
-func (r result) rest() time.Duration {
-	switch r.meaning {
-	case command.Undelivered:
-		return waitOffline.most
-	case command.Postponed:
-		if r.waitsForDevice() {
-			return waitAbsent.most
-		}
-		return waitRefused.first
-	case command.Succeeded, command.DeviceFailed, command.Refused, command.Unknown:
-	}
-	return 0
+// isPostponed reports whether the attempt certainly did not reach its device: the command is left alone
+// for a while.
+func (r result) isPostponed() bool {
+	return r.meaning == command.Undelivered || r.meaning == command.Postponed
 }
-
-// waitsForDevice reports whether the device has to do something first: what it does ends the rest.
-func (r result) waitsForDevice() bool { return r.awaits() != command.AwaitsNothing }
-
-// awaits is what the command waits for its device to become after the attempt.
-func (r result) awaits() command.Awaited { return r.attempt.Awaits(r.meaning) }
 
 // undelivered begins what status says of a command that the hub refused for now.
 const undelivered = "The command was not delivered: "

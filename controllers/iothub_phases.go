@@ -81,7 +81,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
 	s.HasStream = e.wanted != nil && e.problem == nil
-	list := &declarations{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, flights: r.Flights, sessions: r.Hubs, failing: r.retries.failingObjects}
+	list := &declarations{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, sessions: r.Hubs, failing: r.retries.failingObjects}
 	logger := log.FromContext(ctx)
 	sweep := &hubs.Sweep{
 		Session: s, Declarations: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
@@ -102,7 +102,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 			free := func() bool { return r.Hubs.StreamIsFree(key, group) }
 			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &hubs.Feed{
-				Session: s, Declarations: list, Recall: list.Recall, Meter: meter, Log: logger.WithName("events"),
+				Session: s, Declarations: list, Commands: r.Flights.commandsAt(key, s), Meter: meter, Log: logger.WithName("events"),
 				Changed: func() { r.Wakes.hub(r.lifetime, key) },
 			}
 			all.Go(func() { s.Watch(ctx, stream, feed) })

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -51,7 +52,8 @@ type PnPDeviceReconciler struct {
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 
-	latest      *latest // shared with the sweeps
+	latest      *latest           // shared with the sweeps
+	commands    *command.Registry // that wait for devices; nil: none do
 	clearing    *clearing
 	rewinds     rewinds
 	holders     holders

@@ -264,7 +264,10 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 
 // wakeCommands has commands that wait for the device look whether it is back.
 func (r *PnPDeviceReconciler) wakeCommands(ctx context.Context, s *scope) {
-	for _, command := range s.session.Calls().Waiting(s.device.DeviceID()) {
+	if r.commands == nil {
+		return
+	}
+	for _, command := range r.commands.Waits(lineOf(hubKey(s.device), s.session), s.device.DeviceID()) {
 		r.Wakes.command(ctx, command)
 	}
 }

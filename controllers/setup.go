@@ -86,6 +86,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	device := &PnPDeviceReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, retries: &lasting{backoff{failing, waitAPIServer, ""}},
 		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
+		commands: flights.runs,
 	}
 	device.rewinds.found = record.Verify
 	if err := device.SetupWithManager(mgr); err != nil {

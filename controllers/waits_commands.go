@@ -1,5 +1,7 @@
 package controllers
 
+import "github.com/pnp-operator/pnp-operator/internal/command"
+
 // Rows of PnPDevices that are one of several for a device.
 var waitRival = register(waitRow{
 	kind: "PnPDevice", cause: "Another PnPDevice has the device: DeviceAlreadyDeclared",
@@ -9,18 +11,18 @@ var waitRival = register(waitRow{
 
 // Rows of DeviceCommands.
 var (
-	waitOffline = register(waitRow{
+	_ = register(waitRow{
 		kind: "DeviceCommand", cause: "The device is offline: DeviceOffline",
-		event: "an event of the device; where no events are read, a read that finds it connected; another hub", most: restOffline,
+		event: "an event of the device; where no events are read, a read that finds it connected; another hub", most: command.RestOffline,
 		proof: "A command that waits for its device",
 	})
-	waitAbsent = register(waitRow{
+	_ = register(waitRow{
 		kind: "DeviceCommand", cause: "The hub does not know the device, or has disabled it: DeviceNotFound, DeviceDisabled",
-		event: "an event of the device; a read that finds it", most: restAbsent, proof: "A command that waits for its device",
+		event: "an event of the device; a read that finds it", most: command.RestAbsent, proof: "A command that waits for its device",
 	})
-	waitRefused = register(waitRow{
+	_ = register(waitRow{
 		kind: "DeviceCommand", cause: "The hub refused the command for now, or there was no connection: Throttled, HubUnavailable",
-		first: restLeast, most: restMost, proof: "A command that the hub refused once",
+		first: command.RestLeast, most: command.RestMost, proof: "A command that the hub refused once",
 	})
 	waitTurn = register(waitRow{
 		kind: "DeviceCommand", cause: "Earlier commands of the device come first, or the hub is given no more at a time: Queued",

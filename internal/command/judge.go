@@ -1,5 +1,7 @@
-// Package command judges what an attempt to run a device's command means. It is pure: at-most-once depends on it, so every case of it is in
-// a table.
+// Package command has the rules of device commands: what an attempt to run one means (judge.go),
+// how long and for what a command waits after it (postponed.go, rest.go), what the hub's events say
+// of it (presence.go, listening.go), and the one owner of what this process does with each
+// (registry.go). It does no I/O: at-most-once depends on it, so every case of it is in a table.
 package command
 
 import (
@@ -41,14 +43,16 @@ type Attempt struct {
 	Err  error
 }
 
-// tolerance is how much longer than the connect time-out an attempt on an offline device may take, and early how much shorter.
+// tolerance is how much longer than the connect time-out an attempt on an offline device may take,
+// and early how much shorter.
 const (
 	tolerance = 3 * time.Second
 	early     = 500 * time.Millisecond
 )
 
-// offlineTexts begin the messages of 404103 that were seen from devices that were offline. The hub uses the number for devices, too, that had
-// been given the command already (azure-iot-sdk-csharp#317, #431).
+// offlineTexts begin the messages of 404103 that were seen from devices that were offline. The hub
+// uses the number for devices, too, that had been given the command already
+// (azure-iot-sdk-csharp#317, #431).
 var offlineTexts = []string{
 	"The operation failed because the requested device isn't online or hasn't registered the direct method callback.",
 	"Timed out waiting for device to connect.",
@@ -72,8 +76,9 @@ func Judge(a Attempt) Meaning {
 	return ofAnswer(a, e)
 }
 
-// ofExchange judges a call without a whole answer of the hub. It was not sent if there never was a connection. The kind of failure does not tell: a connection
-// may also end with a TLS alert after the request.
+// ofExchange judges a call without a whole answer of the hub. It was not sent if there never was a
+// connection. The kind of failure does not tell: a connection may also end with a TLS alert after
+// the request.
 func ofExchange(e *iothub.Error) Meaning {
 	switch e.Code {
 	case iothub.CodeHostNotAllowed, iothub.CodeInvalidDeviceID, iothub.CodeInvalidConfiguration, iothub.CodeInvalidPayload:
@@ -112,7 +117,8 @@ func ofAnswer(a Attempt, e *iothub.Error) Meaning {
 	return Unknown // a redirect, or something that HTTP does not have
 }
 
-// isOffline reports whether all that is known says that the device was offline for all of the time it was waited for.
+// isOffline reports whether all that is known says that the device was offline for all of the time
+// it was waited for.
 func (a Attempt) isOffline(e *iothub.Error) bool {
 	known := false
 	for _, text := range offlineTexts {

@@ -20,8 +20,8 @@ const (
 	AwaitsIdentity
 )
 
-// postponements are the answers with which the hub says for certain that it did not give the command
-// to the device, and that this passes.
+// postponements are the answers with which the hub says for certain that it did not give the
+// command to the device, and that this passes.
 var postponements = map[int]Awaited{
 	iothub.NumberDeviceNotFound:  AwaitsIdentity,
 	iothub.NumberDeviceDisabled:  AwaitsEnabling,

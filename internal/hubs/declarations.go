@@ -7,12 +7,13 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// Declarations are the PnPDevices of a hub as the cache has them: all that a session, its events and
-// its sweep, asks of the controllers.
+// Declarations are the PnPDevices of a hub as the cache has them: all that a session, its events
+// and its sweep, asks of the controllers.
 type Declarations interface {
 	// List returns the devices that they declare.
 	List(ctx context.Context) ([]Declared, error)
-	// Cached returns what they know of a device, to be computed if needed; false if nobody declares it.
+	// Cached returns what they know of a device, to be computed if needed; false if nobody declares
+	// it.
 	Cached(ctx context.Context, deviceID string) (func() Belief, bool)
 	// Differs reports whether a twin would change what their status says.
 	Differs(ctx context.Context, t *twin.Twin) bool

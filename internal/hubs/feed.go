@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -22,6 +23,20 @@ const (
 	// resyncRetry is the pause before devices that could not be listed are listed again.
 	resyncRetry = 10 * time.Second
 )
+
+// Commands hear what devices do by themselves.
+type Commands interface {
+	// Resume is called before the first event is handled.
+	Resume(ctx context.Context)
+	// Signal notes an event of a device, and when what it tells happened, by the hub's clock.
+	Signal(deviceID string, sign command.Sign, at time.Time, from command.Origin)
+	// CaughtUp notes that all is handled that the hub held at a time, by our clock.
+	CaughtUp(at time.Time)
+	// Lost notes that events were lost.
+	Lost()
+	// Outstanding lists the events whose effect on commands is not on record.
+	Outstanding() []command.Origin
+}
 
 // Meter counts what arrives.
 type Meter interface {
@@ -37,8 +52,7 @@ type Feed struct {
 	Declarations Declarations
 	Meter        Meter
 	Log          logr.Logger
-	// Recall, if set, has the commands recalled of which it is on record that their devices were offline.
-	Recall func(ctx context.Context, calls *Calls)
+	Commands     Commands
 	// Changed is called when what the feed knows of the stream itself changed.
 	Changed func()
 
@@ -76,17 +90,22 @@ func (f *Feed) Handle(ctx context.Context, e watch.Event) {
 func (f *Feed) stir(e watch.Event) {
 	switch e.Kind {
 	case watch.Connected:
-		f.Session.Calls().stir(e.DeviceID, Came, happened(e), placeOf(e))
+		f.signal(e, command.Came)
 	case watch.Disconnected:
-		f.Session.Calls().stir(e.DeviceID, Went, happened(e), placeOf(e))
+		f.signal(e, command.Went)
 	case watch.Telemetry:
-		f.Session.Calls().stir(e.DeviceID, Acted, happened(e), placeOf(e))
+		f.signal(e, command.Acted)
 	case watch.TwinChanged:
 		if e.Twin != nil && e.Twin.Reported != nil {
-			f.Session.Calls().stir(e.DeviceID, Acted, happened(e), placeOf(e))
+			f.signal(e, command.Acted)
 		}
 	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted, watch.DigitalTwinChanged, watch.Module, watch.Unknown:
 	}
+}
+
+func (f *Feed) signal(e watch.Event, sign command.Sign) {
+	from := command.Origin{Partition: e.Partition, SequenceNumber: e.SequenceNumber, EnqueuedTime: e.EnqueuedTime}
+	f.Commands.Signal(e.DeviceID, sign, happened(e), from)
 }
 
 // meet has an object looked at whose device does something although the hub calls it disconnected: the
@@ -117,7 +136,7 @@ func (f *Feed) Poison(ctx context.Context, err error) {
 		return
 	}
 	unreadable := watch.Event{DeviceID: e.DeviceID, Partition: e.Partition, SequenceNumber: e.SequenceNumber}
-	f.Session.Calls().stir(e.DeviceID, Acted, time.Time{}, placeOf(unreadable))
+	f.signal(unreadable, command.Acted)
 	if e.Kind == watch.TwinChanged {
 		f.suspect(ctx, unreadable)
 	}
@@ -224,9 +243,7 @@ func placeOf(e watch.Event) Place {
 // Resume has the doubtful devices of a checkpoint read. Those that nobody declares any more are forgotten.
 func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
 	f.Session.memory.canary.resume(c.TwinChanges)
-	if f.Recall != nil {
-		f.Recall(ctx, f.Session.Calls())
-	}
+	f.Commands.Resume(ctx)
 	for _, id := range c.Doubtful {
 		if _, declared := f.Declarations.Cached(ctx, id); declared {
 			f.Session.Device(id).Suspect(Place{})
@@ -252,7 +269,7 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
 		}
 	}
-	for _, at := range f.Session.Calls().outstanding() {
+	for _, at := range f.Commands.Outstanding() {
 		if first, known := o.First[at.Partition]; !known || at.SequenceNumber < first.SequenceNumber {
 			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
 		}
@@ -269,12 +286,12 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 // CaughtUp lets commands go on that wait for that.
 func (f *Feed) CaughtUp(at time.Time) {
 	f.Session.heard.Store(&at)
-	f.Session.Calls().caughtUp(at)
+	f.Commands.CaughtUp(at)
 }
 
 // Resync has every declared device read, in the background, for as long as the session lives: each as the hub's budget lets it.
 func (f *Feed) Resync(context.Context) {
-	f.Session.Calls().deafen()
+	f.Commands.Lost()
 	f.Session.memory.canary.skip()
 	if !f.resync.begin() {
 		return // the round under way is followed by another one

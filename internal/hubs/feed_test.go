@@ -20,11 +20,10 @@ import (
 
 // audience is the objects: one PnPDevice per known device.
 type audience struct {
-	mu     sync.Mutex
-	recall func(*Calls)
-	knows  map[string]func() Belief
-	told   []string
-	woken  []string
+	mu    sync.Mutex
+	knows map[string]func() Belief
+	told  []string
+	woken []string
 }
 
 func (a *audience) List(context.Context) ([]Declared, error) {
@@ -38,12 +37,6 @@ func (a *audience) List(context.Context) ([]Declared, error) {
 func (a *audience) Cached(_ context.Context, id string) (func() Belief, bool) {
 	b, ok := a.knows[id]
 	return b, ok
-}
-
-func (a *audience) Recall(_ context.Context, calls *Calls) {
-	if a.recall != nil {
-		a.recall(calls)
-	}
 }
 
 func (a *audience) Differs(context.Context, *twin.Twin) bool { return false }
@@ -90,7 +83,8 @@ func event(k watch.Kind, id string) watch.Event {
 
 func feedOf(knows map[string]func() Belief) (*Feed, *audience, *counter) {
 	a, c := &audience{knows: knows}, &counter{kinds: map[string]int{}}
-	return &Feed{Session: NewSession(&hub{}, "h", ""), Declarations: a, Recall: a.Recall, Meter: c, Log: logr.Discard(), Changed: func() {}, lifetime: context.Background()}, a, c
+	session := NewSession(&hub{}, "h", "")
+	return &Feed{Session: session, Declarations: a, Commands: newCommands(session), Meter: c, Log: logr.Discard(), Changed: func() {}, lifetime: context.Background()}, a, c
 }
 
 func TestWhoIsToldOfAnEvent(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -55,7 +56,7 @@ type Session struct {
 type memory struct {
 	mu      sync.Mutex
 	devices map[string]*Device
-	calls   Calls
+	life    *command.Life
 	canary  canary
 	// streaming is held while a stream is read: the next session's goes on where this one's has stopped and stored.
 	streaming sync.Mutex
@@ -63,7 +64,7 @@ type memory struct {
 
 // NewSession wraps a client whose credential a destination has accepted.
 func NewSession(hub Hub, destination, fingerprint string) *Session {
-	return &Session{hub: hub, Destination: destination, Fingerprint: fingerprint, memory: &memory{devices: map[string]*Device{}}}
+	return &Session{hub: hub, Destination: destination, Fingerprint: fingerprint, memory: &memory{devices: map[string]*Device{}, life: &command.Life{}}}
 }
 
 // HostName of the hub.
@@ -81,8 +82,8 @@ func (s *Session) Device(id string) *Device {
 	return d
 }
 
-// Calls returns the commands that are under way at the hub.
-func (s *Session) Calls() *Calls { return &s.memory.calls }
+// Life returns that of the session and of those before and after it without a gap.
+func (s *Session) Life() *command.Life { return s.memory.life }
 
 // peek returns what memory holds of a device, nil if nothing.
 func (s *Session) peek(id string) *Device {

@@ -1,0 +1,63 @@
+package controllers
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/watch"
+)
+
+// A session goes with the Secret of its IoTHub while a command is under way, and another one comes:
+// what that one's events say of the attempt counts, before the hub answers and afterwards.
+func TestAFlightIsHeardByTheSessionAfterAGap(t *testing.T) {
+	const s = time.Second
+	for name, arrives := range map[string]time.Duration{
+		"before the hub answers": 5 * s, "while its events are waited for": 11 * s, "once it rests": 15 * s,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAirport(t, offline)
+				a.flight.command.Spec.ConnectTimeoutSeconds = 10
+				sent := time.Now()
+				time.AfterFunc(3*s, func() {
+					feed := a.feed(hubs.NewSession(a.hub, "h", ""))
+					time.AfterFunc(arrives-3*s, func() {
+						feed.Handle(t.Context(), watch.Event{
+							Kind: watch.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent.Add(4 * s), EnqueuedTime: sent, Telemetry: &watch.TelemetryMessage{},
+						})
+					})
+				})
+				a.start(a.flight)
+				a.runs.Wait()
+				time.Sleep(10 * s)
+				if arrives < 12*s {
+					a.wantOutcome(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown)
+				} else if !a.runs.IsDoubted(a.flight.key, "r1") {
+					t.Error("nobody heard that the device was there")
+				}
+			})
+		})
+	}
+}
+
+// Whoever waits for a device that never comes back is forgotten once nothing of its name can be
+// sent any more.
+func TestADeletedCommandThatWaitedIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAirport(t, offline)
+		a.start(a.flight)
+		a.runs.Wait()
+		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
+		a.abandon(a.flight.key)
+		time.Sleep(2 * time.Hour) // notAfter is an hour away
+		synctest.Wait()
+		a.abandon(a.flight.key)
+		if state := a.runs.State(a.flight.key); state != command.Idle {
+			t.Errorf("%s, though it is gone", state)
+		}
+	})
+}
