@@ -7,8 +7,12 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// maxArrivals bounds the events kept while a pass over their device is under way.
-const maxArrivals = 32
+// Bounds of the events that are kept while a pass over their device is under way: their number, and what they take of memory
+// together, in bytes, roughly. A pass lasts as long as the hub takes to answer.
+const (
+	maxArrivals     = 32
+	maxArrivalBytes = 1 << 20
+)
 
 // Place is where in the stream an event stands, and when it was handled here.
 type Place struct {
@@ -43,7 +47,8 @@ type Belief struct {
 type pass struct {
 	began      twin.Position
 	arrivals   []*twin.Notification
-	overflow   bool
+	room       int  // bytes that arrivals have left of maxArrivalBytes
+	overflow   bool // there were more than may be kept: none are
 	connection *connection
 	first      *Place // of what arrived and is not in the twin that the pass began with
 	stored     bool   // status holds what the pass made of the twin
@@ -78,7 +83,7 @@ func (c *connection) on(t *twin.Twin) *twin.Twin {
 func (d *Device) beginPass() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pass = &pass{began: d.known}
+	d.pass = &pass{began: d.known, room: maxArrivalBytes}
 }
 
 func (d *Device) inPass() bool {
@@ -273,13 +278,15 @@ func (d *Device) Outstanding() (Place, bool) {
 }
 
 func (d *Device) arrived(n *twin.Notification) {
-	switch {
-	case d.pass == nil:
-	case len(d.pass.arrivals) == maxArrivals:
-		d.pass.overflow = true
-	default:
-		d.pass.arrivals = append(d.pass.arrivals, n)
+	p := d.pass
+	if p == nil || p.overflow {
+		return
 	}
+	if p.room = n.Without(p.room); p.room < 0 || len(p.arrivals) == maxArrivals {
+		p.overflow, p.arrivals = true, nil
+		return
+	}
+	p.arrivals = append(p.arrivals, n)
 }
 
 // replay folds what arrived during the pass into its outcome. Where that fails, one more read tells.

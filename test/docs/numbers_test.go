@@ -77,6 +77,7 @@ var stated = []struct {
 	{"security.md", "answers of devices up to {};", "internal/ledger/room.go", "maxResponse", kib},
 	{"security.md", "at most {} of a twin that is not in status yet", "internal/hubs/device.go", "maxKept", mib},
 	{"security.md", "of refusals those of at most {} |", "internal/iothub/envelope.go", "maxErrorBody", kib},
+	{"security.md", "during a pass {} of events", "internal/hubs/news.go", "maxArrivalBytes", mib},
 	{"security.md", "| {} | [TestReviewsAreRefusedForTheirSize]", "internal/webhooks/limits.go", "maxReading", mib},
 	{"security.md", "| {} | [TestReviewsUnderWayAreBounded]", "internal/webhooks/limits.go", "maxChecking", mib},
 	{"security.md", "| {} | [TestModelsThatAreKeptAreBounded]", "internal/models/library.go", "maxOutcomes", mib},
