@@ -93,7 +93,7 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 		r.takeHold(s, rivals)
 		return nil
 	}
-	s.memory = nil // it is the winner's
+	s.memory, s.lost = nil, true // it is the winner's
 	who := "another PnPDevice of this cluster"
 	if winner.Namespace == s.device.Namespace {
 		who = fmt.Sprintf("PnPDevice %q", winner.Name)

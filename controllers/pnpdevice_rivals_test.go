@@ -2,10 +2,13 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // standing is what is known of the IoTHub of a PnPDevice, and of the object itself.
@@ -97,6 +101,51 @@ func (s standing) objects(name string, created time.Time) (*v1alpha1.PnPDevice, 
 	}
 	hub.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAuthenticated, Status: access}}
 	return device, hub
+}
+
+// One that had the device, and lost it, goes on to know what it owns there, and says nothing of the
+// device: nobody tells it.
+func TestWhoLostADeviceSaysNothingOfIt(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	winner, winnersHub := standing{"h", true, true}.objects("a", time.Unix(1, 0))
+	device, hub := standing{"h", true, true}.objects("b", time.Unix(2, 0))
+	device.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(`{"p": 2}`)}
+	st := &device.Status
+	st.Declared, st.Acknowledged, st.Summary, st.ConnectionState = 1, 1, "1/1", connected
+	st.Properties = []v1alpha1.PropertyStatus{{Name: "p", State: stateOf(twin.StateAcknowledged), Owned: true, Desired: jsonOf(json.Number("2")), DesiredVersion: 3}}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
+		setCondition(device, kind, true, v1alpha1.ReasonDeviceAcknowledged, "")
+	}
+	owned := entriesOf(st).ownership()
+	sessions := &hubs.Registry{}
+	for _, one := range []client.Object{winnersHub, hub} {
+		sessions.Put(t.Context(), client.ObjectKeyFromObject(one), hubs.NewSession(nil, "h", ""), func(context.Context) {})
+	}
+	r := &PnPDeviceReconciler{Hubs: sessions, Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(winner, winnersHub, device, hub).
+		WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} }).Build()}
+	s := newScope(device, time.Now())
+	s.hub, s.destination = hub, "h"
+	summarise(s, haltOf(r.compete(t.Context(), s)))
+	if is := readyOf(device); is.Reason != v1alpha1.ReasonDeviceAlreadyDeclared {
+		t.Fatalf("Ready says %s: %s", is.Reason, is.Message)
+	}
+	for _, kind := range []string{v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
+		if is := apimeta.FindStatusCondition(st.Conditions, kind); is.Status != metav1.ConditionFalse || is.Reason != v1alpha1.ReasonDeviceAlreadyDeclared {
+			t.Errorf("%s is %s, %s", kind, is.Status, is.Reason)
+		}
+	}
+	if st.Summary != "0/1" || st.Acknowledged != 0 || st.ConnectionState != "" {
+		t.Errorf("%s are acknowledged, and the device is %q", st.Summary, st.ConnectionState)
+	}
+	if !st.Twin.Unconfirmed {
+		t.Error("status is believed without a read once it has the device again, after a start")
+	}
+	if !entriesOf(st).ownership().Equal(owned) {
+		t.Errorf("it owns %v, and owned %v", entriesOf(st).ownership(), owned)
+	}
 }
 
 func TestWhoHasADeviceAgainIsTold(t *testing.T) {

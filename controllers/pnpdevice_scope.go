@@ -58,6 +58,8 @@ type scope struct {
 	conformity *models.Verdict
 	// gone is true if the hub does not know the device.
 	gone bool
+	// lost is true if another object has the device: nothing is told of it any more.
+	lost bool
 	// wasRead is true once this pass asked the hub and had an answer, if only that there is no such device.
 	wasRead bool
 	// written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.

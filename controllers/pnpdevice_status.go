@@ -133,19 +133,20 @@ func instantOf(text string) time.Time {
 	return at
 }
 
-// isElsewhere reports whether status is about the twin of another hub than the one that the declaration is for now.
+// isElsewhere reports whether status is about the twin of another hub than the one that the declaration is for now, or about the
+// device as it was before another object had it.
 func (s *scope) isElsewhere() bool {
 	is := s.device.Status.Twin
-	return s.twin == nil && s.hub != nil && is != nil && is.Etag != "" && iothub.HostOf(is.Hub) != s.hub.Spec.HostName
+	return s.lost || s.twin == nil && s.hub != nil && is != nil && is.Etag != "" && iothub.HostOf(is.Hub) != s.hub.Spec.HostName
 }
 
 // unconfirmed reports whether the next pass has to read before it believes status: a call left open what the hub holds, or
-// status is about another hub than the declaration.
+// status is about another hub than the declaration, or from before another object had the device.
 func (s *scope) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
 	is := s.device.Status.Twin
 	isNowhere := s.twin == nil && is.Etag != "" && s.hub == nil
 	wasUnconfirmed := previous.Twin != nil && previous.Twin.Unconfirmed && !s.wasRead && !s.wrote
-	return s.isUnconfirmed || isNowhere || s.isElsewhere() || wasUnconfirmed
+	return s.isUnconfirmed || isNowhere || is.Etag != "" && s.isElsewhere() || wasUnconfirmed
 }
 
 // keepVersion drops a change of the twin's counters alone: what a device reports beside its declaration costs no write, and
@@ -184,7 +185,7 @@ func (s *scope) describeAbsence() {
 	st := &s.device.Status
 	st.ConnectionState, st.ConnectionStateSince, st.ConnectionStateSeenTime = "", nil, nil
 	st.DeviceStatus, st.DeviceStatusReason, st.DeviceStatusSince = "", "", nil
-	if s.isElsewhere() { // the properties are those at the other hub
+	if s.isElsewhere() { // the properties are those at the other hub, or of before
 		return
 	}
 	all := entriesOf(st)
