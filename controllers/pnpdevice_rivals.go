@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
 // winnerOf is the PnPDevice that may act on a device at a destination. The incumbent that status
@@ -191,9 +192,15 @@ func hubMatters() predicate.Predicate {
 			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
 			before, after := accessOf(was), accessOf(is)
 			return was.Generation != is.Generation || before.Reason != after.Reason || before.Status != after.Status || halted(was) != halted(is) ||
-				isTrue(was, v1alpha1.ConditionStalled) != isTrue(is, v1alpha1.ConditionStalled)
+				isTrue(was, v1alpha1.ConditionStalled) != isTrue(is, v1alpha1.ConditionStalled) || saysOtherwise(before, after)
 		},
 	}
+}
+
+// saysOtherwise reports whether an IoTHub that a person has to mend says something else of that: its devices
+// quote it. How a hub fails differs from try to try, and is not worth ten thousand statuses.
+func saysOtherwise(before, after metav1.Condition) bool {
+	return after.Status == metav1.ConditionFalse && before.Message != after.Message && !reasons.Of(after.Reason).Heals
 }
 
 func halted(hub *v1alpha1.IoTHub) metav1.ConditionStatus {

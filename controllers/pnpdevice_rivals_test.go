@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
@@ -174,6 +175,31 @@ func TestWhoHasADeviceAgainIsTold(t *testing.T) {
 		h.forget("d")
 		if len(h.last) > 0 {
 			t.Errorf("%s: %v is kept", name, h.last)
+		}
+	}
+}
+
+// Devices and commands quote what their IoTHub says: another Secret that is missing, for example.
+func TestDevicesHearOfWhatTheirIoTHubSays(t *testing.T) {
+	hub := func(status metav1.ConditionStatus, reason, message string) *v1alpha1.IoTHub {
+		return &v1alpha1.IoTHub{Status: v1alpha1.IoTHubStatus{Conditions: []metav1.Condition{
+			{Type: v1alpha1.ConditionAuthenticated, Status: status, Reason: reason, Message: message},
+		}}}
+	}
+	const no, yes = metav1.ConditionFalse, metav1.ConditionTrue
+	for name, test := range map[string]struct {
+		was, is *v1alpha1.IoTHub
+		want    bool
+	}{
+		"another Secret is missing":       {hub(no, v1alpha1.ReasonSecretNotFound, `"a"`), hub(no, v1alpha1.ReasonSecretNotFound, `"b"`), true},
+		"the Secret holds other nonsense": {hub(no, v1alpha1.ReasonInvalidConnectionString, "x"), hub(no, v1alpha1.ReasonInvalidConnectionString, "y"), true},
+		"the same":                        {hub(no, v1alpha1.ReasonSecretNotFound, `"a"`), hub(no, v1alpha1.ReasonSecretNotFound, `"a"`), false},
+		"the hub fails in another way":    {hub(no, v1alpha1.ReasonHubUnavailable, "503"), hub(no, v1alpha1.ReasonHubUnavailable, "500"), false},
+		"it is accepted":                  {hub(no, v1alpha1.ReasonSecretNotFound, `"a"`), hub(yes, v1alpha1.ReasonAuthenticated, ""), true},
+		"nobody quotes what is accepted":  {hub(yes, v1alpha1.ReasonAuthenticated, "x"), hub(yes, v1alpha1.ReasonAuthenticated, "y"), false},
+	} {
+		if got := hubMatters().Update(event.UpdateEvent{ObjectOld: test.was, ObjectNew: test.is}); got != test.want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }
