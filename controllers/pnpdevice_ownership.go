@@ -6,7 +6,6 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -15,7 +14,7 @@ import (
 func (s *scope) recall(isAdopted bool) {
 	s.isAdopted = isAdopted
 	if is := s.device.Status.Twin; is != nil && isAdopted {
-		s.base = hubs.Recorded{Ownership: s.entries.ownership(), Of: seen(is)}
+		s.base = twin.Recorded{Ownership: s.entries.ownership(), Of: seen(is)}
 	}
 	saved := s.unsaved()
 	if s.isInherited = saved != nil && saved.IsOfOther(s.base); !isAdopted || s.isInherited {
@@ -25,7 +24,7 @@ func (s *scope) recall(isAdopted bool) {
 }
 
 // unsaved is what memory knows to be the object's beyond status, nil if nothing.
-func (s *scope) unsaved() *hubs.Saved {
+func (s *scope) unsaved() *twin.Saved {
 	if s.memory == nil {
 		return nil
 	}
@@ -60,7 +59,7 @@ func (s *scope) adopt(t *twin.Twin) {
 // correct returns what memory knows to be the object's, with what a newer status says beyond the one
 // that it was settled by. A read may show that the status is about the hub before a failover which memory
 // knows of: then nothing of it counts.
-func (s *scope) correct(saved *hubs.Saved, t *twin.Twin) twin.Ownership {
+func (s *scope) correct(saved *twin.Saved, t *twin.Twin) twin.Ownership {
 	switch {
 	case !saved.IsCorrectedBy(s.base):
 		return saved.Ownership
@@ -106,7 +105,7 @@ func (s *scope) save() {
 	case !s.isInherited && s.owned.Equal(s.recorded) && s.twin.DeviceETag == s.base.Of.DeviceETag:
 		s.memory.Keep(nil)
 	default:
-		s.memory.Keep(&hubs.Saved{Ownership: s.owned, Of: s.twin.Seen(), IsOther: s.isInherited, Base: s.base})
+		s.memory.Keep(&twin.Saved{Ownership: s.owned, Of: s.twin.Seen(), IsOther: s.isInherited, Base: s.base})
 	}
 }
 

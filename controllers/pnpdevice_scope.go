@@ -45,7 +45,7 @@ type scope struct {
 	// hubBefore is the hub that status was about when the pass began, empty if it was about none.
 	hubBefore string
 	// base is what status said of the device when the pass began.
-	base hubs.Recorded
+	base twin.Recorded
 	// recorded is what status recorded as the object's, owned is what is the object's as of twin.
 	recorded, owned twin.Ownership
 	// sent are the values that status records as about to be sent, or that this pass has it record.

@@ -11,11 +11,8 @@ import (
 
 // Attempt is one write that was sent. Memory keeps it until its outcome is settled: by an answer, or by a read.
 type Attempt struct {
-	version int64
-	etag    string
-	over    twin.Seen         // what the hub held when it was made, as far as is known
-	values  map[twin.Leaf]any // nil: removed
-	taken   bool
+	twin.Attempt
+
 	// recorded are those of the values that status says are about to be sent.
 	recorded map[twin.Leaf]twin.Sent
 }
@@ -56,9 +53,12 @@ func (d *Device) takeOver(from *Device, object types.UID) {
 func (d *Device) sending(changes []twin.Change, over *twin.Twin) *Attempt {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a := &Attempt{version: over.DesiredVersion + 1, etag: over.ETag, over: over.Seen(), values: make(map[twin.Leaf]any, len(changes)), recorded: map[twin.Leaf]twin.Sent{}}
+	a := &Attempt{
+		Attempt:  twin.Attempt{Version: over.DesiredVersion + 1, ETag: over.ETag, Over: over.Seen(), Values: make(map[twin.Leaf]any, len(changes))},
+		recorded: map[twin.Leaf]twin.Sent{},
+	}
 	for _, c := range changes {
-		a.values[c.Leaf] = c.Value
+		a.Values[c.Leaf] = c.Value
 		if sent, ok := d.withheld[c.Leaf]; ok {
 			a.recorded[c.Leaf] = sent
 			delete(d.withheld, c.Leaf)
@@ -73,7 +73,7 @@ func (d *Device) sending(changes []twin.Change, over *twin.Twin) *Attempt {
 func (d *Device) settleTaken(a *Attempt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a.taken = true
+	a.Taken = true
 }
 
 // notMade says that the write certainly did nothing: it was not sent, or the hub refused it.
@@ -100,55 +100,27 @@ func (d *Device) withhold(recorded map[twin.Leaf]twin.Sent) {
 func (d *Device) IsWithheld(leaf twin.Leaf, sent twin.Sent) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return isRecorded(d.withheld, leaf, sent)
+	return twin.IsRecorded(d.withheld, leaf, sent)
 }
 
 // Attempts are the writes whose outcome is not settled.
 func (d *Device) Attempts() twin.Attempts {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	attempts := make(twin.Attempts, len(d.attempts))
-	for _, a := range d.attempts {
-		for leaf, value := range a.values {
-			attempts[leaf] = append(attempts[leaf], twin.Sent{Value: value, Version: a.version, ETag: a.etag, Taken: a.taken})
-		}
+	return twin.AttemptsOf(d.writes())
+}
+
+// writes are those whose outcome is not settled, oldest first.
+func (d *Device) writes() []twin.Attempt {
+	writes := make([]twin.Attempt, len(d.attempts))
+	for i, a := range d.attempts {
+		writes[i] = a.Attempt
 	}
-	return attempts
-}
-
-// Saved is what an object owns where its status does not have it.
-type Saved struct {
-	twin.Ownership
-	// Of is the twin that it was settled for.
-	Of twin.Seen
-	// IsOther is true if status is about another twin: an earlier device of that name, or a hub before its failover.
-	IsOther bool
-	// Base is what status said when this was settled.
-	Base Recorded
-}
-
-// Recorded is what a status says that an object owns, and of which twin. It is zero for a status that
-// is about no twin.
-type Recorded struct {
-	twin.Ownership
-	Of twin.Seen
-}
-
-// IsCorrectedBy reports whether status says something else now, of this very twin. A new leader's
-// cache may show an older status at first than its predecessor wrote: what was settled by that one has
-// to give way.
-func (s *Saved) IsCorrectedBy(now Recorded) bool {
-	isNew := now.Of != s.Base.Of || !now.Equal(s.Base.Ownership)
-	return isNew && now.Of.MayBeOfOneTwin(s.Of)
-}
-
-// IsOfOther reports whether a status, which is about some twin, is about another one.
-func (s *Saved) IsOfOther(now Recorded) bool {
-	return s.IsOther && !s.IsCorrectedBy(now) || now.Of != twin.Seen{} && !now.Of.MayBeOfOneTwin(s.Of)
+	return writes
 }
 
 // Unsaved is what the object owns where its status does not have it, nil if status does.
-func (d *Device) Unsaved() *Saved {
+func (d *Device) Unsaved() *twin.Saved {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.unsaved
@@ -156,7 +128,7 @@ func (d *Device) Unsaved() *Saved {
 
 // save keeps what the object owns until status has it: that may be refused, and the declaration change meanwhile. nil: status
 // has it already. It is not to be changed any more.
-func (d *Device) save(owned *Saved) {
+func (d *Device) save(owned *twin.Saved) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.unsaved = owned
@@ -166,14 +138,7 @@ func (d *Device) save(owned *Saved) {
 func (d *Device) settleAttempts() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, a := range d.attempts {
-		for leaf, value := range a.values {
-			if d.resolved == nil {
-				d.resolved = map[twin.Leaf]twin.Sent{}
-			}
-			d.resolved[leaf] = twin.Sent{Value: value, Version: a.version}
-		}
-	}
+	d.resolved = twin.Resolve(d.resolved, d.writes())
 	d.attempts = nil
 }
 
@@ -182,12 +147,7 @@ func (d *Device) settleAttempts() {
 func (d *Device) IsResolved(leaf twin.Leaf, sent twin.Sent) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return isRecorded(d.resolved, leaf, sent)
-}
-
-func isRecorded(records map[twin.Leaf]twin.Sent, leaf twin.Leaf, sent twin.Sent) bool {
-	is, ok := records[leaf]
-	return ok && is.Version == sent.Version && twin.Equal(is.Value, sent.Value)
+	return twin.IsRecorded(d.resolved, leaf, sent)
 }
 
 // ForgetAttempts is for a twin that is another one than status is about: its versions are no proof of
@@ -196,8 +156,6 @@ func isRecorded(records map[twin.Leaf]twin.Sent, leaf twin.Leaf, sent twin.Sent)
 func (d *Device) ForgetAttempts(now *twin.Twin) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.attempts = slices.DeleteFunc(d.attempts, func(a *Attempt) bool {
-		return a.over.Lineage(now) != twin.Successor && !twin.Follows(a.etag, now.ETag)
-	})
+	d.attempts = slices.DeleteFunc(d.attempts, func(a *Attempt) bool { return !a.MayBeOf(now) })
 	d.withheld, d.unsaved = nil, nil
 }

@@ -32,7 +32,7 @@ func TestAnAttemptIsKeptUntilItIsSettled(t *testing.T) {
 
 func TestWhatIsTheObjectsIsKeptUntilStatusHasIt(t *testing.T) {
 	d := &Device{}
-	owned := &Saved{Ownership: twin.Ownership{Held: map[twin.Leaf]twin.Owned{target: {Value: "on", Version: 3}}}}
+	owned := &twin.Saved{Ownership: twin.Ownership{Held: map[twin.Leaf]twin.Owned{target: {Value: "on", Version: 3}}}}
 	d.save(owned)
 	if d.Unsaved() != owned {
 		t.Error("it is not kept")
@@ -67,7 +67,7 @@ func TestWhatOneObjectSentIsNotAnotherOnes(t *testing.T) {
 	d := &Device{}
 	d.belongs("a")
 	d.sending([]twin.Change{{Leaf: target, Value: json.Number("1")}}, &twin.Twin{DesiredVersion: 4})
-	d.save(&Saved{})
+	d.save(&twin.Saved{})
 	d.withhold(map[twin.Leaf]twin.Sent{target: {Value: "on", Version: 3}})
 	if d.belongs("a"); len(d.Attempts()) != 1 || d.Unsaved() == nil {
 		t.Error("the object's own is forgotten")

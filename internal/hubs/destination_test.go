@@ -15,7 +15,7 @@ const atFactory, atMallory = "factory", "factory@mallory:443"
 func unsavedAt(s *Session, object types.UID) {
 	d := s.Device("d")
 	d.belongs(object)
-	d.save(&Saved{Ownership: twin.Ownership{Held: map[twin.Leaf]twin.Owned{{Name: "p"}: {Value: 1, Version: 2}}}})
+	d.save(&twin.Saved{Ownership: twin.Ownership{Held: map[twin.Leaf]twin.Owned{{Name: "p"}: {Value: 1, Version: 2}}}})
 }
 
 func TestWhatWasLearnedElsewhereIsNotHandedOver(t *testing.T) {

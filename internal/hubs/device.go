@@ -55,7 +55,7 @@ type outbox struct {
 	object      types.UID                 // that declares the device
 	unshown     bool                      // status does not show a write that the hub took
 	attempts    []*Attempt                // writes whose outcome is not settled, oldest first
-	unsaved     *Saved                    // what is the object's, where status does not have it
+	unsaved     *twin.Saved               // what is the object's, where status does not have it
 	corrections map[twin.Leaf][]time.Time // when leaves were put back, oldest first
 	// withheld are the attempts that this process recorded in status and certainly did not make.
 	withheld map[twin.Leaf]twin.Sent
@@ -282,14 +282,7 @@ func (d *Device) Newer(told *twin.Twin) *twin.Twin {
 }
 
 func (d *Device) newer(told *twin.Twin) *twin.Twin {
-	if d.etag == "" {
-		return told
-	}
-	t := *told
-	t.ETag, t.Version = d.etag, d.known.Version
-	t.ReportedVersion, t.ReportedUpdated = d.known.ReportedVersion, d.known.ReportedUpdated
-	t.DesiredVersion, t.DesiredUpdated = d.known.DesiredVersion, d.known.DesiredUpdated
-	return &t
+	return (&twin.Remembered{ETag: d.etag, Position: d.known}).Newer(told)
 }
 
 // hasSeen reports whether memory knows of a write as late as an etag's.

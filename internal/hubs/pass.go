@@ -110,7 +110,7 @@ func (p *Pass) failed(err error) {
 }
 
 // Keep keeps what the object owns of a twin until status has it; nil: status has it.
-func (p *Pass) Keep(owned *Saved) { p.save(owned) }
+func (p *Pass) Keep(owned *twin.Saved) { p.save(owned) }
 
 // Settle says that what was kept last was computed from a read, or from the answer to a write: that
 // shows what became of every write.
@@ -135,7 +135,7 @@ func (p *Pass) Stored(is Stored) {
 		return
 	}
 	if saved := p.Unsaved(); saved != nil && saved.IsOther { // status is about this twin now
-		p.save(&Saved{Ownership: saved.Ownership, Of: saved.Of, Base: saved.Base})
+		p.save(&twin.Saved{Ownership: saved.Ownership, Of: saved.Of, Base: saved.Base})
 	}
 	if !is.IsPartial {
 		p.persisted(is.Twin)
