@@ -67,6 +67,12 @@ test: control-plane ## Unit and integration tests, the latter against a real API
 	@echo "test: integration tests: a dot for each of some 810, an S for each that make matrix runs"
 	@KUBE_CACHE_MUTATION_DETECTOR=true go run github.com/onsi/ginkgo/v2/ginkgo -procs=$(PROCESSES) --no-color --timeout=40m ./controllers -- -test.run='^TestControllers$$'
 
+# Without vet, which lint runs, and without -count=1: what did not change is not run again.
+.PHONY: test-fast
+test-fast: prerequisites ## All tests that need no API server, within 90 s on two cores.
+	@go test -vet=off $$(go list ./... | grep -v '/controllers$$\|/test/chart$$\|/hack/') | hack/passes.sh
+	@go test -vet=off ./controllers -skip '^TestControllers$$' | hack/passes.sh
+
 # Each cell is a device: {property} x {what becomes of its declaration} x {what another writer does}, through 19 disturbances.
 MATRIX ?= 1
 

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -52,12 +53,12 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 // now, because the object is suspended or observes.
 func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing, resting int) {
 	waiting = removing{object: device.UID, name: device.Name, member: memberOf(device.UID, device.Generation), shown: showsHalt(device)}
-	if !isOfHost(device, hub.Spec.HostName) {
+	if !convergence.IsOfHost(device, hub.Spec.HostName) {
 		return 0, waiting, 0
 	}
 	removes, clears := canRemove(device), device.DeletionTimestamp != nil
-	for leaf, p := range propertiesOf(&device.Status) {
-		if !isHeld(p) {
+	for leaf, p := range convergence.PropertiesOf(&device.Status) {
+		if !convergence.IsHeld(p) {
 			continue
 		}
 		owned++

@@ -6,11 +6,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/storable"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
-
-// maxMessage of a condition in bytes.
-const maxMessage = 1024
 
 // conditioned is an object of this API.
 type conditioned interface {
@@ -25,45 +22,24 @@ type verdict struct {
 	reason, message string
 }
 
-// setVerdict writes Ready, and Reconciling or Stalled while they are true, the way kstatus reads them.
-func setVerdict(o conditioned, v verdict) {
-	setCondition(o, v1alpha1.ConditionReady, v.ready, v.reason, v.message)
-	setOrRemove(o, v1alpha1.ConditionReconciling, !v.ready && !v.stalled, v.reason, v.message)
-	setOrRemove(o, v1alpha1.ConditionStalled, !v.ready && v.stalled, v.reason, v.message)
+func (v verdict) exported() conditions.Verdict {
+	return conditions.Verdict{Ready: v.ready, Stalled: v.stalled, Reason: v.reason, Message: v.message}
 }
 
+// setVerdict writes Ready, and Reconciling or Stalled while they are true.
+func setVerdict(o conditioned, v verdict) { conditions.SetVerdict(o, v.exported()) }
+
 func setOrRemove(o conditioned, kind string, on bool, reason, message string) {
-	if on {
-		setCondition(o, kind, true, reason, message)
-		return
-	}
-	apimeta.RemoveStatusCondition(o.GetConditions(), kind)
+	conditions.SetOrRemove(o, kind, on, reason, message)
 }
 
 func setCondition(o conditioned, kind string, on bool, reason, message string) {
-	status := metav1.ConditionFalse
-	if on {
-		status = metav1.ConditionTrue
-	}
-	setConditionStatus(o, kind, status, reason, message)
+	conditions.Set(o, kind, on, reason, message)
 }
 
-func setConditionStatus(o conditioned, kind string, status metav1.ConditionStatus, reason, message string) {
-	apimeta.SetStatusCondition(o.GetConditions(), metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: storable.Text(message, maxMessage), ObservedGeneration: o.GetGeneration(),
-	})
-}
+func isTrue(o conditioned, kind string) bool { return conditions.IsTrue(o, kind) }
 
-func isTrue(o conditioned, kind string) bool {
-	return apimeta.IsStatusConditionTrue(*o.GetConditions(), kind)
-}
-
-func readyOf(o conditioned) metav1.Condition {
-	if c := apimeta.FindStatusCondition(*o.GetConditions(), v1alpha1.ConditionReady); c != nil {
-		return *c
-	}
-	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown}
-}
+func readyOf(o conditioned) metav1.Condition { return conditions.ReadyOf(o) }
 
 // accessOf says whether the hub accepted the credential of an IoTHub when it was last tried. Status
 // of an operator that did not say so apart has it in Ready.

@@ -8,7 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -38,7 +38,7 @@ func (w *declarations) List(ctx context.Context) ([]hubs.Declared, error) {
 			continue
 		}
 		declared = append(declared, hubs.Declared{
-			DeviceID: d.DeviceID(), Adopted: adopted(d, w.destination), ETag: etagOf(d), ConnectionState: d.Status.ConnectionState,
+			DeviceID: d.DeviceID(), Adopted: convergence.IsAdopted(d, w.destination), ETag: etagOf(d), ConnectionState: d.Status.ConnectionState,
 			Suspended: d.Spec.Suspend,
 		})
 	}
@@ -61,26 +61,11 @@ func etagOf(d *v1alpha1.PnPDevice) string {
 // Differs reports whether the twin would change what status says.
 func (w *declarations) Differs(ctx context.Context, t *twin.Twin) bool {
 	for _, d := range w.declaring(ctx, t.DeviceID) {
-		if now, err := w.latest.get(ctx, w.reader, client.ObjectKeyFromObject(d)); err == nil && differs(now.DeepCopy(), t) {
+		if now, err := w.latest.get(ctx, w.reader, client.ObjectKeyFromObject(d)); err == nil && convergence.Differs(now.DeepCopy(), t) {
 			return true
 		}
 	}
 	return false
-}
-
-func differs(device *v1alpha1.PnPDevice, t *twin.Twin) bool {
-	declared, err := declaration.Of(&device.Spec)
-	if err != nil {
-		return false
-	}
-	s := newScope(device, time.Time{})
-	s.declared = declared
-	s.recall(true)
-	s.adopt(t)
-	before := device.Status.DeepCopy()
-	s.describe()
-	return before.Twin == nil || before.ConnectionState != device.Status.ConnectionState ||
-		before.ModelID != device.Status.ModelID || !sameProperties(before, &device.Status)
 }
 
 // Enqueue has the objects of the device reconciled. Where an event causes that, those that fail are
@@ -109,10 +94,10 @@ func (w *declarations) Cached(ctx context.Context, deviceID string) (func() hubs
 
 func (w *declarations) believed(ctx context.Context, key types.NamespacedName) hubs.Belief {
 	d, err := w.latest.get(ctx, w.reader, key)
-	if err != nil || !adopted(d, w.destination) {
+	if err != nil || !convergence.IsAdopted(d, w.destination) {
 		return hubs.Belief{}
 	}
-	return hubs.Belief{Twin: belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
+	return hubs.Belief{Twin: convergence.Belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
 }
 
 func (w *declarations) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {

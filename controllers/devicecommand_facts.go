@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
@@ -80,7 +81,7 @@ func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandSco
 	if winner.UID != s.device.UID {
 		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), waitHolder.most)
 	}
-	if adopted(s.device, s.session.Destination) {
+	if convergence.IsAdopted(s.device, s.session.Destination) {
 		return nil
 	}
 	text := fmt.Sprintf("PnPDevice %q has not been read at IoTHub %q yet", s.device.Name, s.hub.Name)
@@ -187,7 +188,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	case found.Refuses():
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
 	case found.NotReady != "":
-		return waiting(v1alpha1.ReasonModelNotReady, notReadyText(found), 0)
+		return waiting(v1alpha1.ReasonModelNotReady, convergence.NotReadyText(found), 0)
 	case len(found.Violations) > 0:
 		r.Recorder.Eventf(s.command, nil, corev1.EventTypeWarning, v1alpha1.ReasonModelViolation, actionRun, "%s", found.Text())
 	}

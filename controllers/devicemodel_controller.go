@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -142,8 +143,8 @@ func (r *DeviceModelReconciler) refetch(object *v1alpha1.DeviceModel) {
 	if object.Status.ObservedGeneration != object.Generation {
 		r.Library.Retry(object.UID)
 	}
-	asked := echoable(object.Annotations[v1alpha1.AnnotationReconcileRequestedAt])
-	if !isOpenRequest(asked, object.Status.LastHandledReconcileAt) {
+	asked := convergence.Echoable(object.Annotations[v1alpha1.AnnotationReconcileRequestedAt])
+	if !convergence.IsOpenRequest(asked, object.Status.LastHandledReconcileAt) {
 		return
 	}
 	object.Status.LastHandledReconcileAt, object.Status.Parsing = asked, ""

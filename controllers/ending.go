@@ -11,6 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
@@ -49,7 +51,7 @@ func endPass(ctx context.Context, c client.Client, to events.EventRecorder, e *e
 	held, isHeld := errors.AsType[*refusedError](err)
 	switch {
 	case isHeld && e.isUrgent:
-		return ctrl.Result{RequeueAfter: sooner(e.next, held.wait)}, nil
+		return ctrl.Result{RequeueAfter: convergence.Sooner(e.next, held.wait)}, nil
 	case isHeld:
 		return ctrl.Result{RequeueAfter: held.wait}, nil
 	case e.behind > 0 && apierrors.IsConflict(err):
@@ -72,7 +74,7 @@ func (e *ending) persist(ctx context.Context, c client.Client, to events.EventRe
 	case e.withheld > 0:
 		return &refusedError{wait: e.withheld, err: errWithheld}
 	}
-	isNews := !isSame(statusFrom(e.before), statusFrom(e.after))
+	isNews := !conditions.IsSame(statusFrom(e.before), statusFrom(e.after))
 	if isNews {
 		if err := e.write(ctx, c, to, e.after); isRefusal(err) {
 			return e.persistLess(ctx, c, to, err)
@@ -115,7 +117,7 @@ func (e *ending) patchOf() client.Patch {
 // failure keeps from being written is tried again.
 func (e *ending) persistLess(ctx context.Context, c client.Client, to events.EventRecorder, refusal error) error {
 	for _, less := range e.lessOf(refusal) {
-		if isSame(statusFrom(e.before), statusFrom(less)) { // an earlier try wrote it
+		if conditions.IsSame(statusFrom(e.before), statusFrom(less)) { // an earlier try wrote it
 			return e.refusedAs(to, refusal, true)
 		}
 		switch err := e.write(ctx, c, to, less); {

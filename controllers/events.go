@@ -1,13 +1,12 @@
 package controllers
 
 import (
-	"fmt"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -92,15 +91,10 @@ func isOneOfMany(o conditioned) bool {
 func announceCorrection(to events.EventRecorder, device *v1alpha1.PnPDevice, c twin.Change) {
 	why := "someone else had changed it at the hub"
 	if c.Unmarked {
-		why = "the hub held it in " + unmarkedText(c.Leaf.Component)
+		why = "the hub held it in " + convergence.UnmarkedText(c.Leaf.Component)
 	}
 	to.Eventf(device, fieldOf(device, c.Leaf), corev1.EventTypeWarning, v1alpha1.ReasonDriftCorrected, actionWrite,
-		"Put %s back from %s to %s: %s", c.Leaf, shown(c.Was), shownValue(c.Value), why)
-}
-
-// unmarkedText names what a component lacks at the hub, and what follows from that.
-func unmarkedText(component string) string {
-	return fmt.Sprintf(`%q without the marker "__t": "c", by which devices tell a component`, component)
+		"Put %s back from %s to %s: %s", c.Leaf, shown(c.Was), convergence.ShownValue(c.Value), why)
 }
 
 // announceRelease tells of a property that left the declaration and was not removed.
@@ -159,10 +153,5 @@ func shown(d *twin.Desired) string {
 	if d == nil {
 		return "nothing"
 	}
-	return shownValue(d.Value)
+	return convergence.ShownValue(d.Value)
 }
-
-// maxShown is what a message quotes of a value, in bytes.
-const maxShown = 200
-
-func shownValue(v any) string { return storable.Shown(v, maxShown) }

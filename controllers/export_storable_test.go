@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -16,13 +17,13 @@ func Describe(device *v1alpha1.PnPDevice, t *twin.Twin, isAdopted bool) error {
 		return err
 	}
 	s := newScope(device, time.Now())
-	s.hub = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net"}}
-	s.declared, s.wasRead = declared, true
-	s.recall(isAdopted)
-	s.adopt(t)
-	s.describe()
+	s.Hub = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net"}}
+	s.Declared = declared
+	s.Recall(isAdopted)
+	s.Took(t)
+	s.Describe()
 	return nil
 }
 
 // Belief is what a status says of its twin.
-func Belief(device *v1alpha1.PnPDevice) *twin.Twin { return belief(&device.Status) }
+func Belief(device *v1alpha1.PnPDevice) *twin.Twin { return convergence.Belief(&device.Status) }

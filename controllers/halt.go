@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
@@ -26,8 +27,6 @@ type halt struct {
 	// missing says that a credential cannot be had now, and nothing of the one that was there, and
 	// denied that this is for want of a right.
 	missing, denied bool
-	// ofDialect says that the digital-twin API has no words for a change, or for what is there.
-	ofDialect bool
 }
 
 func (h *halt) Error() string { return h.reason + ": " + h.message }
@@ -66,17 +65,8 @@ func denied(message string, after time.Duration) *halt {
 	return h
 }
 
-// notConformant halts because the digital-twin API cannot do what is to be done.
-func notConformant(message string) *halt {
-	h := stalled(v1alpha1.ReasonTwinNotConformant, message, retryTerminal)
-	h.ofDialect = true
-	return h
-}
-
 // quietly halts without a word in status.
 func quietly(after time.Duration) *halt { return &halt{quiet: true, after: after} }
-
-const notFoundText = "The hub does not know the device: create its identity at the hub"
 
 const tooLargeText = "The twin of the device has more than the operator reads, 8 MiB or 400,000 values: reduce what the device reports"
 
@@ -94,7 +84,7 @@ func haltOf(err error) *halt {
 	}
 	switch {
 	case iothub.IsNotFound(err):
-		h := stalled(v1alpha1.ReasonDeviceNotFound, notFoundText, retryAbsent)
+		h := stalled(v1alpha1.ReasonDeviceNotFound, convergence.NotFoundText, retryAbsent)
 		h.row = waitDeviceAbsent
 		return h
 	case iothub.IsUnauthorized(err):

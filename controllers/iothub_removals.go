@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 )
 
 // mostNamed objects are halted, or confirmed, by name: what is beyond stays halted until the next
@@ -115,8 +116,8 @@ func review(was v1alpha1.HubRemovals, waiting iter.Seq[removing], halting, confi
 // what is halted, ends what was confirmed, and takes a confirmation once it is resumed.
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	key := client.ObjectKeyFromObject(hub)
-	answer := echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
-	isNew := !hub.Spec.Suspend && isOpenRequest(answer, hub.Status.LastConfirmedRemovals)
+	answer := convergence.Echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
+	isNew := !hub.Spec.Suspend && convergence.IsOpenRequest(answer, hub.Status.LastConfirmedRemovals)
 	if isNew {
 		hub.Status.LastConfirmedRemovals = answer
 	}
@@ -224,11 +225,11 @@ const (
 
 // massRemovalText is what each object says.
 func massRemovalText(s *scope) string {
-	text := "O" + shareText + "Removals are halted" + listed(": not removed: ", s.departing())
+	text := "O" + shareText + "Removals are halted" + convergence.Listed(": not removed: ", s.Departing())
 	switch {
 	case s.hubGone:
 		return text + ", and the IoTHub is gone: put it back and " + confirmText + ", or the object goes within minutes and its properties stay"
-	case !s.device.DeletionTimestamp.IsZero():
+	case !s.Device.DeletionTimestamp.IsZero():
 		return text + ". What is being deleted cannot be put back: set deletionPolicy: Retain, and put it back once it is gone, or " + confirmText
 	}
 	return text + ". Put the declarations back, or " + confirmText

@@ -21,7 +21,7 @@ var (
 		Name: "pnp_hub_request_duration_seconds", Help: "Calls to IoT hubs by operation and HTTP status, 0 if no answer arrived.",
 		Buckets: []float64{.01, .05, .1, .5, 1, 5, 15, 60},
 	}, []string{"operation", "code"})
-	convergence = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	timeToConverge = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pnp_device_convergence_seconds", Help: "Time that declarations took: from a generation seen to its write at the hub (patched), and from there to the device's answer (acknowledged).",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 	}, []string{"step"})
@@ -146,7 +146,7 @@ func countSweep(outcome hubs.Swept) {
 }
 
 func init() {
-	metrics.Registry.MustRegister(hubRequests, convergence, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry, sweeps, devicesSetAside)
+	metrics.Registry.MustRegister(hubRequests, timeToConverge, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry, sweeps, devicesSetAside)
 	// A counter that begins at one has no increase: the first Unknown has to be seen as well.
 	for _, outcome := range outcomes {
 		commandOutcomes.WithLabelValues(string(outcome))

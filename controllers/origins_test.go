@@ -8,6 +8,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
@@ -44,7 +45,7 @@ func TestWhoIsWaitingDecidesThePriority(t *testing.T) {
 			for _, happen := range c.events {
 				happen(o)
 			}
-			s := &scope{device: originated(1, 1, nil), memory: &hubs.Pass{Device: &hubs.Device{}}, origin: o.of(originated(1, 1, nil))}
+			s := &scope{State: convergence.New(convergence.Facts{Device: originated(1, 1, nil)}), memory: &hubs.Pass{Device: &hubs.Device{}}, origin: o.of(originated(1, 1, nil))}
 			if got := s.priority(); got != c.want {
 				t.Errorf("%s, expected %s", got, c.want)
 			}
@@ -53,7 +54,7 @@ func TestWhoIsWaitingDecidesThePriority(t *testing.T) {
 }
 
 func TestASweptDeviceIsReadAtTheLowestPriorityUnlessAUserWaits(t *testing.T) {
-	s := &scope{device: originated(1, 1, nil), memory: &hubs.Pass{Device: &hubs.Device{}}}
+	s := &scope{State: convergence.New(convergence.Facts{Device: originated(1, 1, nil)}), memory: &hubs.Pass{Device: &hubs.Device{}}}
 	s.memory.Suspect(hubs.Place{})
 	if got := s.priority(); got != budget.PrioritySweep {
 		t.Errorf("%s for a sweep", got)
@@ -63,8 +64,8 @@ func TestASweptDeviceIsReadAtTheLowestPriorityUnlessAUserWaits(t *testing.T) {
 		t.Errorf("%s for an edit of a device that is also swept", got)
 	}
 	s.origin = nil
-	s.device.DeletionTimestamp = &metav1.Time{}
-	s.device.DeletionTimestamp.Time = s.device.DeletionTimestamp.AddDate(2026, 0, 0)
+	s.Device.DeletionTimestamp = &metav1.Time{}
+	s.Device.DeletionTimestamp.Time = s.Device.DeletionTimestamp.AddDate(2026, 0, 0)
 	if got := s.priority(); got != budget.PriorityEdit {
 		t.Errorf("%s for a deletion", got)
 	}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -85,7 +86,7 @@ func BenchmarkPassOverASettledDevice(b *testing.B) {
 func settledPass(b *testing.B, properties int) (*PnPDeviceReconciler, ctrl.Request) {
 	b.Helper()
 	declared := map[string]any{}
-	held := &twin.Twin{DeviceID: "press", ETag: "AAAAAAAAAAI=", Version: 5, DesiredVersion: 2, ConnectionState: connected, Properties: map[twin.Leaf]twin.Property{}}
+	held := &twin.Twin{DeviceID: "press", ETag: "AAAAAAAAAAI=", Version: 5, DesiredVersion: 2, ConnectionState: convergence.Connected, Properties: map[twin.Leaf]twin.Property{}}
 	for i := range properties {
 		name, value := fmt.Sprintf("setting%02d", i), fmt.Sprintf("value %d", i)
 		declared[name] = value

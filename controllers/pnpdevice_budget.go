@@ -13,7 +13,7 @@ import (
 
 // asking returns the hub as a pass asks it: with which priority a request takes its token, and for whom.
 func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) hubs.Hub {
-	key := client.ObjectKeyFromObject(s.device)
+	key := client.ObjectKeyFromObject(s.Device)
 	return s.session.As(budget.Caller{
 		Key: key.String(), Priority: s.priority(), Called: func() { r.Wakes.device(ctx, wake{key: key}) }, // its turn has come: before all others
 	})
@@ -43,7 +43,7 @@ const maxLarge = 1
 // mayHold reports whether a pass may hold its twin while it waits for the answer to a write, to its end. A hub that takes
 // its time is the trouble of its own devices: others have no twins that are large.
 func (r *PnPDeviceReconciler) mayHold(s *scope) bool {
-	if s.holdsLarge || !hubs.IsLarge(s.twin) {
+	if s.holdsLarge || !hubs.IsLarge(s.Twin) {
 		return true
 	}
 	if s.holdsLarge = r.large.Add(1) <= maxLarge; !s.holdsLarge {
@@ -64,25 +64,25 @@ func (s *scope) priority() budget.Priority {
 
 // isEdited reports whether a user is waiting for this pass.
 func (s *scope) isEdited() bool {
-	return s.origin != nil && !s.origin.atStart || !s.device.DeletionTimestamp.IsZero()
+	return s.origin != nil && !s.origin.atStart || !s.Device.DeletionTimestamp.IsZero()
 }
 
 // await ends a pass that has no token for a call: it comes back when it is told to. Status keeps what it says, unless somebody is waiting for a thing to be
 // done, and it takes long; or the hub was written before, which has to be on record.
 func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, w budget.Wait) *ending {
-	if s.wasRead {
+	if s.WasRead {
 		s.memory.Defer()
 	}
-	h := &halt{verdict: waitVerdict(w, hubKey(s.device))}
+	h := &halt{verdict: waitVerdict(w, hubKey(s.Device))}
 	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
 	case concerns && isLong(w, r.Grace):
-	case s.wrote:
-		h = unchanged(s.device)
+	case s.Wrote:
+		h = unchanged(s.Device)
 	default:
 		return &ending{next: w.For}
 	}
-	s.waiting = !s.wrote
-	summarise(s, h)
+	s.waiting = !s.Wrote
+	s.summarise(h)
 	e := r.says(ctx, before, s)
 	e.next, e.isUrgent = w.For, true
 	return e

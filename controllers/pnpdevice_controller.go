@@ -23,6 +23,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -88,7 +89,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 func workersOf(concurrency int) int { return 2 * concurrency }
 
 // Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
-// are resolveHub, compete, check, observe, checkModel, conform and converge; the first that halts ends the pass with its verdict.
+// are resolveHub, compete, check, begin and converge; the first that halts ends the pass with its verdict.
 func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &scope{}
 	defer r.ended(req, s)
@@ -112,9 +113,8 @@ func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 }
 
 func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
-	s.lexicon = r.newLexicon(ctx, s.device)
 	for _, phase := range []func(context.Context, *scope) error{
-		r.resolveHub, r.compete, r.check, r.observe, r.checkModel, r.conform, r.converge,
+		r.resolveHub, r.compete, r.check, r.begin, r.converge,
 	} {
 		if err := phase(ctx, s); err != nil {
 			return err
@@ -129,7 +129,7 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
 	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
 	mayWrite := !device.Spec.Suspend && !declaration.IsTooLarge(&device.Spec)
-	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || mayWrite || entriesOf(&device.Status).ownsAnything())
+	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || mayWrite || convergence.EntriesOf(&device.Status).OwnsAnything())
 	switch {
 	case has && wants && isForeignFinalizer(device):
 		return r.ownFinalizer(ctx, device)
@@ -176,12 +176,12 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	if !transient {
 		r.carry(s)
 	}
-	next := summarise(s, h)
+	next := s.summarise(h)
 	if wait := s.awaitAnswer(ctx, before, h); wait > 0 {
-		return &ending{next: sooner(next, wait)}
+		return &ending{next: convergence.Sooner(next, wait)}
 	}
 	if quiet := s.quietFor(before); quiet > 0 {
-		return &ending{next: sooner(next, quiet)}
+		return &ending{next: convergence.Sooner(next, quiet)}
 	}
 	e := r.says(ctx, before, s)
 	e.next = next
@@ -191,9 +191,9 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	stored := e.stored
 	e.stored = func(isNews bool) {
 		stored(isNews)
-		r.stopwatches.settled(s.device, time.Now())
+		r.stopwatches.settled(s.Device, time.Now())
 		if !transient && s.isDealtWith(h) {
-			r.origins.settle(s.device, s.origin)
+			r.origins.settle(s.Device, s.origin)
 		}
 	}
 	return e
@@ -203,7 +203,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 // do: it is done, or a person has to act first.
 func (s *scope) isDealtWith(h *halt) bool {
 	if h == nil {
-		return !s.claiming
+		return !s.Claiming
 	}
 	return h.stalled && !reasons.Of(h.reason).Heals
 }
@@ -217,19 +217,19 @@ func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome er
 	}
 	switch {
 	case s.memory == nil && transient:
-		return unchanged(s.device), true
+		return unchanged(s.Device), true
 	case s.memory != nil && h != nil && h.row != nil:
 		h.after = r.fails(ctx, s, h.row, outcome)
 		return h, false
 	case !transient && (h == nil || !h.quiet):
-		r.retries.over(nameOfDevice(s.device))
+		r.retries.over(nameOfDevice(s.Device))
 		return h, false
 	case !transient:
 		return h, false
 	}
 	r.fails(ctx, s, waitHubFails, outcome)
-	if s.now.Sub(r.failingSince(s)) < r.Grace {
-		h = unchanged(s.device)
+	if s.Now.Sub(r.failingSince(s)) < r.Grace {
+		h = unchanged(s.Device)
 		h.message = cmp.Or(h.message, troubleOf(outcome).message)
 		return h, true
 	}
@@ -243,24 +243,24 @@ func nameOfDevice(device *v1alpha1.PnPDevice) string {
 
 // failingSince is when the object began to fail, now if it does not.
 func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
-	if one, fails := r.retries.of(nameOfDevice(s.device)); fails {
+	if one, fails := r.retries.of(nameOfDevice(s.Device)); fails {
 		return one.since
 	}
-	return s.now
+	return s.Now
 }
 
 // fails notes that a pass failed, and returns when the object is to be tried again.
 func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow, outcome error) time.Duration {
-	key := client.ObjectKeyFromObject(s.device)
-	why := cause{row: row, about: triedFor(s.device), wake: func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }}
+	key := client.ObjectKeyFromObject(s.Device)
+	why := cause{row: row, about: triedFor(s.Device), wake: func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }}
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
 	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:
-		why.at = trouble{destination: s.destination, class: e.Op.Class()}
+		why.at = trouble{destination: s.Destination, class: e.Op.Class()}
 	case row == waitDeviceAbsent:
-		why.at = trouble{destination: s.destination, class: budget.TwinRead}
+		why.at = trouble{destination: s.Destination, class: budget.TwinRead}
 	case row == waitHubRefuses:
-		why.at = trouble{destination: s.destination, class: budget.TwinWrite}
+		why.at = trouble{destination: s.Destination, class: budget.TwinWrite}
 	}
 	return r.retries.fails(key.String(), why, time.Now()) // a call may have taken longer than the wait is
 }
@@ -280,7 +280,7 @@ func forRecord(ctx context.Context) (context.Context, context.CancelFunc) {
 func unchanged(device *v1alpha1.PnPDevice) *halt {
 	is := readyOf(device)
 	if is.Reason == "" {
-		return waiting(v1alpha1.ReasonProgressing, askingText, 0)
+		return waiting(v1alpha1.ReasonProgressing, convergence.AskingText, 0)
 	}
 	return &halt{unchanged: true}
 }
@@ -289,14 +289,14 @@ func unchanged(device *v1alpha1.PnPDevice) *halt {
 // that of the object lately. Of a status that it refuses less is written.
 func (r *PnPDeviceReconciler) says(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *ending {
 	e := r.shows(ctx, before, s)
-	e.withheld = r.refusals.left(string(s.device.UID), triedFor(s.device), time.Now())
+	e.withheld = r.refusals.left(string(s.Device.UID), triedFor(s.Device), time.Now())
 	return e
 }
 
 // shows is the same, whatever the API server refused before.
 func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *ending {
 	uid := string(before.UID)
-	e := &ending{before: before, after: s.device}
+	e := &ending{before: before, after: s.Device}
 	e.answered = func(written conditioned, err error) {
 		if err != nil {
 			r.latest.refused(before, err)
@@ -304,7 +304,7 @@ func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDev
 		}
 		r.latest.put(context.WithoutCancel(ctx), r, written.(*v1alpha1.PnPDevice))
 	}
-	e.less = func(refusal error) []conditioned { return lessOf(before, s.device, refusal) }
+	e.less = func(refusal error) []conditioned { return lessOf(before, s.Device, refusal) }
 	e.refused = func(refusal error, isOnRecord bool) error {
 		log.FromContext(ctx).Error(refusal, "The API server refused a status")
 		if !isOnRecord {
@@ -331,6 +331,6 @@ func (s *scope) stored() {
 		return
 	}
 	s.memory.Stored(hubs.Stored{
-		Shown: shownIn(&s.device.Status), Withheld: s.withheld(), Twin: s.twin, IsPartial: s.claiming || s.waiting,
+		Shown: shownIn(&s.Device.Status), Withheld: s.Withheld(), Twin: s.Twin, IsPartial: s.Claiming || s.waiting,
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -24,7 +25,7 @@ func (e *notClearedError) Error() string { return "not cleared: " + e.why }
 // or the right to read it, where a user took that away, is done without for a few minutes. Then the
 // object goes all the same; only a hub that is failing for now is waited for.
 func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (ctrl.Result, error) {
-	device := s.device
+	device := s.Device
 	if !controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) {
 		return ctrl.Result{}, nil
 	}
@@ -48,22 +49,22 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDe
 
 // clear removes the owned leaves from the twin. nil: nothing of ours is left there.
 func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
-	if s.device.Spec.DeletionPolicy != v1alpha1.DeletionClear || s.observes() || !s.entries.ownsAnything() {
+	if s.Device.Spec.DeletionPolicy != v1alpha1.DeletionClear || s.Observes() || !s.Entries.OwnsAnything() {
 		return nil
 	}
-	if r.clearing.isSettled(s.device) { // by an earlier pass, which could not let it go
+	if r.clearing.isSettled(s.Device) { // by an earlier pass, which could not let it go
 		return nil
 	}
-	if s.device.Spec.Suspend {
+	if s.Device.Spec.Suspend {
 		return &notClearedError{"the object is suspended"}
 	}
 	if err := r.hubForClearing(ctx, s); err != nil {
 		return err
 	}
-	if !isOfHost(s.device, s.hub.Spec.HostName) {
+	if !convergence.IsOfHost(s.Device, s.Hub.Spec.HostName) {
 		return nil
 	}
-	if winner, err := winnerOf(ctx, r, r.Hubs, s.device, s.destination); err != nil || winner.UID != s.device.UID {
+	if winner, err := winnerOf(ctx, r, r.Hubs, s.Device, s.Destination); err != nil || winner.UID != s.Device.UID {
 		return err
 	}
 	return r.removeOwned(ctx, s)
@@ -71,20 +72,14 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 
 // removeOwned converges the twin with an empty declaration.
 func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
-	s.declared = twin.Declaration{}
+	s.IsLeaving, s.Declared = true, twin.Declaration{}
 	s.memory.Begin()
-	s.recall(true)
-	err := r.read(ctx, s)
-	if err == nil {
-		err = r.converge(ctx, s)
-	}
-	if h, ok := errors.AsType[*halt](err); ok && h.ofDialect && !s.clearsPlainly {
-		s.clearsPlainly = true
-		err = r.converge(ctx, s)
-	}
+	s.look()
+	s.Recall(true)
+	err := r.converge(ctx, s)
 	switch h, halted := errors.AsType[*halt](err); {
 	case err == nil || iothub.IsNotFound(err):
-		r.clearing.settle(s.device)
+		r.clearing.settle(s.Device)
 		return nil
 	case iothub.IsUnauthorized(err):
 		return r.unauthorized(s, err)
@@ -99,9 +94,9 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 // unauthorized gives up if the hub refused the credential for good, or takes it and refuses it for this.
 func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 	switch {
-	case r.Hubs.Get(hubKey(s.device)) == nil: // nobody builds another session
+	case r.Hubs.Get(hubKey(s.Device)) == nil: // nobody builds another session
 		return r.notCleared(s, err, "the hub refused the credential")
-	case s.session.TookSince(r.clearing.refusedSince(s.device, s.now)):
+	case s.session.TookSince(r.clearing.refusedSince(s.Device, s.Now)):
 		return r.notCleared(s, err, stableText(err))
 	}
 	return err
@@ -110,7 +105,7 @@ func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 // notCleared gives up what the hub refuses, once it has done so for the grace time. That it failed before, or refused what was
 // declared, says nothing of that.
 func (r *PnPDeviceReconciler) notCleared(s *scope, refusal error, why string) error {
-	if s.now.Sub(r.clearing.refusedSince(s.device, s.now)) < r.Grace {
+	if s.Now.Sub(r.clearing.refusedSince(s.Device, s.Now)) < r.Grace {
 		return refusal
 	}
 	return &notClearedError{why}
@@ -126,9 +121,9 @@ func isHalt(err error) bool {
 // IoTHub says of itself: without a session, a hub that has not been tried yet or does not answer is
 // waited for, and one that a person has to mend is not.
 func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) error {
-	key := hubKey(s.device)
+	key := hubKey(s.Device)
 	session, until := r.Hubs.ForClearing(key) // first: it is there for longer than the IoTHub
-	hub, err := hubOf(ctx, r, s.device)
+	hub, err := hubOf(ctx, r, s.Device)
 	absent, ok := errors.AsType[*halt](err)
 	if s.hubGone = ok; ok {
 		hub = r.clearing.goneHub(key)
@@ -142,7 +137,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	case session == nil && s.hubGone:
 		return &notClearedError{absent.message}
 	case session == nil:
-		s.hub = hub
+		s.Hub = hub
 		if obstacle := r.Hubs.Obstacle(key); obstacle != "" {
 			return &notClearedError{fmt.Sprintf("IoTHub %q is not usable: %s", key.Name, obstacle)}
 		}
@@ -150,6 +145,6 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
 		return quietly(waitCache.most)
 	}
-	s.hub, s.session, s.destination, s.memory = hub, session, session.Destination, session.PassOver(s.device.DeviceID(), s.device.UID)
+	s.Hub, s.session, s.Destination, s.memory = hub, session, session.Destination, session.PassOver(s.Device.DeviceID(), s.Device.UID)
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -359,7 +360,7 @@ func (h *history) isOnRecord(name string, value int) bool {
 		return true
 	}
 	return slices.ContainsFunc([]*v1alpha1.PnPDevice{h.server, h.cache}, func(device *v1alpha1.PnPDevice) bool {
-		sent, is := sentOf(&device.Status)[twin.Leaf{Name: name}]
+		sent, is := convergence.SentOf(&device.Status)[twin.Leaf{Name: name}]
 		return is && sent.Version == h.version && sent.Value == json.Number(strconv.Itoa(value))
 	})
 }
@@ -378,8 +379,8 @@ func (h *history) failOver() {
 	h.copied = *h.snapshot
 	h.desired = maps.Clone(h.desired)
 	for name, held := range h.desired {
-		p := entriesOf(&h.server.Status)[twin.Leaf{Name: name}]
-		isOwned := p.Owned && heldVersion(&p) == held.version // by what the operator believed to be there
+		p := convergence.EntriesOf(&h.server.Status)[twin.Leaf{Name: name}]
+		isOwned := p.Owned && convergence.HeldVersion(&p) == held.version // by what the operator believed to be there
 		held.agreed = held.agreed || isOwned || h.agreements[agreement{name, held.value, held.version}]
 		h.desired[name] = held
 	}
@@ -399,11 +400,11 @@ func (h *history) forgive() {
 // changeLeader has another process take over. It knows no value that status does not have.
 func (h *history) changeLeader() {
 	h.sayf("another leader")
-	recorded, known := entriesOf(&h.server.Status), h.server.Status.Twin
-	isOfTwin := known != nil && seen(known).Lineage(h.twin()) != twin.Stranger
+	recorded, known := convergence.EntriesOf(&h.server.Status), h.server.Status.Twin
+	isOfTwin := known != nil && convergence.SeenOf(known).Lineage(h.twin()) != twin.Stranger
 	for name, held := range h.desired {
 		p := recorded[twin.Leaf{Name: name}]
-		isKnown := isOfTwin && p.Owned && heldVersion(&p) == held.version || p.Sent != nil && p.Sent.Version == held.version
+		isKnown := isOfTwin && p.Owned && convergence.HeldVersion(&p) == held.version || p.Sent != nil && p.Sent.Version == held.version
 		if held.ours && !isKnown {
 			held.forgivable = true
 			h.desired[name] = held
@@ -433,8 +434,8 @@ func (h *history) pass() {
 // shown is what status and the hub say, for people.
 func (h *history) shown() string {
 	var words []string
-	for leaf, p := range propertiesOf(&h.server.Status) {
-		words = append(words, fmt.Sprintf("%s %s owned=%t@%d", leaf.Name, p.State, p.Owned, heldVersion(p)))
+	for leaf, p := range convergence.PropertiesOf(&h.server.Status) {
+		words = append(words, fmt.Sprintf("%s %s owned=%t@%d", leaf.Name, p.State, p.Owned, convergence.HeldVersion(p)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.desired)) {
 		words = append(words, fmt.Sprintf("[%s=%d@%d ours=%t]", name, h.desired[name].value, h.desired[name].version, h.desired[name].ours))
@@ -452,14 +453,14 @@ func (h *history) settle() {
 }
 
 func (h *history) judge() {
-	declared, status := h.declared(), entriesOf(&h.server.Status)
+	declared, status := h.declared(), convergence.EntriesOf(&h.server.Status)
 	for name, held := range h.desired {
 		if _, is := declared[name]; !is && held.ours && !held.forgivable {
 			h.failf("the hub still holds %s = %d, which the operator wrote and nobody declares", name, held.value)
 		}
 	}
 	for name, value := range declared {
-		isFight := status[twin.Leaf{Name: name}].State == stateOf(twin.StateDrifted)
+		isFight := status[twin.Leaf{Name: name}].State == convergence.StateOf(twin.StateDrifted)
 		if held := h.desired[name]; held.value != value && !isFight {
 			h.failf("the hub holds %s = %d, declared is %d", name, held.value, value)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
@@ -175,7 +176,7 @@ func TestNoKeyIsLeftOfAnObjectThatStatusHasNoRoomFor(t *testing.T) {
 			b.device.Status = v1alpha1.PnPDeviceStatus{
 				Twin: &v1alpha1.TwinReference{Hub: b.hub.Spec.HostName, DeviceID: "press", Etag: twin.ETagOf(2), Version: 2, DesiredVersion: 2},
 				Properties: []v1alpha1.PropertyStatus{{
-					Name: leaf.Name, Owned: true, State: stateOf(twin.StateApplied), DesiredVersion: 2,
+					Name: leaf.Name, Owned: true, State: convergence.StateOf(twin.StateApplied), DesiredVersion: 2,
 					Desired: &apiextensionsv1.JSON{Raw: storable.Omit(held, withheldReason)},
 				}},
 			}
@@ -293,7 +294,7 @@ func TestATwinThatIsNotKeptLeavesWhatIsOurs(t *testing.T) {
 			b.device.Status = v1alpha1.PnPDeviceStatus{
 				Twin: &v1alpha1.TwinReference{Hub: b.hub.Spec.HostName, DeviceID: "press", Etag: twin.ETagOf(2), Version: 2, DesiredVersion: 2},
 				Properties: []v1alpha1.PropertyStatus{{
-					Name: "speed", Owned: true, State: stateOf(twin.StateApplied), DesiredVersion: 2, Desired: jsonOf(json.Number("5")),
+					Name: "speed", Owned: true, State: convergence.StateOf(twin.StateApplied), DesiredVersion: 2, Desired: convergence.JSONOf(json.Number("5")),
 				}},
 			}
 			b.patch = func(string) (*twin.Twin, error) {
@@ -310,7 +311,7 @@ func TestATwinThatIsNotKeptLeavesWhatIsOurs(t *testing.T) {
 			end(b)
 			b.pass()
 			is := b.device.Status
-			p := entriesOf(&is)[twin.Leaf{Name: "speed"}]
+			p := convergence.EntriesOf(&is)[twin.Leaf{Name: "speed"}]
 			if !p.Owned || p.DesiredVersion != 3 || string(p.Desired.Raw) != "6" || is.Twin.DesiredVersion != 3 || !is.Twin.Unconfirmed {
 				t.Errorf("status says %+v of %+v", p, is.Twin)
 			}

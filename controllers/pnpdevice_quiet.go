@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
-	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // quietTime is how long after a status patch that only showed what the device did the next such patch has to wait: a
@@ -28,7 +28,7 @@ const answerTime = 250 * time.Millisecond
 // awaitAnswer returns how long to wait for the device's answer before status is written, 0 if not at all, as when the operator is stopping. Memory keeps what
 // status would say of the write meanwhile.
 func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *halt) time.Duration {
-	if h != nil || ctx.Err() != nil || !s.expectsAnswer(before) {
+	if h != nil || ctx.Err() != nil || !s.ExpectsAnswer(before) {
 		return 0
 	}
 	s.memory.Unshown()
@@ -96,36 +96,10 @@ func (r *PnPDeviceReconciler) record(ctx context.Context, object client.ObjectKe
 
 // quietFor returns how long to wait before status is written, 0 if now.
 func (s *scope) quietFor(before *v1alpha1.PnPDevice) time.Duration {
-	if s.memory == nil || !s.isDeviceAlone(before) || isAnswered(before, s.device) || isSame(&before.Status, &s.device.Status) {
+	if s.memory == nil || !s.MayWait(before) {
 		return 0
 	}
-	return s.memory.QuietFor(s.now)
-}
-
-// expectsAnswer reports whether an event is about to tell of the device's answer, and the pass did nothing that only it can put into status. All else a later
-// pass finds in memory, or after a crash at the hub.
-func (s *scope) expectsAnswer(before *v1alpha1.PnPDevice) bool {
-	return len(s.written) > 0 && !s.mustTell && before.Status.LastHandledReconcileAt == s.device.Status.LastHandledReconcileAt &&
-		before.Status.LastHandledResendAt == s.device.Status.LastHandledResendAt && s.device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied &&
-		s.device.Status.ConnectionState == connected && s.session.EventsExpected()
-}
-
-// isAnswered reports whether the device answered to a value that waited for it: somebody is looking.
-func isAnswered(before, after *v1alpha1.PnPDevice) bool {
-	now := entriesOf(&after.Status)
-	for leaf, was := range propertiesOf(&before.Status) {
-		if isOpen(was.State) && !isOpen(now[leaf].State) {
-			return true
-		}
-	}
-	return false
-}
-
-func isOpen(s v1alpha1.PropertyState) bool { return s == stateOf(twin.StatePending) || isUnanswered(s) }
-
-// isUnanswered reports whether the hub holds a value that the device has to answer to.
-func isUnanswered(s v1alpha1.PropertyState) bool {
-	return s == stateOf(twin.StateApplied) || s == stateOf(twin.StateInProgress)
+	return s.memory.QuietFor(s.Now)
 }
 
 // quieten starts the quiet time after a patch that only showed what the device did by itself, and ends it after any other:
@@ -135,17 +109,9 @@ func (s *scope) quieten(before *v1alpha1.PnPDevice) {
 		return
 	}
 	switch {
-	case !s.isDeviceAlone(before):
+	case !s.IsDeviceAlone(before):
 		s.memory.Quiet(time.Time{})
-	case !isAnswered(before, s.device):
+	case !convergence.IsAnswered(before, s.Device):
 		s.memory.Quiet(time.Now().Add(quietTime))
 	}
-}
-
-// isDeviceAlone reports whether nothing but the device moved since the last status: no edit, no write to the hub, no
-// read that was asked for.
-func (s *scope) isDeviceAlone(before *v1alpha1.PnPDevice) bool {
-	was, is := before.Status.Twin, s.device.Status.Twin
-	return s.twin != nil && was != nil && is != nil && was.Etag == is.Etag && was.DeviceEtag == is.DeviceEtag &&
-		before.Status.ObservedGeneration == before.Generation && len(s.written) == 0 && !s.claiming && !s.wasRead
 }

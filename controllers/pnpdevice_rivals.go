@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
@@ -99,7 +100,7 @@ func acceptedAt(hub *v1alpha1.IoTHub) string {
 }
 
 func outranks(a, b *v1alpha1.PnPDevice, destination string) bool {
-	incumbentA, incumbentB := adopted(a, destination), adopted(b, destination)
+	incumbentA, incumbentB := convergence.IsAdopted(a, destination), convergence.IsAdopted(b, destination)
 	if incumbentA != incumbentB {
 		return incumbentA
 	}

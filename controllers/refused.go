@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -102,13 +103,13 @@ func factsOf(status *v1alpha1.PnPDeviceStatus) v1alpha1.PnPDeviceStatus {
 
 func factsIn(properties []v1alpha1.PropertyStatus, notShown *int32) []v1alpha1.PropertyStatus {
 	all := len(properties)
-	properties = slices.DeleteFunc(properties, func(p v1alpha1.PropertyStatus) bool { return p.State == stateOf(twin.StateReported) })
+	properties = slices.DeleteFunc(properties, func(p v1alpha1.PropertyStatus) bool { return p.State == convergence.StateOf(twin.StateReported) })
 	*notShown += int32(all - len(properties)) //nolint:gosec // bounded by the schema
 	for i := range properties {
 		p := &properties[i]
 		p.AckDescription = ""
-		for value, set := range valuesOf(p) {
-			set(&apiextensionsv1.JSON{Raw: storable.Omit(factOf(value), withheldReason)})
+		for value, set := range convergence.ValuesOf(p) {
+			set(&apiextensionsv1.JSON{Raw: storable.Omit(convergence.FactOf(value), withheldReason)})
 		}
 	}
 	return properties

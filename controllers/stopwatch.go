@@ -75,7 +75,7 @@ func (s *stopwatches) patched(device *v1alpha1.PnPDevice, changes []twin.Change,
 	}
 	w.patched = now
 	s.running[device.UID] = w
-	convergence.WithLabelValues(stepPatched).Observe(now.Sub(w.seen).Seconds())
+	timeToConverge.WithLabelValues(stepPatched).Observe(now.Sub(w.seen).Seconds())
 }
 
 func declares(changes []twin.Change) bool {
@@ -100,6 +100,6 @@ func (s *stopwatches) settled(device *v1alpha1.PnPDevice, now time.Time) {
 	}
 	delete(s.running, device.UID)
 	if !w.patched.IsZero() {
-		convergence.WithLabelValues(stepAcknowledged).Observe(now.Sub(w.patched).Seconds())
+		timeToConverge.WithLabelValues(stepAcknowledged).Observe(now.Sub(w.patched).Seconds())
 	}
 }

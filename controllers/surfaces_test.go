@@ -16,6 +16,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
@@ -33,7 +35,7 @@ type surface struct {
 }
 
 var surfaces = map[string]surface{
-	"message of a condition": {maxMessage, func(_ *testing.T, text string) string {
+	"message of a condition": {conditions.MaxMessage, func(_ *testing.T, text string) string {
 		o := &v1alpha1.IoTHub{}
 		setVerdict(o, verdict{reason: "Test", message: text})
 		return readyOf(o).Message
@@ -46,8 +48,8 @@ var surfaces = map[string]surface{
 	"field path of an Event": {maxFieldPath, func(_ *testing.T, text string) string {
 		return fieldOf(&v1alpha1.PnPDevice{}, twin.Leaf{Component: text, Name: text}).FieldPath
 	}},
-	"value in a message": {maxShown, func(_ *testing.T, text string) string { return shownValue(map[string]any{text: text}) }},
-	"status: ackDescription": {maxAckDescription, func(t *testing.T, text string) string {
+	"value in a message": {convergence.MaxShown, func(_ *testing.T, text string) string { return convergence.ShownValue(map[string]any{text: text}) }},
+	"status: ackDescription": {convergence.MaxAckDescription, func(t *testing.T, text string) string {
 		return described(t, v1alpha1.ReportedDeclared, reportOf("x", envelope(text))).Properties[0].AckDescription
 	}},
 	"status: desired": {storable.MaxValue, func(t *testing.T, text string) string {
@@ -56,21 +58,21 @@ var surfaces = map[string]surface{
 	"status: reported": {storable.MaxValue, func(t *testing.T, text string) string {
 		return string(described(t, v1alpha1.ReportedDeclared, reportOf("x", map[string]any{text: text})).Properties[0].Reported.Raw)
 	}},
-	"status: sent": {storable.MaxValue, func(_ *testing.T, text string) string { return string(jsonOf([]any{text}).Raw) }},
-	"status: reported without a declaration": {maxStatusBytes, func(t *testing.T, text string) string {
+	"status: sent": {storable.MaxValue, func(_ *testing.T, text string) string { return string(convergence.JSONOf([]any{text}).Raw) }},
+	"status: reported without a declaration": {convergence.MaxStatusBytes, func(t *testing.T, text string) string {
 		return encoded(t, described(t, v1alpha1.ReportedAll, reportOf("y", text)).Properties)
 	}},
-	"status: name of a property without a declaration": {maxStatusBytes, func(t *testing.T, text string) string {
+	"status: name of a property without a declaration": {convergence.MaxStatusBytes, func(t *testing.T, text string) string {
 		return encoded(t, described(t, v1alpha1.ReportedAll, reportOf(text, 1)).Properties)
 	}},
-	"status: name of a component": {maxStatusBytes, func(t *testing.T, text string) string {
+	"status: name of a component": {convergence.MaxStatusBytes, func(t *testing.T, text string) string {
 		return encoded(t, described(t, v1alpha1.ReportedAll, reportOf(text, map[string]any{"__t": "c", "y": 1})).Components)
 	}},
 	"status and column: modelID": {2048, func(t *testing.T, text string) string {
 		raw := twinJSON(map[string]any{"modelId": text})
 		return described(t, v1alpha1.ReportedNone, raw).ModelID
 	}},
-	"status: echo of an annotation": {maxEcho, func(_ *testing.T, text string) string { return echoable(text) }},
+	"status: echo of an annotation": {convergence.MaxEcho, func(_ *testing.T, text string) string { return convergence.Echoable(text) }},
 	"status: response of a command": {command.MaxResponse, func(_ *testing.T, text string) string {
 		raw, _ := command.Response([]byte(text))
 		return string(raw)
@@ -79,7 +81,7 @@ var surfaces = map[string]surface{
 		raw, _ := command.Response([]byte(encoded(t, text)))
 		return string(raw)
 	}},
-	"outcome of a command": {maxMessage, func(t *testing.T, text string) string {
+	"outcome of a command": {conditions.MaxMessage, func(t *testing.T, text string) string {
 		o := &v1alpha1.DeviceCommand{}
 		setVerdict(o, verdict{reason: "Test", message: answeredText(200) + text})
 		return concluded(o).Outcome.Message
@@ -172,10 +174,10 @@ func described(t *testing.T, mode v1alpha1.ReportedScope, body map[string]any) v
 	}
 	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: "d"}, Spec: v1alpha1.PnPDeviceSpec{Reported: mode, Properties: jsonText(t, map[string]any{"x": 1})}}
 	s := newScope(device, time.Now())
-	s.declared = twin.Declaration{{Name: "x"}: json.Number("1")}
-	s.recall(false)
-	s.adopt(now)
-	s.describe()
+	s.Declared = twin.Declaration{{Name: "x"}: json.Number("1")}
+	s.Recall(false)
+	s.Took(now)
+	s.Describe()
 	return device.Status
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
@@ -52,11 +53,11 @@ func (w *waitRow) among(many int, lasted time.Duration) time.Duration {
 
 const (
 	// retryTerminal is how often a failure that a user has to mend is tried again where a try is dear.
-	retryTerminal = 10 * time.Minute
+	retryTerminal = convergence.RetryTerminal
 	// retryAbsent is how often a device is looked at that is not the declared one.
-	retryAbsent = 5 * time.Minute
+	retryAbsent = convergence.RetryAbsent
 	// soon is the delay of a pass that has to start over with what it just wrote to status.
-	soon = time.Millisecond
+	soon = convergence.Soon
 )
 
 // safetyNet is the time beside an event that should come by itself.

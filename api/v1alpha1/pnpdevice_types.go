@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"strings"
+
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -477,6 +479,12 @@ type PnPDeviceList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 
 	Items []*PnPDevice `json:"items"`
+}
+
+// HostName returns the host name of the hub that the twin was read at, by whatever endpoint.
+func (t *TwinReference) HostName() string {
+	name, _, _ := strings.Cut(t.Hub, "@")
+	return name
 }
 
 // DeviceID is the device's id at the hub: spec.deviceID, or the object's name.

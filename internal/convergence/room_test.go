@@ -1,4 +1,4 @@
-package controllers
+package convergence
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -32,32 +33,32 @@ func TestAStatusStaysWithinItsRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := &twin.Twin{ETag: twin.ETagOf(7), DesiredVersion: 7, Version: 9, Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{}}
 			device := &v1alpha1.PnPDevice{Spec: v1alpha1.PnPDeviceSpec{Reported: v1alpha1.ReportedAll}}
-			s := newScope(device, time.Now())
-			s.declared = twin.Declaration{}
+			s := New(Facts{Device: device, Now: time.Now()})
+			s.Declared = twin.Declaration{}
 			for i := range c.declared {
 				leaf := twin.Leaf{Component: fmt.Sprintf("c%d", i), Name: "p"}
-				s.declared[leaf] = c.value
+				s.Declared[leaf] = c.value
 				now.Properties[leaf] = twin.Property{
 					Desired:  &twin.Desired{Value: c.value, Version: 1 << 60},
 					Reported: &twin.Reported{Value: c.value, Ack: &twin.Ack{Version: 1 << 60, Code: -1 << 60, Description: long}},
 				}
-				s.entries[leaf] = v1alpha1.PropertyStatus{CorrectedAt: []metav1.Time{{Time: s.now}, {Time: s.now}, {Time: s.now}}}
+				s.Entries[leaf] = v1alpha1.PropertyStatus{CorrectedAt: []metav1.Time{{Time: s.Now}, {Time: s.Now}, {Time: s.Now}}}
 			}
 			for i := range c.reported {
 				now.Properties[twin.Leaf{Component: fmt.Sprintf("r%d", i), Name: "p"}] = twin.Property{Reported: &twin.Reported{Value: c.value}}
 			}
 			s.adopt(now)
-			s.describe()
+			s.Describe()
 			raw, err := json.Marshal(device.Status)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if limit := maxStatusBytes + 4096; storable.Size(raw) > limit {
+			if limit := MaxStatusBytes + 4096; storable.Size(raw) > limit {
 				t.Errorf("%d bytes, want at most %d", storable.Size(raw), limit)
 			}
 			shown := 0
-			for leaf := range propertiesOf(&device.Status) {
-				if _, ok := s.declared[leaf]; !ok {
+			for leaf := range PropertiesOf(&device.Status) {
+				if _, ok := s.Declared[leaf]; !ok {
 					shown++
 				}
 			}
@@ -65,11 +66,11 @@ func TestAStatusStaysWithinItsRoom(t *testing.T) {
 				t.Errorf("%d are shown or counted, want %d", got, c.reported)
 			}
 			before := device.Status.DeepCopy()
-			next := newScope(device, s.now)
-			next.declared = s.declared
-			next.recall(true)
-			next.adopt(belief(&device.Status))
-			if next.describe(); !isSame(before, &device.Status) {
+			next := New(Facts{Device: device, Now: s.Now})
+			next.Declared = s.Declared
+			next.Recall(true)
+			next.adopt(Belief(&device.Status))
+			if next.Describe(); !conditions.IsSame(before, &device.Status) {
 				t.Error("what status says is another status")
 			}
 		})
@@ -82,27 +83,27 @@ func TestAStatusOfAnOlderOperatorHeals(t *testing.T) {
 	device := &v1alpha1.PnPDevice{Spec: v1alpha1.PnPDeviceSpec{Reported: v1alpha1.ReportedAll}}
 	device.Status.Twin = &v1alpha1.TwinReference{Etag: twin.ETagOf(2), DesiredVersion: 2}
 	device.Status.Properties = []v1alpha1.PropertyStatus{{
-		Name: "escapes", State: stateOf(twin.StateAcknowledged), Owned: true, Desired: raw("a\u009bb"), Reported: raw("a\u009bb"), DesiredVersion: 2, AckVersion: 2, AckCode: 200,
+		Name: "escapes", State: StateOf(twin.StateAcknowledged), Owned: true, Desired: raw("a\u009bb"), Reported: raw("a\u009bb"), DesiredVersion: 2, AckVersion: 2, AckCode: 200,
 	}}
 	for i := range 60 {
 		device.Status.Properties = append(device.Status.Properties, v1alpha1.PropertyStatus{
-			Name: fmt.Sprintf("p%d", i), State: stateOf(twin.StateReported), Reported: raw(strings.Repeat("\x01", 4096)),
+			Name: fmt.Sprintf("p%d", i), State: StateOf(twin.StateReported), Reported: raw(strings.Repeat("\x01", 4096)),
 		})
 	}
-	s := newScope(device, time.Now())
-	s.declared = twin.Declaration{{Name: "escapes"}: "a\u009bb"}
-	s.recall(true)
-	s.adopt(belief(&device.Status))
-	s.describe()
+	s := New(Facts{Device: device, Now: time.Now()})
+	s.Declared = twin.Declaration{{Name: "escapes"}: "a\u009bb"}
+	s.Recall(true)
+	s.adopt(Belief(&device.Status))
+	s.Describe()
 	status, err := json.Marshal(device.Status)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if storable.Size(status) > maxStatusBytes+4096 || !storable.IsPlain(status) || device.Status.NotShown == 0 {
+	if storable.Size(status) > MaxStatusBytes+4096 || !storable.IsPlain(status) || device.Status.NotShown == 0 {
 		t.Errorf("%d bytes, %d not shown", len(status), device.Status.NotShown)
 	}
-	for leaf, p := range propertiesOf(&device.Status) {
-		if leaf.Name == "escapes" && (p.State != stateOf(twin.StateAcknowledged) || !p.Owned || string(p.Desired.Raw) != `{"$json":"\"a\\u009bb\""}`) {
+	for leaf, p := range PropertiesOf(&device.Status) {
+		if leaf.Name == "escapes" && (p.State != StateOf(twin.StateAcknowledged) || !p.Owned || string(p.Desired.Raw) != `{"$json":"\"a\\u009bb\""}`) {
 			t.Errorf("got %+v", p)
 		}
 	}
@@ -131,28 +132,28 @@ func TestAnOmittedValueIsOurs(t *testing.T) {
 					leaf: {Desired: &twin.Desired{Value: value, Version: version}},
 				}}
 			}
-			s := newScope(device, time.Now())
-			s.declared = twin.Declaration{leaf: ours}
+			s := New(Facts{Device: device, Now: time.Now()})
+			s.Declared = twin.Declaration{leaf: ours}
 			s.adopt(at(ours, 2))
-			s.describe()
-			if p := device.Status.Properties[0]; !p.Owned || p.State != stateOf(twin.StateApplied) || !storable.IsForm(p.Desired.Raw) {
+			s.Describe()
+			if p := device.Status.Properties[0]; !p.Owned || p.State != StateOf(twin.StateApplied) || !storable.IsForm(p.Desired.Raw) {
 				t.Fatalf("status says %+v", p)
 			}
 
-			same := newScope(device, time.Now())
-			same.declared = twin.Declaration{leaf: ours}
-			same.recall(true)
-			same.adopt(belief(&device.Status))
-			if changes := twin.Diff(same.declared, same.owned, same.twin); len(changes) > 0 {
+			same := New(Facts{Device: device, Now: time.Now()})
+			same.Declared = twin.Declaration{leaf: ours}
+			same.Recall(true)
+			same.adopt(Belief(&device.Status))
+			if changes := twin.Diff(same.Declared, same.Owned, same.Twin); len(changes) > 0 {
 				t.Errorf("the value is written again: %v", changes)
 			}
 
-			next := newScope(device, time.Now())
-			next.recall(true)
-			next.wasRead = true
+			next := New(Facts{Device: device, Now: time.Now()})
+			next.Recall(true)
+			next.WasRead = true
 			next.adopt(at(c.held, c.version))
 			reading, _ := next.reading()
-			removals, released := reading.Depart(next.owned, next.declared)
+			removals, released := reading.Depart(next.Owned, next.Declared)
 			if len(removals)+len(released) != 1 || len(removals) == 1 != c.removed {
 				t.Errorf("removes %d, lets go of %d", len(removals), len(released))
 			}
@@ -162,11 +163,11 @@ func TestAnOmittedValueIsOurs(t *testing.T) {
 
 // TestWhatADeviceSaysTakesNoRoomOfWhatIsAskedOfIt: an edit rests on what the hub holds.
 func TestWhatADeviceSaysTakesNoRoomOfWhatIsAskedOfIt(t *testing.T) {
-	e, asked := entries{}, &apiextensionsv1.JSON{Raw: twin.EncodeValue(strings.Repeat("a", 1024))}
+	e, asked := Entries{}, &apiextensionsv1.JSON{Raw: twin.EncodeValue(strings.Repeat("a", 1024))}
 	for i := range 200 {
 		name := fmt.Sprintf("p%d", i)
 		e[twin.Leaf{Name: name}] = v1alpha1.PropertyStatus{
-			Name: name, Desired: asked, AckDescription: strings.Repeat("d", maxAckDescription),
+			Name: name, Desired: asked, AckDescription: strings.Repeat("d", MaxAckDescription),
 			Reported: &apiextensionsv1.JSON{Raw: twin.EncodeValue(strings.Repeat("r", 16<<10))},
 		}
 	}

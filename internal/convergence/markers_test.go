@@ -1,4 +1,4 @@
-package controllers
+package convergence
 
 import (
 	"testing"
@@ -36,11 +36,11 @@ func TestStatusRemembersMarkers(t *testing.T) {
 				tw.Unmarked = map[string]bool{"t1": true}
 			}
 			status := &v1alpha1.PnPDeviceStatus{Twin: &v1alpha1.TwinReference{}}
-			entries{leaf: c.entry}.writeTo(status, tw)
+			Entries{leaf: c.entry}.writeTo(status, tw)
 			if is := status.Components[0]; is.Exists != c.exists || is.Unmarked != c.shown {
 				t.Errorf("status: %+v", is)
 			}
-			if diff := cmp.Diff(c.believed, belief(status).Unmarked, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(c.believed, Belief(status).Unmarked, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("believed (-want +got):\n%s", diff)
 			}
 		})

@@ -1,4 +1,4 @@
-package controllers
+package convergence
 
 import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -12,7 +12,8 @@ import (
 // declaration.MaxDeclared, which kubectl apply repeats in an annotation; managedFields, labels and a deletion take less than
 // what is left.
 const (
-	maxStatusBytes = 640 << 10
+	// MaxStatusBytes is what properties may take of a status.
+	MaxStatusBytes = 640 << 10
 	// factBytes is more than an entry takes without name, text and values: state, versions, times, and the keys of all.
 	factBytes = 440
 	// shownBytes is more than an entry takes that only shows what is reported.
@@ -35,12 +36,12 @@ type room struct {
 
 // fit has values that there is no room for stand for themselves as twin.Omitted: facts come first, then what was asked of the
 // device, then what it says, each in the order of leaves. What it returns is left for entries that are no facts.
-func (e entries) fit() room {
-	r := room{bytes: maxStatusBytes, entries: maxShownEntries, components: map[string]bool{}}
+func (e Entries) fit() room {
+	r := room{bytes: MaxStatusBytes, entries: maxShownEntries, components: map[string]bool{}}
 	for leaf, p := range e {
 		r.takeLeaf(leaf, factBytes)
 		r.components[leaf.Component] = true
-		for value := range valuesOf(&p) {
+		for value := range ValuesOf(&p) {
 			r.bytes -= min(storable.Size(value.Raw), formBytes)
 		}
 	}
@@ -74,7 +75,7 @@ func (r *room) fitValue(value *apiextensionsv1.JSON, set func(*apiextensionsv1.J
 	case more <= r.bytes:
 		r.bytes -= more
 	default:
-		set(&apiextensionsv1.JSON{Raw: storable.Omit(factOf(value), storable.TooLarge)})
+		set(&apiextensionsv1.JSON{Raw: storable.Omit(FactOf(value), storable.TooLarge)})
 	}
 }
 
@@ -106,8 +107,8 @@ func (r *room) takeLeaf(leaf twin.Leaf, size int) {
 // values are some of an entry, with what replaces each.
 type values = func(yield func(*apiextensionsv1.JSON, func(*apiextensionsv1.JSON)) bool)
 
-// valuesOf goes through the values of an entry, those that facts rest on first.
-func valuesOf(p *v1alpha1.PropertyStatus) values {
+// ValuesOf goes through the values of an entry, those that facts rest on first.
+func ValuesOf(p *v1alpha1.PropertyStatus) values {
 	return func(yield func(*apiextensionsv1.JSON, func(*apiextensionsv1.JSON)) bool) {
 		for value, set := range askedOf(p) {
 			if !yield(value, set) {

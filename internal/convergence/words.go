@@ -1,13 +1,12 @@
-package controllers
+package convergence
 
 import (
 	"cmp"
-	"context"
 	"maps"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
-	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -18,37 +17,17 @@ import (
 // lexicon knows what the words of a device's values mean. It asks for the model when a text differs
 // from the declared one, and once a pass: a device that is settled costs nothing.
 type lexicon struct {
-	ask   func(modelID string) (*dtdl.Interface, models.Verdict)
 	known *dtdl.Interface
-	of    models.Verdict
+	of    declaration.Conformity
 	asked bool
 }
 
-// newLexicon is for one pass over a device. A model that cannot be had now is the one that was checked,
-// and not ready.
-func (r *PnPDeviceReconciler) newLexicon(ctx context.Context, device *v1alpha1.PnPDevice) *lexicon {
-	remembered := remembering(device)
-	return &lexicon{ask: func(modelID string) (*dtdl.Interface, models.Verdict) {
-		known, verdict, err := r.Models.Device(ctx, device.Namespace, modelID)
-		if err != nil {
-			return remembered.ask(modelID)
-		}
-		return known, verdict
-	}}
-}
-
-// remembering knows no more than status does of what means the same.
-func remembering(device *v1alpha1.PnPDevice) *lexicon {
-	verdict := models.Verdict{Of: device.Status.CheckedModel, NotReady: "It is not asked"}
-	return &lexicon{ask: func(string) (*dtdl.Interface, models.Verdict) { return nil, verdict }}
-}
-
 // schemaOf is what the model of the device says of a leaf, nil if nothing.
-func (s *scope) schemaOf(leaf twin.Leaf) *dtdl.Schema {
-	l := s.lexicon
+func (s *State) schemaOf(leaf twin.Leaf) *dtdl.Schema {
+	l := &s.lexicon
 	if !l.asked {
 		l.asked = true
-		l.known, l.of = l.ask(cmp.Or(s.device.Spec.ModelID, s.twin.ModelID))
+		l.known, l.of = s.askModel()
 	}
 	holder := l.known
 	if holder != nil && leaf.Component != "" {
@@ -64,40 +43,53 @@ func (s *scope) schemaOf(leaf twin.Leaf) *dtdl.Schema {
 	return holder.Property(leaf.Name).Schema
 }
 
+// askModel asks for the model. A pass that cannot knows no more than status does of what means the same.
+func (s *State) askModel() (*dtdl.Interface, declaration.Conformity) {
+	if s.Model == nil {
+		return nil, NotAsked(s.Device)
+	}
+	return s.Model(cmp.Or(s.Device.Spec.ModelID, s.Twin.ModelID))
+}
+
+// NotAsked stands for a model that cannot be had now: it is the one that was checked, and not ready.
+func NotAsked(device *v1alpha1.PnPDevice) declaration.Conformity {
+	return declaration.Conformity{Of: device.Status.CheckedModel, NotReady: "It is not asked"}
+}
+
 // means reports whether a value that has another text means what is declared for a leaf. While the model cannot be used, was
 // says whether it was found to.
-func (s *scope) means(leaf twin.Leaf, declared, got any, same func(a, b any) bool, was func(twin.Leaf, any) bool) bool {
+func (s *State) means(leaf twin.Leaf, declared, got any, same func(a, b any) bool, was func(twin.Leaf, any) bool) bool {
 	if schema := s.schemaOf(leaf); schema != nil {
 		return same(schema.Canonical(declared), schema.Canonical(got))
 	}
-	return s.lexicon.of.NotReady != "" && s.device.Status.CheckedGeneration > 0 && s.wasChecked(s.lexicon.of) && was(leaf, got)
+	return s.lexicon.of.NotReady != "" && s.Device.Status.CheckedGeneration > 0 && s.wasChecked(s.lexicon.of) && was(leaf, got)
 }
 
 // wasHeld reports whether status has a value as what the hub holds of the declaration.
-func (s *scope) wasHeld(leaf twin.Leaf, got any) bool {
-	switch p := s.entries[leaf]; twin.State(p.State) {
+func (s *State) wasHeld(leaf twin.Leaf, got any) bool {
+	switch p := s.Entries[leaf]; twin.State(p.State) {
 	case twin.StateAcknowledged, twin.StateApplied, twin.StateInProgress, twin.StateRejected, twin.StateAdjusted:
-		return twin.Equal(factOf(p.Desired), got)
+		return twin.Equal(FactOf(p.Desired), got)
 	default:
 		return false
 	}
 }
 
 // wasHeard reports whether status has a value as the device's acknowledgement of the declaration.
-func (s *scope) wasHeard(leaf twin.Leaf, got any) bool {
-	p := s.entries[leaf]
-	return twin.State(p.State) == twin.StateAcknowledged && twin.Equal(factOf(p.Reported), got)
+func (s *State) wasHeard(leaf twin.Leaf, got any) bool {
+	p := s.Entries[leaf]
+	return twin.State(p.State) == twin.StateAcknowledged && twin.Equal(FactOf(p.Reported), got)
 }
 
 // isSame reports whether the hub has a value of a leaf, in whatever words.
-func (s *scope) isSame(leaf twin.Leaf, value, held any) bool {
+func (s *State) isSame(leaf twin.Leaf, value, held any) bool {
 	return twin.Equal(value, held) || !isOmitted(held) && s.means(leaf, value, held, twin.Equal, s.wasHeld)
 }
 
 // inWordsOf is the declaration with each value as the hub has it, where that means the same.
-func (s *scope) inWordsOf(t *twin.Twin) twin.Declaration {
+func (s *State) inWordsOf(t *twin.Twin) twin.Declaration {
 	if s.spelled == nil {
-		s.spelled = s.declared
+		s.spelled = s.Declared
 	}
 	var words twin.Declaration
 	for leaf, value := range s.spelled {
@@ -118,7 +110,7 @@ func (s *scope) inWordsOf(t *twin.Twin) twin.Declaration {
 
 // ownedInWordsOf is what is the object's with each value as the hub has it, where that means the same: a
 // device that has answered need not answer to other words.
-func (s *scope) ownedInWordsOf(t *twin.Twin, o twin.Ownership) twin.Ownership {
+func (s *State) ownedInWordsOf(t *twin.Twin, o twin.Ownership) twin.Ownership {
 	var words map[twin.Leaf]twin.Owned
 	for leaf, owned := range o.Held {
 		held := t.Properties[leaf].Desired
@@ -138,7 +130,7 @@ func (s *scope) ownedInWordsOf(t *twin.Twin, o twin.Ownership) twin.Ownership {
 }
 
 // heard is a property with its report in the words of the declaration, where that means the same.
-func (s *scope) heard(leaf twin.Leaf, declared any, p twin.Property) twin.Property {
+func (s *State) heard(leaf twin.Leaf, declared any, p twin.Property) twin.Property {
 	r := p.Reported
 	if r == nil || r.Ack == nil || isOmitted(r.Value) || twin.EqualReported(declared, r.Value) || !s.means(leaf, declared, r.Value, twin.EqualReported, s.wasHeard) {
 		return p

@@ -1,12 +1,12 @@
-package controllers
+package convergence
 
 import (
 	"testing"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
-	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -26,20 +26,24 @@ func durationModel(t *testing.T) *dtdl.Interface {
 func TestWordsOfAPass(t *testing.T) {
 	leaf := twin.Leaf{Name: "pause"}
 	const of = "dtmi:test:Thing;1 uid/1"
-	usable := func(t *testing.T) (*dtdl.Interface, models.Verdict) { return durationModel(t), models.Verdict{Of: of} }
-	unusable := func(*testing.T) (*dtdl.Interface, models.Verdict) { return nil, models.Verdict{Of: of, NotReady: "x"} }
-	absent := func(*testing.T) (*dtdl.Interface, models.Verdict) {
-		return nil, models.Verdict{Of: "dtmi:test:Thing;1"}
+	usable := func(t *testing.T) (*dtdl.Interface, declaration.Conformity) {
+		return durationModel(t), declaration.Conformity{Of: of}
 	}
-	edited := func(*testing.T) (*dtdl.Interface, models.Verdict) {
-		return nil, models.Verdict{Of: "dtmi:test:Thing;1 uid/2", NotReady: "x"}
+	unusable := func(*testing.T) (*dtdl.Interface, declaration.Conformity) {
+		return nil, declaration.Conformity{Of: of, NotReady: "x"}
+	}
+	absent := func(*testing.T) (*dtdl.Interface, declaration.Conformity) {
+		return nil, declaration.Conformity{Of: "dtmi:test:Thing;1"}
+	}
+	edited := func(*testing.T) (*dtdl.Interface, declaration.Conformity) {
+		return nil, declaration.Conformity{Of: "dtmi:test:Thing;1 uid/2", NotReady: "x"}
 	}
 	for name, c := range map[string]struct {
 		held, reported string
 		was            v1alpha1.PropertyState
 		wasReported    string
 		checked        int64
-		model          func(*testing.T) (*dtdl.Interface, models.Verdict)
+		model          func(*testing.T) (*dtdl.Interface, declaration.Conformity)
 		want           v1alpha1.PropertyState
 		asked          int
 	}{
@@ -57,17 +61,17 @@ func TestWordsOfAPass(t *testing.T) {
 			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{CheckedGeneration: c.checked, CheckedModel: of}}
 			device.Generation = 7
 			if c.was != "" {
-				p := v1alpha1.PropertyStatus{Name: leaf.Name, State: c.was, Desired: jsonOf(c.held), DesiredVersion: 2, Owned: true}
+				p := v1alpha1.PropertyStatus{Name: leaf.Name, State: c.was, Desired: JSONOf(c.held), DesiredVersion: 2, Owned: true}
 				if c.wasReported != "" {
-					p.Reported = jsonOf(c.wasReported)
+					p.Reported = JSONOf(c.wasReported)
 				}
 				device.Status.Properties = []v1alpha1.PropertyStatus{p}
 			}
-			s := newScope(device, time.Now())
+			s := New(Facts{Device: device, Now: time.Now()})
 			asked := 0
-			s.lexicon = &lexicon{ask: func(string) (*dtdl.Interface, models.Verdict) { asked++; return c.model(t) }}
-			s.declared = twin.Declaration{leaf: "PT300S"}
-			s.recall(true)
+			s.Model = func(string) (*dtdl.Interface, declaration.Conformity) { asked++; return c.model(t) }
+			s.Declared = twin.Declaration{leaf: "PT300S"}
+			s.Recall(true)
 			for range 2 { // a pass may read more than once
 				s.adopt(&twin.Twin{DesiredVersion: 2, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {
 					Desired:  &twin.Desired{Value: c.held, Version: 2},
@@ -89,16 +93,18 @@ func TestTheAnswerOfADeviceIsNoWordOfTheHub(t *testing.T) {
 	leaf := twin.Leaf{Name: "pause"}
 	const of = "dtmi:test:Thing;1 uid/1"
 	device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{CheckedModel: of, Properties: []v1alpha1.PropertyStatus{{
-		Name: leaf.Name, State: "Acknowledged", Desired: jsonOf("PT300S"), Reported: jsonOf("PT5M"), DesiredVersion: 2, Owned: true,
+		Name: leaf.Name, State: "Acknowledged", Desired: JSONOf("PT300S"), Reported: JSONOf("PT5M"), DesiredVersion: 2, Owned: true,
 	}}}}
-	s := newScope(device, time.Now())
+	s := New(Facts{Device: device, Now: time.Now()})
 	device.Status.CheckedGeneration = 1
 	device.Generation = 1
-	s.lexicon = &lexicon{ask: func(string) (*dtdl.Interface, models.Verdict) { return nil, models.Verdict{Of: of, NotReady: "x"} }}
-	s.declared = twin.Declaration{leaf: "PT300S"}
-	s.recall(true)
+	s.Model = func(string) (*dtdl.Interface, declaration.Conformity) {
+		return nil, declaration.Conformity{Of: of, NotReady: "x"}
+	}
+	s.Declared = twin.Declaration{leaf: "PT300S"}
+	s.Recall(true)
 	s.adopt(&twin.Twin{DesiredVersion: 3, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {Desired: &twin.Desired{Value: "PT5M", Version: 3}}}})
-	if s.isSame(leaf, "PT300S", "PT5M") || len(s.inWordsOf(s.twin)) != 1 || s.inWordsOf(s.twin)[leaf] != "PT300S" {
+	if s.isSame(leaf, "PT300S", "PT5M") || len(s.inWordsOf(s.Twin)) != 1 || s.inWordsOf(s.Twin)[leaf] != "PT300S" {
 		t.Error("what the device answered counts as what the hub holds of the declaration")
 	}
 }
@@ -116,13 +122,15 @@ func TestOtherWordsAskForNoOtherAnswer(t *testing.T) {
 	} {
 		for _, owned := range []bool{true, false} {
 			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{Properties: []v1alpha1.PropertyStatus{{
-				Name: leaf.Name, State: "Acknowledged", Desired: jsonOf("PT300S"), DesiredVersion: 2, Owned: owned,
+				Name: leaf.Name, State: "Acknowledged", Desired: JSONOf("PT300S"), DesiredVersion: 2, Owned: owned,
 			}}}}
 			device.Spec.Management = v1alpha1.ManagementObserve
-			s := newScope(device, time.Now())
-			s.lexicon = &lexicon{ask: func(string) (*dtdl.Interface, models.Verdict) { return durationModel(t), models.Verdict{} }}
-			s.declared = twin.Declaration{leaf: "PT300S"}
-			s.recall(true)
+			s := New(Facts{Device: device, Now: time.Now()})
+			s.Model = func(string) (*dtdl.Interface, declaration.Conformity) {
+				return durationModel(t), declaration.Conformity{}
+			}
+			s.Declared = twin.Declaration{leaf: "PT300S"}
+			s.Recall(true)
 			s.adopt(&twin.Twin{DesiredVersion: 3, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {
 				Desired:  &twin.Desired{Value: c.held, Version: 3},
 				Reported: &twin.Reported{Value: "PT300S", Ack: &twin.Ack{Version: 2, Code: 200}},

@@ -1,4 +1,4 @@
-package controllers
+package convergence
 
 import (
 	"encoding/json"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -21,16 +20,16 @@ func TestAnAnswerToADriftedValueIsNoneToOurs(t *testing.T) {
 		version int64
 		want    v1alpha1.PropertyState
 	}{
-		"after a drift the answer to version 4 counts for nothing": {stateOf(twin.StateDrifted), `93`, 5, stateOf(twin.StateApplied)},
-		"the same value written again leaves the answer as it was": {stateOf(twin.StateAcknowledged), `5`, 4, stateOf(twin.StateAcknowledged)},
+		"after a drift the answer to version 4 counts for nothing": {StateOf(twin.StateDrifted), `93`, 5, StateOf(twin.StateApplied)},
+		"the same value written again leaves the answer as it was": {StateOf(twin.StateAcknowledged), `5`, 4, StateOf(twin.StateAcknowledged)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{Properties: []v1alpha1.PropertyStatus{{
-				Name: leaf.Name, State: c.state, Owned: true, Desired: jsonOf(json.Number(c.value)), DesiredVersion: 4,
+				Name: leaf.Name, State: c.state, Owned: true, Desired: JSONOf(json.Number(c.value)), DesiredVersion: 4,
 			}}}}
-			s := newScope(device, time.Now())
-			s.declared = twin.Declaration{leaf: declared}
-			s.recall(true)
+			s := New(Facts{Device: device, Now: time.Now()})
+			s.Declared = twin.Declaration{leaf: declared}
+			s.Recall(true)
 			s.adopt(&twin.Twin{DesiredVersion: 5, Version: 9, Properties: map[twin.Leaf]twin.Property{leaf: {
 				Desired:  &twin.Desired{Value: declared, Version: 5},
 				Reported: &twin.Reported{Value: declared, Ack: &twin.Ack{Version: 4, Code: 200}},
@@ -62,27 +61,27 @@ func TestWhatAPassThatCouldNotGoOnLeavesInStatus(t *testing.T) {
 			device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{
 				Twin: &v1alpha1.TwinReference{Etag: twin.ETagOf(2), DesiredVersion: 2},
 				Properties: []v1alpha1.PropertyStatus{{
-					Name: leaf.Name, State: stateOf(twin.StateAcknowledged), Owned: true, Desired: jsonOf(json.Number("5")), DesiredVersion: 2,
+					Name: leaf.Name, State: StateOf(twin.StateAcknowledged), Owned: true, Desired: JSONOf(json.Number("5")), DesiredVersion: 2,
 				}},
 			}}
 			now := &twin.Twin{ETag: twin.ETagOf(3), DesiredVersion: 3, Version: 5, Properties: map[twin.Leaf]twin.Property{
 				leaf: {Desired: &twin.Desired{Value: json.Number(c.held), Version: c.version}},
 			}}
-			s := newScope(device, time.Now())
-			s.recall(true)
+			s := New(Facts{Device: device, Now: time.Now()})
+			s.Recall(true)
 			s.adopt(now)
-			s.describe()
+			s.Describe()
 
-			next := newScope(device, time.Now())
-			next.recall(true)
-			next.adopt(belief(&device.Status))
-			if got := next.departing(); len(got) != 1 {
+			next := New(Facts{Device: device, Now: time.Now()})
+			next.Recall(true)
+			next.adopt(Belief(&device.Status))
+			if got := next.Departing(); len(got) != 1 {
 				t.Fatalf("the next pass is to settle %v, want %v", got, leaf)
 			}
-			next.wasRead = true
+			next.WasRead = true
 			next.adopt(now)
 			reading, _ := next.reading()
-			removals, released := reading.Depart(next.owned, next.declared)
+			removals, released := reading.Depart(next.Owned, next.Declared)
 			if got := len(removals) > 0; got != c.removed {
 				t.Errorf("it removes the value: %t, want %t", got, c.removed)
 			}
@@ -100,33 +99,33 @@ func TestAValueThatIsAboutToBeSentIsNoValueAtTheHub(t *testing.T) {
 	foreign := &twin.Desired{Value: json.Number("7"), Version: 3}
 	read := &twin.Twin{ETag: twin.ETagOf(3), DesiredVersion: 3, Version: 5, Properties: map[twin.Leaf]twin.Property{leaf: {Desired: foreign}}}
 	device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{Twin: &v1alpha1.TwinReference{Etag: read.ETag, DesiredVersion: 3, Version: 5}}}
-	s := newScope(device, time.Now())
-	s.memory = &hubs.Pass{Device: &hubs.Device{}}
-	s.declared = twin.Declaration{leaf: json.Number("9")}
-	s.recall(true)
+	s := New(Facts{Device: device, Now: time.Now()})
+	s.Memory = &twin.Remembered{}
+	s.Declared = twin.Declaration{leaf: json.Number("9")}
+	s.Recall(true)
 	s.adopt(read)
-	if !s.claim(twin.Diff(s.declared, s.owned, s.twin)) {
+	if !s.claim(twin.Diff(s.Declared, s.Owned, s.Twin)) {
 		t.Fatal("a new leaf is sent without a record")
 	}
-	s.describe()
+	s.Describe()
 	is := device.Status.Properties[0]
 	if is.Owned || string(is.Desired.Raw) != "7" || is.DesiredVersion != 3 || is.Sent == nil || string(is.Sent.Value.Raw) != "9" || is.Sent.Version != 4 {
 		t.Fatalf("status says %+v, want what the hub holds, not owned, and what is sent beside it", is)
 	}
 
-	next := newScope(device, time.Now()) // of another process, after the declaration was taken back
-	next.recall(true)
-	next.adopt(belief(&device.Status))
-	if got := next.departing(); len(got) != 1 {
+	next := New(Facts{Device: device, Now: time.Now()}) // of another process, after the declaration was taken back
+	next.Recall(true)
+	next.adopt(Belief(&device.Status))
+	if got := next.Departing(); len(got) != 1 {
 		t.Errorf("a write of another process that may have happened is to be looked for, got %v", got)
 	}
-	next.wasRead = true
+	next.WasRead = true
 	next.adopt(read)
 	reading, _ := next.reading()
-	if removals, _ := reading.Depart(next.owned, next.declared); len(removals) > 0 {
+	if removals, _ := reading.Depart(next.Owned, next.Declared); len(removals) > 0 {
 		t.Errorf("removes %v", removals)
 	}
-	if next.describe(); len(device.Status.Properties) > 0 {
+	if next.Describe(); len(device.Status.Properties) > 0 {
 		t.Errorf("status still says %+v", device.Status.Properties)
 	}
 }
