@@ -62,8 +62,8 @@ type progress struct {
 	// reason that withheldText tells.
 	isPermitted, isWithheld bool
 	withheldText            string
-	// conflict is what keeps the changes from being rendered.
-	conflict *Halt
+	// end is how the pass ends, nil as long as that is not decided.
+	end *Step
 	// failure of the last write, nil if it did not fail; isExplained is true once the twin was read for it.
 	failure     *Failure
 	isExplained bool
@@ -89,8 +89,8 @@ func (s *State) next() Step {
 	switch {
 	case p.mustRead:
 		return Step{Do: Read}
-	case p.conflict != nil:
-		return Step{Do: End, Halt: p.conflict, IsBlocked: true}
+	case p.end != nil:
+		return *p.end
 	case p.failure != nil:
 		return s.failed()
 	}
@@ -133,7 +133,8 @@ func (s *State) know() (step Step, isOver bool) {
 	if s.Device.Spec.Suspend {
 		p.isKnown = true
 		if h := s.rest(); h != nil {
-			return Step{Do: End, Halt: h}, true
+			p.end = &Step{Do: End, Halt: h}
+			return *p.end, true
 		}
 		return Step{}, false
 	}
@@ -269,7 +270,7 @@ func (s *State) Render(changes []twin.Change) (Patch, bool, error) {
 	case isConflict && len(first) > 0:
 		return s.Render(first)
 	case isConflict:
-		s.progress.conflict = s.unrenderable(conflict)
+		s.progress.end = &Step{Do: End, Halt: s.unrenderable(conflict), IsBlocked: true}
 		return Patch{}, false, nil
 	}
 	p.Body = body
