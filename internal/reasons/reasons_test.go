@@ -135,7 +135,7 @@ func TestEachReasonIsInTheDocsOfItsKinds(t *testing.T) {
 // or what is on record nowhere else.
 var mayReadReasons = map[string]string{
 	"expiredText":  "a text",
-	"wasGone":      "on record: the hub did not know the device",
+	"WasGone":      "on record: the hub did not know the device",
 	"showsHalt":    "on record: the object told of its own removals that are halted",
 	"presentSince": "on record: since when a device that the hub calls disconnected has been there",
 	"isSetAside":   "on record: the model ended the operator, which nobody has undone",

@@ -194,7 +194,7 @@ func (s *realCluster) soonReady(ctx context.Context) error {
 			}
 		}
 	}
-	return s.Testbed.Check("pods are ready soon after they run", "within "+limit.String(), slowest.String(), len(pods) == 2 && slowest <= limit)
+	return s.Check("pods are ready soon after they run", "within "+limit.String(), slowest.String(), len(pods) == 2 && slowest <= limit)
 }
 
 // upgrade changes tag and values, and goes back.
@@ -291,9 +291,9 @@ func (s *realCluster) leftovers(ctx context.Context) error {
 	want := []string{"secret/pnp-operator-webhook-cert", "lease.coordination.k8s.io/" + leaseName}
 	slices.Sort(left)
 	slices.Sort(want)
-	if err := s.Testbed.Check("what an uninstalled release leaves, beside checkpoints", strings.Join(want, " "), strings.Join(left, " "), slices.Equal(left, want)); err != nil {
+	if err := s.Check("what an uninstalled release leaves, beside checkpoints", strings.Join(want, " "), strings.Join(left, " "), slices.Equal(left, want)); err != nil {
 		return err
 	}
 	_, err = s.Kubectl.Output(ctx, "", "get", "namespace", simulatorNamespace)
-	return s.Testbed.Check("the simulator's namespace", "gone", fmt.Sprint(err), err != nil && strings.Contains(err.Error(), "NotFound"))
+	return s.Check("the simulator's namespace", "gone", fmt.Sprint(err), err != nil && strings.Contains(err.Error(), "NotFound"))
 }

@@ -151,7 +151,7 @@ func (h *hammering) String() string {
 func (s *realCluster) letIn(h *hammering, when string) error {
 	refused := h.counts["403 Forbidden"]
 	if refused > 0 && len(h.counts) == 1 {
-		return s.Testbed.Check("wrong objects "+when, "all refused with 403", h.String(), true)
+		return s.Check("wrong objects "+when, "all refused with 403", h.String(), true)
 	}
 	return harness.Missed("wrong objects "+when, "all refused with 403", h.String()+"; the API server says of it:\n"+s.failedOpen())
 }

@@ -87,7 +87,7 @@ func TestMemoryBudgetAddsUp(t *testing.T) {
 // attacksOfHarness are the names of those that make hostile knows.
 func attacksOfHarness(t *testing.T) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("hack", "demo", "hostile_*.go"))
+	files, err := filepath.Glob(filepath.Join("test", "hostile", "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
