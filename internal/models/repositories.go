@@ -33,7 +33,7 @@ const (
 	// maxFetches is how many models are fetched at a time, half of them from one host.
 	maxFetches = 6
 	// maxHeld and maxHeldOfTenant are how many bytes of models are held that were fetched.
-	maxHeld         = 24 << 20
+	maxHeld         = 16 << 20
 	maxHeldOfTenant = 8 << 20
 	maxHeaders      = 64 << 10
 	// retryAfter is how long a repository that failed is left alone at least.

@@ -53,7 +53,7 @@ func NewServer(port int, certDir, clientCA string) (*Server, error) {
 		}
 		o.TLSOpts = append(o.TLSOpts, only)
 	}
-	parting := newPartingServer(webhook.NewServer(o))
+	parting := newPartingServer(newPortServer(o))
 	return &Server{limited(parting), parting}, nil
 }
 
