@@ -20,9 +20,11 @@ const (
 	// first and registers for commands later; an attempt in between would be refused while its
 	// events arrive, and count as Unknown.
 	SettleFor = 2 * time.Second
-	// tellsWithin is how late an event may tell of what happened. All events of a rest's attempt
-	// are heard once those are that the hub held so long after it.
-	tellsWithin = 10 * time.Second
+	// tellsWithin is how late an event may tell of what happened. All events of an attempt's time are
+	// heard once those are that the hub held so long after it.
+	tellsWithin = 3 * time.Second
+	// claimsWithin is how much later than on record an attempt may have begun: it is claimed first.
+	claimsWithin = 5 * time.Second
 )
 
 // Rest is a command that is left alone for a while after an attempt that did not reach its device.
@@ -95,12 +97,12 @@ func (r Rest) endsAt(seen Facts) (time.Time, bool) {
 // unknown or a disabled one the hub says for certain that it was not asked.
 func (r Rest) mayHaveRun() bool { return r.Awaits == AwaitsConnection }
 
-// endedBy returns when the attempt had ended that a rest on record is after.
+// endedBy returns when the attempt had ended at the latest that a rest on record is after.
 func (r Rest) endedBy(w Window) time.Time {
 	if w.Until.IsZero() {
 		return time.Now()
 	}
-	return r.Began.Add(w.Until.Sub(w.From))
+	return r.Began.Add(claimsWithin + w.Until.Sub(w.From))
 }
 
 // begin sets when a rest begins and ends, given the one before.

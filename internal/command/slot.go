@@ -18,7 +18,8 @@ type Slot struct {
 
 	// The following are guarded by the registry.
 	hearing     *hearing
-	isLeft      bool // the place at the hub is given back
+	answered    time.Time // when the hub did, zero: it has not
+	isLeft      bool      // the place at the hub is given back
 	cancel      context.CancelFunc
 	isAbandoned bool // the object is gone
 }
@@ -84,6 +85,7 @@ func (s *Slot) Cancel() {
 func (s *Slot) Answered(w Window) {
 	s.registry.mu.Lock()
 	defer s.registry.mu.Unlock()
+	s.answered = time.Now()
 	s.hearing.answered(w)
 }
 
@@ -124,7 +126,10 @@ func (s *Slot) Rest(of Rest) {
 	r.mu.Lock()
 	now, before := time.Now(), s.run.rest
 	r.unlist(s.run)
-	is := &rest{Rest: of, device: s.device, ended: now}
+	is := &rest{Rest: of, device: s.device, ended: s.answered}
+	if is.ended.IsZero() {
+		is.ended = now
+	}
 	is.At = s.site
 	is.begin(before, now)
 	s.run.rest = is
