@@ -53,7 +53,7 @@ cluster-test: bin/cluster.test ## Install the chart in a cluster of two nodes, a
 
 # The integration tests wait more than they work: each process has an API server of its own. Reconcilers work on the objects of the cache; client-go panics there
 # should one of them change such an object.
-PROCESSES ?= 4
+PROCESSES ?= 6
 
 .PHONY: test
 test: control-plane ## Unit and integration tests, the latter against a real API server and the simulator.

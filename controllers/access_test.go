@@ -186,7 +186,7 @@ var _ = Describe("Rights on Secrets and tokens", func() {
 		Expect(mayRead(namespace)).To(BeFalse())
 	})
 
-	It("of config/cluster-wide-secrets are for every namespace, and nothing but Secrets", Serial, func() {
+	It("of config/cluster-wide-secrets are for every namespace, and nothing but Secrets", func() {
 		s := newForeignSite()
 		s.eventuallyHub(beWaiting(v1alpha1.ReasonAccessDenied))
 		role, binding := &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{}

@@ -135,7 +135,7 @@ var _ = Describe("Clearing", func() {
 		},
 	} {
 		for how, prepare := range map[string]func(*site){"without": func(*site) {}, "with": (*site).protect} {
-			It("ends with nothing left when a site leaves Git, as "+order+", "+how+" the protection", Serial, func() {
+			It("ends with nothing left when a site leaves Git, as "+order+", "+how+" the protection", func() {
 				patiently()
 				s := fleet(count)
 				prepare(s)
@@ -151,7 +151,7 @@ var _ = Describe("Clearing", func() {
 		}
 	}
 
-	It("goes on without the Secret, and counts as use of the IoTHub meanwhile", Serial, func() {
+	It("goes on without the Secret, and counts as use of the IoTHub meanwhile", func() {
 		patiently()
 		s := fleet(1)
 		s.protect()

@@ -158,7 +158,7 @@ func byArgoCD(_ *site, manifest string) {
 	Expect(err).NotTo(HaveOccurred(), out)
 }
 
-var _ = Describe("The commands of docs/operations.md to stop everything", Serial, func() {
+var _ = Describe("The commands of docs/operations.md to stop everything", func() {
 	newGitSite := func(engine reconcile) (s *site, sync func()) {
 		GinkgoHelper()
 		s = &site{namespace: newNamespace(), sim: newHub()}

@@ -145,7 +145,7 @@ func (g grant) give() (rules []rule, namespace string) {
 	return give(string(raw), namespace), namespace
 }
 
-var _ = Describe("The rights of the operator beside its role", Serial, func() {
+var _ = Describe("The rights of the operator beside its role", func() {
 	for _, g := range grants {
 		It("are enough where it "+g.does, func() {
 			_, namespace := g.give()

@@ -48,7 +48,7 @@ func isRecordOf(first *v1alpha1.DeviceCommand) gomegatypes.GomegaMatcher {
 	)
 }
 
-var _ = Describe("A DeviceCommand that is made again under the same name", Serial, func() {
+var _ = Describe("A DeviceCommand that is made again under the same name", func() {
 	for _, running := range []bool{true, false} {
 		DescribeTable(fmt.Sprintf("does not run again, and shows what became of it (an operator runs meanwhile: %v)", running),
 			func(again func(*v1alpha1.DeviceCommand) *v1alpha1.DeviceCommand, code int) {
@@ -134,7 +134,7 @@ var _ = Describe("A DeviceCommand that is made again under the same name", Seria
 	)
 })
 
-var _ = Describe("The record of commands", Serial, func() {
+var _ = Describe("The record of commands", func() {
 	It("is there before anything is sent, and names who claimed it and until when", func() {
 		s := plant()
 		Expect(s.sim.Devices().AnswerCommand("d", report, simulator.CommandAnswer{Status: 200, Delay: 2 * time.Second})).To(Succeed())

@@ -13,7 +13,7 @@ func paying(payload string) func(*v1alpha1.DeviceCommand) {
 }
 
 // The API server has doubles of integers beyond 64 bits signed, and hands nothing else on: what was written is lost by then.
-var _ = Describe("The webhook, of values that were changed on the way to it,", Ordered, Serial, func() {
+var _ = Describe("The webhook, of values that were changed on the way to it,", Ordered, func() {
 	BeforeAll(func() { serve() })
 
 	It("refuses integers that Kubernetes rounds, with and without a model, and says so", func() {

@@ -64,7 +64,7 @@ func prunes(device *v1alpha1.PnPDevice, patch, field string) bool {
 // patched is how many statuses of a kind the operator sent, those that changed nothing included.
 func patched(kind string) int { return counter("pnp_status_patches_total", "kind", kind) }
 
-var _ = Describe("An operator that is newer than the CRDs", Serial, func() {
+var _ = Describe("An operator that is newer than the CRDs", func() {
 	It("converges a device, and does not send again and again what the API server drops", func() {
 		s := newEventSite()
 		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())

@@ -13,7 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
-var _ = Describe("The operator's own fields", Serial, func() {
+var _ = Describe("The operator's own fields", func() {
 	git := func(s *site, kind, name, spec string) string {
 		return fmt.Sprintf("apiVersion: iot.pnp-operator.io/v1alpha1\nkind: %s\nmetadata: {name: %s, namespace: %s}\nspec: %s\n", kind, name, s.namespace, spec)
 	}

@@ -23,7 +23,7 @@ func backup[T client.Object](o T) T {
 	return kept
 }
 
-var _ = Describe("A restore without status", Serial, func() {
+var _ = Describe("A restore without status", func() {
 	It("writes to no device, runs no command again, and removes nothing that others wrote", func() {
 		s := plant()
 		s.run("done")

@@ -178,7 +178,7 @@ func (r rule) allows() bool {
 }
 
 // Some of these wait for what does not come: a few rules always, all of them with PNP_RBAC_DROP=1 (make soak-rbac).
-var _ = Describe("The rights of the operator", Serial, func() {
+var _ = Describe("The rights of the operator", func() {
 	const always = "events|configmaps"
 
 	It("are enough for all its work", func() {

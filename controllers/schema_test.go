@@ -176,7 +176,7 @@ var _ = Describe("The schema", func() {
 	}
 })
 
-var _ = Describe("Objects that an older definition let in", Serial, func() {
+var _ = Describe("Objects that an older definition let in", func() {
 	It("stay as they are when the definition changes and they are applied again, and take edits", func() {
 		var now apiextensionsv1.CustomResourceDefinitionSpec
 		withDefinition("two items", func(crd *apiextensionsv1.CustomResourceDefinition) { crd.Spec.DeepCopyInto(&now) })

@@ -74,7 +74,7 @@ func startReplica() (o *operator, watched func() []string) {
 	}
 }
 
-var _ = Describe("A replica that waits for the lease", Serial, func() {
+var _ = Describe("A replica that waits for the lease", func() {
 	It("has all objects in its caches, and neither writes nor counts anything before it leads", func() {
 		s := newSite()
 		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())

@@ -52,7 +52,7 @@ var _ = Describe("A cause that comes and goes", func() {
 	})
 })
 
-var _ = Describe("A wait in which the leader changes", Serial, func() {
+var _ = Describe("A wait in which the leader changes", func() {
 	It("ends with its cause, and says so", func() {
 		s := acknowledged()
 		lease := holdLease()

@@ -258,7 +258,7 @@ func (g *gate) try(o client.Object) error {
 	return g.client.Create(ctx, o.DeepCopyObject().(client.Object), client.DryRunAll)
 }
 
-var _ = Describe("The webhook", Ordered, Serial, func() {
+var _ = Describe("The webhook", Ordered, func() {
 	var stopServing func()
 	BeforeAll(func() { stopServing = serve() })
 
