@@ -12,7 +12,7 @@ func held() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc) //nolint:gosec // far below
+	return int64(m.HeapAlloc)
 }
 
 // What arrives during a pass is kept in memory of a size, whatever a device reports while the hub is slow: what is beyond

@@ -162,7 +162,7 @@ func (s *site) leadHub(manifest string) (string, error) {
 	if err := yaml.Unmarshal([]byte(manifest), &hub); err != nil {
 		return "", err
 	}
-	ca, err := os.ReadFile(s.Testbed.File(harness.HubCAFile))
+	ca, err := os.ReadFile(s.File(harness.HubCAFile))
 	if err != nil {
 		return "", fmt.Errorf("reading the hub's CA: %w", err)
 	}
