@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 // manifest is one object of our API in a file.
@@ -35,6 +36,8 @@ type manifest struct {
 const (
 	maxDocument = 3 << 20
 	maxFiles    = 64 << 20 // all files together
+	// maxName is what is kept of a name or a kind to be shown: those of objects have 253.
+	maxName = 256
 )
 
 // reader is told of every object, and takes the manifests of our API.
@@ -149,7 +152,7 @@ func (r reader) objects(file string, line int, document []byte) error {
 		return err
 	}
 	var nodes []*yamlv3.Node // for ours alone
-	all := unlisted(object)
+	all, first := unlisted(object), line+leading(document)
 	for i, raw := range all {
 		r.see(raw)
 		m, ok := ours(raw)
@@ -161,7 +164,7 @@ func (r reader) objects(file string, line int, document []byte) error {
 				return err
 			}
 		}
-		m.file, m.line = file, line+leading(document)
+		m.file, m.line = file, first
 		for _, found := range remarksOn(nodes[i]) {
 			found.line += line - 1
 			m.text = append(m.text, found)
@@ -188,6 +191,9 @@ func nodesOf(document []byte, count int) ([]*yamlv3.Node, error) {
 func decode(document []byte) (map[string]any, error) {
 	if len(document) > maxDocument {
 		return nil, fmt.Errorf("the document has %d bytes, want at most %d, which is what the API server takes", len(document), maxDocument)
+	}
+	if err := checkAliases(document); err != nil {
+		return nil, err
 	}
 	raw, err := yaml.YAMLToJSONStrict(document)
 	if err != nil {
@@ -234,7 +240,7 @@ func ours(raw map[string]any) (manifest, bool) {
 	metadata, _ := raw["metadata"].(map[string]any)
 	name, _ := metadata["name"].(string)
 	if namespace, _ := metadata["namespace"].(string); namespace != "" {
-		name = fmt.Sprintf("%s/%s", namespace, name)
+		name = fmt.Sprintf("%s/%s", storable.Cut(namespace, maxName), storable.Cut(name, maxName))
 	}
-	return manifest{kind: kind, name: name, raw: raw}, version == v1alpha1.GroupVersion.String()
+	return manifest{kind: storable.Cut(kind, maxName), name: storable.Cut(name, 2*maxName), raw: raw}, version == v1alpha1.GroupVersion.String()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/config/crd"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
 // Finding is something to tell about a manifest.
@@ -99,9 +100,10 @@ func (c *checker) take(m manifest, k *kind) {
 		return
 	}
 	problems := k.check(m.raw)
-	for _, problem := range problems {
-		c.tell(m, false, problem)
+	if more := len(problems) - maxProblems; more > 0 {
+		problems = append(problems[:maxProblems], fmt.Sprintf("and %d more", more))
 	}
+	c.tell(m, false, problems...)
 	if len(problems) > 0 {
 		return
 	}
@@ -147,9 +149,13 @@ func decoded[T any](list []of[*T], m manifest) ([]of[*T], error) {
 	return append(list, of[*T]{m, object}), nil
 }
 
+// maxProblems is how many the schema of an object may find that are told.
+const maxProblems = 100
+
 func (c *checker) tell(m manifest, warning bool, messages ...string) {
+	object := m.kind + " " + m.name
 	for _, message := range messages {
-		c.result.Findings = append(c.result.Findings, Finding{m.file, m.line, m.kind + " " + m.name, message, warning})
+		c.result.Findings = append(c.result.Findings, Finding{m.file, m.line, object, storable.Cut(message, 4*maxLine), warning})
 	}
 }
 
