@@ -100,9 +100,10 @@ func (t *Twin) foldCounters(n *Notification) error {
 // foldKinds adds the components that n brings. A name that changes its kind, on either side, is doubtful: t knows neither
 // which side marked a component, nor what an unmarked one would look like as a property.
 func (t *Twin) foldKinds(n *Notification) error {
+	grown := t.namesWithLeaves()
 	for _, p := range n.patches() {
 		for _, name := range p.names() {
-			if t.changesKind(name, p.section.fields[name]) {
+			if t.changesKind(name, p.section.fields[name], grown[name]) {
 				return &DoubtError{Doubt: DoubtKind, Leaf: Leaf{Name: name}}
 			}
 		}
@@ -119,7 +120,17 @@ func (t *Twin) foldKinds(n *Notification) error {
 	return nil
 }
 
-func (t *Twin) changesKind(name string, value any) bool {
+// namesWithLeaves are the components of which t has leaves.
+func (t *Twin) namesWithLeaves() map[string]bool {
+	names := map[string]bool{}
+	for leaf := range t.Properties {
+		names[leaf.Component] = true
+	}
+	return names
+}
+
+// changesKind says of a name, of which as a component t has leaves or not, whether the value makes it another kind.
+func (t *Twin) changesKind(name string, value any, hasLeaves bool) bool {
 	fields, isObject := value.(map[string]any)
 	marker, hasMarker := fields[componentMarker]
 	switch {
@@ -127,7 +138,7 @@ func (t *Twin) changesKind(name string, value any) bool {
 		return !isObject || hasMarker && marker != markerValue
 	case !isObject || name == "":
 		return false
-	case t.hasLeaves(name): // of a component that did not exist, in a partial twin: what it grows from is not known
+	case hasLeaves: // of a component that did not exist, in a partial twin: what it grows from is not known
 		return true
 	default:
 		p := t.Properties[Leaf{Name: name}]
