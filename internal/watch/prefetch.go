@@ -12,6 +12,8 @@ const (
 	maxPrefetch = 128
 	// maxPartitions is how many an event hub may have: the built-in endpoint has at most 32, or 128 on request.
 	maxPartitions = 128
+	// maxPartitionID is above all their numbers, which begin with 0.
+	maxPartitionID = 1024
 )
 
 // prefetches shares what may be fetched ahead between all streams of the process.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -246,10 +247,24 @@ func hubProperties(ctx context.Context, clients connection) (azeventhubs.EventHu
 	if err != nil {
 		return hub, &failure{managementPhase(err), fmt.Errorf("reading the event hub's properties: %w", err)}
 	}
-	if n := len(hub.PartitionIDs); n > maxPartitions {
-		return hub, &failure{Unavailable, fmt.Errorf("the event hub has %d partitions, expected at most %d", n, maxPartitions)}
+	if err := checkPartitions(hub.PartitionIDs); err != nil {
+		return hub, &failure{Unavailable, err}
 	}
 	return hub, nil
+}
+
+// checkPartitions refuses partitions that no event hub has. They are remembered, and each has a metric series: one that named
+// others at each try would have them gather.
+func checkPartitions(ids []string) error {
+	if n := len(ids); n > maxPartitions {
+		return fmt.Errorf("the event hub has %d partitions, expected at most %d", n, maxPartitions)
+	}
+	for _, id := range ids {
+		if n, err := strconv.Atoi(id); err != nil || n < 0 || n >= maxPartitionID || strconv.Itoa(n) != id {
+			return fmt.Errorf("the event hub has partition %q, expected numbers below %d", cut(id), maxPartitionID)
+		}
+	}
+	return nil
 }
 
 // ends are the partitions' properties: where each begins and ends now.
