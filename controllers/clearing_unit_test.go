@@ -8,11 +8,14 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
@@ -127,6 +130,54 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 				t.Error("an earlier object of that name counts")
 			}
 		})
+	}
+}
+
+// What others hold is told of, and by whom, and nothing else is: what was cleared is not still to be removed.
+func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		finalizers []string
+		want       string
+	}{
+		"by a controller":             {[]string{"example.com/keep", metav1.FinalizerDeleteDependents}, "Being deleted; the device is neither read nor written any more, and the object is held by finalizers of others: example.com/keep"},
+		"by Kubernetes, for a moment": {[]string{metav1.FinalizerDeleteDependents}, ""},
+	} {
+		for _, policy := range []v1alpha1.DeletionPolicy{v1alpha1.DeletionClear, v1alpha1.DeletionRetain} {
+			t.Run(name+", "+string(policy), func(t *testing.T) {
+				now := metav1.Now()
+				device := owner("d", 1)
+				device.DeletionTimestamp, device.Finalizers, device.Generation = &now, test.finalizers, 2
+				device.Spec.DeletionPolicy, device.Status.ConnectionState, device.Status.Summary = policy, convergence.Connected, "1/1"
+				setVerdict(device, verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged})
+				c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(device).WithStatusSubresource(device).Build()
+				r := &PnPDeviceReconciler{Client: c, Hubs: &hubs.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: newLasting(waitAPIServer), Recorder: events.NewFakeRecorder(10)}
+				for range 2 {
+					if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(device)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				is := &v1alpha1.PnPDevice{}
+				if err := c.Get(t.Context(), client.ObjectKeyFromObject(device), is); err != nil {
+					t.Fatal(err)
+				}
+				if test.want == "" {
+					if !isTrue(is, v1alpha1.ConditionReady) {
+						t.Errorf("it says %s", readyOf(is).Message)
+					}
+					return
+				}
+				if ready := readyOf(is); ready.Status != metav1.ConditionFalse || ready.Message != test.want || !isTrue(is, v1alpha1.ConditionReconciling) {
+					t.Errorf("Ready is %s: %s", ready.Status, ready.Message)
+				}
+				if st := is.Status; st.Summary != "0/0" || st.ConnectionState != "" || len(st.Properties) > 0 || isTrue(is, v1alpha1.ConditionSynced) {
+					t.Errorf("it says %s, %q, %v", st.Summary, st.ConnectionState, st.Properties)
+				}
+			})
+		}
 	}
 }
 

@@ -144,7 +144,12 @@ func finalizerMoves() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
 			lost := controllerutil.ContainsFinalizer(was, v1alpha1.FinalizerClear) && !controllerutil.ContainsFinalizer(is, v1alpha1.FinalizerClear)
-			return lost || isForeignFinalizer(is)
+			return lost || isForeignFinalizer(is) || isHeldOtherwise(was, is)
 		},
 	}
+}
+
+// isHeldOtherwise reports whether an object that is being deleted, and that others hold, is held by other ones than before.
+func isHeldOtherwise(was, is *v1alpha1.PnPDevice) bool {
+	return !is.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(is, v1alpha1.FinalizerClear) && !slices.Equal(was.Finalizers, is.Finalizers)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -27,7 +31,7 @@ func (e *notClearedError) Error() string { return "not cleared: " + e.why }
 func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (ctrl.Result, error) {
 	device := s.Device
 	if !controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) {
-		return ctrl.Result{}, nil
+		return r.leave(ctx, before, s)
 	}
 	outcome := r.clear(ctx, s)
 	if left, ok := errors.AsType[*notClearedError](outcome); ok {
@@ -47,6 +51,25 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDe
 	return ctrl.Result{}, client.IgnoreNotFound(r.Patch(ctx, device, client.MergeFrom(base)))
 }
 
+// leave has an object that only the finalizers of others hold say that, once, and nothing of its
+// device any more: nobody tells it of that, and what it set there is gone, or left there.
+func (r *PnPDeviceReconciler) leave(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (ctrl.Result, error) {
+	st, held := &s.Device.Status, slices.DeleteFunc(slices.Clone(s.Device.Finalizers), isOfCollector)
+	if len(held) == 0 {
+		return ctrl.Result{}, nil
+	}
+	st.Properties, st.Components, st.NotShown, s.Lost = nil, nil, 0, true
+	s.summarise(waiting(v1alpha1.ReasonProgressing, heldText+strings.Join(held, ", "), 0))
+	return endPass(ctx, r.Client, r.Recorder, r.says(ctx, before, s))
+}
+
+// isOfCollector reports whether a finalizer is one of Kubernetes' own, which ends within a moment.
+func isOfCollector(finalizer string) bool {
+	return finalizer == metav1.FinalizerDeleteDependents || finalizer == metav1.FinalizerOrphanDependents
+}
+
+const heldText = "The device is neither read nor written any more, and the object is held by finalizers of others: "
+
 // clear removes the owned leaves from the twin. nil: nothing of ours is left there.
 func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if s.Device.Spec.DeletionPolicy != v1alpha1.DeletionClear || s.Observes() || !s.Entries.OwnsAnything() {
@@ -64,10 +87,28 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if !convergence.IsOfHost(s.Device, s.Hub.Spec.HostName) {
 		return nil
 	}
-	if winner, err := winnerOf(ctx, r, r.Hubs, s.Device, s.Destination); err != nil || winner.UID != s.Device.UID {
+	winner, err := winnerOf(ctx, r, r.Hubs, s.Device, s.Destination)
+	switch {
+	case err != nil:
 		return err
+	case winner.UID != s.Device.UID:
+		return s.leaveTo(winner)
 	}
 	return r.removeOwned(ctx, s)
+}
+
+// leaveTo ends a deletion whose device another object has by now. What that one declares is its own.
+func (s *scope) leaveTo(winner *v1alpha1.PnPDevice) error {
+	declared, err := declaration.Of(&winner.Spec)
+	if err != nil {
+		declared = nil
+	}
+	for leaf, p := range s.Entries {
+		if _, isTheirs := declared[leaf]; !isTheirs && (convergence.IsHeld(&p) || p.Sent != nil) {
+			return &notClearedError{"another PnPDevice has the device"}
+		}
+	}
+	return nil
 }
 
 // removeOwned converges the twin with an empty declaration.

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -105,28 +106,40 @@ func (s standing) objects(name string, created time.Time) (*v1alpha1.PnPDevice, 
 	return device, hub
 }
 
-// One that had the device, and lost it, goes on to know what it owns there, and says nothing of the
-// device: nobody tells it.
-func TestWhoLostADeviceSaysNothingOfIt(t *testing.T) {
+// losing is a reconciler, and an object that had its device, whose IoTHub is in use, and that lost it to one which declares p alone.
+func losing(t *testing.T, rows ...v1alpha1.PropertyStatus) (r *PnPDeviceReconciler, device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
 	winner, winnersHub := standing{"h", true, true}.objects("a", time.Unix(1, 0))
-	device, hub := standing{"h", true, true}.objects("b", time.Unix(2, 0))
+	winner.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(`{"p": 1}`)}
+	device, hub = standing{"h", true, true}.objects("b", time.Unix(2, 0))
 	device.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(`{"p": 2}`)}
-	st := &device.Status
-	st.Declared, st.Acknowledged, st.Summary, st.ConnectionState = 1, 1, "1/1", convergence.Connected
-	st.Properties = []v1alpha1.PropertyStatus{{Name: "p", State: convergence.StateOf(twin.StateAcknowledged), Owned: true, Desired: convergence.JSONOf(json.Number("2")), DesiredVersion: 3}}
-	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
-		setCondition(device, kind, true, v1alpha1.ReasonDeviceAcknowledged, "")
-	}
+	device.Status.Properties = rows
 	sessions := &hubs.Registry{}
 	for _, one := range []client.Object{winnersHub, hub} {
 		sessions.Put(t.Context(), client.ObjectKeyFromObject(one), hubs.NewSession(nil, "h", ""), func(context.Context) {})
 	}
-	r := &PnPDeviceReconciler{Hubs: sessions, Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(winner, winnersHub, device, hub).
-		WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} }).Build()}
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(winner, winnersHub, device, hub).
+		WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} }).Build()
+	return &PnPDeviceReconciler{Hubs: sessions, Client: c, clearing: &clearing{}}, device, hub
+}
+
+func ownedRow(name string) v1alpha1.PropertyStatus {
+	return v1alpha1.PropertyStatus{Name: name, State: convergence.StateOf(twin.StateAcknowledged), Owned: true, Desired: convergence.JSONOf(json.Number("2")), DesiredVersion: 3}
+}
+
+// One that had the device, and lost it, goes on to know what it owns there, and says nothing of the
+// device: nobody tells it.
+func TestWhoLostADeviceSaysNothingOfIt(t *testing.T) {
+	r, device, hub := losing(t, ownedRow("p"))
+	st := &device.Status
+	st.Declared, st.Acknowledged, st.Summary, st.ConnectionState = 1, 1, "1/1", convergence.Connected
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
+		setCondition(device, kind, true, v1alpha1.ReasonDeviceAcknowledged, "")
+	}
 	s := newScope(device, time.Now())
 	s.Hub, s.Destination = hub, "h"
 	s.summarise(haltOf(r.compete(t.Context(), s)))
@@ -146,6 +159,29 @@ func TestWhoLostADeviceSaysNothingOfIt(t *testing.T) {
 	}
 	if p := st.Properties; len(p) != 1 || !p[0].Owned || string(p[0].Desired.Raw) != "2" || p[0].DesiredVersion != 3 {
 		t.Errorf("it owned version 3 of p, and says now %+v", p)
+	}
+}
+
+// What another object declares is its own. All else that is left at the device is told of.
+func TestADeletionTellsWhatItLeavesToAnotherObject(t *testing.T) {
+	for name, test := range map[string]struct {
+		rows []v1alpha1.PropertyStatus
+		goes bool // with an Event
+	}{
+		"what that one declares":                 {[]v1alpha1.PropertyStatus{ownedRow("p")}, false},
+		"what it does not declare":               {[]v1alpha1.PropertyStatus{ownedRow("p"), ownedRow("q")}, true},
+		"what may have been sent":                {[]v1alpha1.PropertyStatus{{Name: "q", State: convergence.StateOf(twin.StatePending), Sent: &v1alpha1.SentValue{Value: *convergence.JSONOf("x"), Version: 4}}}, true},
+		"another writer's, and one that is sent": {[]v1alpha1.PropertyStatus{{Name: "q", State: convergence.StateOf(twin.StateDrifted), Owned: true}, ownedRow("p")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, device, _ := losing(t, test.rows...)
+			now := metav1.Now()
+			device.DeletionTimestamp, device.Spec.DeletionPolicy = &now, v1alpha1.DeletionClear
+			err := r.clear(t.Context(), newScope(device, time.Now()))
+			if _, goes := errors.AsType[*notClearedError](err); goes != test.goes || err != nil && !goes {
+				t.Errorf("the deletion ends with %v", err)
+			}
+		})
 	}
 }
 

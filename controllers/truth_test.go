@@ -149,6 +149,21 @@ var _ = Describe("A PnPDevice that is being deleted with Clear", func() {
 		})
 	}
 
+	It("says who holds it once it is cleared, and nothing of the device", func() {
+		s := declaring(simulator.Acknowledge(), clearing)
+		s.eventually("d", beReady())
+		hold := func(finalizers ...string) { s.edit("d", func(d *v1alpha1.PnPDevice) { d.Finalizers = finalizers }) }
+		hold("example.com/a", "example.com/b", v1alpha1.FinalizerClear)
+		DeferCleanup(hold)
+		Expect(admin.Delete(ctx, s.get("d"))).To(Succeed())
+		s.eventually("d", And(beWaiting(v1alpha1.ReasonProgressing), Not(haveMessage("to be removed")), haveMessage("held by finalizers of others: example.com/a, example.com/b"),
+			beUnsettled(v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged), HaveField("Status.ConnectionState", BeEmpty()), HaveField("Status.Properties", BeEmpty())))
+		s.expectDesired("d", `{}`)
+		s.eventuallyHub(HaveField("Status.Devices", HaveValue(And(HaveField("Ready", BeZero()), HaveField("Clearing", BeZero())))))
+		hold("example.com/b")
+		s.eventually("d", haveMessage("held by finalizers of others: example.com/b"))
+	})
+
 	It("says what a suspended IoTHub holds it for, and an edit what is not removed (T11)", func() {
 		s := declaring(simulator.Acknowledge())
 		s.virtual("e", simulator.Thermostat, simulator.Acknowledge())

@@ -317,6 +317,22 @@ var _ = Describe("Two PnPDevices for one device at two IoTHubs of one host", fun
 		Expect(a.get("d")).To(beReady())
 	})
 
+	It("have the one that lost it say nothing of it, and what it leaves there when it goes", func() {
+		a, b := contendedDevice()
+		putBack := a.takeSecret()
+		b.soonDevice("d", toldWithin, beReady())
+		b.edit("d", clearing, withComponent("thermostat1", `{"targetTemperature":2, "ofB": 1}`))
+		b.eventually("d", And(beReady(), HaveField("Status.Summary", "2/2"), HaveField("Status.ConnectionState", "Connected")))
+		putBack()
+		a.soonDevice("d", toldWithin, beReady())
+		b.soonDevice("d", toldWithin, And(beStalled(v1alpha1.ReasonDeviceAlreadyDeclared), beUnsettled(v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged),
+			HaveField("Status.Summary", "0/2"), HaveField("Status.ConnectionState", BeEmpty())))
+		Expect(admin.Delete(ctx, b.get("d"))).To(Succeed())
+		b.eventuallyGone("d")
+		a.expectDesired("d", `{"thermostat1": {"__t": "c", "targetTemperature": 1, "ofB": 1}}`)
+		Eventually(func() []string { return b.eventNotes("d", v1alpha1.ReasonNotCleared) }).Should(ConsistOf(ContainSubstring("another PnPDevice has the device")))
+	})
+
 	It("have the one that returns read the device, though the other one is gone by then", func() {
 		a, b := contendedDevice()
 		putBack := a.takeSecret()
@@ -326,6 +342,19 @@ var _ = Describe("Two PnPDevices for one device at two IoTHubs of one host", fun
 		putBack()
 		a.eventuallyDesired("d", `{"thermostat1": {"__t": "c", "targetTemperature": 1}}`)
 		a.soonDevice("d", toldWithin, beReady())
+	})
+})
+
+var _ = Describe("A PnPDevice of an IoTHub whose Secret is missing", func() {
+	It("names the one that is missing now", func() {
+		s := newSite()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`))
+		s.eventually("d", beReady())
+		for _, name := range []string{"first", "second"} {
+			s.editHub(func(h *v1alpha1.IoTHub) { h.Spec.Authentication.ConnectionStringSecretRef.Name = name })
+			s.soonDevice("d", toldWithin, And(beWaiting(v1alpha1.ReasonHubNotReady), haveMessage(`Secret "`+name+`" does not exist`)))
+		}
 	})
 })
 

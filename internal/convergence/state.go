@@ -90,7 +90,8 @@ type State struct {
 	Conformity *declaration.Conformity
 	// Gone is true if the hub does not know the device.
 	Gone bool
-	// Lost is true if another object has the device: nothing is told of it any more.
+	// Lost is true if another object has the device, or only others hold the object: nothing is told of
+	// the device any more.
 	Lost bool
 	// WasRead is true once this pass asked the hub and had an answer, if only that there is no such device.
 	WasRead bool
