@@ -11,9 +11,10 @@ import (
 )
 
 // describeSweeps says on the IoTHub what sweeps do not look after. Until the first sweep of a session is
-// over, what was said stands.
+// over, what was said stands. Without a session there are none, as Ready tells.
 func describeSweeps(hub *v1alpha1.IoTHub, session *hubs.Session) {
 	if session == nil {
+		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionSweepsIncomplete)
 		return
 	}
 	coverage, known := session.Coverage()
