@@ -158,7 +158,7 @@ func TestOutlook(t *testing.T) {
 		"the pass halted":                        {[]func(*State){acknowledged}, onlineBefore, &Halt{After: time.Minute}, Outlook{In: time.Minute, FollowUps: true, Want: Never}},
 		"the pass halted, and an answer is owed": {nil, onlineBefore, &Halt{After: time.Minute}, Outlook{In: 10 * time.Second, FollowUps: true, Awaits: true, Want: Never}},
 		"suspended":                              {[]func(*State){func(s *State) { s.Device.Spec.Suspend = true }}, onlineBefore, nil, Outlook{}},
-		"the twin is not known":                  {[]func(*State){func(s *State) { s.Memory = nil }}, onlineBefore, nil, Outlook{}},
+		"the pass has no memory":                 {[]func(*State){func(s *State) { s.Memory = nil }}, onlineBefore, nil, Outlook{}},
 		"no events tell, written":                {[]func(*State){blind, wrote}, onlineBefore, nil, Outlook{In: 10 * time.Second, FollowUps: true, Awaits: true, Want: Anew}},
 		"no events tell, not written":            {[]func(*State){blind}, onlineBefore, nil, Outlook{In: 10 * time.Second, FollowUps: true, Awaits: true, Want: Unless}},
 		"no events tell, answered":               {[]func(*State){blind, acknowledged}, onlineBefore, nil, Outlook{FollowUps: true, Want: Never}},
