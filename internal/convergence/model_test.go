@@ -25,8 +25,9 @@ type held struct {
 	version int64
 	// isOurs is true if the operator wrote it. isAgreed is true once it was there as it was declared, or
 	// was recorded as about to be sent: then it counts as the object's, whoever wrote it. isLost is true if
-	// only a process knew of it that is gone.
-	isOurs, isAgreed, isLost bool
+	// only a process knew of it that is gone. isFirst is true of a value of a leaf that was new to the
+	// object: it is recorded in status before it is sent.
+	isOurs, isAgreed, isLost, isFirst bool
 }
 
 // answer is what a device reports of a property.
@@ -178,6 +179,9 @@ func (w *world) restart() {
 	for name, h := range w.desired {
 		p := recorded[twin.Leaf{Name: name}]
 		isKnown := p.Owned && HeldVersion(&p) == h.version || p.Sent != nil && p.Sent.Version == h.version
+		if h.isOurs && h.isFirst && !h.isLost && !isKnown {
+			w.failf("%s = %d was sent without a record in status", name, h.value)
+		}
 		if h.isOurs && !isKnown {
 			h.isLost = true
 			w.desired[name] = h
@@ -300,6 +304,12 @@ func (w *world) patch(s *State, changes []twin.Change) {
 	}
 	s.Memory.Writes = append(slices.Clone(s.Memory.Writes), a)
 	w.take(values)
+	for _, c := range patch.Changes {
+		if h, is := w.desired[c.Leaf.Name]; is && c.Cause == twin.New {
+			h.isFirst = true
+			w.desired[c.Leaf.Name] = h
+		}
+	}
 	if w.losesAnswer {
 		w.losesAnswer = false
 		w.sayf("its answer is lost")
