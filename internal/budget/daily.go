@@ -23,8 +23,8 @@ func (s *shared) nameOwner() {
 	s.budget.mu.Lock()
 	defer s.budget.mu.Unlock()
 	var owners []string
-	for owner, one := range s.stated {
-		if one.trusted && one.limits.DailyMessages == s.budget.limits.DailyMessages {
+	for owner := range s.stated {
+		if s.states(owner, s.budget.limits.DailyMessages) {
 			owners = append(owners, owner)
 		}
 	}
@@ -32,4 +32,10 @@ func (s *shared) nameOwner() {
 	if len(owners) > 0 {
 		s.budget.dailyOwner = owners[0]
 	}
+}
+
+// states reports whether an owner states that number of messages, and counts.
+func (s *shared) states(owner string, messages int64) bool {
+	one := s.stated[owner]
+	return one.trusted && one.limits.DailyMessages == messages
 }

@@ -14,7 +14,8 @@ import (
 // of their own. The zero value is ready to use and safe for concurrent use.
 //
 // What changes the limits in force changes how long others wait, too: State, Trust, Distrust and
-// Leave return the owners of whom that is so, in order. They are to ask again.
+// Leave return the owners of whom that is so, in order. They are to ask again, and so are those who say
+// whose number it is once that is another owner's.
 type Hosts struct {
 	mu     sync.Mutex
 	hubs   map[string]*shared
@@ -128,7 +129,8 @@ func (h *Hosts) All() map[string]*Budget {
 }
 
 // apply puts the lowest of what the trusted owners state in force; without one, what was in force
-// stays. It returns all owners if these are other limits than before.
+// stays. It returns all owners if these are other limits than before, or if the one who was said to
+// state the number of messages does so no more.
 func (s *shared) apply() (affected []string) {
 	var lowest *Limits
 	for _, one := range s.stated {
@@ -144,9 +146,10 @@ func (s *shared) apply() (affected []string) {
 	if lowest == nil {
 		return nil
 	}
+	named := s.budget.Daily().Owner
 	changed := s.budget.Set(*lowest)
 	s.nameOwner()
-	if !changed {
+	if isNamedStill := named == "" || s.states(named, lowest.DailyMessages); !changed && isNamedStill {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(s.stated))

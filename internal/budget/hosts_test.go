@@ -199,3 +199,31 @@ func TestTheOwnerOfTheDailyNumberIsNamed(t *testing.T) {
 		t.Errorf("after the other one left: %+v", got)
 	}
 }
+
+// Whoever waits says whose number it is that holds.
+func TestOwnersHearWhenTheOneThatIsNamedGoes(t *testing.T) {
+	for name, c := range map[string]struct {
+		act  func(*Hosts) []string
+		want []string
+		of   string // the one that is named then
+	}{
+		"it leaves":                 {func(h *Hosts) []string { return h.Leave("a") }, []string{"b"}, "b"},
+		"its credential is refused": {func(h *Hosts) []string { return h.Distrust("a") }, []string{"a", "b"}, "b"},
+		"its number is raised": {func(h *Hosts) []string {
+			more := lasting
+			more.DailyMessages++
+			_, who := h.State("hub", "a", more)
+			return who
+		}, []string{"a", "b"}, "b"},
+		"another one leaves": {func(h *Hosts) []string { return h.Leave("b") }, nil, "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h Hosts
+			join(&h, "hub", "a", lasting)
+			b := join(&h, "hub", "b", lasting)
+			if got := c.act(&h); !slices.Equal(got, c.want) || b.Daily().Owner != c.of {
+				t.Errorf("%v are to ask again, expected %v; %q is named", got, c.want, b.Daily().Owner)
+			}
+		})
+	}
+}
