@@ -133,7 +133,8 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// What others hold is told of, and by whom, and nothing else is: what was cleared is not still to be removed.
+// What others hold is told of, and by whom, and nothing else is: what was cleared is not still to be
+// removed.
 func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {

@@ -149,7 +149,8 @@ func finalizerMoves() predicate.Predicate {
 	}
 }
 
-// isHeldOtherwise reports whether an object that is being deleted, and that others hold, is held by other ones than before.
+// isHeldOtherwise reports whether an object that is being deleted, and that others hold, is held by
+// other ones than before.
 func isHeldOtherwise(was, is *v1alpha1.PnPDevice) bool {
 	return !is.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(is, v1alpha1.FinalizerClear) && !slices.Equal(was.Finalizers, is.Finalizers)
 }

@@ -143,8 +143,8 @@ func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 	return err
 }
 
-// notCleared gives up what the hub refuses, once it has done so for the grace time. That it failed before, or refused what was
-// declared, says nothing of that.
+// notCleared gives up what the hub refuses, once it has done so for the grace time. That it failed
+// before, or refused what was declared, says nothing of that.
 func (r *PnPDeviceReconciler) notCleared(s *scope, refusal error, why string) error {
 	if s.Now.Sub(r.clearing.refusedSince(s.Device, s.Now)) < r.Grace {
 		return refusal
