@@ -14,7 +14,7 @@ type items struct {
 	head  [9]byte // sizes and counts that a value begins with
 	got   int
 	want  int // bytes of head, 0: none is being read
-	total int
+	total int // values that others were said to hold
 }
 
 // nest is a value that others are in.
@@ -168,18 +168,16 @@ func (i *items) nest(n nest) error {
 	if n.left == 0 {
 		return i.end()
 	}
-	if i.open = append(i.open, n); len(i.open) > maxNested {
+	i.total += int(n.left) // the library allocates for as many before it reads the first
+	if i.open = append(i.open, n); len(i.open) > maxNested || i.total > maxItems {
 		return errValues
 	}
 	return nil
 }
 
-// end is called after each value.
+// end is called after each value, and ends those that it was the last one in.
 func (i *items) end() error {
 	for {
-		if i.total++; i.total > maxItems {
-			return errValues
-		}
 		last := len(i.open) - 1
 		if last < 0 {
 			return nil
