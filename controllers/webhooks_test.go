@@ -347,7 +347,7 @@ var _ = Describe("The webhook", Ordered, func() {
 		secret := &corev1.Secret{}
 		Expect(admin.Get(ctx, certificateKey, secret)).To(Succeed())
 		Expect(secret.Data).To(SatisfyAll(HaveLen(3), HaveKey(corev1.TLSCertKey), HaveKey(corev1.TLSPrivateKeyKey), HaveKey("ca.crt")))
-		Expect(string(secret.Data["ca.crt"])).NotTo(ContainSubstring("KEY"))
+		Expect(string(secret.Data["ca.crt"])).NotTo(ContainSubstring("PRIVATE KEY"))
 		as := asOperator()
 		Expect(as.Get(ctx, certificateKey, &corev1.Secret{})).To(MatchError(apierrors.IsForbidden, "IsForbidden"))
 		Expect(as.List(ctx, &corev1.SecretList{}, client.InNamespace(operatorNamespace))).To(MatchError(apierrors.IsForbidden, "IsForbidden"))

@@ -144,7 +144,7 @@ func TestTheAuthoritysKeyIsKeptNowhere(t *testing.T) {
 	s := newSite(t, configuration())
 	s.passes(time.Now())
 	data := s.stored()
-	if len(data) != 3 || bytes.Contains(data[authorityKey], []byte("KEY")) || bytes.Count(data[corev1.TLSPrivateKeyKey], []byte("BEGIN")) != 1 {
+	if len(data) != 3 || bytes.Contains(data[authorityKey], []byte("PRIVATE KEY")) || bytes.Count(data[corev1.TLSPrivateKeyKey], []byte("-----BEGIN")) != 1 {
 		t.Errorf("the Secret has %d entries", len(data))
 	}
 	for _, c := range certificates(data[authorityKey]) {
