@@ -1,52 +1,60 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
-	"html"
+	"image/color"
+	"maps"
 	"math"
 	"slices"
 	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Size of one panel of the chart, in pixels, and the margins within it.
+// Size of one panel of the chart, the room in it for the names of its lines, and that for the text
+// below all panels, in points.
 const (
-	panelWidth, panelHeight  = 460.0, 320.0
-	left, right, top, bottom = 60.0, 150.0, 40.0, 45.0
+	panelWidth, panelHeight vg.Length = 460, 320
+	legendWidth, footHeight vg.Length = 100, 20
 )
 
-// panel is a set of lines with a scale of their own.
-type panel struct {
-	title, unit string
-	lines       map[string][]*Point
+// panels are drawn beside each other: each has the lines whose names end with its unit.
+var panels = []struct{ title, unit string }{
+	{"Devices converged a second", "devices/s"},
+	{"Apply to acknowledged in status", "ms"},
 }
 
-var palette = []string{"#1b6ca8", "#d1495b", "#3a8f5b", "#a06cd5", "#e08e2b"}
-
-// chart draws throughput and latency over the number of devices, both axes by powers of ten.
-func chart(r *Results) string {
-	panels := []panel{
-		{"Devices converged a second", "devices/s", map[string][]*Point{}},
-		{"Apply to acknowledged in status", "ms", map[string][]*Point{}},
-	}
-	for _, p := range r.Points {
-		name, isThroughput := strings.CutSuffix(p.Line, " devices/s")
-		if isThroughput {
-			panels[0].lines[name] = append(panels[0].lines[name], p)
-		} else if name, isLatency := strings.CutSuffix(p.Line, " ms"); isLatency {
-			panels[1].lines[name] = append(panels[1].lines[name], p)
+// chart draws throughput and latency over the number of devices as SVG, both axes by powers of ten.
+func chart(r *Results) ([]byte, error) {
+	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
+	picture := vgsvg.New(vg.Length(len(panels))*panelWidth, panelHeight+footHeight)
+	canvas := draw.New(picture)
+	canvas.SetColor(color.White)
+	canvas.Fill(canvas.Path())
+	for i, panel := range panels {
+		drawn, err := plotOf(panel.title, panel.unit, r.Points)
+		if err != nil {
+			return nil, fmt.Errorf("drawing %q: %w", panel.title, err)
 		}
+		at := vg.Length(i) * panelWidth
+		drawn.Draw(draw.Canvas{Canvas: canvas, Rectangle: vg.Rectangle{
+			Min: vg.Point{X: at, Y: footHeight},
+			Max: vg.Point{X: at + panelWidth - legendWidth, Y: footHeight + panelHeight},
+		}})
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%g" height="%g" font-family="sans-serif" font-size="12">`+"\n", 2*panelWidth, panelHeight+20)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="10" y="%g" fill="#666" font-size="10">%s</text>`+"\n",
-		panelHeight+12, html.EscapeString(fmt.Sprintf("%s, %s%s", r.Version, r.Machine, quickly(r.Quick))))
-	for i, p := range panels {
-		fmt.Fprintf(&b, `<g transform="translate(%g,0)">`+"\n", float64(i)*panelWidth)
-		p.draw(&b)
-		b.WriteString("</g>\n")
-	}
-	b.WriteString("</svg>\n")
-	return b.String()
+	foot := draw.TextStyle{Color: color.Gray{Y: 0x66}, Font: font.From(plot.DefaultFont, 10), Handler: plot.DefaultTextHandler}
+	canvas.FillText(foot, vg.Point{X: 10, Y: 8}, fmt.Sprintf("%s, %s%s", r.Version, r.Machine, quickly(r.Quick)))
+	var svg bytes.Buffer
+	_, err := picture.WriteTo(&svg)
+	return svg.Bytes(), err
 }
 
 func quickly(quick bool) string {
@@ -56,69 +64,50 @@ func quickly(quick bool) string {
 	return ""
 }
 
-// axis maps values between two powers of ten to pixels.
-type axis struct{ low, high, from, to float64 }
-
-func axisOf(values []float64, from, to float64) axis {
-	low, high := math.Floor(math.Log10(slices.Min(values))), math.Ceil(math.Log10(slices.Max(values)))
-	return axis{low, max(high, low+1), from, to}
-}
-
-func (a axis) at(v float64) float64 {
-	return a.from + (math.Log10(v)-a.low)/(a.high-a.low)*(a.to-a.from)
-}
-
-// ticks are the powers of ten.
-func (a axis) ticks() []float64 {
-	var t []float64
-	for e := a.low; e <= a.high; e++ {
-		t = append(t, math.Pow(10, e))
-	}
-	return t
-}
-
-func (p panel) draw(b *strings.Builder) {
-	fmt.Fprintf(b, `<text x="%g" y="22" font-weight="bold">%s</text>`+"\n", left, html.EscapeString(p.title))
-	var devices, values []float64
-	for _, line := range p.lines {
-		for _, point := range line {
-			devices, values = append(devices, float64(point.Devices)), append(values, point.Value)
+// plotOf returns a plot of the lines of a unit. A value without a logarithm, which no measure has
+// that was taken, is left out.
+func plotOf(title, unit string, points []*Point) (*plot.Plot, error) {
+	lines := map[string]plotter.XYs{}
+	for _, point := range points {
+		if name, ok := strings.CutSuffix(point.Line, " "+unit); ok && point.Value > 0 {
+			lines[name] = append(lines[name], plotter.XY{X: float64(point.Devices), Y: point.Value})
 		}
 	}
-	if len(values) == 0 {
-		fmt.Fprintf(b, `<text x="%g" y="60" fill="#666">not measured in this run</text>`+"\n", left)
-		return
+	p := plot.New()
+	p.Title.Text = title
+	if len(lines) == 0 {
+		p.HideAxes()
+		p.X.Label.Text = "not measured in this run"
+		return p, nil
 	}
-	x, y := axisOf(devices, left, panelWidth-right), axisOf(values, panelHeight-bottom, top)
-	for _, t := range x.ticks() {
-		fmt.Fprintf(b, `<line x1="%[1]g" x2="%[1]g" y1="%[2]g" y2="%[3]g" stroke="#ddd"/><text x="%[1]g" y="%[4]g" text-anchor="middle">%[5]s</text>`+"\n",
-			x.at(t), top, panelHeight-bottom, panelHeight-bottom+16, number(t))
+	p.X.Label.Text, p.Y.Label.Text = "devices", unit
+	p.Legend.Top, p.Legend.XOffs = true, legendWidth-10
+	p.Add(plotter.NewGrid())
+	var named []any
+	for _, name := range slices.Sorted(maps.Keys(lines)) {
+		slices.SortFunc(lines[name], func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
+		named = append(named, name, lines[name])
 	}
-	for _, t := range y.ticks() {
-		fmt.Fprintf(b, `<line x1="%[1]g" x2="%[2]g" y1="%[3]g" y2="%[3]g" stroke="#ddd"/><text x="%[4]g" y="%[5]g" text-anchor="end">%[6]s</text>`+"\n",
-			left, panelWidth-right, y.at(t), left-6, y.at(t)+4, number(t))
+	if err := plotutil.AddLinePoints(p, named...); err != nil {
+		return nil, err
 	}
-	fmt.Fprintf(b, `<text x="%g" y="%g" text-anchor="middle">devices</text><text x="%g" y="%g">%s</text>`+"\n",
-		(left+panelWidth-right)/2, panelHeight-bottom+34, 6.0, top-4, html.EscapeString(p.unit))
-	p.drawLines(b, x, y)
+	byPowersOfTen(&p.X)
+	byPowersOfTen(&p.Y)
+	return p, nil
 }
 
-func (p panel) drawLines(b *strings.Builder, x, y axis) {
-	var names []string
-	for name := range p.lines {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for i, name := range names {
-		color := palette[i%len(palette)]
-		line := slices.SortedFunc(slices.Values(p.lines[name]), func(a, b *Point) int { return a.Devices - b.Devices })
-		var corners []string
-		for _, point := range line {
-			corners = append(corners, fmt.Sprintf("%.1f,%.1f", x.at(float64(point.Devices)), y.at(point.Value)))
-			fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"><title>%s: %s at %s devices</title></circle>`+"\n",
-				x.at(float64(point.Devices)), y.at(point.Value), color, html.EscapeString(name), number(point.Value), thousands(point.Devices))
+// byPowersOfTen makes an axis begin and end with a power of ten: labels are at those alone.
+func byPowersOfTen(a *plot.Axis) {
+	low, high := math.Floor(math.Log10(a.Min)), math.Ceil(math.Log10(a.Max))
+	a.Min, a.Max = math.Pow(10, low), math.Pow(10, max(high, low+1))
+	a.Scale = plot.LogScale{}
+	a.Tick.Marker = plot.TickerFunc(func(low, high float64) []plot.Tick {
+		ticks := plot.LogTicks{}.Ticks(low, high)
+		for i, tick := range ticks {
+			if !tick.IsMinor() {
+				ticks[i].Label = number(tick.Value)
+			}
 		}
-		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(corners, " "), color)
-		fmt.Fprintf(b, `<text x="%g" y="%g" fill="%s">%s</text>`+"\n", panelWidth-right+12, top+14+18*float64(i), color, html.EscapeString(name))
-	}
+		return ticks
+	})
 }

@@ -195,7 +195,7 @@ func (r *Results) files() []string {
 	return []string{at + ".json", at + ".svg", at + ".md"}
 }
 
-// write puts everything into the files, over what was there.
+// write puts everything into the files, over what was there: the numbers also if they cannot be drawn.
 func (r *Results) write() error {
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return fmt.Errorf("making the folder of the results: %w", err)
@@ -204,11 +204,12 @@ func (r *Results) write() error {
 	if err != nil {
 		return fmt.Errorf("encoding the results: %w", err)
 	}
-	contents := [][]byte{append(raw, '\n'), []byte(chart(r)), []byte(r.Markdown())}
+	picture, drawing := chart(r)
+	contents := [][]byte{append(raw, '\n'), picture, []byte(r.Markdown())}
 	for i, file := range r.files() {
 		if err := os.WriteFile(file, contents[i], 0o644); err != nil {
 			return fmt.Errorf("writing the results: %w", err)
 		}
 	}
-	return nil
+	return drawing
 }
