@@ -149,7 +149,7 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 
 // mayRetry reports whether the command is sent again although it may have run.
 func (s *commandScope) mayRetry() bool {
-	return s.command.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && s.now.Before(s.command.Spec.NotAfter.Time)
+	return retriesAt(s.command, s.now)
 }
 
 // settleUnaccounted deals with an attempt that only the object knows.

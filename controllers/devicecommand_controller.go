@@ -59,7 +59,8 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // Reconcile makes one pass: a command that is not finished goes through the phases settle, expire,
 // queue, resolve, rest, settleModel, conform and send; the first that halts says what status says.
-// send starts a flight and ends the pass: from then on the flight writes status.
+// send starts a flight and ends the pass: from then on the flight writes status. One that is being
+// deleted is not sent any more, see leave.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
 	s := &commandScope{now: time.Now()}
 	defer func() {
@@ -74,11 +75,7 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	switch {
-	case !command.DeletionTimestamp.IsZero():
-		r.Flights.abandon(req.NamespacedName)
-		return ctrl.Result{}, nil
-	case r.Flights.has(req.NamespacedName):
+	if r.Flights.has(req.NamespacedName) {
 		return ctrl.Result{}, nil
 	}
 	if err := r.keepSeal(ctx, command); err != nil {
@@ -118,7 +115,7 @@ func (r *DeviceCommandReconciler) conclude(ctx context.Context, command *v1alpha
 // collect deletes a finished command whose time has come.
 func (r *DeviceCommandReconciler) collect(ctx context.Context, command *v1alpha1.DeviceCommand) (ctrl.Result, error) {
 	ttl, done := command.Spec.TTLSecondsAfterFinished, command.Status.CompletionTime
-	if ttl == nil || done == nil {
+	if ttl == nil || done == nil || !command.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
 	from := done.Time
@@ -201,9 +198,11 @@ func (r *DeviceCommandReconciler) deviceOf(ctx context.Context, s *commandScope)
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
-	for _, phase := range []func(context.Context, *commandScope) error{
-		r.settle, r.expire, r.queue, r.resolve, r.rest, r.settleModel, r.conform, r.send,
-	} {
+	phases := []func(context.Context, *commandScope) error{r.settle, r.expire, r.queue, r.resolve, r.rest, r.settleModel, r.conform, r.send}
+	if s.isLeaving() {
+		phases = []func(context.Context, *commandScope) error{r.settle, r.expire, r.leave}
+	}
+	for _, phase := range phases {
 		if err := phase(ctx, s); err != nil {
 			return err
 		}

@@ -127,6 +127,12 @@ func (f *Flights) abandon(key types.NamespacedName) {
 	})
 }
 
+// leaveLine has a command that is not sent any more wait for no place, and no look at its device.
+func (f *Flights) leaveLine(key types.NamespacedName) {
+	f.looks.forget(key)
+	f.runs.LeaveLine(key)
+}
+
 // clear drops what is known of a command that needs it no more.
 func (f *Flights) clear(key types.NamespacedName) {
 	f.looks.forget(key)

@@ -81,10 +81,15 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	case command.Unknown:
 	}
 	message := "The command was sent, and nobody can tell whether the device ran it: " + why
-	if c.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && r.at.Before(c.Spec.NotAfter.Time) {
+	if retriesAt(c, r.at) {
 		return verdict{reason: v1alpha1.ReasonRetryingUnknownOutcome, message: message + "; it is sent again"}
 	}
 	return finished(v1alpha1.CommandUnknown, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message})
+}
+
+// retriesAt reports whether a command whose outcome nobody knows is sent again.
+func retriesAt(c *v1alpha1.DeviceCommand, now time.Time) bool {
+	return c.Spec.OnUnknownOutcome == v1alpha1.UnknownRetry && now.Before(c.Spec.NotAfter.Time) && c.DeletionTimestamp.IsZero()
 }
 
 // answeredText says how a device answered.

@@ -254,6 +254,9 @@ func (is *run) expire(after time.Duration, look func(types.NamespacedName)) {
 	}
 }
 
+// LeaveLine ends the waiting for a place of a command that is not sent any more.
+func (r *Registry) LeaveLine(key types.NamespacedName) { r.change(key, r.leaveLine) }
+
 // leaveLine ends the waiting for a place, with the lock held.
 func (r *Registry) leaveLine(is *run) {
 	if is.turn == nil {

@@ -1,0 +1,31 @@
+package controllers
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+)
+
+// A command that is being deleted is there for as long as finalizers of others hold it. It is not
+// sent any more, and what becomes of an attempt is recorded as ever: the answer of one that is under
+// way is waited for, and events may tell of one that did not reach its device. What goes with the
+// object is for Flights.abandon.
+
+const heldCommandText = "Being deleted; the command is not sent any more, and the object is held by finalizers of others: "
+
+// isLeaving reports whether the command is being deleted.
+func (s *commandScope) isLeaving() bool { return !s.command.DeletionTimestamp.IsZero() }
+
+// leave has a command that only the finalizers of others hold say that, and wait for nothing.
+func (r *DeviceCommandReconciler) leave(_ context.Context, s *commandScope) error {
+	r.Flights.leaveLine(client.ObjectKeyFromObject(s.command))
+	held := slices.DeleteFunc(slices.Clone(s.command.Finalizers), isOfCollector)
+	if len(held) == 0 {
+		return quietly(0)
+	}
+	return waiting(v1alpha1.ReasonProgressing, heldCommandText+strings.Join(held, ", "), 0)
+}
