@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,7 +56,10 @@ const (
 	diedText    = "The command may have been sent: the operator stopped before it could record what became of it"
 	earlierText = "An earlier DeviceCommand of this name and spec may have been sent"
 	foreignText = "The command may have been sent: the object names an attempt that this operator has no record of, as after a restore into another cluster"
-	doubtText   = "The hub said that the device is offline, but its events say that it was there: it may have run the command"
+	// againText and againOnceText end what is said of an attempt of unknown outcome.
+	againText     = "; it is sent again"
+	againOnceText = againText + " once that cannot run any more"
+	doubtText     = "The hub said that the device is offline, but its events say that it was there: it may have run the command"
 )
 
 // settle decides what is on record of the command, by an operator that died, or of an earlier
@@ -116,7 +120,7 @@ func heldBy(err error) error {
 // settleOpen deals with an attempt that may have reached the device, and that no flight of this
 // process has any more.
 func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScope) error {
-	e, message := s.entry, diedText
+	e, message := s.entry, s.lastKnown(diedText)
 	mine := e.UID == string(s.command.UID)
 	if !mine {
 		message = earlierText
@@ -129,7 +133,7 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 	switch {
 	case retries && left > 0:
 		adopt(&s.command.Status, e)
-		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+"; it is sent again once that cannot run any more", left)
+		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+againOnceText, left)
 	case retries:
 		s.proof = ledger.Retried
 		return nil
@@ -147,6 +151,16 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 	return outcome
 }
 
+// lastKnown is what status says of the last attempt, if that may run yet and is to be sent again;
+// else a text for want of that.
+func (s *commandScope) lastKnown(otherwise string) string {
+	said := readyOf(s.command)
+	if said.Reason != v1alpha1.ReasonRetryingUnknownOutcome || s.entry != nil && s.command.Status.RequestID != s.entry.Request {
+		return otherwise
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(said.Message, againOnceText), againText)
+}
+
 // mayRetry reports whether the command is sent again although it may have run.
 func (s *commandScope) mayRetry() bool {
 	return retriesAt(s.command, s.now)
@@ -155,7 +169,7 @@ func (s *commandScope) mayRetry() bool {
 // settleUnaccounted deals with an attempt that only the object knows.
 func (s *commandScope) settleUnaccounted() error {
 	status := &s.command.Status
-	message := foreignText
+	message := s.lastKnown(foreignText)
 	if s.doubted {
 		message = doubtText
 	}
@@ -169,7 +183,7 @@ func (s *commandScope) settleUnaccounted() error {
 		status.StartTime = &metav1.Time{Time: s.now}
 	}
 	if wait := status.StartTime.Add(s.longest()).Sub(s.now); wait > 0 {
-		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+"; it is sent again once that cannot run any more", wait)
+		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+againOnceText, wait)
 	}
 	s.retriesForeign = true
 	return nil

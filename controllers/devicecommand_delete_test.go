@@ -57,6 +57,7 @@ func TestADeletedCommandThatOthersHoldSaysWhatIsSo(t *testing.T) {
 		"answered after the deletion": {slowly(okAnswer), false, false, crash{never, false}, 5 * time.Second, time.Minute, v1alpha1.CommandSucceeded, "The device answered with code 200", 1},
 		"unknown after the deletion": {slowly(refusing(500, 500001, "")), true, false, crash{never, false}, 5 * time.Second, 30 * time.Minute,
 			v1alpha1.CommandUnknown, unknown, 1},
+		"unknown before it": {refusing(500, 500001, ""), true, false, crash{never, false}, 5 * time.Second, 30 * time.Minute, v1alpha1.CommandUnknown, unknown, 1},
 		"sent by an operator that died": {okAnswer, true, false, crash{calling, true}, 5 * time.Second, 30 * time.Minute,
 			v1alpha1.CommandUnknown, diedText, 1},
 		"throttled": {refusing(429, 429001, ""), false, false, crash{never, false}, time.Second, 30 * time.Minute, "", isHeld, 1},
@@ -111,4 +112,28 @@ func (f *factory) suspend(is bool) {
 	if err := f.api.Update(context.Background(), device); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+func TestARetryGoesOnSayingWhyTheOutcomeIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory(t, func(spec *v1alpha1.DeviceCommandSpec) {
+			spec.OnUnknownOutcome, spec.NotAfter = v1alpha1.UnknownRetry, metav1.NewTime(time.Now().Add(time.Minute))
+		})
+		f.answer = refusing(500, 500001, "")
+		p := f.start(crash{never, false})
+		p.run(10 * time.Second)
+		_, before := f.says()
+		p.stop()
+		next := f.start(crash{never, false}) // knows it from status alone
+		defer next.stop()
+		next.run(10 * time.Minute)
+		outcome, after := f.says()
+		why := "The command was sent, and nobody can tell whether the device ran it: "
+		if !strings.HasPrefix(before, why) || !strings.HasSuffix(before, againOnceText) {
+			t.Errorf("it waits: %s", before)
+		}
+		if outcome != v1alpha1.CommandUnknown || after != strings.TrimSuffix(before, againOnceText) {
+			t.Errorf("in the end %q: %s", outcome, after)
+		}
+	})
 }

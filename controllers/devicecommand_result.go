@@ -82,7 +82,7 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 	}
 	message := "The command was sent, and nobody can tell whether the device ran it: " + why
 	if retriesAt(c, r.at) {
-		return verdict{reason: v1alpha1.ReasonRetryingUnknownOutcome, message: message + "; it is sent again"}
+		return verdict{reason: v1alpha1.ReasonRetryingUnknownOutcome, message: message + againText}
 	}
 	return finished(v1alpha1.CommandUnknown, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message})
 }
