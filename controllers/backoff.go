@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -40,6 +41,8 @@ func (t trouble) isNowhere() bool { return t.destination == "" }
 // cause is why an object fails.
 type cause struct {
 	row *waitRow
+	// object that fails: one of the same name that another took the place of failed for itself.
+	object types.UID
 	// at is the hub that fails, zero if it is none.
 	at trouble
 	// about is what begins the back-off anew once it is another: what a person asked for, for example.
@@ -64,6 +67,10 @@ func (f *failingObjects) fails(object string, why cause, now time.Time) time.Dur
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := f.objects[object]
+	if one != nil && one.object != why.object {
+		f.leave(object, one)
+		one = nil
+	}
 	if one == nil {
 		one = &failure{cause: why, since: now, anew: now}
 		put(&f.objects, object, one)
@@ -216,7 +223,7 @@ func (b backoff) When(item reconcile.Request) time.Duration {
 	wait, noted := b.take(name, now)
 	if !noted {
 		before, _ := b.of(name)
-		b.fails(name, cause{row: b.row, about: before.about}, now)
+		b.fails(name, cause{row: b.row, object: before.object, about: before.about}, now)
 		wait, _ = b.take(name, now)
 	}
 	return hubs.Jittered(wait)

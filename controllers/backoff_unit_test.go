@@ -192,3 +192,15 @@ func TestRefusalsEndTogether(t *testing.T) {
 		t.Errorf("%d are woken", len(woken))
 	}
 }
+
+func TestAnObjectDoesNotFailForAnEarlierOneOfItsName(t *testing.T) {
+	var f failingObjects
+	began := time.Now()
+	f.fails("factory/d", cause{row: waitHubFails, object: "1", at: writesAtFactory}, began)
+	later := began.Add(10 * time.Minute)
+	wait := f.fails("factory/d", cause{row: waitHubFails, object: "2", at: writesAtFactory}, later)
+	one, _ := f.of("factory/d")
+	if wait != waitHubFails.each || !one.since.Equal(later) || !one.anew.Equal(later) || len(f.at[one.at]) != 1 {
+		t.Errorf("it waits %v, has failed since %v, and %d fail there", wait, one.since.Sub(began), len(f.at[one.at]))
+	}
+}

@@ -114,7 +114,7 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 			r := &PnPDeviceReconciler{Grace: grace, Hubs: &hubs.Registry{}, clearing: &clearing{}, retries: newLasting(waitAPIServer)}
 			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d", UID: "1"}}
 			if test.before != nil {
-				r.retries.fails(nameOfDevice(device), cause{row: test.before}, began.Add(-10*time.Minute))
+				r.retries.fails(nameOfDevice(device), cause{row: test.before, object: device.UID}, began.Add(-10*time.Minute))
 			}
 			after := func(passed time.Duration) bool {
 				_, left := errors.AsType[*notClearedError](test.giveUp(r, newScope(device, began.Add(passed))))

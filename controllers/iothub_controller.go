@@ -212,7 +212,7 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 	}
 	key := client.ObjectKeyFromObject(hub)
 	r.retries.fails(key.String()+probing, cause{
-		row: waitConnect, at: trouble{destination: destinationOf(hub), class: budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
+		row: waitConnect, object: hub.UID, at: trouble{destination: destinationOf(hub), class: budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
 	}, time.Now())
 }
 

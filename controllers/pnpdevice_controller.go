@@ -252,7 +252,8 @@ func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
 // fails notes that a pass failed, and returns when the object is to be tried again.
 func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow, outcome error) time.Duration {
 	key := client.ObjectKeyFromObject(s.Device)
-	why := cause{row: row, about: triedFor(s.Device), wake: func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }}
+	why := cause{row: row, object: s.Device.UID, about: triedFor(s.Device)}
+	why.wake = func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
 	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:
