@@ -113,6 +113,7 @@ func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 }
 
 func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
+	s.Model = r.modelOf(ctx, s.Device)
 	for _, phase := range []func(context.Context, *scope) error{
 		r.resolveHub, r.compete, r.check, r.begin, r.converge,
 	} {

@@ -112,7 +112,6 @@ func (r *PnPDeviceReconciler) begin(ctx context.Context, s *scope) error {
 	s.look()
 	s.Recall(isAdopted)
 	r.listen(s)
-	s.Model = r.modelOf(ctx, s.Device)
 	if s.Device.Spec.Suspend {
 		return nil
 	}

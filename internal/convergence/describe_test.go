@@ -14,6 +14,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -683,6 +684,39 @@ func TestDeclarationThatDoesNotDecodeCountsAsNothing(t *testing.T) {
 		s.Summarise(stalled(v1alpha1.ReasonInvalidDeclaration, "no", 0))
 		if got := s.Device.Status.Summary; got != want || conditions.ReadyOf(s.Device).Reason != v1alpha1.ReasonInvalidDeclaration {
 			t.Errorf("%s: got %s, %+v", text, got, conditions.ReadyOf(s.Device))
+		}
+	}
+}
+
+// TestConformityIsOfTheModelThatIsThere ends passes before the declaration was checked.
+func TestConformityIsOfTheModelThatIsThere(t *testing.T) {
+	trouble := conditions.Verdict{Reason: v1alpha1.ReasonDeviceNotFound}
+	for name, c := range map[string]struct {
+		checked string
+		is      declaration.Conformity
+		verdict conditions.Verdict
+		want    string
+	}{
+		"it is the same":           {"a uid/1", declaration.Conformity{Model: "m", Of: "a uid/1"}, trouble, "True/Conforms"},
+		"it is gone":               {"a uid/1", declaration.Conformity{Of: "a"}, trouble, ""},
+		"it is gone, and all well": {"a uid/1", declaration.Conformity{Of: "a"}, conditions.Verdict{Ready: true}, ""},
+		"it was edited":            {"a uid/1", declaration.Conformity{Model: "m", Of: "a uid/2"}, trouble, "Unknown/DeviceNotFound"},
+		"it was edited badly":      {"a uid/1", declaration.Conformity{Model: "m", Of: "a uid/2", NotReady: "no"}, trouble, "Unknown/DeviceNotFound"},
+		"it cannot be asked":       {"a uid/1", declaration.Conformity{Of: "a uid/1", NotReady: "no"}, trouble, "True/Conforms"},
+		"no model is known":        {"", declaration.Conformity{}, trouble, "True/Conforms"},
+	} {
+		s := started(nil, nil)
+		s.Conformity, s.Twin, s.Device.Spec.ModelID = nil, nil, "a"
+		s.Model = func(string) (*dtdl.Interface, declaration.Conformity) { return nil, c.is }
+		s.Device.Status.CheckedModel = c.checked
+		conditions.Set(s.Device, v1alpha1.ConditionConformsToModel, true, v1alpha1.ReasonConforms, "")
+		s.unsettleConformity(c.verdict)
+		got := ""
+		for _, is := range s.Device.Status.Conditions {
+			got = string(is.Status) + "/" + is.Reason
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
 }

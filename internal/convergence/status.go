@@ -523,14 +523,22 @@ func (s *State) setDetail(kind string, on bool, reason, message string, v condit
 	conditions.Set(s.Device, kind, on, reason, message)
 }
 
-// unsettleConformity has ConformsToModel say no more of an earlier generation where the pass did
-// not ask.
+// unsettleConformity has ConformsToModel say no more of an earlier generation, or of a DeviceModel
+// that is another one by now, where the pass did not check.
 func (s *State) unsettleConformity(v conditions.Verdict) {
 	was := apimeta.FindStatusCondition(s.Device.Status.Conditions, v1alpha1.ConditionConformsToModel)
-	if s.Conformity != nil || v.Ready || was == nil || was.ObservedGeneration == s.Device.Generation && was.Status != metav1.ConditionUnknown {
+	if s.Conformity != nil || was == nil {
 		return
 	}
-	conditions.SetStatus(s.Device, v1alpha1.ConditionConformsToModel, metav1.ConditionUnknown, v.Reason, v.Message)
+	checked, is := s.Device.Status.CheckedModel, s.modelNow()
+	isOfNow := was.ObservedGeneration == s.Device.Generation && (checked == "" || is.Of == "" || checked == is.Of)
+	switch {
+	case is.Of != "" && is.Model == "" && is.NotReady == "": // there is none any more
+		apimeta.RemoveStatusCondition(s.Device.GetConditions(), v1alpha1.ConditionConformsToModel)
+	case v.Ready, isOfNow && was.Status != metav1.ConditionUnknown:
+	default:
+		conditions.SetStatus(s.Device, v1alpha1.ConditionConformsToModel, metav1.ConditionUnknown, v.Reason, v.Message)
+	}
 }
 
 func (s *State) detail() (synced, acknowledged bool) {

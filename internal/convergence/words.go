@@ -24,12 +24,8 @@ type lexicon struct {
 
 // schemaOf is what the model of the device says of a leaf, nil if nothing.
 func (s *State) schemaOf(leaf twin.Leaf) *dtdl.Schema {
-	l := &s.lexicon
-	if !l.asked {
-		l.asked = true
-		l.known, l.of = s.askModel()
-	}
-	holder := l.known
+	_ = s.modelNow()
+	holder := s.lexicon.known
 	if holder != nil && leaf.Component != "" {
 		component := holder.Component(leaf.Component)
 		if component == nil {
@@ -43,10 +39,22 @@ func (s *State) schemaOf(leaf twin.Leaf) *dtdl.Schema {
 	return holder.Property(leaf.Name).Schema
 }
 
+// modelNow is which DeviceModel the device has now, as of this pass.
+func (s *State) modelNow() declaration.Conformity {
+	if l := &s.lexicon; !l.asked {
+		l.asked = true
+		l.known, l.of = s.askModel()
+	}
+	return s.lexicon.of
+}
+
 // askModel asks for the model. A pass that cannot knows no more than status does of what means the same.
 func (s *State) askModel() (*dtdl.Interface, declaration.Conformity) {
 	if s.Model == nil {
 		return nil, NotAsked(s.Device)
+	}
+	if s.Twin == nil {
+		return s.Model(s.Device.ModelID())
 	}
 	return s.Model(cmp.Or(s.Device.Spec.ModelID, s.Twin.ModelID))
 }
