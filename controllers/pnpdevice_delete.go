@@ -182,7 +182,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 		if obstacle := r.Hubs.Obstacle(key); obstacle != "" {
 			return &notClearedError{fmt.Sprintf("IoTHub %q is not usable: %s", key.Name, obstacle)}
 		}
-		return unreached(hub)
+		return unreached(s.Device, hub)
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
 		return quietly(waitCache.most)
 	}

@@ -50,7 +50,7 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 	s.Hub = hub
 	s.session = r.Hubs.Get(client.ObjectKeyFromObject(hub))
 	if s.session == nil || s.session.HostName() != hub.Spec.HostName { // another IoTHub had this name
-		return unreached(hub)
+		return unreached(s.Device, hub)
 	}
 	s.Destination = s.session.Destination
 	r.Hubs.HandOver(s.session, s.Device.DeviceID(), s.Device.UID)
@@ -60,10 +60,15 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 }
 
 // unreached is the outcome of a pass without a session: what the IoTHub says of that, and nothing
-// if it was reached before the operator started. A device is Stalled if its IoTHub is.
-func unreached(hub *v1alpha1.IoTHub) error {
+// if it was reached before the operator started, or is new. What the object says of an IoTHub that
+// was not there, or not ready, does not go on meanwhile. A device is Stalled if its IoTHub is.
+func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
 	access := accessOf(hub)
-	if access.Status != metav1.ConditionFalse {
+	switch said := readyOf(device).Reason; {
+	case access.Status == metav1.ConditionFalse:
+	case said == v1alpha1.ReasonHubNotFound, said == v1alpha1.ReasonHubNotReady:
+		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is being connected", hub.Name), safetyNet)
+	default:
 		return quietly(safetyNet)
 	}
 	h := waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
