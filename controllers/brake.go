@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -51,6 +50,7 @@ type guard struct {
 	written *v1alpha1.IoTHub // by this process last
 	halted  bool
 	pulls   int       // counts what made it so
+	pending int       // properties that were to be removed then
 	told    time.Time // when the IoTHub was last told of halted removals
 	reset   time.Time // the confirmation that the window began anew with
 }
@@ -91,8 +91,7 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 			return permit{}, err
 		}
 		if exceeds {
-			g.halted = true
-			g.pulls++
+			g.pull(confirmedAt(hub))
 			return permit{news: true}, nil
 		}
 		if one.unrecorded || g.window.covers(one, now) {
@@ -103,6 +102,15 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 		}
 	}
 	return permit{}, errHubContended
+}
+
+// pull halts removals until that is on record, or released.
+func (g *guard) pull(confirmed members) {
+	if !g.halted {
+		g.pending = 0
+	}
+	g.halted, g.pending = true, max(g.pending, g.census.pending(confirmed))
+	g.pulls++
 }
 
 // halt is the answer while removals are halted. The IoTHub need not look at each of ten thousand by
@@ -209,14 +217,11 @@ func (b *Brake) recedes(hub *v1alpha1.IoTHub, c census) bool {
 	if g.written == nil || !isNewer(g.written, hub) {
 		g.look(hub)
 	}
-	halted, pending := hub.Status.Removals, c.resting
-	for one := range beyond(confirmedAt(hub), maps.Values(c.waiting)) {
-		pending += len(one.leaves)
+	from := g.pending
+	if on := hub.Status.Removals; on != nil && on.Halted != nil {
+		from = int(on.Halted.Properties)
 	}
-	if halted == nil || halted.Halted == nil || pending >= int(halted.Halted.Properties) {
-		return false
-	}
-	return !g.window.exceeds(c, confirmedAt(hub))
+	return c.pending(confirmedAt(hub)) < from && !g.window.exceeds(c, confirmedAt(hub))
 }
 
 func (g *guard) count(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, now time.Time) error {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,6 +22,15 @@ type census struct {
 	waiting map[types.UID]removing // to be removed
 	// resting are those that would be, were their objects not suspended, or observing.
 	resting int
+}
+
+// pending counts what is to be removed, now or once its objects are resumed, beside what was confirmed.
+func (c census) pending(confirmed members) int {
+	n := c.resting
+	for one := range beyond(confirmed, maps.Values(c.waiting)) {
+		n += len(one.leaves)
+	}
+	return n
 }
 
 // takeCensus counts the properties that the hub's objects own, and those that are to be removed

@@ -143,6 +143,9 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
 	if next.Halted == nil {
 		r.Brake.release(key, pull)
+		if pulled && !said { // no condition tells those that were halted
+			r.Wakes.membersOf(ctx, key)
+		}
 	}
 	return nil
 }

@@ -177,3 +177,44 @@ func TestABrakeThatIsPulledDuringALookAtItStaysSo(t *testing.T) {
 		}
 	}
 }
+
+// What is put back before the halt is on record counts as what is put back after it.
+func TestDeclarationsThatArePutBackBeforeAHaltIsOnRecordEndIt(t *testing.T) {
+	for name, test := range map[string]struct {
+		declared string
+		halts    bool
+	}{
+		"most of them":    {`{"p0":1,"p1":1,"p2":1,"p3":1,"p4":1,"p5":1,"p6":1}`, false},
+		"too few of them": {`{"p0":1}`, true},
+		"none of them":    {`{}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newBraked(t, map[string]int{"others": 30, "a": 25})
+			edit := func(declared string, generation int64) {
+				var device v1alpha1.PnPDevice
+				if err := c.Get(t.Context(), types.NamespacedName{Namespace: "factory", Name: "a"}, &device); err != nil {
+					t.Fatal(err)
+				}
+				device.Generation, device.Spec.Properties = generation, &apiextensionsv1.JSON{Raw: []byte(declared)}
+				if err := c.Update(t.Context(), &device); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := c.start(t)
+			edit(`{}`, 2)
+			p.expect(false, "a", 25, aNoon)
+			if test.declared != `{}` {
+				edit(test.declared, 3)
+			}
+			wakes := NewWakes()
+			r := &IoTHubReconciler{Brake: p.Brake, Client: c, Wakes: wakes}
+			if err := r.brake(t.Context(), p.hub); err != nil {
+				t.Fatal(err)
+			}
+			_, pulled := p.Halted(client.ObjectKeyFromObject(p.hub))
+			if isTrue(p.hub, v1alpha1.ConditionRemovalsHalted) != test.halts || pulled != test.halts || len(wakes.members) == 0 != test.halts {
+				t.Errorf("status has %+v, pulled %v, %d wakes", p.hub.Status.Conditions, pulled, len(wakes.members))
+			}
+		})
+	}
+}
