@@ -48,14 +48,33 @@ type world struct {
 	// version is that of the desired section, changes that of the twin, and writes the counter of the etag.
 	version, changes, writes int64
 	isOffline                bool
+	// identity is the etag of the device's identity, updated the time of the last write of the desired
+	// section, and model what the device announced.
+	identity, model string
+	updated         time.Time
+	// epoch counts how often the hub had another history or identity of the device, and told is the one
+	// that status is about. behind is the version that the history before had come to, 0 once status is
+	// about the one that there is: beyond it nothing tells the two apart.
+	epoch, told int
+	behind      int64
 
 	object *v1alpha1.PnPDevice // as the API server has it
 	hub    *v1alpha1.IoTHub
 	memory twin.Remembered
 	gone   bool // the object is
+	// unseen are the leaves that another writer, or the device, wrote since status was made of the twin.
+	unseen map[string]bool
+	// corrected is when the operator put a leaf back, as far as it is known to it.
+	corrected map[string][]time.Time
+	// handled is the request for a resend that was met last.
+	handled string
 
 	// what the next of each call meets
-	losesAnswer, refusesWrite, refusesRead, refusesStatus, isRaced, isBraked bool
+	losesAnswer, losesRequest, refusesWrite, refusesRead, refusesStatus, isRaced, isBraked, isForbidden bool
+	// what happened in the pass: the hub was read, its answer to a write or the whole write was lost, and
+	// which removals may be made
+	isRead, isInDoubt bool
+	permitted         []twin.Leaf
 
 	log []string
 }
@@ -63,6 +82,7 @@ type world struct {
 func newWorld(failf func(string, ...any)) *world {
 	w := &world{
 		now: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC), desired: map[string]held{}, reported: map[string]answer{}, version: 1, changes: 1, writes: 1,
+		identity: "identity", unseen: map[string]bool{}, corrected: map[string][]time.Time{},
 		hub: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Name: "factory"}, Spec: v1alpha1.IoTHubSpec{HostName: testHost}},
 		object: &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: "press", Generation: 1}, Spec: v1alpha1.PnPDeviceSpec{
 			TwinAPI: v1alpha1.TwinAPIDeviceTwin, DeletionPolicy: v1alpha1.DeletionClear, AcknowledgeWithinSeconds: 60,
@@ -113,12 +133,17 @@ func (w *world) write(patch map[string]*int, isOurs bool) {
 	w.version++
 	w.writes++
 	w.changes++
+	w.now = w.now.Add(time.Millisecond)
+	w.updated = w.now
 	for name, value := range patch {
+		if !isOurs {
+			w.unseen[name] = true
+		}
 		if value == nil {
 			delete(w.desired, name)
 			continue
 		}
-		w.desired[name] = held{value: *value, version: w.version, isOurs: isOurs, isAgreed: w.isOnRecord(name, *value)}
+		w.desired[name] = held{value: *value, version: w.version, isOurs: isOurs, isAgreed: w.isOnRecord(name, *value), isLost: w.told != w.epoch}
 	}
 	w.agree()
 }
@@ -136,8 +161,8 @@ func (w *world) isOnRecord(name string, value int) bool {
 // twin is what a read returns.
 func (w *world) twin() *twin.Twin {
 	t := &twin.Twin{
-		DeviceID: "press", ETag: twin.ETagOf(uint64(w.writes)), DeviceETag: "identity", Version: w.changes, DesiredVersion: w.version,
-		ConnectionState: Connected, Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
+		DeviceID: "press", ETag: twin.ETagOf(uint64(w.writes)), DeviceETag: w.identity, Version: w.changes, DesiredVersion: w.version,
+		DesiredUpdated: w.updated, ModelID: w.model, ConnectionState: Connected, Properties: map[twin.Leaf]twin.Property{}, Components: map[string]bool{},
 	}
 	if w.isOffline {
 		t.ConnectionState = Disconnected
@@ -162,6 +187,7 @@ func (w *world) answers(name string, code int64) {
 	}
 	w.sayf("the device answers %d to %s", code, name)
 	w.changes++
+	w.unseen[name] = true
 	w.reported[name] = answer{h.value, h.version, code}
 }
 
@@ -174,6 +200,9 @@ func (w *world) tells() {
 
 // restart has another process take over, which knows what status says.
 func (w *world) restart() {
+	if w.behind > 0 {
+		return
+	}
 	w.sayf("restart")
 	recorded := EntriesOf(&w.object.Status)
 	for name, h := range w.desired {
@@ -187,6 +216,9 @@ func (w *world) restart() {
 			w.desired[name] = h
 		}
 	}
+	for name := range w.corrected {
+		w.corrected[name] = recentCorrections(recorded[twin.Leaf{Name: name}], w.now)
+	}
 	w.memory = twin.Remembered{IsModelInDoubt: true}
 }
 
@@ -197,6 +229,7 @@ func (w *world) pass() Step {
 	}
 	w.agree()
 	w.now = w.now.Add(time.Second)
+	w.isRead, w.isInDoubt = false, false
 	memory := w.memory
 	s := New(Facts{Device: w.object.DeepCopy(), Now: w.now, Hub: w.hub, Destination: testHost, Memory: &memory})
 	s.IsLeaving = !w.object.DeletionTimestamp.IsZero()
@@ -233,6 +266,9 @@ func (w *world) converge(s *State) Step {
 			}
 		case Check:
 			s.Conformity = &declaration.Conformity{}
+			if w.isForbidden {
+				s.Conformity = &declaration.Conformity{Model: "press", Of: "press uid/1", Violations: []string{"speed: no"}}
+			}
 		case Permit:
 			w.permit(s, step.Changes)
 		case Write:
@@ -261,6 +297,7 @@ func (w *world) read(s *State) bool {
 		return false
 	}
 	t := w.twin()
+	w.isRead, w.isInDoubt, w.permitted = true, false, nil
 	s.Memory.Newest, s.Memory.ETag, s.Memory.Position, s.Memory.IsDoubtful, s.Memory.IsModelInDoubt, s.Memory.ReadAt = t, t.ETag, t.Position(), false, false, w.now
 	s.Took(t)
 	return true
@@ -271,6 +308,7 @@ func (w *world) permit(s *State, removals []twin.Change) {
 		s.NotPermitted("Removals are halted: " + Listed("", LeavesOf(removals)))
 		return
 	}
+	w.permitted = LeavesOf(removals)
 	s.Permitted()
 }
 
@@ -280,7 +318,8 @@ func (w *world) patch(s *State, changes []twin.Change) {
 	if err != nil || !isRendered {
 		w.failf("%v are not rendered: %v", changes, err)
 	}
-	if w.isRaced {
+	w.allow(s, patch.Changes)
+	if w.isRaced && w.behind == 0 {
 		w.isRaced = false
 		w.sayf("another writer is faster")
 		w.write(map[string]*int{"other": new(7)}, false)
@@ -303,6 +342,16 @@ func (w *world) patch(s *State, changes []twin.Change) {
 		return
 	}
 	s.Memory.Writes = append(slices.Clone(s.Memory.Writes), a)
+	s.Memory.Withheld = maps.Clone(s.Memory.Withheld)
+	for _, c := range patch.Changes { // what is sent is not withheld any more
+		delete(s.Memory.Withheld, c.Leaf)
+	}
+	if w.losesRequest {
+		w.losesRequest = false
+		w.sayf("a write is lost on its way")
+		w.doubt(s, patch.Changes)
+		return
+	}
 	w.take(values)
 	for _, c := range patch.Changes {
 		if h, is := w.desired[c.Leaf.Name]; is && c.Cause == twin.New {
@@ -313,11 +362,11 @@ func (w *world) patch(s *State, changes []twin.Change) {
 	if w.losesAnswer {
 		w.losesAnswer = false
 		w.sayf("its answer is lost")
-		s.Memory.IsDoubtful = true
-		s.NotWritten(Failure{})
+		w.doubt(s, patch.Changes)
 		return
 	}
 	s.Memory.Writes[len(s.Memory.Writes)-1].Taken = true
+	w.count(patch.Changes)
 	t := w.twin()
 	s.Memory.Newest, s.Memory.ETag, s.Memory.Position, s.Memory.ReadAt = t, t.ETag, t.Position(), w.now
 	s.Accepted(patch.Changes, t)
@@ -364,12 +413,14 @@ func (w *world) finish(s *State, step Step) {
 	}
 	s.Summarise(h)
 	w.sayf("pass ends with %d: %s", step.Do, w.shown(&s.Device.Status))
-	if w.refusesStatus {
+	w.judgeDoubt(s)
+	if w.refusesStatus && w.behind == 0 {
 		w.refusesStatus = false
 		w.sayf("its status is refused")
 		return
 	}
 	w.object.Status = *s.Device.Status.DeepCopy()
+	w.see(s)
 	w.stored(s)
 }
 
@@ -403,13 +454,17 @@ func (w *world) shown(status *v1alpha1.PnPDeviceStatus) string {
 // quieten ends all that disturbs, and makes passes until nothing moves.
 func (w *world) quieten() {
 	w.sayf("all is quiet")
-	w.losesAnswer, w.refusesWrite, w.refusesRead, w.refusesStatus, w.isRaced, w.isBraked, w.isOffline = false, false, false, false, false, false, false
+	w.losesAnswer, w.losesRequest, w.refusesWrite, w.refusesRead, w.refusesStatus = false, false, false, false, false
+	w.isRaced, w.isBraked, w.isOffline, w.isForbidden, w.model = false, false, false, false, w.object.Spec.ModelID
 	w.hub.Spec.Suspend, w.object.Spec.Suspend = false, false
 	w.object.Generation++
-	w.memory.IsDoubtful = true
+	if len(w.unseen) > 0 || w.told != w.epoch { // all else the operator has to find out by itself
+		w.memory.IsDoubtful = true
+	}
 	for range 8 {
 		w.pass()
 	}
+	w.judgeHeld()
 	for name := range w.desired {
 		w.answers(name, 200)
 	}

@@ -40,12 +40,16 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"device":          w.answer,
 		"offline":         toggle(&w.isOffline, "offline"),
 		"restart":         func(*rapid.T) { w.restart() },
+		"lose request":    next(&w.losesRequest, "the next write is lost"),
 		"lose answer":     next(&w.losesAnswer, "the next answer is lost"),
 		"refuse write":    next(&w.refusesWrite, "the next write is refused"),
 		"refuse read":     next(&w.refusesRead, "the next read fails"),
 		"refuse status":   next(&w.refusesStatus, "the next status is refused"),
 		"race":            next(&w.isRaced, "the next write meets another writer"),
 		"brake":           toggle(&w.isBraked, "removals are halted"),
+		"forbid":          toggle(&w.isForbidden, "the model forbids it"),
+		"time":            func(*rapid.T) { w.sayf("time passes"); w.now = w.now.Add(FightWindow + time.Minute) },
+		"crash":           w.crash,
 		"suspend the hub": toggle(&w.hub.Spec.Suspend, "the IoTHub is suspended"),
 		"suspend": func(*rapid.T) {
 			w.object.Spec.Suspend = !w.object.Spec.Suspend
@@ -97,9 +101,16 @@ func (w *world) check(rt *rapid.T) {
 	if ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != w.object.Generation {
 		return
 	}
-	for name := range w.declared() {
+	for name, value := range w.declared() {
 		if p := EntriesOf(status)[twin.Leaf{Name: name}]; p.State != StateOf(twin.StateAcknowledged) {
 			w.failf("Ready is True, and %s is %s", name, p.State)
+		}
+		h, a := w.desired[name], w.reported[name]
+		if w.unseen[name] || w.told != w.epoch {
+			continue // nobody can know
+		}
+		if h.value != value || a.value != value || a.code != 200 && a.code != 203 {
+			w.failf("Ready is True, and of %s = %d the hub holds %+v, answered by %+v", name, value, h, a)
 		}
 	}
 	if rt == nil {
@@ -158,18 +169,24 @@ func TestAnyHistoryEndsWithNothingLeftOfAnObjectThatIsDeleted(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt.Fatalf)
 		rt.Repeat(w.actions())
-		at := metav1.NewTime(w.now)
-		w.object.DeletionTimestamp, w.object.Spec.Suspend = &at, false
-		w.sayf("deleted")
-		for range rapid.IntRange(0, 3).Draw(rt, "passes before all is quiet") {
-			w.pass()
-		}
+		w.remove(rt)
 		w.quieten()
 		if !w.gone {
 			w.failf("the object is still there")
 		}
 		w.judgeLeft()
 	})
+}
+
+// remove has the object be deleted, and passes go over it while nothing is quiet yet.
+func (w *world) remove(rt *rapid.T) {
+	at := metav1.NewTime(w.now)
+	w.object.DeletionTimestamp, w.object.Spec.Suspend = &at, false
+	w.object.Generation++
+	w.sayf("deleted")
+	for range rapid.IntRange(0, 3).Draw(rt, "passes before all is quiet") {
+		w.pass()
+	}
 }
 
 // TestAnyHistoryWritesNothingForAnObserver has an object that only observes meet the same.
