@@ -2,6 +2,7 @@ package convergence
 
 import (
 	"slices"
+	"testing"
 
 	"pgregory.net/rapid"
 
@@ -115,13 +116,62 @@ func (w *world) judgeHeld() {
 	}
 }
 
-// crash has a process end over a write whose answer it does not get.
+// crash has a process end over a write whose answer it does not get. Somebody may edit the declaration
+// after that, or take the last edit back: that is what status had the hub hold.
 func (w *world) crash(rt *rapid.T) {
+	before := w.declared()
+	if rapid.Bool().Draw(rt, "edit before that") {
+		w.edit(rt)
+	}
 	w.losesAnswer = true
 	w.pass()
 	w.losesAnswer = false
 	w.restart()
-	if rapid.Bool().Draw(rt, "edit after that") {
+	switch rapid.SampledFrom([]string{"nothing", "edit", "take back"}).Draw(rt, "after that") {
+	case "edit":
 		w.edit(rt)
+	case "take back":
+		w.declare(before)
 	}
+	w.pass()
+}
+
+// judgeClaim fails a test whose operator records in status what it would not send.
+func (w *world) judgeClaim(step Step) {
+	isHeldBack := w.hub.Spec.Suspend || w.object.Spec.Suspend || w.isForbidden || w.object.Spec.Management == v1alpha1.ManagementObserve
+	if step.Do == Claim && isHeldBack {
+		w.failf("values are recorded that are not to be sent")
+	}
+}
+
+// observe has an object only observe from now on, or manage its device again. What it owned at the hub
+// may be let go of meanwhile.
+func (w *world) observe() {
+	spec := &w.object.Spec
+	if spec.Management == v1alpha1.ManagementObserve {
+		spec.Management = v1alpha1.ManagementEnforce
+	} else {
+		spec.Management = v1alpha1.ManagementObserve
+	}
+	w.object.Generation++
+	for name, h := range w.desired {
+		h.isLost = true
+		w.desired[name] = h
+	}
+	w.sayf("management: %s", spec.Management)
+}
+
+// TestAnyHistoryWritesNothingWhileItObserves has an object observe now and then: it owns something then.
+func TestAnyHistoryWritesNothingWhileItObserves(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(rt.Fatalf)
+		actions := w.actions()
+		actions["observe"] = func(*rapid.T) { w.observe() }
+		rt.Repeat(actions)
+		if w.object.Spec.Management == v1alpha1.ManagementObserve {
+			w.observe()
+		}
+		w.quieten()
+		w.judge()
+	})
 }

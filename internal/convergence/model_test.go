@@ -414,6 +414,7 @@ func (w *world) finish(s *State, step Step) {
 	s.Summarise(h)
 	w.sayf("pass ends with %d: %s", step.Do, w.shown(&s.Device.Status))
 	w.judgeDoubt(s)
+	w.judgeClaim(step)
 	if w.refusesStatus && w.behind == 0 {
 		w.refusesStatus = false
 		w.sayf("its status is refused")
