@@ -48,9 +48,9 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfSiblings), builder.WithPredicates(rivalryChanged())).
-		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
-		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfRivals), builder.WithPredicates(standingChanged())).
-		WatchesRawSource(source.Channel(r.Wakes.callers, handler.EnqueueRequestsFromMapFunc(r.commandsOfNamespace))).
+		Watches(&v1alpha1.IoTHub{}, enqueueBehind(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
+		Watches(&v1alpha1.IoTHub{}, enqueueBehind(r.commandsOfRivals), builder.WithPredicates(standingChanged())).
+		WatchesRawSource(source.Channel(r.Wakes.callers, enqueueBehind(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Wakes.commands, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).

@@ -75,7 +75,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
-		Watches(&v1alpha1.IoTHub{}, handler.EnqueueRequestsFromMapFunc(r.rivalsAt), builder.WithPredicates(standingChanged())).
+		Watches(&v1alpha1.IoTHub{}, enqueueBehind(r.rivalsAt), builder.WithPredicates(standingChanged())).
 		Watches(&v1alpha1.PnPDevice{}, enqueueEdited()).
 		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).

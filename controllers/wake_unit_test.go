@@ -61,3 +61,36 @@ func TestWhatWasEditedWhileNoOperatorRanComesFirst(t *testing.T) {
 		t.Errorf("got %s with priority %d, and %d more", item.Name, priority, q.Len())
 	}
 }
+
+func TestWhatConcernsManyComesAfterEdits(t *testing.T) {
+	hub := &v1alpha1.IoTHub{}
+	many := enqueueBehind(func(context.Context, client.Object) []reconcile.Request {
+		return requestsOf([]*v1alpha1.PnPDevice{deviceOf("a", 1, 1), deviceOf("edited", 2, 1)})
+	})
+	for name, tell := range map[string]func(q priorityqueue.PriorityQueue[reconcile.Request]){
+		"it is created": func(q priorityqueue.PriorityQueue[reconcile.Request]) {
+			many.Create(t.Context(), event.CreateEvent{Object: hub}, q)
+		},
+		"it changes": func(q priorityqueue.PriorityQueue[reconcile.Request]) {
+			many.Update(t.Context(), event.UpdateEvent{ObjectOld: hub, ObjectNew: hub}, q)
+		},
+		"it goes": func(q priorityqueue.PriorityQueue[reconcile.Request]) {
+			many.Delete(t.Context(), event.DeleteEvent{Object: hub}, q)
+		},
+		"it is woken": func(q priorityqueue.PriorityQueue[reconcile.Request]) {
+			many.Generic(t.Context(), event.GenericEvent{Object: hub}, q)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := priorityqueue.New[reconcile.Request]("test")
+			defer q.ShutDown()
+			q.Add(requestsOf([]*v1alpha1.PnPDevice{deviceOf("edited", 2, 1)})[0])
+			tell(q)
+			first, before, _ := q.GetWithPriority()
+			second, after, _ := q.GetWithPriority()
+			if first.Name != "edited" || second.Name != "a" || before != 0 || after >= prioritySweep || q.Len() != 0 {
+				t.Errorf("%s with %d, %s with %d, and %d more", first.Name, before, second.Name, after, q.Len())
+			}
+		})
+	}
+}
