@@ -58,9 +58,8 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // Reconcile makes one pass: a command that is not finished goes through the phases settle, expire,
-// queue, resolve, rest, settleModel, conform and send; the first that halts says what status says.
-// send starts a flight and ends the pass: from then on the flight writes status. One that is being
-// deleted is not sent any more, see leave.
+// leave, queue, resolve, rest, settleModel, conform and send; the first that halts says what status
+// says. send starts a flight and ends the pass: from then on the flight writes status.
 func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Request) (result ctrl.Result, err error) {
 	s := &commandScope{now: time.Now()}
 	defer func() {
@@ -198,11 +197,9 @@ func (r *DeviceCommandReconciler) deviceOf(ctx context.Context, s *commandScope)
 }
 
 func (r *DeviceCommandReconciler) pass(ctx context.Context, s *commandScope) error {
-	phases := []func(context.Context, *commandScope) error{r.settle, r.expire, r.queue, r.resolve, r.rest, r.settleModel, r.conform, r.send}
-	if s.isLeaving() {
-		phases = []func(context.Context, *commandScope) error{r.settle, r.expire, r.leave}
-	}
-	for _, phase := range phases {
+	for _, phase := range []func(context.Context, *commandScope) error{
+		r.settle, r.expire, r.leave, r.queue, r.resolve, r.rest, r.settleModel, r.conform, r.send,
+	} {
 		if err := phase(ctx, s); err != nil {
 			return err
 		}

@@ -17,11 +17,12 @@ import (
 
 const heldCommandText = "Being deleted; the command is not sent any more, and the object is held by finalizers of others: "
 
-// isLeaving reports whether the command is being deleted.
-func (s *commandScope) isLeaving() bool { return !s.command.DeletionTimestamp.IsZero() }
-
-// leave has a command that only the finalizers of others hold say that, and wait for nothing.
+// leave has a command that is being deleted, and that only the finalizers of others hold, say that,
+// and wait for nothing.
 func (r *DeviceCommandReconciler) leave(_ context.Context, s *commandScope) error {
+	if s.command.DeletionTimestamp.IsZero() {
+		return nil
+	}
 	r.Flights.leaveLine(client.ObjectKeyFromObject(s.command))
 	held := slices.DeleteFunc(slices.Clone(s.command.Finalizers), isOfCollector)
 	if len(held) == 0 {

@@ -135,6 +135,8 @@ func TestEachReasonIsInTheDocsOfItsKinds(t *testing.T) {
 // or what is on record nowhere else.
 var mayReadReasons = map[string]string{
 	"expiredText":  "a text",
+	"lastKnown":    "a text",
+	"unreached":    "on record: what the object says of an IoTHub that was not there, or not ready",
 	"WasGone":      "on record: the hub did not know the device",
 	"showsHalt":    "on record: the object told of its own removals that are halted",
 	"presentSince": "on record: since when a device that the hub calls disconnected has been there",
