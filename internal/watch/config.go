@@ -89,6 +89,8 @@ type connection struct {
 func (c connection) close() {
 	closing(c.properties)
 	closing(c.events)
+	c.in.end()
+	c.answers.end()
 }
 
 func (c Config) connection() (connection, error) {

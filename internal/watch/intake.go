@@ -59,10 +59,13 @@ func (a *arrivals) isTooMuch(held int64) bool {
 type intake struct {
 	all *arrivals
 
-	mu      sync.Mutex
-	current *countedConn // whose bytes are counted
-	held    int64
-	most    int64
+	mu       sync.Mutex
+	current  *countedConn       // whose bytes are counted
+	held     int64              // bytes that were read
+	most     int64              // of them
+	weight   int64              // of what they decode to
+	waiting  map[string][]int64 // weights of the messages of a partition, "": of one that is not known
+	isBroken bool               // for its share
 }
 
 func newIntake() *intake { return &intake{all: arrived, most: slack} }
@@ -81,46 +84,93 @@ func (i *intake) brought(by *countedConn, n int) error {
 	if i.current != by {
 		return net.ErrClosed
 	}
-	i.count(int64(n))
-	switch {
-	case i.held > i.most:
+	i.count(int64(n), 0)
+	if i.held > i.most {
 		return errIntake
-	case i.all.isTooMuch(i.held):
+	}
+	return i.share()
+}
+
+// share is called with the lock held. Values of one stream take half of what there is for all.
+func (i *intake) share() error {
+	if i.weight > i.all.most/2 || i.all.isTooMuch(i.held+i.weight) {
+		i.isBroken = true
 		return errShare
 	}
 	return nil
 }
 
-// handled counts an event, or an answer, with a body of a size. What is not an event is handled with the next one.
-func (i *intake) handled(bytes int) {
+// isForShare reports whether a connection was broken off because it held more than its share.
+func (i *intake) isForShare() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.count(-min(i.held, int64(bytes)+frames))
+	return i.isBroken
+}
+
+// handled counts an event of a partition, or an answer (""), with a body of a size. What is not an event is handled with the next one.
+func (i *intake) handled(partition string, bytes int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.waiting[partition]) == 0 {
+		partition = ""
+	}
+	weight := int64(0)
+	if queue := i.waiting[partition]; len(queue) > 0 {
+		weight, i.waiting[partition] = queue[0], queue[1:]
+	}
+	i.count(-min(i.held, int64(bytes)+frames), -weight)
+}
+
+// dropped counts what came of a partition and is not handled any more: its receiver is gone.
+func (i *intake) dropped(partition string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, weight := range i.waiting[partition] {
+		i.count(0, -weight)
+	}
+	delete(i.waiting, partition)
 }
 
 // count is called with the lock held.
-func (i *intake) count(bytes int64) {
+func (i *intake) count(bytes, weight int64) {
 	i.held += bytes
-	i.all.add(bytes, 0)
+	i.weight += weight
+	i.all.add(bytes+weight, 0)
 }
 
 // of counts what a connection brings, from its beginning to its end, or until there is another one.
-func (i *intake) of(conn net.Conn) net.Conn {
+func (i *intake) of(conn net.Conn) *countedConn {
 	counted := &countedConn{conn, i}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.leave()
+	i.forget()
 	i.current = counted
 	i.all.add(0, 1)
 	return counted
 }
 
-// leave is called with the lock held, once the connection that is counted is over.
+// leave is called with the lock held, once the connection that is counted is over. What it brought is
+// held until all partitions have handled what they had begun with.
 func (i *intake) leave() {
 	if i.current != nil {
-		i.all.add(-i.held, -1)
-		i.current, i.held = nil, 0
+		i.all.add(0, -1)
+		i.current = nil
 	}
+}
+
+// forget is called with the lock held.
+func (i *intake) forget() {
+	i.count(-i.held, -i.weight)
+	i.waiting = map[string][]int64{}
+}
+
+// end is called once nothing of what came is used any more.
+func (i *intake) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.leave()
+	i.forget()
 }
 
 type countedConn struct {
@@ -135,6 +185,28 @@ func (c *countedConn) Read(p []byte) (int, error) {
 		return 0, full
 	}
 	return n, err
+}
+
+// weigh counts what messages decode to.
+func (c *countedConn) weigh(weight int64) error {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	if c.in.current != c {
+		return net.ErrClosed
+	}
+	if c.in.count(0, weight); weight < 0 {
+		return nil
+	}
+	return c.in.share()
+}
+
+// came has a message of a partition wait.
+func (c *countedConn) came(partition string, weight int64) {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	if c.in.current == c && (partition != "" || weight > 0) {
+		c.in.waiting[partition] = append(c.in.waiting[partition], weight)
+	}
 }
 
 func (c *countedConn) Close() error {
@@ -160,7 +232,8 @@ func (c Config) dialer(in *intake) func(context.Context, azeventhubs.WebSocketCo
 		if err != nil {
 			return nil, err
 		}
-		return &screenedConn{Conn: in.of(conn)}, nil
+		counted := in.of(conn)
+		return &screenedConn{Conn: counted, screen: screen{scales: counted}}, nil
 	}
 }
 

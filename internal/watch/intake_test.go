@@ -43,7 +43,7 @@ func TestIntakeIsBounded(t *testing.T) {
 					return
 				}
 				if total += n; c.handles {
-					in.handled(n)
+					in.handled("0", n)
 				}
 			}
 			if c.ends {
@@ -63,7 +63,7 @@ func TestStreamsTogetherAreBounded(t *testing.T) {
 		in := newIntake()
 		in.all = all
 		in.allow(32)
-		return in, in.of(near).(*countedConn)
+		return in, in.of(near)
 	}
 	modest, modestConn := open()
 	greedy := make([]*intake, 40)
@@ -80,12 +80,13 @@ func TestStreamsTogetherAreBounded(t *testing.T) {
 			if err := in.brought(conns[i], 16<<10); errors.Is(err, errShare) {
 				refused[i] = true
 				_ = conns[i].Close()
+				in.end()
 			}
 		}
 		if err := modest.brought(modestConn, 10<<10); err != nil {
 			t.Fatalf("a stream whose events are handled ends: %v", err)
 		}
-		modest.handled(10 << 10)
+		modest.handled("0", 10<<10)
 		if all.held > all.most {
 			t.Fatalf("%d bytes are held, want at most %d", all.held, all.most)
 		}
@@ -94,9 +95,11 @@ func TestStreamsTogetherAreBounded(t *testing.T) {
 		t.Fatal("no stream was broken off")
 	}
 	_ = modestConn.Close()
-	for _, c := range conns {
+	modest.end()
+	for i, c := range conns {
 		_ = c.Close()
 		_ = c.Close()
+		greedy[i].end()
 	}
 	if all.held != 0 || all.connections != 0 {
 		t.Errorf("%d bytes of %d connections are held after the end of all", all.held, all.connections)

@@ -15,6 +15,7 @@ type items struct {
 	got   int
 	want  int // bytes of head, 0: none is being read
 	total int // values that others were said to hold
+	heavy int // those of total that a message need not have: no sections, no lists that are sections
 }
 
 // nest is a value that others are in.
@@ -163,12 +164,18 @@ func (i *items) sized() error {
 	return i.nest(of)
 }
 
+// maxFields is above how many a section has that is a list.
+const maxFields = 16
+
 // nest begins a value that others are in.
 func (i *items) nest(n nest) error {
 	if n.left == 0 {
 		return i.end()
 	}
 	i.total += int(n.left) // the library allocates for as many before it reads the first
+	if len(i.open) > 0 && (len(i.open) > 1 || n.left > maxFields || n.isMap || n.isArray) {
+		i.heavy += int(n.left)
+	}
 	if i.open = append(i.open, n); len(i.open) > maxNested || i.total > maxItems {
 		return errValues
 	}
@@ -188,3 +195,14 @@ func (i *items) end() error {
 		i.open = i.open[:last]
 	}
 }
+
+const (
+	// freeValues of a message are not weighed: an event of a hub has some thirty annotations.
+	freeValues = 64
+	// ofValue is what a value takes of memory at most once it is decoded, beside its bytes: a place in a map or
+	// a list, and what holds it there. TestWhatMessagesTakeIsTheirWeight measures it.
+	ofValue = 128
+)
+
+// weight is what the values of a message take of memory, in bytes.
+func (i *items) weight() int64 { return int64(max(0, i.heavy-freeValues)) * ofValue }

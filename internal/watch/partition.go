@@ -36,6 +36,8 @@ func (p *partition) run(ctx context.Context) error {
 			p.Log.Info("Partition is silent, opening it anew", "partition", p.id)
 			_ = p.lookAtEnd(ctx) // as below
 			continue
+		case errors.Is(err, errMoreAhead):
+			continue
 		case errors.Is(err, errTooOld) || isPositionError(err):
 			if err := p.jump(ctx, err); err != nil {
 				return err
@@ -68,12 +70,14 @@ func (p *partition) lookAtEnd(ctx context.Context) error {
 // receive opens the partition behind the last handled event and handles what comes.
 func (p *partition) receive(ctx context.Context) error {
 	at, _ := p.places.get(p.id)
+	ahead := min(p.prefetch, p.ahead.get())
 	client, err := p.clients.events.NewPartitionClient(p.id, &azeventhubs.PartitionClientOptions{
-		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: int32(p.prefetch), //nolint:gosec // at most maxPrefetch
+		StartPosition: azeventhubs.StartPosition{SequenceNumber: &at.SequenceNumber}, OwnerLevel: &p.level, Prefetch: int32(ahead), //nolint:gosec // at most maxPrefetch
 	})
 	if err != nil {
 		return err
 	}
+	defer p.clients.in.dropped(p.id)
 	defer closing(client)
 	end, caughtUp := p.end, false // what the hub holds already has to be handled first
 	settled := time.AfterFunc(p.Timing.Settle, func() { p.phases.open(p.id, func() bool { return p.behind(p.id, end) > 0 }) })
@@ -92,12 +96,15 @@ func (p *partition) receive(ctx context.Context) error {
 				return errTooOld
 			}
 			p.handle(ctx, e)
-			p.clients.in.handled(sizeOf(e))
+			p.clients.in.handled(p.id, sizeOf(e))
 		}
 		opened.busy.Store(false)
 		if !caughtUp && p.behind(p.id, end) == 0 {
 			caughtUp = true
 			p.phases.set(p.id, Reading)
+		}
+		if ahead < min(p.prefetch, p.ahead.get()) {
+			return errMoreAhead
 		}
 	}
 }
@@ -115,6 +122,9 @@ func sizeOf(e *azeventhubs.ReceivedEventData) int {
 	}
 	return size
 }
+
+// errMoreAhead has a partition opened anew, with more events ahead.
+var errMoreAhead = errors.New("more events may be read ahead again")
 
 var errTooOld = errors.New("the oldest unread event is too old to catch up from")
 

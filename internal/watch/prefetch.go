@@ -1,6 +1,10 @@
 package watch
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+	"time"
+)
 
 // Bounds of what streams hold in memory: events that were fetched and not handled, beyond which the hub waits.
 const (
@@ -39,3 +43,43 @@ func (a *allowance) take(partitions int) (each int, leave func()) {
 		a.free += taken
 	})
 }
+
+// ahead is how many events a stream fetches ahead of each partition, which are fewer after it was broken off for
+// its share: values take more memory than their bytes. The zero value has no such limit.
+type ahead struct {
+	grow time.Duration // until there are twice as many again
+
+	mu      sync.Mutex
+	allowed int // by what all streams share
+	most    int // 0: as many as are allowed
+	since   time.Time
+}
+
+// begin is called with what all streams leave to this one.
+func (a *ahead) begin(allowed int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.allowed = allowed
+}
+
+// halve is called after the stream was broken off for its share.
+func (a *ahead) halve() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.most, a.since = max(1, a.now()/2), time.Now()
+}
+
+// get is how many there are now.
+func (a *ahead) get() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.most > 0 && time.Since(a.since) >= a.grow {
+		if a.most, a.since = 2*a.most, time.Now(); a.most >= a.allowed {
+			a.most = 0
+		}
+	}
+	return a.now()
+}
+
+// now is called with the lock held.
+func (a *ahead) now() int { return min(a.allowed, cmp.Or(a.most, a.allowed)) }

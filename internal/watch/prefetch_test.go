@@ -2,6 +2,8 @@ package watch
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -63,5 +65,32 @@ func TestPrefetchIsBounded(t *testing.T) {
 		if a.free != all {
 			t.Fatalf("%d are left, want %d", a.free, all)
 		}
+	})
+}
+
+// A stream that was broken off for its share reads half as much ahead, down to one event, and more again with time.
+func TestAStreamThatHeldTooMuchReadsLessAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &ahead{grow: time.Minute}
+		want := func(n int) {
+			t.Helper()
+			if got := a.get(); got != n {
+				t.Errorf("%d events are read ahead, want %d", got, n)
+			}
+		}
+		a.begin(5)
+		want(5)
+		for _, n := range []int{2, 1, 1} {
+			a.halve()
+			want(n)
+		}
+		time.Sleep(time.Minute - 1)
+		want(1)
+		for _, n := range []int{2, 4, 5} {
+			time.Sleep(time.Minute)
+			want(n)
+		}
+		a.begin(32) // there is more room now
+		want(32)
 	})
 }

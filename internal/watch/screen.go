@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"strings"
 )
 
 // Bounds of what an event hub says in AMQP. The library trusts the counts that lists, maps and arrays begin with: a few
@@ -47,6 +48,17 @@ type screen struct {
 	left     int     // bytes of the frame that are still to come
 	frame    []byte  // what came of it, without its head
 	messages map[link]*items
+	// partitions are those that links are known to be of.
+	partitions map[link]string
+	scales     scales // nil: nothing is weighed
+}
+
+// scales are told of what is decoded.
+type scales interface {
+	// weigh counts what parts of messages take beside their bytes. Its error keeps them from the library.
+	weigh(weight int64) error
+	// came counts a message that is whole, of a partition if that is known, and of a weight that was counted.
+	came(partition string, weight int64)
 }
 
 // link is one of a connection, as the peer numbers it.
@@ -127,11 +139,16 @@ func (s *screen) end() error {
 	case frameTransfer:
 		return s.transfer(channel, fields, body[size:])
 	case frameAttach:
-		return s.forget(channel, fields, 1)
+		return s.attach(channel, fields)
 	case frameDetach:
 		return s.forget(channel, fields, 0)
 	case frameEnd:
-		maps.DeleteFunc(s.messages, func(l link, _ *items) bool { return l.channel == channel })
+		for of := range s.messages {
+			if of.channel == channel {
+				s.drop(of)
+			}
+		}
+		maps.DeleteFunc(s.partitions, func(of link, _ string) bool { return of.channel == channel })
 	}
 	return nil
 }
@@ -154,12 +171,9 @@ func (s *screen) transfer(channel uint16, fields [][]byte, payload []byte) error
 	if message == nil {
 		message = &items{}
 	}
+	before := message.weight()
 	if _, err := message.take(payload, false); err != nil {
 		return err
-	}
-	if !isTrue(fields, transferMore) || isTrue(fields, transferAborted) {
-		delete(s.messages, of)
-		return nil
 	}
 	if s.messages == nil {
 		s.messages = map[link]*items{}
@@ -167,16 +181,93 @@ func (s *screen) transfer(channel uint16, fields [][]byte, payload []byte) error
 	if s.messages[of] = message; len(s.messages) > maxParts {
 		return errFrame
 	}
+	if err := s.weigh(message.weight() - before); err != nil {
+		return err
+	}
+	switch {
+	case isTrue(fields, transferAborted):
+		s.drop(of)
+	case !isTrue(fields, transferMore):
+		delete(s.messages, of)
+		if s.scales != nil {
+			s.scales.came(s.partitions[of], message.weight())
+		}
+	}
 	return nil
 }
 
-// forget drops the message that is under way over a link which begins or ends.
+func (s *screen) weigh(weight int64) error {
+	if s.scales == nil || weight == 0 {
+		return nil
+	}
+	return s.scales.weigh(weight)
+}
+
+// drop gives up a message that is under way.
+func (s *screen) drop(of link) {
+	if message := s.messages[of]; message != nil {
+		_ = s.weigh(-message.weight()) // less is never too much
+		delete(s.messages, of)
+	}
+}
+
+// Places of fields in an attach.
+const (
+	attachHandle = 1
+	attachSource = 5
+)
+
+// attach finds out which partition a link is of, if it is of one.
+func (s *screen) attach(channel uint16, fields [][]byte) error {
+	if err := s.forget(channel, fields, attachHandle); err != nil {
+		return err
+	}
+	handle, _ := number(fields, attachHandle)
+	if id := partitionOf(fields); id != "" {
+		if s.partitions == nil {
+			s.partitions = map[link]string{}
+		}
+		if s.partitions[link{channel, handle}] = id; len(s.partitions) > maxParts {
+			return errFrame
+		}
+	}
+	return nil
+}
+
+// partitionOf is the partition that the source of a link is: "hub/ConsumerGroups/group/Partitions/0". It is "" for any other.
+func partitionOf(fields [][]byte) string {
+	if len(fields) <= attachSource {
+		return ""
+	}
+	_, source, err := performative(fields[attachSource])
+	if err != nil || len(source) == 0 {
+		return ""
+	}
+	const str8, str32 = 0xa1, 0xb1
+	address := source[0]
+	switch address[0] {
+	case str8:
+		address = address[2:]
+	case str32:
+		address = address[5:]
+	default:
+		return ""
+	}
+	_, id, _ := strings.Cut(string(address), "/Partitions/")
+	if checkPartitions([]string{id}) != nil {
+		return ""
+	}
+	return id
+}
+
+// forget drops the partition, and the message that is under way over a link which begins or ends.
 func (s *screen) forget(channel uint16, fields [][]byte, place int) error {
 	handle, ok := number(fields, place)
 	if !ok {
 		return errFrame
 	}
-	delete(s.messages, link{channel, handle})
+	s.drop(link{channel, handle})
+	delete(s.partitions, link{channel, handle})
 	return nil
 }
 

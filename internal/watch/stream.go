@@ -54,6 +54,8 @@ type Timing struct {
 	Lag time.Duration // 1 min
 	// MaxCatchUp is how old the oldest unread event may be after a start; beyond it devices are read instead of events.
 	MaxCatchUp time.Duration // 1 h
+	// Grow is how long a stream that was broken off for its share goes on before it reads twice as much ahead.
+	Grow time.Duration // 1 min
 	// Retry is the longest pause between two tries.
 	Retry time.Duration // DefaultRetry
 }
@@ -65,7 +67,7 @@ func (t Timing) withDefaults() Timing {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&t.Settle, 2 * time.Second}, {&t.Save, 10 * time.Second}, {&t.Lag, time.Minute}, {&t.MaxCatchUp, time.Hour}, {&t.Retry, DefaultRetry}} {
+	}{{&t.Settle, 2 * time.Second}, {&t.Save, 10 * time.Second}, {&t.Lag, time.Minute}, {&t.MaxCatchUp, time.Hour}, {&t.Grow, time.Minute}, {&t.Retry, DefaultRetry}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
@@ -95,6 +97,7 @@ type Stream struct {
 	places   places
 	phases   phases
 	catchUp  catchUp
+	ahead    ahead
 	reading  time.Time // since when, zero: this try has not come to that
 	storing  sync.Mutex
 	saved    *Checkpoint // guarded by storing
@@ -116,6 +119,7 @@ func (s *Stream) Run(ctx context.Context) {
 	s.Timing = s.Timing.withDefaults()
 	s.phases.report, s.catchUp.done = s.Report, s.Sink.CaughtUp
 	s.phases.all(Connecting)
+	s.ahead.grow = s.Timing.Grow
 	pauses := pauses{longest: s.Timing.Retry}
 	for {
 		s.reading = time.Time{}
@@ -277,7 +281,7 @@ func (s *Stream) ends(ctx context.Context, clients connection, ids []string) (ma
 		if err != nil {
 			return nil, &failure{managementPhase(err), fmt.Errorf("reading the properties of partition %s: %w", id, err)}
 		}
-		clients.answers.handled(0)
+		clients.answers.handled("", 0)
 		ends[id] = properties
 	}
 	return ends, nil
@@ -289,6 +293,7 @@ func (s *Stream) read(ctx context.Context, clients connection, ids []string, end
 	prefetch, leave := prefetches.take(len(ids))
 	defer leave()
 	clients.in.allow(prefetch * len(ids))
+	s.ahead.begin(prefetch)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, id := range ids {
 		g.Go(func() error {
@@ -297,7 +302,11 @@ func (s *Stream) read(ctx context.Context, clients connection, ids []string, end
 	}
 	g.Go(func() error { return s.saveRegularly(ctx) })
 	g.Go(func() error { return s.watchLag(ctx, clients, silence, ends) })
-	return g.Wait()
+	err := g.Wait()
+	if clients.in.isForShare() {
+		s.ahead.halve()
+	}
+	return err
 }
 
 // watchLag finds partitions where what the hub held one interval ago is still not handled. Only the hub's own numbers
