@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -143,14 +144,18 @@ func run(o options) error {
 	if err := controllers.Setup(ctx, mgr, setup); err != nil {
 		return fmt.Errorf("setting up the controllers: %w", err)
 	}
+	probes := diagnostics.Probes{
+		Healthz: map[string]healthz.Checker{"ping": healthz.Ping}, Readyz: map[string]healthz.Checker{"caches": cachesFilled(mgr.GetCache())},
+	}
 	if o.webhookPort != 0 {
 		of := webhooks.Options{CertDir: o.webhookCertDir}
-		if err := errors.Join(webhooks.Setup(mgr, library, of), mgr.AddReadyzCheck("webhook", webhooks.Ready(serving, of))); err != nil {
+		if err := webhooks.Setup(mgr, library, of); err != nil {
 			return fmt.Errorf("setting up the webhook: %w", err)
 		}
+		probes.Readyz["webhook"] = webhooks.Ready(serving, of)
 	}
-	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", cachesFilled(mgr.GetCache()))); err != nil {
-		return fmt.Errorf("setting up the probes: %w", err)
+	if err := o.addPorts(ctx, mgr, probes); err != nil {
+		return err
 	}
 	if o.leaderElect {
 		if err := mgr.Add(leadership.EndAfterPause(end)); err != nil {
@@ -166,6 +171,27 @@ func run(o options) error {
 		serving.Farewell()
 	}
 	return err
+}
+
+// addPorts has the manager serve metrics and probes, before its caches are filled.
+func (o options) addPorts(ctx context.Context, mgr manager.Manager, probes diagnostics.Probes) error {
+	metrics, err := diagnostics.Server(ctx, diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}, mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("setting up the metrics: %w", err)
+	}
+	asked, err := probes.Server(ctx, o.probeAddress)
+	if err != nil {
+		return fmt.Errorf("setting up the probes: %w", err)
+	}
+	for _, server := range []*manager.Server{metrics, asked} {
+		if server == nil {
+			continue
+		}
+		if err := mgr.Add(server); err != nil {
+			return fmt.Errorf("setting up the ports: %w", err)
+		}
+	}
+	return nil
 }
 
 // authority reads where tokens of Microsoft Entra ID come from.
@@ -211,8 +237,8 @@ func newManager(o options, serving webhook.Server, leading *leadership.Watch) (m
 	election.Wrap(leading.Observe)
 	return ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
-		Metrics:                       diagnostics.Server(diagnostics.Options{Address: o.metricsAddress, Secure: o.metricsSecure, CertDir: o.metricsCertDir}),
-		HealthProbeBindAddress:        o.probeAddress,
+		Metrics:                       metricsserver.Options{BindAddress: "0"}, // addPorts serves both, with bounds
+		HealthProbeBindAddress:        "0",
 		WebhookServer:                 serving,
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leadership.LeaseName,

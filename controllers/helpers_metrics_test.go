@@ -13,7 +13,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
 )
@@ -25,7 +24,7 @@ func serveMetrics() (address string) {
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: operatorUser, Groups: []string{"system:authenticated"}}
 	httpClient, err := rest.HTTPClientFor(cfg)
 	Expect(err).NotTo(HaveOccurred())
-	server, err := metricsserver.NewServer(diagnostics.Server(diagnostics.Options{Address: "127.0.0.1:0", Secure: true, CertDir: GinkgoT().TempDir()}), cfg, httpClient)
+	server, err := diagnostics.Server(ctx, diagnostics.Options{Address: "127.0.0.1:0", Secure: true, CertDir: GinkgoT().TempDir()}, cfg, httpClient)
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
@@ -34,8 +33,7 @@ func serveMetrics() (address string) {
 		cancel()
 		Eventually(done).Should(Receive(BeNil()))
 	})
-	Eventually(server.(interface{ GetBindAddr() string }).GetBindAddr).ShouldNot(BeEmpty())
-	return server.(interface{ GetBindAddr() string }).GetBindAddr()
+	return server.Listener.Addr().String()
 }
 
 // scraper is a token that may read metrics.

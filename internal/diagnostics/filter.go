@@ -13,7 +13,6 @@ import (
 	authentication "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorization "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
 // askWithin bounds what the API server is asked for one request.
@@ -25,17 +24,16 @@ type guard struct {
 	access authorization.SubjectAccessReviewInterface
 }
 
-func guarded(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+func guarded(config *rest.Config, httpClient *http.Client) (g guard, err error) {
 	tokens, err := authentication.NewForConfigAndClient(config, httpClient)
 	if err != nil {
-		return nil, err
+		return g, err
 	}
 	access, err := authorization.NewForConfigAndClient(config, httpClient)
 	if err != nil {
-		return nil, err
+		return g, err
 	}
-	g := guard{tokens.TokenReviews(), access.SubjectAccessReviews()}
-	return func(log logr.Logger, next http.Handler) (http.Handler, error) { return g.before(log, next), nil }, nil
+	return guard{tokens.TokenReviews(), access.SubjectAccessReviews()}, nil
 }
 
 func (g guard) before(log logr.Logger, next http.Handler) http.Handler {

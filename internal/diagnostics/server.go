@@ -2,11 +2,25 @@
 package diagnostics
 
 import (
+	"cmp"
+	"context"
 	"crypto/tls"
+	"errors"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/pprof" // nothing serves http.DefaultServeMux, which the import adds to; the handlers below are behind authentication
+	"os"
+	"path/filepath"
 
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/cert"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 // Who asks is found out by asking the API server, and so is whether they may: config/rbac/metrics_reader_role.yaml has the roles.
@@ -15,7 +29,7 @@ import (
 
 // Options of the server.
 type Options struct {
-	// Address such as :8443; 0 turns the server off.
+	// Address such as :8443; :8080 if empty. 0 turns the server off.
 	Address string
 	// Secure is HTTPS, for those with a token that may get the path. Without it metrics are there for everyone, and profiles for nobody.
 	Secure bool
@@ -23,19 +37,81 @@ type Options struct {
 	CertDir string
 }
 
-// Server returns a manager's options for the server.
-func Server(o Options) metricsserver.Options {
+// Server listens, and serves metrics once it is started, on all replicas. It is nil if it is turned
+// off. The context bounds how long requests last, and how long the certificate is looked at.
+func Server(ctx context.Context, o Options, config *rest.Config, client *http.Client) (*manager.Server, error) {
+	listener, err := listen(ctx, cmp.Or(o.Address, defaultAddress))
+	if listener == nil || err != nil {
+		return nil, err
+	}
+	handlers := map[string]http.Handler{metricsPath: promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
+	})}
 	if !o.Secure {
-		return metricsserver.Options{BindAddress: o.Address}
+		return served(ctx, "metrics", listener, muxOf(handlers)), nil
 	}
-	return metricsserver.Options{
-		BindAddress: o.Address, SecureServing: true, CertDir: o.CertDir, FilterProvider: guarded, ExtraHandlers: profiles(),
-		TLSOpts: []func(*tls.Config){withoutHTTP2},
+	maps.Copy(handlers, profiles())
+	guard, err := guarded(config, client)
+	if err != nil {
+		return nil, err
 	}
+	for path, handler := range handlers {
+		handlers[path] = guard.before(log.Log.WithName("metrics").WithValues("path", path), handler)
+	}
+	secure, err := o.tls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return served(ctx, "metrics", tls.NewListener(listener, secure), muxOf(handlers)), nil
 }
 
-// withoutHTTP2 keeps one connection from opening streams without end; nobody gains from it here.
-func withoutHTTP2(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
+const (
+	metricsPath    = "/metrics"
+	defaultAddress = ":8080"
+	// maxScrapes are under way at a time: each holds all metrics.
+	maxScrapes = 4
+)
+
+func muxOf(handlers map[string]http.Handler) *http.ServeMux {
+	mux := http.NewServeMux()
+	for path, handler := range handlers {
+		mux.Handle(path, handler)
+	}
+	return mux
+}
+
+// tls has the certificate of the folder, anew whenever it is replaced, or one that the process signs
+// itself. It is without HTTP/2, which has one connection open streams without end; nobody gains from
+// it here.
+func (o Options) tls(ctx context.Context) (*tls.Config, error) {
+	config := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
+	certificate, key := filepath.Join(o.CertDir, corev1.TLSCertKey), filepath.Join(o.CertDir, corev1.TLSPrivateKeyKey)
+	if o.CertDir == "" || !exists(certificate) || !exists(key) {
+		encoded, encodedKey, err := cert.GenerateSelfSignedCertKeyWithFixtures("localhost", []net.IP{{127, 0, 0, 1}}, nil, "")
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.X509KeyPair(encoded, encodedKey)
+		config.Certificates = []tls.Certificate{pair}
+		return config, err
+	}
+	watcher, err := certwatcher.New(certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	config.GetCertificate = watcher.GetCertificate
+	go func() {
+		if err := watcher.Start(ctx); err != nil {
+			log.Log.Error(err, "The certificate for metrics is not looked at any more")
+		}
+	}()
+	return config, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, os.ErrNotExist)
+}
 
 // profiles are the handlers of net/http/pprof. Its index serves heap, goroutine and the other named ones.
 func profiles() map[string]http.Handler {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,7 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
@@ -50,10 +49,16 @@ func serve(t *testing.T, config *rest.Config, o diagnostics.Options) string {
 		t.Fatal(err)
 	}
 	o.Address = "127.0.0.1:0"
-	server, err := metricsserver.NewServer(diagnostics.Server(o), config, httpClient)
+	server, err := diagnostics.Server(t.Context(), o, config, httpClient)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return start(t, server)
+}
+
+// start runs a server and returns its address.
+func start(t *testing.T, server *manager.Server) string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Start(ctx) }()
@@ -63,15 +68,7 @@ func serve(t *testing.T, config *rest.Config, o diagnostics.Options) string {
 			t.Error(err)
 		}
 	})
-	address := server.(interface{ GetBindAddr() string })
-	for address.GetBindAddr() == "" {
-		select {
-		case err := <-ended:
-			t.Fatal("the server ended: ", err)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return address.GetBindAddr()
+	return server.Listener.Addr().String()
 }
 
 // get asks for a URL with a token, if there is one, and returns status and body.
