@@ -14,8 +14,10 @@ const (
 	maxResponseBody = 8 << 20 // bytes of one answer; a page of 50 twins of 72 KB each fits, with their metadata
 	// maxValues is how many JSON values an answer has at most: decoded, each takes some fifty bytes.
 	maxValues = 400_000
-	// freeBytes of each answer are not counted.
-	freeBytes = 64 << 10
+	// freeBytes of each answer are not counted, and freeOfCommand of one to a command: as much as status
+	// holds of it. Many more commands are under way than other calls, each for minutes.
+	freeBytes     = 64 << 10
+	freeOfCommand = 16 << 10
 	// maxHeld bytes of answers are held at a time, maxHeldOfHub of them by one client, and by the clients of a tenant no more than others leave free:
 	// half of all by one, a third by each of two.
 	maxHeld      = 64 << 20
@@ -58,8 +60,10 @@ var decoding sync.Mutex
 type room struct {
 	tenant string
 	ofHub  *atomic.Int64
-	read   int64
-	taken  int64
+	// isOfCommand is true of an answer to a command.
+	isOfCommand bool
+	read        int64
+	taken       int64
 }
 
 type roomKey struct{}
@@ -67,7 +71,7 @@ type roomKey struct{}
 // take counts what was read of the answer.
 func (r *room) take(n int) error {
 	r.read += int64(n)
-	more := max(0, r.read-freeBytes) - r.taken
+	more := max(0, r.read-r.free()) - r.taken
 	if more == 0 {
 		return nil
 	}
@@ -76,6 +80,14 @@ func (r *room) take(n int) error {
 		return errNoRoom
 	}
 	return nil
+}
+
+// free is how many bytes are not counted.
+func (r *room) free() int64 {
+	if r.isOfCommand {
+		return freeOfCommand
+	}
+	return freeBytes
 }
 
 // leave gives back what was counted.

@@ -4,8 +4,10 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -90,5 +92,64 @@ func TestAnswersHaveRoom(t *testing.T) {
 	}
 	if n, ofHub, ofOther := held.all, of.Load(), other.Load(); n != 0 || len(held.of) != 0 || ofHub != 0 || ofOther != 0 {
 		t.Errorf("%d, %d and %d bytes are counted after all is over", n, ofHub, ofOther)
+	}
+}
+
+// Answers to commands that hubs never finish are counted over all hubs, although each of them is small.
+func TestSmallAnswersToCommandsAreCounted(t *testing.T) {
+	const hubs, commands, size = 4, 8, 60 << 10
+	ended := make(chan struct{})
+	var calling sync.WaitGroup
+	for range hubs {
+		p := newPeer(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, `{"status":200,"payload":"`+strings.Repeat("x", size))
+			_ = http.NewResponseController(w).Flush()
+			<-ended
+		})
+		c := p.client(t)
+		for range commands {
+			calling.Go(func() {
+				_, _ = c.InvokeMethod(t.Context(), Invocation{DeviceID: "d", Command: "c", Response: time.Minute})
+			})
+		}
+	}
+	counted := func() int64 {
+		held.mu.Lock()
+		defer held.mu.Unlock()
+		return held.all
+	}
+	deadline := time.After(10 * time.Second)
+	for counted() < hubs*commands*(size-freeOfCommand) && !t.Failed() {
+		select {
+		case <-deadline:
+			t.Errorf("%d bytes of %d answers are counted", counted(), hubs*commands)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	close(ended)
+	calling.Wait()
+	if n := counted(); n != 0 {
+		t.Errorf("%d bytes are counted after all is over", n)
+	}
+}
+
+// What status holds of an answer is had however much others hold.
+func TestAnAnswerToACommandThatStatusHoldsHasRoom(t *testing.T) {
+	var answers []*room
+	read := func(n int) error {
+		r := &room{tenant: "a", ofHub: &atomic.Int64{}, isOfCommand: true}
+		answers = append(answers, r)
+		return r.take(n)
+	}
+	for read(freeBytes) == nil {
+		if len(answers) > maxHeld/(freeBytes-freeOfCommand) {
+			t.Fatalf("%d answers are held", len(answers))
+		}
+	}
+	if err := read(freeOfCommand); err != nil {
+		t.Error(err)
+	}
+	for _, r := range answers {
+		r.leave()
 	}
 }

@@ -271,7 +271,7 @@ func (c *Client) exchange(ctx context.Context, q call) (size int, failure *Error
 	if q.hurried {
 		bounded = context.WithValue(bounded, impatient{}, true)
 	}
-	ofAnswer := &room{tenant: c.tenant, ofHub: c.held}
+	ofAnswer := &room{tenant: c.tenant, ofHub: c.held, isOfCommand: q.op.invokes()}
 	defer ofAnswer.leave()
 	bounded = context.WithValue(bounded, roomKey{}, ofAnswer)
 	bounded = context.WithValue(bounded, fenceKey{}, func() error { return c.fenced(q) })

@@ -41,6 +41,9 @@ func (o Operation) metered() Operation {
 // String returns the name in errors and metrics.
 func (o Operation) String() string { return o.name }
 
+// invokes reports whether a device is asked to run a command.
+func (o Operation) invokes() bool { return o.class == budget.Command }
+
 // Class returns the class of requests that the hub throttles it in.
 func (o Operation) Class() budget.Class { return o.class }
 
