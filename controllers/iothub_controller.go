@@ -117,7 +117,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	connected := r.connect(ctx, hub, e, allowance)
 	if h, ok := errors.AsType[*halt](connected); ok && h.quiet { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
 		r.Hubs.Obstruct(req.NamespacedName, "")
-		return endPass(ctx, r.Client, r.Recorder, &ending{next: hubs.Jittered(r.nextWake(h))})
+		return r.finishUnproved(ctx, before, hub, h)
 	}
 	if r.Hubs.Obstruct(req.NamespacedName, obstacleOf(connected)) {
 		r.wakeDeleted(ctx, req.NamespacedName)
@@ -202,6 +202,15 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 			r.retries.ended(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
 		}
 	}
+	return endPass(ctx, r.Client, r.Recorder, e)
+}
+
+// finishUnproved ends a pass that knows nothing of the hub yet. What a person stops is said all the
+// same: a hub that does not answer takes half a minute for that.
+func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1alpha1.IoTHub, h *halt) (ctrl.Result, error) {
+	describeSuspended(hub)
+	e := &ending{before: before, after: hub, next: hubs.Jittered(r.nextWake(h)), behind: waitCache.most}
+	e.stored = func(bool) { announceHub(r.Recorder, before, hub) }
 	return endPass(ctx, r.Client, r.Recorder, e)
 }
 

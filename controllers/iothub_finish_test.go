@@ -1,8 +1,10 @@
 package controllers
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -59,5 +62,50 @@ func TestAHubIsObservedOnceItIsJudged(t *testing.T) {
 				t.Errorf("Stalled with reason %q, want %q", reason, test.stalled)
 			}
 		})
+	}
+}
+
+// A hub that does not answer keeps no word back that needs none of it.
+func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	hub := &v1alpha1.IoTHub{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub", Generation: 2}, Status: v1alpha1.IoTHubStatus{ObservedGeneration: 1},
+	}
+	setVerdict(hub, verdict{reason: v1alpha1.ReasonHubUnavailable, message: "no whole answer in time"})
+	said := readyOf(hub)
+	writes := 0
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(hub).WithStatusSubresource(hub).WithInterceptorFuncs(interceptor.Funcs{
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+			writes++
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
+		},
+	}).Build()
+	recorder := events.NewFakeRecorder(10)
+	r := &IoTHubReconciler{Client: c, Recorder: recorder, retries: newLasting(waitAPIServer)}
+	r.retries.fails(client.ObjectKeyFromObject(hub).String()+probing, cause{row: waitConnect}, time.Now())
+	for i, is := range []bool{true, true, false, false} {
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
+			t.Fatal(err)
+		}
+		before := hub.DeepCopy()
+		hub.Spec.Suspend = is
+		if _, err := r.finishUnproved(t.Context(), before, hub, quietly(0)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
+			t.Fatal(err)
+		}
+		if isTrue(hub, v1alpha1.ConditionSuspended) != is || writes != i/2+1 || len(recorder.Events) != i/2+1 {
+			t.Errorf("pass %d: %d writes, %d Events, %+v", i, writes, len(recorder.Events), hub.Status.Conditions)
+		}
+	}
+	if is := readyOf(hub); is.Reason != said.Reason || is.ObservedGeneration != said.ObservedGeneration || hub.Status.ObservedGeneration != 1 {
+		t.Errorf("it says %+v of the hub", is)
+	}
+	if _, fails := r.retries.of(client.ObjectKeyFromObject(hub).String() + probing); !fails {
+		t.Error("its back-off is over")
 	}
 }
