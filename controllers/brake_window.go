@@ -99,6 +99,9 @@ type reservation struct {
 	count   int
 	until   time.Time
 	members members // objects all of whose removals are in the count
+	// returned are removals of those that did not happen. Whoever reads status takes them for counted,
+	// so that their part of the count is no other object's.
+	returned map[types.UID]int
 }
 
 // window is what was removed at one hub lately, or may have been: exactly as far as this process
@@ -186,6 +189,7 @@ func (w *window) count(one removing, now time.Time) []twin.Leaf {
 		w.removed[one.object] = r
 	}
 	r.member = one.member
+	delete(w.own.returned, one.object)
 	for _, leaf := range one.leaves {
 		r.at[leaf] = now
 	}
@@ -201,12 +205,21 @@ func (w *window) takeBack(object types.UID, leaves []twin.Leaf) {
 	for _, leaf := range leaves {
 		delete(r.at, leaf)
 	}
+	if len(leaves) > 0 && w.own.members.has(r.member) {
+		put(&w.own.returned, object, len(leaves))
+	}
 	w.trim(object)
 }
 
 // covers reports whether status counts removals that are about to be sent.
 func (w *window) covers(one removing, now time.Time) bool {
-	return w.own.count >= w.need(one) && !now.Add(brakeWindow).After(w.own.until)
+	need := w.need(one)
+	for object, n := range w.own.returned {
+		if object != one.object {
+			need += n
+		}
+	}
+	return w.own.count >= need && !now.Add(brakeWindow).After(w.own.until)
 }
 
 // need is what status has to count before they are sent.

@@ -165,3 +165,22 @@ func TestStatusNeverCountsTooFew(t *testing.T) {
 		}
 	})
 }
+
+// What did not happen, and is named in status, leaves no room for another object's: the next process
+// takes it for counted once it is tried again.
+func TestWhatIsTakenBackIsNobodyElsesCount(t *testing.T) {
+	w, again, other := &window{}, removal("again", 3), removal("other", 1)
+	w.own = w.reserve(again, aNoon)
+	w.takeBack(again.object, w.count(again, aNoon))
+	if !w.covers(again, aNoon) || w.covers(other, aNoon) {
+		t.Fatalf("status has to be written for it: %t, for another one: %t", !w.covers(again, aNoon), !w.covers(other, aNoon))
+	}
+	w.own = w.reserve(other, aNoon)
+	w.count(other, aNoon)
+	next := &window{carried: w.own}
+	next.own = next.reserve(again, aNoon)
+	next.count(again, aNoon)
+	if got := (&window{carried: next.own}).size(); got < 4 {
+		t.Errorf("%d are counted of 4", got)
+	}
+}
