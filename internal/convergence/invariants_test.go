@@ -1,6 +1,7 @@
 package convergence
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -116,11 +117,23 @@ func (w *world) judgeHeld() {
 	}
 }
 
+// change has one of the declared values be another one, and reports which; there may be none.
+func (w *world) change(rt *rapid.T) (name string, is bool) {
+	all := w.declared()
+	if len(all) == 0 {
+		return "", false
+	}
+	name = rapid.SampledFrom(slices.Sorted(maps.Keys(all))).Draw(rt, "declared property")
+	all[name] = all[name]%3 + 1
+	w.declare(all)
+	return name, true
+}
+
 // crash has a process end over a write whose answer it does not get. Somebody may edit the declaration
 // after that, or take the last edit back: that is what status had the hub hold.
 func (w *world) crash(rt *rapid.T) {
 	before := w.declared()
-	if rapid.Bool().Draw(rt, "edit before that") {
+	if _, is := w.change(rt); !is {
 		w.edit(rt)
 	}
 	w.losesAnswer = true
@@ -134,6 +147,20 @@ func (w *world) crash(rt *rapid.T) {
 		w.declare(before)
 	}
 	w.pass()
+}
+
+// fight has another writer change a declared value, and the operator hear of it, some times.
+func (w *world) fight(rt *rapid.T) {
+	all := w.declared()
+	for range rapid.IntRange(1, FightCorrections+1).Draw(rt, "times") {
+		for _, name := range slices.Sorted(maps.Keys(all))[:min(1, len(all))] {
+			value := all[name]%3 + 1
+			w.sayf("another writer fights: %s = %d", name, value)
+			w.write(map[string]*int{name: &value}, false)
+		}
+		w.tells()
+		w.pass()
+	}
 }
 
 // judgeClaim fails a test whose operator records in status what it would not send.

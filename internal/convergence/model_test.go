@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -74,7 +75,10 @@ type world struct {
 	// what happened in the pass: the hub was read, its answer to a write or the whole write was lost, and
 	// which removals may be made
 	isRead, isInDoubt bool
-	permitted         []twin.Leaf
+	// isUntold is true once a status was refused and no later one was written: only memory, and an event,
+	// tells of what the pass wrote.
+	isUntold  bool
+	permitted []twin.Leaf
 
 	log []string
 }
@@ -208,11 +212,16 @@ func (w *world) restart() {
 	for name, h := range w.desired {
 		p := recorded[twin.Leaf{Name: name}]
 		isKnown := p.Owned && HeldVersion(&p) == h.version || p.Sent != nil && p.Sent.Version == h.version
-		if h.isOurs && h.isFirst && !h.isLost && !isKnown {
+		// What became of a write that a suspension met is looked for once the object is resumed.
+		isLookedFor := p.Owned && (w.object.Status.Twin.Unconfirmed || conditions.IsTrue(w.object, v1alpha1.ConditionSuspended))
+		if h.isOurs && h.isFirst && !h.isLost && !isKnown && !isLookedFor {
 			w.failf("%s = %d was sent without a record in status", name, h.value)
 		}
 		if h.isOurs && !isKnown {
 			h.isLost = true
+			if w.isUntold {
+				w.unseen[name] = true
+			}
 			w.desired[name] = h
 		}
 	}
@@ -418,8 +427,10 @@ func (w *world) finish(s *State, step Step) {
 	if w.refusesStatus && w.behind == 0 {
 		w.refusesStatus = false
 		w.sayf("its status is refused")
+		w.isUntold = true
 		return
 	}
+	w.isUntold = false
 	w.object.Status = *s.Device.Status.DeepCopy()
 	w.see(s)
 	w.stored(s)

@@ -51,6 +51,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"forbid":          toggle(&w.isForbidden, "the model forbids it"),
 		"time":            func(*rapid.T) { w.sayf("time passes"); w.now = w.now.Add(FightWindow + time.Minute) },
 		"crash":           w.crash,
+		"fight":           w.fight,
 		"suspend the hub": toggle(&w.hub.Spec.Suspend, "the IoTHub is suspended"),
 		"suspend": func(*rapid.T) {
 			w.object.Spec.Suspend = !w.object.Spec.Suspend
@@ -108,8 +109,8 @@ func (w *world) check(*rapid.T) {
 		if isSaid(v1alpha1.ConditionReady) && state != StateOf(twin.StateAcknowledged) {
 			w.failf("Ready is True, and %s is %s", name, state)
 		}
-		if w.unseen[name] || w.told != w.epoch {
-			continue // nobody can know
+		if w.unseen[name] || w.told != w.epoch || conditions.IsTrue(w.object, v1alpha1.ConditionSuspended) {
+			continue // nobody can know, and of a suspended object it is said as of when
 		}
 		h, a := w.desired[name], w.reported[name]
 		if isSaid(v1alpha1.ConditionSynced) && h.value != value {
