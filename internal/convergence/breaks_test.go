@@ -140,6 +140,11 @@ func TestAnyHistoryWritesNothingToADeviceOfAnotherModel(t *testing.T) {
 		w := newWorld(rt.Fatalf)
 		w.object.Spec.ModelID, w.model = declared, declared
 		actions := w.actions()
+		actions["restart before an edit"] = func(rt *rapid.T) {
+			w.restart()
+			w.change(rt)
+			w.pass()
+		}
 		actions["announce"] = func(rt *rapid.T) {
 			w.model = rapid.SampledFrom([]string{declared, other, ""}).Draw(rt, "model")
 			w.changes++

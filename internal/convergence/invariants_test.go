@@ -50,6 +50,8 @@ func (w *world) allowChange(s *State, c twin.Change) {
 		w.failf("%s is removed, and is not there", c.Leaf)
 	case !isRemoval && held != nil && twin.Equal(held.Value, c.Value) && !s.resendRequested():
 		w.failf("%s is written to what it is, and nobody asked for that", c.Leaf)
+	case !isRemoval && held != nil && twin.Equal(held.Value, c.Value) && w.handled == s.annotation(v1alpha1.AnnotationResendRequestedAt):
+		w.failf("%s is sent again once more for request %q", c.Leaf, w.handled)
 	case c.Cause == twin.New && !twin.IsRecorded(SentOf(&w.object.Status), c.Leaf, twin.Sent{Value: c.Value, Version: s.Twin.DesiredVersion + 1}):
 		w.failf("%s is new, and no status records that it is sent", c.Leaf)
 	case c.Cause == twin.Drifted && len(w.recent(c.Leaf.Name)) >= FightCorrections:
@@ -67,8 +69,9 @@ func (w *world) recent(name string) (times []string) {
 	return times
 }
 
-// count takes note of what was put back, as far as the operator knows of it.
+// count takes note of what was put back, and sent again, as far as the operator knows of it.
 func (w *world) count(changes []twin.Change) {
+	w.handled = w.object.Annotations[v1alpha1.AnnotationResendRequestedAt]
 	for _, c := range changes {
 		if c.Cause == twin.Drifted {
 			w.corrected[c.Leaf.Name] = append(w.corrected[c.Leaf.Name], w.now)
@@ -98,7 +101,7 @@ func (w *world) judgeDoubt(s *State) {
 func (w *world) see(s *State) {
 	if isOfThis := w.isRead || w.told == w.epoch; s.Twin != nil && isOfThis && s.Twin.Version == w.changes {
 		clear(w.unseen)
-		w.told, w.behind = w.epoch, 0
+		w.told, w.behind, w.isUntold = w.epoch, 0, false
 	}
 }
 

@@ -75,8 +75,8 @@ type world struct {
 	// what happened in the pass: the hub was read, its answer to a write or the whole write was lost, and
 	// which removals may be made
 	isRead, isInDoubt bool
-	// isUntold is true once a status was refused and no later one was written: only memory, and an event,
-	// tells of what the pass wrote.
+	// isUntold is true while only memory, and an event, tells of what was written: a status was refused, or
+	// a failure left a status as it was that said already that there is something to write.
 	isUntold  bool
 	permitted []twin.Leaf
 
@@ -228,7 +228,7 @@ func (w *world) restart() {
 	for name := range w.corrected {
 		w.corrected[name] = recentCorrections(recorded[twin.Leaf{Name: name}], w.now)
 	}
-	w.memory = twin.Remembered{IsModelInDoubt: true}
+	w.memory, w.handled = twin.Remembered{IsModelInDoubt: true}, ""
 }
 
 // pass makes one over the object, and returns how it ended.
@@ -427,13 +427,18 @@ func (w *world) finish(s *State, step Step) {
 	if w.refusesStatus && w.behind == 0 {
 		w.refusesStatus = false
 		w.sayf("its status is refused")
-		w.isUntold = true
+		w.isUntold, w.handled = true, ""
 		return
 	}
-	w.isUntold = false
+	w.isUntold = (w.isUntold || w.isInDoubt && w.saidUnsynced()) && !s.Device.Status.Twin.Unconfirmed
 	w.object.Status = *s.Device.Status.DeepCopy()
 	w.see(s)
 	w.stored(s)
+}
+
+// saidUnsynced reports whether the last status says of this generation that there is something to write.
+func (w *world) saidUnsynced() bool {
+	return conditions.ReadyOf(w.object).ObservedGeneration == w.object.Generation && !conditions.IsTrue(w.object, v1alpha1.ConditionSynced)
 }
 
 // stored is what a reconciler tells memory once status is written.
