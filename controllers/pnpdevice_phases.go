@@ -110,7 +110,7 @@ func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 }
 
 // begin has the pass start from what is known of the twin.
-func (r *PnPDeviceReconciler) begin(ctx context.Context, s *scope) error {
+func (r *PnPDeviceReconciler) begin(_ context.Context, s *scope) error {
 	isAdopted := convergence.IsOfHost(s.Device, s.Hub.Spec.HostName)
 	r.doubtOlderCopy(s, isAdopted)
 	s.memory.Begin()

@@ -217,7 +217,7 @@ func (w *world) checkConditions() {
 	st := &o.Status
 	for name, is := range map[string]bool{
 		"not one of Ready, Reconciling and Stalled is True":    isReady == (reconciles || isStalled) || reconciles && isStalled,
-		"it is Ready, and not synced and acknowledged":         isReady && !(isSynced && isAcknowledged),
+		"it is Ready, and not synced and acknowledged":         isReady && (!isSynced || !isAcknowledged),
 		"it is about another generation than its condition":    ready.ObservedGeneration != st.ObservedGeneration,
 		"it is about a generation that there is not":           st.ObservedGeneration > o.Generation,
 		"more is acknowledged than declared":                   st.Acknowledged > st.Declared,

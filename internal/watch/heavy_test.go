@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func (s *site) sendHeavy(each, properties int) {
 	}
 	head := wire.AppendSection(nil, wire.SectionApplication, application)
 	for i := range each {
-		encoded := wire.AppendSection(head[:len(head):len(head)], wire.SectionData, fmt.Append(nil, i))
+		encoded := wire.AppendSection(slices.Clip(head), wire.SectionData, fmt.Append(nil, i))
 		for partition := range 2 {
 			s.log.Append(partition, eventhub.Message{
 				Annotations: map[string]any{"iothub-connection-device-id": "d", "iothub-message-source": "Telemetry"}, Encoded: encoded,
