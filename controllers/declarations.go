@@ -97,7 +97,11 @@ func (w *declarations) believed(ctx context.Context, key types.NamespacedName) h
 	if err != nil || !convergence.IsAdopted(d, w.destination) {
 		return hubs.Belief{}
 	}
-	return hubs.Belief{Twin: convergence.Belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
+	belief := hubs.Belief{Twin: convergence.Belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
+	if seen := d.Status.ConnectionStateSeenTime; seen != nil {
+		belief.StateSeen = seen.Time
+	}
+	return belief
 }
 
 func (w *declarations) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {

@@ -40,6 +40,8 @@ type Belief struct {
 	Twin *twin.Twin
 	// MirrorsAll is true if status shows what was not declared, too.
 	MirrorsAll bool
+	// StateSeen is when the connection state that status has was seen first.
+	StateSeen time.Time
 }
 
 // pass is one reconciliation under way. It starts from a twin; events that arrive before its outcome is known are kept,
@@ -227,7 +229,8 @@ func (d *Device) Connection(state, sequence string, since time.Time, at Place, b
 	if d.pass != nil {
 		d.pass.connection = c
 	}
-	base := d.base(believed())
+	belief := believed()
+	base := d.base(belief)
 	switch {
 	case base == nil:
 		return d.suspect(at)
@@ -237,14 +240,24 @@ func (d *Device) Connection(state, sequence string, since time.Time, at Place, b
 		return Nothing
 	}
 	d.unpersisted = c.on(base)
-	if state == "Connected" && base.ModelID == "" && neverConnected(base) {
-		return d.suspect(at) // it has announced its model just now, and no event tells which
+	isFirstAfterRead := first && base.ConnectionState != state && d.wasReadAfter(since, base, belief)
+	if isFirstAfterRead || state == "Connected" && neverConnected(base) {
+		return d.suspect(at)
 	}
 	return d.hold(at, FromDevice)
 }
 
+// wasReadAfter reports whether the connection state is known from a read, which does not say since when,
+// after an event that may have been told before: it may be a later state than the event's, or the hub
+// may have been late.
+func (d *Device) wasReadAfter(event time.Time, base *twin.Twin, belief Belief) bool {
+	return base.ConnectionStateSince.IsZero() && (event.Before(d.looked) || event.Before(belief.StateSeen))
+}
+
+// neverConnected reports whether a device that connects has announced its model just now: no event
+// tells which.
 func neverConnected(t *twin.Twin) bool {
-	return t.ConnectionState != "Connected" && t.ConnectionStateSince.IsZero()
+	return t.ModelID == "" && t.ConnectionState != "Connected" && t.ConnectionStateSince.IsZero()
 }
 
 // hold keeps the checkpoint before an event until its effect is in status. A doubt that comes from no event stands in

@@ -297,6 +297,35 @@ func TestADeviceThatConnectsForTheFirstTimeIsRead(t *testing.T) {
 	}
 }
 
+// A stream that begins anew tells of events once more. One of before a read, which showed another state,
+// may be long over: the hub is asked.
+func TestAConnectionEventOfBeforeAReadIsAskedAbout(t *testing.T) {
+	wasRead := believed()
+	wasRead.Twin.ModelID = "dtmi:a;1"
+	wasRead.Twin.ConnectionState, wasRead.Twin.ConnectionStateSince, wasRead.StateSeen = "Disconnected", time.Time{}, noon
+	inStatus := func() Belief { return wasRead }
+	for name, test := range map[string]struct {
+		state string
+		at    time.Time
+		want  News
+	}{
+		"another state, before the read": {"Connected", noon.Add(-10 * time.Second), Urgent},
+		"another state, after the read":  {"Connected", noon.Add(time.Second), FromDevice},
+		"the same state: since when":     {"Disconnected", noon.Add(-5 * time.Second), FromDevice},
+	} {
+		d := &Device{}
+		if got := d.Connection(test.state, "0A", test.at, place(1), inStatus); got != test.want || d.Doubtful() != (test.want == Urgent) {
+			t.Errorf("%s: got %v, doubtful %v", name, got, d.Doubtful())
+		}
+		now := read(10, 5)
+		now.ConnectionState = test.state
+		d.observe(now, d.beginRead())
+		if since := d.Unpersisted().ConnectionStateSince; !since.Equal(test.at) {
+			t.Errorf("%s: a read confirms it, since %s", name, since)
+		}
+	}
+}
+
 func TestAConnectionEventDuringAReadOutlivesIt(t *testing.T) {
 	d := &Device{}
 	d.beginPass()
