@@ -34,13 +34,37 @@ func (s *State) rest() *Halt {
 		s.IsUnconfirmed = true
 	}
 	if !s.Gone && IsAdopted(s.Device, s.Destination) {
-		s.adopt(s.newest())
+		newest := s.newest()
+		if s.mayBeWrittenSince(newest) || s.isAllUnconfirmed() { // what is recorded of a write stays on record
+			s.IsUnconfirmed = true
+			return &Halt{Verdict: s.suspendedVerdict(s.unwritten())}
+		}
+		s.adopt(newest)
 		isDone := len(twin.Diff(s.Declared, s.Owned, s.Twin)) == 0 && len(s.Departing()) == 0
 		if s.statusSuffices() && (isDone || s.Observes()) {
 			return nil
 		}
 	}
 	return &Halt{Verdict: s.suspendedVerdict(s.unwritten())}
+}
+
+// mayBeWrittenSince reports whether a write whose outcome is not known makes a later state of the twin
+// than this one.
+func (s *State) mayBeWrittenSince(t *twin.Twin) bool {
+	for leaf, attempts := range s.attempts() {
+		for _, sent := range attempts {
+			if sent.Version > t.DesiredVersion && !s.Memory.IsResolved(leaf, sent) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isAllUnconfirmed reports whether all that is known of the twin is a status that is not to be believed
+// without a read.
+func (s *State) isAllUnconfirmed() bool {
+	return s.Memory.Newest == nil && s.Memory.Unsaved() == nil && s.Device.Status.Twin.Unconfirmed
 }
 
 // WasGone reports whether a hub did not know the device when it was asked last.

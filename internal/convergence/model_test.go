@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -213,7 +212,7 @@ func (w *world) restart() {
 		p := recorded[twin.Leaf{Name: name}]
 		isKnown := p.Owned && HeldVersion(&p) == h.version || p.Sent != nil && p.Sent.Version == h.version
 		// What became of a write that a suspension met is looked for once the object is resumed.
-		isLookedFor := p.Owned && (w.object.Status.Twin.Unconfirmed || conditions.IsTrue(w.object, v1alpha1.ConditionSuspended))
+		isLookedFor := p.Owned && w.object.Status.Twin.Unconfirmed
 		if h.isOurs && h.isFirst && !h.isLost && !isKnown && !isLookedFor {
 			w.failf("%s = %d was sent without a record in status", name, h.value)
 		}
@@ -430,15 +429,13 @@ func (w *world) finish(s *State, step Step) {
 		w.isUntold, w.handled = true, ""
 		return
 	}
-	w.isUntold = (w.isUntold || w.isInDoubt && w.saidUnsynced()) && !s.Device.Status.Twin.Unconfirmed
+	w.isUntold = w.isUntold && !s.Device.Status.Twin.Unconfirmed
 	w.object.Status = *s.Device.Status.DeepCopy()
+	if w.object.Status.LastHandledResendAt != w.handled { // another request was met since
+		w.handled = ""
+	}
 	w.see(s)
 	w.stored(s)
-}
-
-// saidUnsynced reports whether the last status says of this generation that there is something to write.
-func (w *world) saidUnsynced() bool {
-	return conditions.ReadyOf(w.object).ObservedGeneration == w.object.Generation && !conditions.IsTrue(w.object, v1alpha1.ConditionSynced)
 }
 
 // stored is what a reconciler tells memory once status is written.

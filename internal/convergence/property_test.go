@@ -109,8 +109,8 @@ func (w *world) check(*rapid.T) {
 		if isSaid(v1alpha1.ConditionReady) && state != StateOf(twin.StateAcknowledged) {
 			w.failf("Ready is True, and %s is %s", name, state)
 		}
-		if w.unseen[name] || w.told != w.epoch || conditions.IsTrue(w.object, v1alpha1.ConditionSuspended) {
-			continue // nobody can know, and of a suspended object it is said as of when
+		if w.unseen[name] || w.told != w.epoch {
+			continue // nobody can know
 		}
 		h, a := w.desired[name], w.reported[name]
 		if isSaid(v1alpha1.ConditionSynced) && h.value != value {

@@ -86,7 +86,7 @@ func (s *State) Conclude(h *Halt) Outlook {
 		st.ObservedGeneration = s.Device.Generation
 		st.Twin.Unconfirmed = s.unconfirmed(&s.previous)
 	} else if s.previous.Twin != nil {
-		st.Twin.Unconfirmed = s.previous.Twin.Unconfirmed
+		st.Twin.Unconfirmed = s.previous.Twin.Unconfirmed || s.IsUnconfirmed
 	}
 	return s.outlook(h, &s.previous)
 }

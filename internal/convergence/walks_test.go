@@ -384,3 +384,58 @@ func TestADeviceOfAnotherModelIsLeftAlone(t *testing.T) {
 	w.says(v1alpha1.ReasonModelMismatch)
 	w.holds("speed", 1)
 }
+
+func TestADoubtIsOnRecordBeforeStatusTellsOfTheFailure(t *testing.T) {
+	w := settled(t, 1)
+	w.refusesWrite = true
+	w.declare(map[string]int{"speed": 2})
+	w.pass()
+	w.losesAnswer = true
+	w.pass()
+	if !w.object.Status.Twin.Unconfirmed {
+		t.Error("the status is believed after a write whose answer was lost")
+	}
+	w.restart()
+	w.declare(map[string]int{"speed": 1})
+	w.passes(4)
+	w.holds("speed", 1)
+}
+
+func TestASuspendedObjectDoesNotSayThatAnOpenWriteWasNotMade(t *testing.T) {
+	w := settled(t, 1)
+	w.losesAnswer = true
+	w.declare(map[string]int{"speed": 2})
+	w.pass()
+	w.holds("speed", 2)
+	w.object.Spec.Suspend = true
+	w.declare(map[string]int{"speed": 1})
+	w.pass()
+	w.says(v1alpha1.ReasonSuspended)
+	w.tells()
+	w.pass()
+	w.says(v1alpha1.ReasonSuspended)
+	w.object.Spec.Suspend = false
+	w.passes(4)
+	w.holds("speed", 1)
+}
+
+func TestASuspensionKeepsTheRecordOfAnOpenWrite(t *testing.T) {
+	w := newWalk(t)
+	w.declare(map[string]int{"speed": 1})
+	w.another("speed", 2)
+	w.tells()
+	w.pass()
+	w.losesAnswer = true
+	w.pass()
+	w.holds("speed", 1)
+	w.object.Spec.Suspend = true
+	w.declare(map[string]int{"speed": 2})
+	w.pass()
+	w.restart()
+	w.object.Spec.Suspend = false
+	w.declare(map[string]int{})
+	w.passes(4)
+	if _, is := w.desired["speed"]; is {
+		t.Errorf("the hub still holds %+v", w.desired["speed"])
+	}
+}
