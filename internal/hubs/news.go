@@ -249,9 +249,9 @@ func (d *Device) Connection(state, sequence string, since time.Time, at Place, b
 
 // wasReadAfter reports whether the connection state is known from a read, which does not say since when,
 // after an event that may have been told before: it may be a later state than the event's, or the hub
-// may have been late.
+// may have been late. Events tell whole seconds.
 func (d *Device) wasReadAfter(event time.Time, base *twin.Twin, belief Belief) bool {
-	return base.ConnectionStateSince.IsZero() && (event.Before(d.looked) || event.Before(belief.StateSeen))
+	return base.ConnectionStateSince.IsZero() && (event.Before(d.looked.Truncate(time.Second)) || event.Before(belief.StateSeen))
 }
 
 // neverConnected reports whether a device that connects has announced its model just now: no event
