@@ -4,27 +4,16 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"slices"
-	"sync"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/pnp-operator/pnp-operator/internal/ports"
 )
 
-// Bounds of what those may have who reach a port of the operator's, before a request is handed on.
-// Controller-runtime's own servers have none on connections, and take a MiB of headers of each.
-const (
-	// maxConnections are open at a time. One more takes the place of the oldest: whoever keeps silent
-	// keeps no probe out, and a scrape or a probe is over at once.
-	maxConnections = 16
-	// maxHeaders of one request, in bytes.
-	maxHeaders = 8 << 10
-	// headersWithin is how long a connection may take until a request has begun.
-	headersWithin = 5 * time.Second
-	idleWithin    = 90 * time.Second
-	endsWithin    = time.Minute
-)
+// maxConnections are open to each port at a time. One more takes the place of the oldest: whoever keeps
+// silent keeps no probe out, and a scrape or a probe is over at once.
+const maxConnections = 16
 
 // Probes are the checks that the kubelet asks for.
 type Probes struct {
@@ -43,17 +32,7 @@ func (p Probes) Server(ctx context.Context, address string) (*manager.Server, er
 		handler := http.StripPrefix(path, &healthz.Handler{Checks: checks})
 		handlers[path], handlers[path+"/"] = handler, handler
 	}
-	return served(ctx, "health probe", listener, muxOf(handlers)), nil
-}
-
-func served(ctx context.Context, name string, listener net.Listener, handler http.Handler) *manager.Server {
-	return &manager.Server{
-		Name: name, Listener: listener, ShutdownTimeout: new(endsWithin),
-		Server: &http.Server{
-			Handler: handler, BaseContext: func(net.Listener) context.Context { return ctx },
-			MaxHeaderBytes: maxHeaders, ReadHeaderTimeout: headersWithin, IdleTimeout: idleWithin,
-		},
-	}
+	return ports.NewServer(ctx, "health probe", listener, muxOf(handlers)), nil
 }
 
 // listen returns nil if there is nothing to listen at.
@@ -61,53 +40,5 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	if address == "" || address == "0" {
 		return nil, nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	return &boundedListener{Listener: listener}, nil
-}
-
-// boundedListener closes the oldest connection for one beyond maxConnections.
-type boundedListener struct {
-	net.Listener
-
-	mu   sync.Mutex
-	open []*boundedConn // the oldest first
-}
-
-// Accept returns the next connection.
-func (l *boundedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	bounded := &boundedConn{conn, l}
-	if oldest := l.enter(bounded); oldest != nil {
-		_ = oldest.Close()
-	}
-	return bounded, nil
-}
-
-// enter returns the connection that has to go.
-func (l *boundedListener) enter(c *boundedConn) (oldest *boundedConn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open = append(l.open, c); len(l.open) > maxConnections {
-		return l.open[0]
-	}
-	return nil
-}
-
-type boundedConn struct {
-	net.Conn
-
-	of *boundedListener
-}
-
-func (c *boundedConn) Close() error {
-	c.of.mu.Lock()
-	c.of.open = slices.DeleteFunc(c.of.open, func(other *boundedConn) bool { return other == c })
-	c.of.mu.Unlock()
-	return c.Conn.Close()
+	return ports.Listen(ctx, address, maxConnections, ports.TakesOldest)
 }

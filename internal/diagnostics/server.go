@@ -11,16 +11,15 @@ import (
 	"net/http"
 	"net/http/pprof" // nothing serves http.DefaultServeMux, which the import adds to; the handlers below are behind authentication
 	"os"
-	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/cert"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/pnp-operator/pnp-operator/internal/ports"
 )
 
 // Who asks is found out by asking the API server, and so is whether they may: config/rbac/metrics_reader_role.yaml has the roles.
@@ -48,7 +47,7 @@ func Server(ctx context.Context, o Options, config *rest.Config, client *http.Cl
 		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: maxScrapes,
 	})}
 	if !o.Secure {
-		return served(ctx, "metrics", listener, muxOf(handlers)), nil
+		return ports.NewServer(ctx, "metrics", listener, muxOf(handlers)), nil
 	}
 	maps.Copy(handlers, profiles())
 	guard, err := guarded(config, client)
@@ -62,7 +61,7 @@ func Server(ctx context.Context, o Options, config *rest.Config, client *http.Cl
 	if err != nil {
 		return nil, err
 	}
-	return served(ctx, "metrics", tls.NewListener(listener, secure), muxOf(handlers)), nil
+	return ports.NewServer(ctx, "metrics", tls.NewListener(listener, secure), muxOf(handlers)), nil
 }
 
 const (
@@ -85,7 +84,7 @@ func muxOf(handlers map[string]http.Handler) *http.ServeMux {
 // it here.
 func (o Options) tls(ctx context.Context) (*tls.Config, error) {
 	config := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
-	certificate, key := filepath.Join(o.CertDir, corev1.TLSCertKey), filepath.Join(o.CertDir, corev1.TLSPrivateKeyKey)
+	certificate, key := ports.CertificatePaths(o.CertDir)
 	if o.CertDir == "" || !exists(certificate) || !exists(key) {
 		encoded, encodedKey, err := cert.GenerateSelfSignedCertKeyWithFixtures("localhost", []net.IP{{127, 0, 0, 1}}, nil, "")
 		if err != nil {
@@ -95,17 +94,9 @@ func (o Options) tls(ctx context.Context) (*tls.Config, error) {
 		config.Certificates = []tls.Certificate{pair}
 		return config, err
 	}
-	watcher, err := certwatcher.New(certificate, key)
-	if err != nil {
-		return nil, err
-	}
-	config.GetCertificate = watcher.GetCertificate
-	go func() {
-		if err := watcher.Start(ctx); err != nil {
-			log.Log.Error(err, "The certificate for metrics is not looked at any more")
-		}
-	}()
-	return config, nil
+	return config, ports.UseCertificate(ctx, config, o.CertDir, func(err error) {
+		log.Log.Error(err, "The certificate for metrics is not looked at any more")
+	})
 }
 
 func exists(path string) bool {

@@ -8,36 +8,27 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/pnp-operator/pnp-operator/internal/ports"
 )
 
-// Bounds of what those may have who reach the port, before a request is handed on. An API server needs one connection, and
-// its requests have some hundred bytes of headers.
+// An API server needs one connection, and its requests have some hundred bytes of headers.
 const (
 	maxConnections = 32
 	// maxStreams are the requests under way over one connection.
 	maxStreams = 8
-	// maxHeaders of one request, and maxWindow of what a connection may send ahead, in bytes.
-	maxHeaders = 8 << 10
-	maxWindow  = 64 << 10
-	// headersWithin is how long a connection may take until a request has begun.
-	headersWithin = 5 * time.Second
-	idleWithin    = 90 * time.Second
-	endsWithin    = time.Minute
+	// maxWindow is what a connection may send ahead, in bytes.
+	maxWindow = 64 << 10
 )
 
-// portServer serves as controller-runtime's server does, which has no bounds on connections and takes a MiB of headers of each
-// request. It leaves to that one to register handlers, which counts what they do.
+// portServer serves as controller-runtime's server does, within bounds. It leaves to that one to
+// register handlers, which counts what they do.
 type portServer struct {
 	webhook.Server
 
@@ -56,37 +47,19 @@ func (s *portServer) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(s.options.Host, strconv.Itoa(cmp.Or(s.options.Port, webhook.DefaultPort))))
+	address := net.JoinHostPort(s.options.Host, strconv.Itoa(cmp.Or(s.options.Port, webhook.DefaultPort)))
+	listener, err := ports.Listen(ctx, address, maxConnections, ports.Refused)
 	if err != nil {
 		return err
 	}
-	logOf(ctx).Info("Serving the webhook", "address", listener.Addr().String())
-	return s.serve(ctx, tls.NewListener(&boundedListener{Listener: listener}, config))
-}
-
-func (s *portServer) serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler: s.options.WebhookMux, BaseContext: func(net.Listener) context.Context { return ctx },
-		MaxHeaderBytes: maxHeaders, ReadHeaderTimeout: headersWithin, IdleTimeout: idleWithin,
-		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: maxWindow, MaxReceiveBufferPerStream: maxWindow},
-		ErrorLog: log.New(trouble{logOf(ctx)}, "", 0),
+	server := ports.NewServer(ctx, "webhook", tls.NewListener(listener, config), s.options.WebhookMux)
+	server.Server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: maxWindow, MaxReceiveBufferPerStream: maxWindow,
 	}
-	ended := make(chan struct{})
-	context.AfterFunc(ctx, func() {
-		defer close(ended)
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), endsWithin)
-		defer cancel()
-		if err := server.Shutdown(bounded); err != nil {
-			logOf(ctx).Error(err, "The webhook's server does not end")
-		}
-	})
+	server.Server.ErrorLog = log.New(trouble{logOf(ctx)}, "", 0)
 	s.serving.Store(true)
 	defer s.serving.Store(false)
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	<-ended
-	return nil
+	return server.Start(ctx)
 }
 
 // tls reads the certificate, anew whenever it is replaced.
@@ -95,17 +68,9 @@ func (s *portServer) tls(ctx context.Context) (*tls.Config, error) {
 	for _, change := range s.options.TLSOpts {
 		change(config)
 	}
-	watcher, err := certwatcher.New(filepath.Join(s.options.CertDir, corev1.TLSCertKey), filepath.Join(s.options.CertDir, corev1.TLSPrivateKeyKey))
-	if err != nil {
-		return nil, err
-	}
-	config.GetCertificate = watcher.GetCertificate
-	go func() {
-		if err := watcher.Start(ctx); err != nil {
-			logOf(ctx).Error(err, "The webhook's certificate is not looked at any more")
-		}
-	}()
-	return config, nil
+	return config, ports.UseCertificate(ctx, config, s.options.CertDir, func(err error) {
+		logOf(ctx).Error(err, "The webhook's certificate is not looked at any more")
+	})
 }
 
 // StartedChecker returns a check that fails until the port is open. It opens no connection: others may have all.
@@ -126,37 +91,4 @@ type trouble struct{ logr.Logger }
 func (t trouble) Write(line []byte) (int, error) {
 	t.V(1).Info("Trouble with a connection to the webhook", "error", string(line))
 	return len(line), nil
-}
-
-// boundedListener closes connections beyond maxConnections.
-type boundedListener struct {
-	net.Listener
-
-	open atomic.Int64
-}
-
-// Accept returns the next connection that there is room for.
-func (l *boundedListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if l.open.Add(1) <= maxConnections {
-			return &boundedConn{conn, sync.OnceFunc(func() { l.open.Add(-1) })}, nil
-		}
-		l.open.Add(-1)
-		_ = conn.Close()
-	}
-}
-
-type boundedConn struct {
-	net.Conn
-
-	leave func()
-}
-
-func (c *boundedConn) Close() error {
-	c.leave()
-	return c.Conn.Close()
 }

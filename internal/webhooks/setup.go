@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/ports"
 )
 
 // lookEvery is the pause between two looks for the certificate.
@@ -92,7 +91,7 @@ func Ready(serving webhook.Server, o Options) healthz.Checker {
 
 // pairIn reports whether a folder has a certificate and its key.
 func pairIn(dir string) error {
-	_, err := tls.LoadX509KeyPair(filepath.Join(dir, corev1.TLSCertKey), filepath.Join(dir, corev1.TLSPrivateKeyKey))
+	_, err := tls.LoadX509KeyPair(ports.CertificatePaths(dir))
 	return err
 }
 
