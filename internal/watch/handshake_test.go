@@ -128,26 +128,39 @@ func (i *impostor) serveTLS(t *testing.T, config *tls.Config) (address string) {
 // behindTLS hands what comes by TLS on to an address.
 func behindTLS(t *testing.T, config *tls.Config, inner string) (address string) {
 	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: config.Certificates, MinVersion: tls.VersionTLS12})
+	own := &tls.Config{Certificates: config.Certificates, MinVersion: tls.VersionTLS12}
+	return accepting(t, func(near net.Conn) { handOn(tls.Server(near, own), inner, func() {}) })
+}
+
+// accepting listens, and calls a function for each connection.
+func accepting(t *testing.T, each func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
-			near, err := l.Accept()
+			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			far, err := net.Dial("tcp", inner)
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(far, near); _ = far.Close() }()
-			go func() { _, _ = io.Copy(near, far); _ = near.Close() }()
+			each(conn)
 		}
 	}()
 	return l.Addr().String()
+}
+
+// handOn hands a connection on to an address, and calls a function once the near side has ended.
+func handOn(near net.Conn, inner string, ended func()) {
+	far, err := net.Dial("tcp", inner)
+	if err != nil {
+		_ = near.Close()
+		return
+	}
+	go func() { _, _ = io.Copy(far, near); ended(); _ = far.Close() }()
+	go func() { _, _ = io.Copy(near, far); _ = near.Close() }()
 }
 
 // A connection that is refused is not kept.

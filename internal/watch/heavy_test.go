@@ -2,7 +2,6 @@ package watch_test
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"net/http/httptest"
 	"runtime"
@@ -36,27 +35,8 @@ func (s *site) sendHeavy(each, properties int) {
 // relay hands connections on to an address, and counts those that the near side ended.
 func relay(t *testing.T, inner string) (address string, ended *atomic.Int32) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
 	ended = &atomic.Int32{}
-	go func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", inner)
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(far, near); ended.Add(1); _ = far.Close() }()
-			go func() { _, _ = io.Copy(near, far); _ = near.Close() }()
-		}
-	}()
-	return l.Addr().String(), ended
+	return accepting(t, func(near net.Conn) { handOn(near, inner, func() { ended.Add(1) }) }), ended
 }
 
 // screened is a stream that reads behind TLS, where what comes is counted, and how many of its connections have ended.

@@ -50,22 +50,10 @@ type impostor struct {
 
 func (i *impostor) serve(t *testing.T) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			i.connections.Add(1)
-			go i.speak(conn)
-		}
-	}()
-	return l.Addr().String()
+	return accepting(t, func(conn net.Conn) {
+		i.connections.Add(1)
+		go i.speak(conn)
+	})
 }
 
 func (i *impostor) speak(conn net.Conn) {
