@@ -172,16 +172,10 @@ func (s *site) leadArgoCD(ctx context.Context) error {
 
 // arriveByArgoCD waits until all Applications of the site have synced its first commit.
 func (s *site) arriveByArgoCD(ctx context.Context) error {
-	first, err := s.head(ctx)
-	if err != nil {
+	return s.arrive(ctx, func(first commit, folder string) error {
+		_, _, err := s.argoHealthy(ctx, first, folder)
 		return err
-	}
-	for _, folder := range folders {
-		if _, _, err := s.argoHealthy(ctx, first, folder); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // refreshArgoCD has Argo CD look at Git and compare, as a webhook of the Git server or the button

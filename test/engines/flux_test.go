@@ -146,16 +146,10 @@ func (s *site) fluxObjects(all []map[string]any, wanted func(name string) bool) 
 
 // arriveByFlux waits until all Kustomizations of the site have applied its first commit.
 func (s *site) arriveByFlux(ctx context.Context) error {
-	first, err := s.head(ctx)
-	if err != nil {
+	return s.arrive(ctx, func(first commit, folder string) error {
+		_, _, err := s.fluxReady(ctx, first, folder)
 		return err
-	}
-	for _, folder := range folders {
-		if _, _, err := s.fluxReady(ctx, first, folder); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // request has Flux look at an object, as `flux reconcile` does.

@@ -513,3 +513,17 @@ func consoleBlock(page, heading string, n int) (string, error) {
 	}
 	return blocks[n-1][1], nil
 }
+
+// arrive waits until all folders of the site have arrived at its first commit.
+func (s *site) arrive(ctx context.Context, has func(first commit, folder string) error) error {
+	first, err := s.head(ctx)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		if err := has(first, folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
