@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 // maxCommand leaves room for the rest of a condition's message and an Event's note, which are a kilobyte at most.
@@ -96,6 +97,6 @@ func (r *IoTHubReconciler) goesOn(hub *v1alpha1.IoTHub) bool {
 // goingOn turns a denial into a verdict on the session that there is: it works, but not for ever.
 func goingOn(err error) *halt {
 	h, _ := errors.AsType[*halt](err)
-	return &halt{after: h.after, verdict: verdict{
-		ready: true, reason: h.reason, message: "Goes on with the credential that was read before, until it changes or the operator restarts. " + h.message}}
+	return &halt{after: h.after, Verdict: conditions.Verdict{
+		Ready: true, Reason: h.Reason, Message: "Goes on with the credential that was read before, until it changes or the operator restarts. " + h.Message}}
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -83,7 +84,7 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 		if confirmedAt(hub).has(one.member) {
 			return permit{allowed: true}, nil
 		}
-		if isTrue(hub, v1alpha1.ConditionRemovalsHalted) {
+		if conditions.IsTrue(hub, v1alpha1.ConditionRemovalsHalted) {
 			return g.halt(haltedAt(hub).has(one.member), now), nil
 		}
 		exceeds, err := g.exceeds(ctx, cache, hub, one, now)

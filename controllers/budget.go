@@ -11,6 +11,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 // budgetOf is the budget for the calls of an IoTHub, with what it states: that of the hub, once the
@@ -58,17 +59,17 @@ const (
 )
 
 // waitVerdict is what a call that has no token means for an object of an IoTHub, if that is known.
-func waitVerdict(w budget.Wait, hub types.NamespacedName) verdict {
+func waitVerdict(w budget.Wait, hub types.NamespacedName) conditions.Verdict {
 	switch w.Why {
 	case budget.WhyDailyBudget:
-		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyText("", w.Daily, hub) + allWaitText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonDailyMessagesUsed, Message: dailyText("", w.Daily, hub) + allWaitText}
 	case budget.WhyHubQuota:
-		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonQuotaExceeded, Message: quotaText}
 	case budget.WhySlow:
-		return verdict{reason: v1alpha1.ReasonHubSlow, message: slowText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonHubSlow, Message: slowText}
 	case budget.WhyRate:
 	}
-	return verdict{reason: v1alpha1.ReasonWaitingForBudget, message: "Waiting for its turn: spec.requestBudget of the IoTHub has no " + w.Class.Plural() + " left for now"}
+	return conditions.Verdict{Reason: v1alpha1.ReasonWaitingForBudget, Message: "Waiting for its turn: spec.requestBudget of the IoTHub has no " + w.Class.Plural() + " left for now"}
 }
 
 // isLong reports whether status speaks of a wait.
@@ -77,7 +78,7 @@ func isLong(w budget.Wait, grace time.Duration) bool { return w.Lasts >= grace }
 // waitingFor halts until there may be a token, without a word unless that takes long.
 func waitingFor(w budget.Wait) *halt {
 	if isLong(w, DefaultGrace) {
-		return &halt{verdict: waitVerdict(w, types.NamespacedName{}), after: w.For}
+		return &halt{Verdict: waitVerdict(w, types.NamespacedName{}), after: w.For}
 	}
 	return quietly(w.For)
 }

@@ -155,8 +155,8 @@ func isBeingCleared(device *v1alpha1.PnPDevice) bool {
 
 // obstacleOf is what keeps an IoTHub from having a session until a person acts, "" if nothing does.
 func obstacleOf(outcome error) string {
-	if h, ok := errors.AsType[*halt](outcome); ok && !h.ready && !h.quiet {
-		return h.reason
+	if h, ok := errors.AsType[*halt](outcome); ok && !h.Ready && !h.quiet {
+		return h.Reason
 	}
 	return ""
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -153,7 +154,7 @@ func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 				device := owner("d", 1)
 				device.DeletionTimestamp, device.Finalizers, device.Generation = &now, test.finalizers, 2
 				device.Spec.DeletionPolicy, device.Status.ConnectionState, device.Status.Summary = policy, convergence.Connected, "1/1"
-				setVerdict(device, verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged})
+				conditions.SetVerdict(device, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged})
 				c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(device).WithStatusSubresource(device).Build()
 				r := &PnPDeviceReconciler{Client: c, Hubs: &hubs.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: newLasting(waitAPIServer), Recorder: events.NewFakeRecorder(10)}
 				for range 2 {
@@ -166,15 +167,15 @@ func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 					t.Fatal(err)
 				}
 				if test.want == "" {
-					if !isTrue(is, v1alpha1.ConditionReady) {
-						t.Errorf("it says %s", readyOf(is).Message)
+					if !conditions.IsTrue(is, v1alpha1.ConditionReady) {
+						t.Errorf("it says %s", conditions.ReadyOf(is).Message)
 					}
 					return
 				}
-				if ready := readyOf(is); ready.Status != metav1.ConditionFalse || ready.Message != test.want || !isTrue(is, v1alpha1.ConditionReconciling) {
+				if ready := conditions.ReadyOf(is); ready.Status != metav1.ConditionFalse || ready.Message != test.want || !conditions.IsTrue(is, v1alpha1.ConditionReconciling) {
 					t.Errorf("Ready is %s: %s", ready.Status, ready.Message)
 				}
-				if st := is.Status; st.Summary != "0/0" || st.ConnectionState != "" || len(st.Properties) > 0 || isTrue(is, v1alpha1.ConditionSynced) {
+				if st := is.Status; st.Summary != "0/0" || st.ConnectionState != "" || len(st.Properties) > 0 || conditions.IsTrue(is, v1alpha1.ConditionSynced) {
 					t.Errorf("it says %s, %q, %v", st.Summary, st.ConnectionState, st.Properties)
 				}
 			})

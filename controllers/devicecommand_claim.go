@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
@@ -143,7 +144,7 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 	adopt(&s.command.Status, e)
 	outcome := s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, message)
 	if s.doubted && e.Released { // the ledger has it before status: a released attempt lets the next object be sent
-		setVerdict(s.command, haltOf(outcome).verdict)
+		conditions.SetVerdict(s.command, haltOf(outcome).Verdict)
 		if err := r.Flights.Ledger.Conclude(ctx, s.invocation, concluded(s.command)); err != nil && !errors.Is(err, ledger.ErrChanged) {
 			return err
 		}
@@ -154,7 +155,7 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 // lastKnown is what status says of the last attempt, if that may run yet and is to be sent again;
 // else a text for want of that.
 func (s *commandScope) lastKnown(otherwise string) string {
-	said := readyOf(s.command)
+	said := conditions.ReadyOf(s.command)
 	if said.Reason != v1alpha1.ReasonRetryingUnknownOutcome || s.entry != nil && s.command.Status.RequestID != s.entry.Request {
 		return otherwise
 	}
@@ -201,27 +202,27 @@ func (s *commandScope) show(e *ledger.Entry) error {
 	}
 	v := recordedVerdict(o)
 	if s.isRepeated = e.UID != string(s.command.UID); s.isRepeated {
-		v.reason = v1alpha1.ReasonRecorded
-		v.message = "Nothing was sent: an earlier DeviceCommand of this name and spec has this outcome. " + v.message
+		v.Reason = v1alpha1.ReasonRecorded
+		v.Message = "Nothing was sent: an earlier DeviceCommand of this name and spec has this outcome. " + v.Message
 	}
-	return &halt{verdict: v}
+	return &halt{Verdict: v}
 }
 
 // recordedVerdict says what an outcome of the ledger means.
-func recordedVerdict(o *ledger.Outcome) verdict {
+func recordedVerdict(o *ledger.Outcome) conditions.Verdict {
 	message := o.Message
 	if message == "" && o.Code != nil {
 		message = answeredText(int(*o.Code))
 	}
 	switch {
 	case o.Outcome == v1alpha1.CommandSucceeded:
-		return verdict{ready: true, reason: v1alpha1.ReasonSucceeded, message: message}
+		return conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonSucceeded, Message: message}
 	case o.Outcome == v1alpha1.CommandUnknown:
-		return verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message}
+		return conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonOutcomeUnknown, Message: message}
 	case o.Code != nil:
-		return verdict{stalled: true, reason: v1alpha1.ReasonDeviceFailed, message: message}
+		return conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonDeviceFailed, Message: message}
 	}
-	return verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: message}
+	return conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonHubRefused, Message: message}
 }
 
 // concluded is what the ledger keeps of a command that has an outcome.
@@ -238,7 +239,7 @@ func concluded(c *v1alpha1.DeviceCommand) ledger.Entry {
 	if status.Response != nil {
 		e.Outcome.Response = status.Response.Raw
 	}
-	if message := readyOf(c).Message; status.StatusCode == nil || message != answeredText(int(*status.StatusCode)) {
+	if message := conditions.ReadyOf(c).Message; status.StatusCode == nil || message != answeredText(int(*status.StatusCode)) {
 		e.Outcome.Message = message
 	}
 	return e

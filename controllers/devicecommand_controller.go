@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 )
@@ -142,7 +143,7 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 		e.failure, e.next = nil, s.soonest(h.after)
 		if !h.quiet {
 			s.command.Status.ObservedGeneration = s.command.Generation
-			setVerdict(s.command, h.verdict)
+			conditions.SetVerdict(s.command, h.Verdict)
 			r.says(ctx, s, e)
 		}
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
@@ -324,7 +325,7 @@ func TestACrashAnywhereRunsACommandAtMostOnce(t *testing.T) {
 					second.run(2 * time.Hour)
 					want, deliveries := at.afterCrash(hub.outcome)
 					if c := f.stored(); c.Status.Outcome != want || f.deliveries() != deliveries {
-						t.Errorf("outcome %q (%s) and %d deliveries, want %q and %d", c.Status.Outcome, readyOf(c).Message, f.deliveries(), want, deliveries)
+						t.Errorf("outcome %q (%s) and %d deliveries, want %q and %d", c.Status.Outcome, conditions.ReadyOf(c).Message, f.deliveries(), want, deliveries)
 					}
 				})
 			})
@@ -470,7 +471,7 @@ func TestASecondClaimIsNotTakenForTheFirst(t *testing.T) {
 					last.run(30 * time.Minute)
 					c := f.stored()
 					if got := (outcome{c.Status.Outcome, f.deliveries()}); got != want {
-						t.Errorf("got %v (%s), want %v", got, readyOf(c).Message, want)
+						t.Errorf("got %v (%s), want %v", got, conditions.ReadyOf(c).Message, want)
 					}
 				})
 			})
@@ -495,7 +496,7 @@ func TestAFirstClaimWhoseSealIsRefusedWasNotSent(t *testing.T) {
 		}
 		p.run(10 * time.Minute)
 		if c := f.stored(); c.Status.Outcome != v1alpha1.CommandSucceeded || f.deliveries() != 1 || refusals != 3 {
-			t.Errorf("outcome %q (%s), %d deliveries after %d refusals", c.Status.Outcome, readyOf(c).Message, f.deliveries(), refusals)
+			t.Errorf("outcome %q (%s), %d deliveries after %d refusals", c.Status.Outcome, conditions.ReadyOf(c).Message, f.deliveries(), refusals)
 		}
 	})
 }
@@ -549,7 +550,7 @@ func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.
 				first.run(time.Minute)
 				first.stop()
 				if c := f.stored(); c.Status.DeviceOffline == nil || claimOf(c) != "" || f.deliveries() != 1 {
-					t.Fatalf("%s, %d deliveries", readyOf(c).Message, f.deliveries())
+					t.Fatalf("%s, %d deliveries", conditions.ReadyOf(c).Message, f.deliveries())
 				}
 				f.answer = okAnswer
 				second := f.start(crash{never, false})
@@ -572,7 +573,7 @@ func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.
 				}
 				c := f.stored()
 				if c.Status.Outcome != test.outcome || f.deliveries() != deliveries {
-					t.Fatalf("outcome %q (%s), %d deliveries, want %d", c.Status.Outcome, readyOf(c).Message, f.deliveries(), deliveries)
+					t.Fatalf("outcome %q (%s), %d deliveries, want %d", c.Status.Outcome, conditions.ReadyOf(c).Message, f.deliveries(), deliveries)
 				}
 				if took := c.Status.StartTime.Sub(began); test.sentAfter > 0 && (took < test.sentAfter-time.Second || took > test.sentAfter+2*time.Minute) {
 					t.Errorf("sent again %s after the restart, want %s", took, test.sentAfter)
@@ -660,8 +661,8 @@ func TestAnOutcomeIsNotThatOfTheNextObject(t *testing.T) {
 		}
 		p.r.Client = p.api
 		p.run(time.Minute)
-		if c := f.stored(); f.deliveries() != 2 || c.Status.RequestID == was.Status.RequestID || readyOf(c).Reason != v1alpha1.ReasonSucceeded {
-			t.Errorf("%d deliveries, %s: %s", f.deliveries(), readyOf(c).Reason, readyOf(c).Message)
+		if c := f.stored(); f.deliveries() != 2 || c.Status.RequestID == was.Status.RequestID || conditions.ReadyOf(c).Reason != v1alpha1.ReasonSucceeded {
+			t.Errorf("%d deliveries, %s: %s", f.deliveries(), conditions.ReadyOf(c).Reason, conditions.ReadyOf(c).Message)
 		}
 	})
 }
@@ -772,7 +773,7 @@ func TestACommandThatIsMadeAnewRestsAsTheFirstOneWould(t *testing.T) {
 					want = 1
 				}
 				if c.Status.Outcome != test.outcome || f.deliveries() != want {
-					t.Fatalf("outcome %q (%s), %d deliveries", c.Status.Outcome, readyOf(c).Message, f.deliveries())
+					t.Fatalf("outcome %q (%s), %d deliveries", c.Status.Outcome, conditions.ReadyOf(c).Message, f.deliveries())
 				}
 				if took := c.Status.StartTime.Sub(began); want == 2 && (took < test.sentAfter-2*time.Second || took > test.sentAfter+2*time.Minute) {
 					t.Errorf("sent again after %s, want %s", took, test.sentAfter)

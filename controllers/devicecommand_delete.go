@@ -2,8 +2,6 @@ package controllers
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,9 +22,9 @@ func (r *DeviceCommandReconciler) leave(_ context.Context, s *commandScope) erro
 		return nil
 	}
 	r.Flights.leaveLine(client.ObjectKeyFromObject(s.command))
-	held := slices.DeleteFunc(slices.Clone(s.command.Finalizers), isOfCollector)
-	if len(held) == 0 {
+	held := holdersOf(s.command)
+	if held == "" {
 		return quietly(0)
 	}
-	return waiting(v1alpha1.ReasonProgressing, heldCommandText+strings.Join(held, ", "), 0)
+	return waiting(v1alpha1.ReasonProgressing, heldCommandText+held, 0)
 }

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
@@ -34,7 +35,7 @@ func (f *factory) delete() {
 // says is what the command says of itself.
 func (f *factory) says() (outcome v1alpha1.CommandOutcome, message string) {
 	c := f.stored()
-	return c.Status.Outcome, readyOf(c).Message
+	return c.Status.Outcome, conditions.ReadyOf(c).Message
 }
 
 func TestADeletedCommandThatOthersHoldSaysWhatIsSo(t *testing.T) {

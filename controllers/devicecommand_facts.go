@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -85,7 +86,7 @@ func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandSco
 		return nil
 	}
 	text := fmt.Sprintf("PnPDevice %q has not been read at IoTHub %q yet", s.device.Name, s.hub.Name)
-	if why := readyOf(s.device); why.Status == metav1.ConditionFalse {
+	if why := conditions.ReadyOf(s.device); why.Status == metav1.ConditionFalse {
 		return waiting(why.Reason, text+": "+why.Message, 0)
 	}
 	return waiting(v1alpha1.ReasonProgressing, text, 0)
@@ -162,7 +163,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	if h := haltOf(err); h != nil {
-		return "", waiting(h.reason, h.message, min(h.after, waitLook.most))
+		return "", waiting(h.Reason, h.Message, min(h.after, waitLook.most))
 	}
 	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
 }
@@ -202,7 +203,7 @@ func deviceMatters() predicate.Predicate {
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
-			return was.Generation != is.Generation || readyOf(was).Reason != readyOf(is).Reason ||
+			return was.Generation != is.Generation || conditions.ReadyOf(was).Reason != conditions.ReadyOf(is).Reason ||
 				incumbency(was) != incumbency(is) || was.Status.ModelID != is.Status.ModelID
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -132,10 +133,10 @@ func TestFactsDecideWhetherACommandIsSent(t *testing.T) {
 					p.run(900 * time.Millisecond) // one look
 					sent := test.reason == ""
 					if c := f.stored(); (f.deliveries() == 1) != sent || c.Finished() != sent || f.reads != test.reads {
-						t.Fatalf("%d deliveries, outcome %q (%s: %s), %d reads", f.deliveries(), c.Status.Outcome, readyOf(c).Reason, readyOf(c).Message, f.reads)
+						t.Fatalf("%d deliveries, outcome %q (%s: %s), %d reads", f.deliveries(), c.Status.Outcome, conditions.ReadyOf(c).Reason, conditions.ReadyOf(c).Message, f.reads)
 					}
 					borrowed := test.reason == v1alpha1.ReasonProgressing && condition.Status == metav1.ConditionFalse
-					switch got := readyOf(f.stored()).Reason; {
+					switch got := conditions.ReadyOf(f.stored()).Reason; {
 					case sent:
 					case test.reason == "nothing" && got != "", borrowed && got != condition.Reason, !borrowed && test.reason != "nothing" && got != test.reason:
 						t.Errorf("waits for %q, want %q", got, test.reason)

@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
@@ -212,7 +213,7 @@ func (f *Flights) showRunning(one *flight) {
 	changed := one.command.DeepCopy()
 	one.begun(&changed.Status)
 	changed.Status.ObservedGeneration = changed.Generation
-	setVerdict(changed, verdict{reason: v1alpha1.ReasonRunning, message: "Sent to the device; waiting for its answer"})
+	conditions.SetVerdict(changed, conditions.Verdict{Reason: v1alpha1.ReasonRunning, Message: "Sent to the device; waiting for its answer"})
 	if f.Client.Status().Patch(ctx, changed, wholeStatus{one.command}) == nil {
 		one.command = changed
 	}
@@ -252,7 +253,7 @@ func (one *flight) outcome(r result) *v1alpha1.DeviceCommand {
 	changed := one.command.DeepCopy()
 	one.begun(&changed.Status)
 	changed.Status.ObservedGeneration = changed.Generation
-	setVerdict(changed, describe(changed, r))
+	conditions.SetVerdict(changed, describe(changed, r))
 	return changed
 }
 

@@ -24,6 +24,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -150,8 +151,8 @@ func (a *airport) store(edit func(*v1alpha1.DeviceCommand)) {
 func (a *airport) wantOutcome(want v1alpha1.CommandOutcome, reason string) {
 	a.t.Helper()
 	c := a.stored()
-	if c.Status.Outcome != want || readyOf(c).Reason != reason {
-		a.t.Errorf("outcome %q, %s (%s), expected %q, %s", c.Status.Outcome, readyOf(c).Reason, readyOf(c).Message, want, reason)
+	if c.Status.Outcome != want || conditions.ReadyOf(c).Reason != reason {
+		a.t.Errorf("outcome %q, %s (%s), expected %q, %s", c.Status.Outcome, conditions.ReadyOf(c).Reason, conditions.ReadyOf(c).Message, want, reason)
 	}
 }
 
@@ -352,13 +353,13 @@ func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
 			defer p.stop()
 			p.run(time.Minute)
 			c := f.stored()
-			if ready := readyOf(c); ready.Reason != v1alpha1.ReasonDeviceOffline {
+			if ready := conditions.ReadyOf(c); ready.Reason != v1alpha1.ReasonDeviceOffline {
 				t.Fatalf("%s: %s", ready.Reason, ready.Message)
 			}
 			attempt := c.Status.DeviceOffline
 			p.tells(watch.Disconnected, attempt.From.Add(-time.Second)) // before the attempt
 			p.run(time.Second)
-			if ready := readyOf(f.stored()); ready.Reason != v1alpha1.ReasonDeviceOffline {
+			if ready := conditions.ReadyOf(f.stored()); ready.Reason != v1alpha1.ReasonDeviceOffline {
 				t.Errorf("%s: %s", ready.Reason, ready.Message)
 			}
 			feed := p.tells(watch.Telemetry, attempt.Until.Time)
@@ -366,8 +367,8 @@ func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
 				t.Errorf("the checkpoint is held at %v", held)
 			}
 			p.run(time.Second)
-			if c := f.stored(); readyOf(c).Reason != reason || c.Status.ReleasedRequestID != "" || c.Status.DeviceOffline != nil || f.deliveries() != 1 {
-				t.Errorf("%s: %s, released %q, %d deliveries", policy, readyOf(c).Message, c.Status.ReleasedRequestID, f.deliveries())
+			if c := f.stored(); conditions.ReadyOf(c).Reason != reason || c.Status.ReleasedRequestID != "" || c.Status.DeviceOffline != nil || f.deliveries() != 1 {
+				t.Errorf("%s: %s, released %q, %d deliveries", policy, conditions.ReadyOf(c).Message, c.Status.ReleasedRequestID, f.deliveries())
 			}
 			p.run(time.Second)
 			if held := feed.Outstanding(time.Now()).First; len(held) > 0 {
@@ -471,7 +472,7 @@ func TestAFlightKeepsLittleWhileItLands(t *testing.T) {
 		a.runs.Wait()
 		c := a.stored()
 		if c.Status.Outcome != v1alpha1.CommandSucceeded || !c.Status.ResponseTruncated || len(c.Status.Response.Raw) > command.MaxResponse || c.Spec.Payload == nil {
-			t.Errorf("outcome %q, %s", c.Status.Outcome, readyOf(c).Message)
+			t.Errorf("outcome %q, %s", c.Status.Outcome, conditions.ReadyOf(c).Message)
 		}
 	})
 }
@@ -502,7 +503,7 @@ func TestAnOfflineDeviceIsLeftAlone(t *testing.T) {
 func TestResultsAfterAnotherReplicaSpoke(t *testing.T) {
 	unknown := func(c *v1alpha1.DeviceCommand) {
 		c.Status.Outcome = v1alpha1.CommandUnknown
-		setVerdict(c, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown})
+		conditions.SetVerdict(c, conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonOutcomeUnknown})
 	}
 	tests := map[string]struct {
 		result  func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)
@@ -510,11 +511,13 @@ func TestResultsAfterAnotherReplicaSpoke(t *testing.T) {
 		outcome v1alpha1.CommandOutcome
 		reason  string
 	}{
-		"an answer refines Unknown":                          {done, unknown, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
-		"that it was not delivered does not: it has ended":   {offline, unknown, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
-		"an answer of another attempt is not this one's":     {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.RequestID = "r2" }, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
-		"an answer does not replace another end":             {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.Outcome = v1alpha1.CommandExpired }, v1alpha1.CommandExpired, v1alpha1.ReasonOutcomeUnknown},
-		"an answer to what is to be retried ends it instead": {done, func(c *v1alpha1.DeviceCommand) { setVerdict(c, verdict{reason: v1alpha1.ReasonRetryingUnknownOutcome}) }, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
+		"an answer refines Unknown":                        {done, unknown, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
+		"that it was not delivered does not: it has ended": {offline, unknown, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"an answer of another attempt is not this one's":   {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.RequestID = "r2" }, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"an answer does not replace another end":           {done, func(c *v1alpha1.DeviceCommand) { unknown(c); c.Status.Outcome = v1alpha1.CommandExpired }, v1alpha1.CommandExpired, v1alpha1.ReasonOutcomeUnknown},
+		"an answer to what is to be retried ends it instead": {done, func(c *v1alpha1.DeviceCommand) {
+			conditions.SetVerdict(c, conditions.Verdict{Reason: v1alpha1.ReasonRetryingUnknownOutcome})
+		}, v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

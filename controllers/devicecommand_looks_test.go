@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -69,8 +70,8 @@ func TestAModelIsLookedAtAnewAfterADoubt(t *testing.T) {
 		there = modelB
 		p.r.Hubs.Get(client.ObjectKey{Namespace: "factory", Name: "hub"}).Device("d").Doubt()
 		p.run(10 * time.Second)
-		if c := f.stored(); f.deliveries() > 0 || f.reads != 2 || readyOf(c).Reason != v1alpha1.ReasonModelMismatch {
-			t.Errorf("%d deliveries after %d reads, %s", f.deliveries(), f.reads, readyOf(c).Reason)
+		if c := f.stored(); f.deliveries() > 0 || f.reads != 2 || conditions.ReadyOf(c).Reason != v1alpha1.ReasonModelMismatch {
+			t.Errorf("%d deliveries after %d reads, %s", f.deliveries(), f.reads, conditions.ReadyOf(c).Reason)
 		}
 	})
 }
@@ -164,7 +165,7 @@ func TestLooksAreBounded(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		last := all[99]
-		if h := lookingSince(l.lined(last, time.Now())); h.quiet || h.reason != v1alpha1.ReasonHubSlow {
+		if h := lookingSince(l.lined(last, time.Now())); h.quiet || h.Reason != v1alpha1.ReasonHubSlow {
 			t.Errorf("nobody is told that the hub is slow: %+v", h)
 		}
 		if h := lookingSince(l.lined(all[0], time.Now())); !h.quiet {

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
@@ -70,7 +71,7 @@ func (s *commandScope) soonest(after time.Duration) time.Duration {
 func (s *commandScope) finish(outcome v1alpha1.CommandOutcome, reason, message string) error {
 	s.command.Status.Outcome = outcome
 	s.command.Status.CompletionTime = &metav1.Time{Time: s.now}
-	return &halt{verdict: verdict{ready: outcome == v1alpha1.CommandSucceeded, stalled: true, reason: reason, message: message}}
+	return &halt{Verdict: conditions.Verdict{Ready: outcome == v1alpha1.CommandSucceeded, Stalled: true, Reason: reason, Message: message}}
 }
 
 // expire ends a command that must not be sent any more, and one that never can be.
@@ -91,7 +92,7 @@ func expiredText(command *v1alpha1.DeviceCommand) string {
 	if command.Status.Attempts > 0 {
 		text = "notAfter passed before the command was delivered"
 	}
-	switch last := readyOf(command); {
+	switch last := conditions.ReadyOf(command); {
 	case last.Reason == v1alpha1.ReasonDeviceOffline:
 		return text + "; last: the device is offline"
 	case last.Message != "":

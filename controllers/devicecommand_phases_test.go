@@ -45,7 +45,7 @@ func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
 				return
 			}
 			h := haltOf(err)
-			if h == nil || h.reason != test.reason || h.after != test.after {
+			if h == nil || h.Reason != test.reason || h.after != test.after {
 				t.Fatalf("%+v, want %s after %s", h, test.reason, test.after)
 			}
 		})

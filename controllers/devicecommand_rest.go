@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
@@ -38,7 +39,7 @@ func (r *DeviceCommandReconciler) rest(_ context.Context, s *commandScope) error
 	case s.isBehind || s.command.Status.RequestID != is.RequestID || claimOf(s.command) != "":
 		return quietly(left)
 	}
-	return &halt{verdict: verdict{reason: is.Reason, message: is.Message}, after: left}
+	return &halt{Verdict: conditions.Verdict{Reason: is.Reason, Message: is.Message}, after: left}
 }
 
 // facts returns what is known of the device while a command rests.
@@ -84,14 +85,14 @@ func restOnRecord(status *v1alpha1.DeviceCommandStatus) command.Rest {
 	}
 	began := status.StartTime.Time
 	return command.Rest{
-		RequestID: status.RequestID, Reason: offlineVerdict.reason, Message: offlineVerdict.message, Awaits: command.AwaitsConnection,
+		RequestID: status.RequestID, Reason: offlineVerdict.Reason, Message: offlineVerdict.Message, Awaits: command.AwaitsConnection,
 		Began: began, Until: began.Add(command.RestOffline),
 	}
 }
 
 // leaveAlone begins the rest of a command.
 func (f *Flights) leaveAlone(one *flight, r result) {
-	says := readyOf(one.outcome(r))
+	says := conditions.ReadyOf(one.outcome(r))
 	one.slot.Rest(command.Rest{
 		RequestID: one.requestID, Record: one.invocation.key, NotAfter: one.command.Spec.NotAfter.Time,
 		Reason: says.Reason, Message: says.Message, Awaits: r.attempt.Awaits(r.meaning),

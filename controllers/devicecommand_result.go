@@ -10,6 +10,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
@@ -47,10 +48,10 @@ func (r result) isPostponed() bool {
 const undelivered = "The command was not delivered: "
 
 // offlineVerdict is that on a command whose device is offline.
-var offlineVerdict = verdict{reason: v1alpha1.ReasonDeviceOffline, message: "The device is offline; the command was not delivered and is sent when the device is back"}
+var offlineVerdict = conditions.Verdict{Reason: v1alpha1.ReasonDeviceOffline, Message: "The device is offline; the command was not delivered and is sent when the device is back"}
 
 // describe puts a result into status and says what it means for the object.
-func describe(c *v1alpha1.DeviceCommand, r result) verdict {
+func describe(c *v1alpha1.DeviceCommand, r result) conditions.Verdict {
 	status := &c.Status
 	why := command.Why(r.attempt)
 	if r.attempt.Err == nil {
@@ -60,31 +61,31 @@ func describe(c *v1alpha1.DeviceCommand, r result) verdict {
 			status.Response = &apiextensionsv1.JSON{Raw: r.response}
 		}
 	}
-	finished := func(o v1alpha1.CommandOutcome, v verdict) verdict {
+	finished := func(o v1alpha1.CommandOutcome, v conditions.Verdict) conditions.Verdict {
 		status.Outcome, status.CompletionTime = o, &metav1.Time{Time: r.at}
 		return v
 	}
 	switch r.meaning {
 	case command.Succeeded:
-		return finished(v1alpha1.CommandSucceeded, verdict{ready: true, reason: v1alpha1.ReasonSucceeded, message: why})
+		return finished(v1alpha1.CommandSucceeded, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonSucceeded, Message: why})
 	case command.DeviceFailed:
-		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonDeviceFailed, message: why})
+		return finished(v1alpha1.CommandFailed, conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonDeviceFailed, Message: why})
 	case command.Refused:
-		return finished(v1alpha1.CommandFailed, verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: "The hub refused the command: " + why})
+		return finished(v1alpha1.CommandFailed, conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonHubRefused, Message: "The hub refused the command: " + why})
 	case command.Undelivered:
 		release(status, status.RequestID)
 		status.DeviceOffline = offlinePeriod(r.destination, r.window)
 		return offlineVerdict
 	case command.Postponed:
 		release(status, status.RequestID)
-		return verdict{reason: postponedReason(r.attempt.Err), message: undelivered + why}
+		return conditions.Verdict{Reason: postponedReason(r.attempt.Err), Message: undelivered + why}
 	case command.Unknown:
 	}
 	message := "The command was sent, and nobody can tell whether the device ran it: " + why
 	if retriesAt(c, r.at) {
-		return verdict{reason: v1alpha1.ReasonRetryingUnknownOutcome, message: message + againText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonRetryingUnknownOutcome, Message: message + againText}
 	}
-	return finished(v1alpha1.CommandUnknown, verdict{stalled: true, reason: v1alpha1.ReasonOutcomeUnknown, message: message})
+	return finished(v1alpha1.CommandUnknown, conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonOutcomeUnknown, Message: message})
 }
 
 // retriesAt reports whether a command whose outcome nobody knows is sent again.

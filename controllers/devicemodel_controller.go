@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
@@ -62,7 +63,7 @@ type finding struct {
 	uid        types.UID
 	generation int64
 	content    string
-	verdict    verdict
+	verdict    conditions.Verdict
 }
 
 // SetupWithManager registers the controller.
@@ -103,7 +104,7 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		return ctrl.Result{}, err
 	}
 	object.Status.ObservedGeneration = object.Generation
-	setVerdict(object, found.verdict)
+	conditions.SetVerdict(object, found.verdict)
 	return endPass(ctx, r.Client, r.Recorder, &ending{before: before, after: object, next: hubs.Jittered(after)})
 }
 
@@ -163,8 +164,8 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 			return finding{}, 0, err
 		}
 		if len(same) > 0 && same[0].UID != object.UID {
-			found.verdict = verdict{reason: v1alpha1.ReasonModelAlreadyDefined,
-				message: fmt.Sprintf("DeviceModel %q is older and has the same modelID: that one is used", same[0].Name)}
+			found.verdict = conditions.Verdict{Reason: v1alpha1.ReasonModelAlreadyDefined,
+				Message: fmt.Sprintf("DeviceModel %q is older and has the same modelID: that one is used", same[0].Name)}
 			return found, found.waits(object, time.Now()), nil
 		}
 	}
@@ -173,7 +174,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 		return finding{}, 0, err
 	}
 	if trouble != nil {
-		found.verdict = verdict{stalled: trouble.Final, reason: trouble.Reason, message: trouble.Message}
+		found.verdict = conditions.Verdict{Stalled: trouble.Final, Reason: trouble.Reason, Message: trouble.Message}
 		switch {
 		case trouble.OfOther:
 			after = found.waits(object, time.Now())
@@ -187,7 +188,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 	status.Digest = model.Digest
 	describeModel(status, model.Device)
 	found.content = model.Content
-	found.verdict = verdict{ready: true, reason: v1alpha1.ReasonUsable, message: "Devices and commands of the model are checked against it"}
+	found.verdict = conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonUsable, Message: "Devices and commands of the model are checked against it"}
 	return found, 0, nil
 }
 
@@ -196,12 +197,12 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Duration {
 	left := waitOther.most
 	reconciling := apimeta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReconciling)
-	if reconciling != nil && reconciling.Reason != f.verdict.reason { // its time is of something else
+	if reconciling != nil && reconciling.Reason != f.verdict.Reason { // its time is of something else
 		apimeta.RemoveStatusCondition(&object.Status.Conditions, v1alpha1.ConditionReconciling)
 	}
 	since := func(kind string) *metav1.Time {
 		c := apimeta.FindStatusCondition(object.Status.Conditions, kind)
-		if c == nil || c.Reason != f.verdict.reason || c.ObservedGeneration != object.Generation {
+		if c == nil || c.Reason != f.verdict.Reason || c.ObservedGeneration != object.Generation {
 			return nil
 		}
 		return &c.LastTransitionTime
@@ -211,7 +212,7 @@ func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Durati
 	} else if since(v1alpha1.ConditionStalled) != nil {
 		left = 0
 	}
-	f.verdict.stalled = left == 0
+	f.verdict.Stalled = left == 0
 	return left
 }
 

@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 func TestADeviceModelWaitsForAnotherOneBeforeItIsStalled(t *testing.T) {
@@ -31,9 +32,9 @@ func TestADeviceModelWaitsForAnotherOneBeforeItIsStalled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := &v1alpha1.DeviceModel{ObjectMeta: metav1.ObjectMeta{Generation: 2}, Status: v1alpha1.DeviceModelStatus{Conditions: c.before}}
-			f := finding{verdict: verdict{stalled: true, reason: reason}}
-			if left := f.waits(object, now); left != c.left || f.verdict.stalled != (c.left == 0) {
-				t.Errorf("waits for %s, stalled %v", left, f.verdict.stalled)
+			f := finding{verdict: conditions.Verdict{Stalled: true, Reason: reason}}
+			if left := f.waits(object, now); left != c.left || f.verdict.Stalled != (c.left == 0) {
+				t.Errorf("waits for %s, stalled %v", left, f.verdict.Stalled)
 			}
 		})
 	}

@@ -137,7 +137,7 @@ func (e *ending) lessOf(refusal error) []conditioned {
 		return e.less(refusal)
 	}
 	less := e.before.DeepCopyObject().(conditioned)
-	setVerdict(less, refusedVerdict(refusal))
+	conditions.SetVerdict(less, refusedVerdict(refusal))
 	return []conditioned{less}
 }
 

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 var (
@@ -44,7 +45,7 @@ func endings() map[string]conditioned {
 func TestAPassEnds(t *testing.T) {
 	const next, soon = time.Minute, 100 * time.Millisecond
 	stalls := func(o conditioned) {
-		setVerdict(o, verdict{stalled: true, reason: v1alpha1.ReasonHubRefused, message: "why"})
+		conditions.SetVerdict(o, conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonHubRefused, Message: "why"})
 	}
 	for name, c := range map[string]struct {
 		says    func(o conditioned)
@@ -107,7 +108,7 @@ func TestAPassEnds(t *testing.T) {
 				if err := c2.Get(t.Context(), client.ObjectKeyFromObject(o), is); err != nil {
 					t.Fatal(err)
 				}
-				if reason := readyOf(is).Reason; reason != c.reason {
+				if reason := conditions.ReadyOf(is).Reason; reason != c.reason {
 					t.Errorf("Ready has the reason %q, want %q", reason, c.reason)
 				}
 			})

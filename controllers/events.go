@@ -6,6 +6,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
@@ -27,7 +28,7 @@ const (
 // announce emits an Event where Ready or its reason changed in a way that a user wants to hear of.
 func announce(to events.EventRecorder, before, after conditioned) {
 	if kind := toldOf(before, after); kind != "" {
-		is := readyOf(after)
+		is := conditions.ReadyOf(after)
 		to.Eventf(after, nil, kind, is.Reason, actionReconcile, "%s", is.Message)
 	}
 }
@@ -35,7 +36,7 @@ func announce(to events.EventRecorder, before, after conditioned) {
 // toldOf is the kind of Event that a change of Ready is worth, "" if none: a way into trouble is,
 // and so is the end of one that was told of, by whatever way.
 func toldOf(before, after conditioned) (kind string) {
-	was, is := readyOf(before), readyOf(after)
+	was, is := conditions.ReadyOf(before), conditions.ReadyOf(after)
 	isRelief := isInTrouble(before) || warnedOf(before) != ""
 	switch {
 	case isInTrouble(after) && (!isInTrouble(before) || was.Reason != is.Reason):
@@ -51,7 +52,7 @@ func toldOf(before, after conditioned) (kind string) {
 // isInTrouble reports whether an object has something to tell of. Its IoTHub tells what all of its
 // devices wait for.
 func isInTrouble(o conditioned) bool {
-	return reasons.Of(readyOf(o).Reason).IsWorthAnEvent(isTrue(o, v1alpha1.ConditionStalled))
+	return reasons.Of(conditions.ReadyOf(o).Reason).IsWorthAnEvent(conditions.IsTrue(o, v1alpha1.ConditionStalled))
 }
 
 // warnedOf is the reason of the last Event about a PnPDevice if that was a Warning.
@@ -65,10 +66,10 @@ func warnedOf(o conditioned) string {
 // lastWarning is that once a change of Ready has been told of.
 func lastWarning(before, after *v1alpha1.PnPDevice) string {
 	switch {
-	case isTrue(after, v1alpha1.ConditionReady):
+	case conditions.IsTrue(after, v1alpha1.ConditionReady):
 		return ""
 	case toldOf(before, after) == corev1.EventTypeWarning:
-		return readyOf(after).Reason
+		return conditions.ReadyOf(after).Reason
 	}
 	return before.Status.LastWarning
 }
@@ -133,7 +134,7 @@ func announceCommand(to events.EventRecorder, c *v1alpha1.DeviceCommand, device 
 	if c.Status.Outcome != v1alpha1.CommandSucceeded {
 		kind = corev1.EventTypeWarning
 	}
-	to.Eventf(device, c, kind, "Command"+string(c.Status.Outcome), actionRun, "%s by DeviceCommand %q: %s", methodOf(c), c.Name, readyOf(c).Message)
+	to.Eventf(device, c, kind, "Command"+string(c.Status.Outcome), actionRun, "%s by DeviceCommand %q: %s", methodOf(c), c.Name, conditions.ReadyOf(c).Message)
 }
 
 // announceAbandoned tells of a command that was deleted while the hub was being called.

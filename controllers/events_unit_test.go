@@ -6,18 +6,19 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 func TestReadyIsAnEventWhereItIsNews(t *testing.T) {
-	device := func(v verdict) conditioned {
+	device := func(v conditions.Verdict) conditioned {
 		d := &v1alpha1.PnPDevice{}
-		setVerdict(d, v)
+		conditions.SetVerdict(d, v)
 		return d
 	}
-	ready := verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged}
-	hub := func(v verdict) conditioned {
+	ready := conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged}
+	hub := func(v conditions.Verdict) conditioned {
 		h := &v1alpha1.IoTHub{}
-		setVerdict(h, v)
+		conditions.SetVerdict(h, v)
 		return h
 	}
 	for name, c := range map[string]struct {
@@ -25,13 +26,13 @@ func TestReadyIsAnEventWhereItIsNews(t *testing.T) {
 		events        int
 	}{
 		"a device that took its first declaration":      {&v1alpha1.PnPDevice{}, device(ready), 0},
-		"a device that took an edit":                    {device(verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement}), device(ready), 0},
-		"a device whose hub is back":                    {device(verdict{reason: v1alpha1.ReasonHubUnavailable}), device(ready), 1},
-		"a device that was stalled":                     {device(verdict{stalled: true, reason: v1alpha1.ReasonRejected}), device(ready), 1},
-		"a device that refuses":                         {device(ready), device(verdict{stalled: true, reason: v1alpha1.ReasonRejected}), 1},
-		"a hub that was connected for the first time":   {&v1alpha1.IoTHub{}, hub(verdict{ready: true, reason: v1alpha1.ReasonAuthenticated}), 1},
+		"a device that took an edit":                    {device(conditions.Verdict{Reason: v1alpha1.ReasonAwaitingAcknowledgement}), device(ready), 0},
+		"a device whose hub is back":                    {device(conditions.Verdict{Reason: v1alpha1.ReasonHubUnavailable}), device(ready), 1},
+		"a device that was stalled":                     {device(conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonRejected}), device(ready), 1},
+		"a device that refuses":                         {device(ready), device(conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonRejected}), 1},
+		"a hub that was connected for the first time":   {&v1alpha1.IoTHub{}, hub(conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated}), 1},
 		"a device that goes on as it was":               {device(ready), device(ready), 0},
-		"a device that goes on being refused a request": {device(verdict{reason: v1alpha1.ReasonThrottled}), device(verdict{reason: v1alpha1.ReasonThrottled}), 0},
+		"a device that goes on being refused a request": {device(conditions.Verdict{Reason: v1alpha1.ReasonThrottled}), device(conditions.Verdict{Reason: v1alpha1.ReasonThrottled}), 0},
 	} {
 		recorder := events.NewFakeRecorder(10)
 		announce(recorder, c.before, c.after)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -14,7 +15,7 @@ import (
 
 // halt ends a pass early with a verdict. It is the one error type of the phases; any other error is transient.
 type halt struct {
-	verdict
+	conditions.Verdict
 	// after is when to try again without being woken; 0: only when woken.
 	after time.Duration
 	// quiet leaves status as it is.
@@ -29,16 +30,16 @@ type halt struct {
 	missing, denied bool
 }
 
-func (h *halt) Error() string { return h.reason + ": " + h.message }
+func (h *halt) Error() string { return h.Reason + ": " + h.Message }
 
 // stalled halts until a user acts.
 func stalled(reason, message string, after time.Duration) *halt {
-	return &halt{verdict: verdict{stalled: true, reason: reason, message: message}, after: after}
+	return &halt{Verdict: conditions.Verdict{Stalled: true, Reason: reason, Message: message}, after: after}
 }
 
 // waiting halts until someone else acts.
 func waiting(reason, message string, after time.Duration) *halt {
-	return &halt{verdict: verdict{reason: reason, message: message}, after: after}
+	return &halt{Verdict: conditions.Verdict{Reason: reason, Message: message}, after: after}
 }
 
 // hubRefused halts until a user acts, because the hub refuses a request.
@@ -98,22 +99,22 @@ func haltOf(err error) *halt {
 }
 
 // troubleOf is the verdict on a transient failure once it has lasted.
-func troubleOf(err error) verdict {
+func troubleOf(err error) conditions.Verdict {
 	if e, ok := errors.AsType[*entra.Error](err); ok {
-		return verdict{reason: v1alpha1.ReasonEntraUnavailable, message: "Microsoft Entra ID, which issues tokens for the hub, has been failing and is tried again: " + entraText(e)}
+		return conditions.Verdict{Reason: v1alpha1.ReasonEntraUnavailable, Message: "Microsoft Entra ID, which issues tokens for the hub, has been failing and is tried again: " + entraText(e)}
 	}
 	reason := v1alpha1.ReasonHubUnavailable
 	if iothub.RefusesCredential(err) {
-		return verdict{stalled: true, reason: v1alpha1.ReasonHubRefused,
-			message: "The hub takes the credential of the IoTHub, and refuses it for this: check that its policy or role lets it read and write twins. " + stableText(err)}
+		return conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonHubRefused,
+			Message: "The hub takes the credential of the IoTHub, and refuses it for this: check that its policy or role lets it read and write twins. " + stableText(err)}
 	}
 	if iothub.IsQuotaExceeded(err) {
-		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonQuotaExceeded, Message: quotaText}
 	}
 	if iothub.IsThrottled(err) || iothub.ClassOf(err) == iothub.Waiting {
 		reason = v1alpha1.ReasonThrottled
 	}
-	return verdict{reason: reason, message: "The hub has been failing and is tried again: " + failureText(err)}
+	return conditions.Verdict{Reason: reason, Message: "The hub has been failing and is tried again: " + failureText(err)}
 }
 
 // failures in plain words, where the hub gave no answer of its own.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/places"
@@ -181,13 +182,13 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	case h != nil && h.quiet:
 		generation = before.Status.ObservedGeneration
 	case outcome == nil:
-		judgeHub(hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated, message: "The hub accepted the credential"})
+		judgeHub(hub, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated, Message: "The hub accepted the credential"})
 	case transient && !isHubError(outcome): // the API server's trouble says nothing about the hub: the generation is not judged yet
 		generation = before.Status.ObservedGeneration
 	case transient:
 		judgeHub(hub, troubleOf(outcome))
 	default:
-		judgeHub(hub, h.verdict)
+		judgeHub(hub, h.Verdict)
 	}
 	hub.Status.ObservedGeneration = generation
 	e := &ending{before: before, after: hub, next: hubs.Jittered(r.nextWake(h)), behind: waitCache.most}
@@ -227,14 +228,14 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 
 // judgeHub says what became of the credential. Ready is that, too, unless removals are halted: the
 // hub can be used then, but whoever waits for it to be Ready should hear that a person has to look.
-func judgeHub(hub *v1alpha1.IoTHub, access verdict) {
-	setCondition(hub, v1alpha1.ConditionAuthenticated, access.ready, access.reason, access.message)
+func judgeHub(hub *v1alpha1.IoTHub, access conditions.Verdict) {
+	conditions.Set(hub, v1alpha1.ConditionAuthenticated, access.Ready, access.Reason, access.Message)
 	removals := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	if access.ready && removals != nil && removals.Status == metav1.ConditionTrue {
-		setVerdict(hub, verdict{stalled: true, reason: removals.Reason, message: removals.Message})
+	if access.Ready && removals != nil && removals.Status == metav1.ConditionTrue {
+		conditions.SetVerdict(hub, conditions.Verdict{Stalled: true, Reason: removals.Reason, Message: removals.Message})
 		return
 	}
-	setVerdict(hub, access)
+	conditions.SetVerdict(hub, access)
 }
 
 // haltForBudget waits for the token of the call that proves the credential; nil: there was one.

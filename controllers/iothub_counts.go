@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 )
 
@@ -75,7 +76,7 @@ func countOf(device *v1alpha1.PnPDevice) v1alpha1.IoTHubDevices {
 		return 0
 	}
 	return v1alpha1.IoTHubDevices{
-		Total: 1, Ready: one(isTrue(device, v1alpha1.ConditionReady)), Offline: one(device.Status.ConnectionState == convergence.Disconnected),
+		Total: 1, Ready: one(conditions.IsTrue(device, v1alpha1.ConditionReady)), Offline: one(device.Status.ConnectionState == convergence.Disconnected),
 		Clearing: one(isBeingCleared(device)),
 	}
 }

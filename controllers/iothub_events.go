@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
@@ -128,51 +129,51 @@ func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
 		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionEventStreamReady)
 		return
 	}
-	v := verdict{reason: v1alpha1.ReasonConnecting, message: "Opening the event stream"}
+	v := conditions.Verdict{Reason: v1alpha1.ReasonConnecting, Message: "Opening the event stream"}
 	session := r.Hubs.Get(client.ObjectKeyFromObject(hub))
 	switch {
 	case e.problem != nil:
-		v = e.problem.verdict
+		v = e.problem.Verdict
 	case session == nil:
-		v.message = "Waiting for the hub to accept the credential"
+		v.Message = "Waiting for the hub to accept the credential"
 	default:
 		if state, ok := session.Stream(); ok {
 			v = streamVerdict(hub, e.config.EventHub, state, session)
 		}
 	}
-	if e.goesOn && v.ready {
-		v = e.problem.verdict
+	if e.goesOn && v.Ready {
+		v = e.problem.Verdict
 	}
-	setCondition(hub, v1alpha1.ConditionEventStreamReady, v.ready, v.reason, v.message)
+	conditions.Set(hub, v1alpha1.ConditionEventStreamReady, v.Ready, v.Reason, v.Message)
 }
 
-func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state watch.State, session *hubs.Session) verdict {
+func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state watch.State, session *hubs.Session) conditions.Verdict {
 	group := hub.Spec.Events.ConsumerGroup
 	switch state.Phase {
 	case watch.Reading:
 		return readingVerdict(hub, session)
 	case watch.Connecting:
-		return verdict{reason: v1alpha1.ReasonConnecting, message: "Opening the event stream"}
+		return conditions.Verdict{Reason: v1alpha1.ReasonConnecting, Message: "Opening the event stream"}
 	case watch.Lagging:
-		return verdict{reason: v1alpha1.ReasonLagging, message: "Events wait at the hub to be read" + ofPartitions(state)}
+		return conditions.Verdict{Reason: v1alpha1.ReasonLagging, Message: "Events wait at the hub to be read" + ofPartitions(state)}
 	case watch.Shared:
-		return verdict{reason: v1alpha1.ReasonConsumerGroupShared, message: fmt.Sprintf(
+		return conditions.Verdict{Reason: v1alpha1.ReasonConsumerGroupShared, Message: fmt.Sprintf(
 			"Another IoTHub of this cluster reads consumer group %q of event hub %q: give each its own", group, eventHub)}
 	case watch.Taken:
-		return verdict{reason: v1alpha1.ReasonConsumerGroupTaken, message: fmt.Sprintf(
+		return conditions.Verdict{Reason: v1alpha1.ReasonConsumerGroupTaken, Message: fmt.Sprintf(
 			"Another reader has consumer group %q%s: the operator needs one for itself, and goes on by itself when that reader leaves", group, ofPartitions(state))}
 	case watch.Unauthorized:
-		return verdict{reason: v1alpha1.ReasonUnauthorized, message: eventsRefused(hub)}
+		return conditions.Verdict{Reason: v1alpha1.ReasonUnauthorized, Message: eventsRefused(hub)}
 	case watch.HubGone:
-		return verdict{reason: v1alpha1.ReasonEndpointMoved, message: eventsGone(hub)}
+		return conditions.Verdict{Reason: v1alpha1.ReasonEndpointMoved, Message: eventsGone(hub)}
 	case watch.GroupGone:
-		return verdict{reason: v1alpha1.ReasonConsumerGroupNotFound, message: groupGone(hub)}
+		return conditions.Verdict{Reason: v1alpha1.ReasonConsumerGroupNotFound, Message: groupGone(hub)}
 	case watch.Busy:
-		return verdict{reason: v1alpha1.ReasonEventHubBusy, message: "The event hub is busy, or has no room for another reader; tried again" + ofPartitions(state)}
+		return conditions.Verdict{Reason: v1alpha1.ReasonEventHubBusy, Message: "The event hub is busy, or has no room for another reader; tried again" + ofPartitions(state)}
 	case watch.StoreFailed:
-		return verdict{reason: v1alpha1.ReasonCheckpointFailed, message: "The operator cannot read or write its checkpoint (a ConfigMap in its own namespace): see its log"}
+		return conditions.Verdict{Reason: v1alpha1.ReasonCheckpointFailed, Message: "The operator cannot read or write its checkpoint (a ConfigMap in its own namespace): see its log"}
 	}
-	return verdict{reason: v1alpha1.ReasonEventHubUnavailable, message: "The event hub cannot be reached, or breaks off; tried again" + ofPartitions(state)}
+	return conditions.Verdict{Reason: v1alpha1.ReasonEventHubUnavailable, Message: "The event hub cannot be reached, or breaks off; tried again" + ofPartitions(state)}
 }
 
 func eventsRefused(hub *v1alpha1.IoTHub) string {
@@ -200,20 +201,20 @@ func groupGone(hub *v1alpha1.IoTHub) string {
 	return fmt.Sprintf("Consumer group %q does not exist: az iot hub consumer-group create --hub-name %s --name %s", group, hubName(hub), group)
 }
 
-func readingVerdict(hub *v1alpha1.IoTHub, session *hubs.Session) verdict {
+func readingVerdict(hub *v1alpha1.IoTHub, session *hubs.Session) conditions.Verdict {
 	if session.EventsMissing() {
-		return verdict{reason: v1alpha1.ReasonNoTwinChangeEvents, message: fmt.Sprintf(
+		return conditions.Verdict{Reason: v1alpha1.ReasonNoTwinChangeEvents, Message: fmt.Sprintf(
 			"The operator's own writes do not come back as events: no route sends twin changes here. For the built-in endpoint: "+
 				"for s in TwinChangeEvents DeviceLifecycleEvents DeviceConnectionStateEvents DeviceMessages; do az iot hub message-route create --hub-name %s "+
 				"--route-name pnp-$s --source-type $s --endpoint-name events; done (DeviceMessages, since the first route ends the default one for telemetry)", hubName(hub))}
 	}
 	if session.EventsTrusted() {
-		return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "Device changes arrive as events"}
+		return conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonStreaming, Message: "Device changes arrive as events"}
 	}
 	if session.EventsLate() {
-		return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "The event stream is read; a write of the operator has not come back through it yet"}
+		return conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonStreaming, Message: "The event stream is read; a write of the operator has not come back through it yet"}
 	}
-	return verdict{ready: true, reason: v1alpha1.ReasonStreaming, message: "The event stream is read; no twin change has come through it yet"}
+	return conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonStreaming, Message: "The event stream is read; no twin change has come through it yet"}
 }
 
 func ofPartitions(state watch.State) string {

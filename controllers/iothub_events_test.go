@@ -13,7 +13,7 @@ func TestStreamIsToldInItsPhase(t *testing.T) {
 	for want, phase := range map[string]watch.Phase{
 		v1alpha1.ReasonEventHubBusy: watch.Busy, v1alpha1.ReasonCheckpointFailed: watch.StoreFailed, v1alpha1.ReasonConnecting: watch.Connecting,
 	} {
-		if v := streamVerdict(hub, "events", watch.State{Phase: phase}, nil); v.reason != want || v.ready || v.message == "" {
+		if v := streamVerdict(hub, "events", watch.State{Phase: phase}, nil); v.Reason != want || v.Ready || v.Message == "" {
 			t.Errorf("%s: %+v, want reason %s, a message, and not ready", phase, v, want)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 )
 
@@ -74,8 +75,8 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 	hub := &v1alpha1.IoTHub{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "hub", Generation: 2}, Status: v1alpha1.IoTHubStatus{ObservedGeneration: 1},
 	}
-	setVerdict(hub, verdict{reason: v1alpha1.ReasonHubUnavailable, message: "no whole answer in time"})
-	said := readyOf(hub)
+	conditions.SetVerdict(hub, conditions.Verdict{Reason: v1alpha1.ReasonHubUnavailable, Message: "no whole answer in time"})
+	said := conditions.ReadyOf(hub)
 	writes := 0
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(hub).WithStatusSubresource(hub).WithInterceptorFuncs(interceptor.Funcs{
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
@@ -98,11 +99,11 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
 			t.Fatal(err)
 		}
-		if isTrue(hub, v1alpha1.ConditionSuspended) != is || writes != i/2+1 || len(recorder.Events) != i/2+1 {
+		if conditions.IsTrue(hub, v1alpha1.ConditionSuspended) != is || writes != i/2+1 || len(recorder.Events) != i/2+1 {
 			t.Errorf("pass %d: %d writes, %d Events, %+v", i, writes, len(recorder.Events), hub.Status.Conditions)
 		}
 	}
-	if is := readyOf(hub); is.Reason != said.Reason || is.ObservedGeneration != said.ObservedGeneration || hub.Status.ObservedGeneration != 1 {
+	if is := conditions.ReadyOf(hub); is.Reason != said.Reason || is.ObservedGeneration != said.ObservedGeneration || hub.Status.ObservedGeneration != 1 {
 		t.Errorf("it says %+v of the hub", is)
 	}
 	if _, fails := r.retries.of(client.ObjectKeyFromObject(hub).String() + probing); !fails {

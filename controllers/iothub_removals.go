@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 )
 
@@ -137,7 +138,7 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	if hub.Spec.Suspend {
 		was.Confirmed = nil
 	}
-	said := isTrue(hub, v1alpha1.ConditionRemovalsHalted) // before a halt is on record there is nothing to confirm
+	said := conditions.IsTrue(hub, v1alpha1.ConditionRemovalsHalted) // before a halt is on record there is nothing to confirm
 	halting := (said || pulled) && !r.Brake.recedes(hub, c)
 	next := review(was, maps.Values(c.waiting), halting, said && isNew, time.Now())
 	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
@@ -177,7 +178,7 @@ func (r *IoTHubReconciler) isHalted(ctx context.Context, key types.NamespacedNam
 		return true
 	}
 	hub := &v1alpha1.IoTHub{}
-	return r.Get(ctx, key, hub) == nil && isTrue(hub, v1alpha1.ConditionRemovalsHalted)
+	return r.Get(ctx, key, hub) == nil && conditions.IsTrue(hub, v1alpha1.ConditionRemovalsHalted)
 }
 
 // namesOf are the names of the objects of a set, sorted.
@@ -194,10 +195,10 @@ func namesOf(set members, waiting iter.Seq[removing]) (names []string) {
 func describeRemovals(hub *v1alpha1.IoTHub, next v1alpha1.HubRemovals, halted ...string) {
 	switch {
 	case next.Halted != nil:
-		setCondition(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval,
+		conditions.Set(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval,
 			fmt.Sprintf(haltedText, countText(next.Halted), someOf(halted)))
 	case next.Confirmed != nil:
-		setCondition(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed,
+		conditions.Set(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed,
 			fmt.Sprintf("The removals of %s were confirmed, and go on. No others are", countText(next.Confirmed)))
 	default:
 		apimeta.RemoveStatusCondition(&hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 // setNamed is a set of removals as status has it.
@@ -212,7 +213,7 @@ func TestDeclarationsThatArePutBackBeforeAHaltIsOnRecordEndIt(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, pulled := p.Halted(client.ObjectKeyFromObject(p.hub))
-			if isTrue(p.hub, v1alpha1.ConditionRemovalsHalted) != test.halts || pulled != test.halts || len(wakes.members) == 0 != test.halts {
+			if conditions.IsTrue(p.hub, v1alpha1.ConditionRemovalsHalted) != test.halts || pulled != test.halts || len(wakes.members) == 0 != test.halts {
 				t.Errorf("status has %+v, pulled %v, %d wakes", p.hub.Status.Conditions, pulled, len(wakes.members))
 			}
 		})

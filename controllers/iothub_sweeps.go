@@ -7,6 +7,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
@@ -21,10 +22,10 @@ func describeSweeps(hub *v1alpha1.IoTHub, session *hubs.Session) {
 	switch {
 	case !known:
 	case coverage.Failing:
-		setCondition(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonSweepsFailing,
+		conditions.Set(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonSweepsFailing,
 			"Sweeps fail and are tried again: changes that no event tells of are not noticed meanwhile; the operator's log says why")
 	case len(coverage.Aside) > 0:
-		setCondition(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonDevicesUnreadable, fmt.Sprintf(
+		conditions.Set(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonDevicesUnreadable, fmt.Sprintf(
 			"Sweeps do not compare the values of %d devices, whose twins cannot be read by query: %s", len(coverage.Aside), someOf(coverage.Aside)))
 	default:
 		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionSweepsIncomplete)

@@ -6,6 +6,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
@@ -19,7 +20,7 @@ func TestWhatSweepsLackEndsWithTheirSession(t *testing.T) {
 		"a session whose first sweep is under way": {hubs.NewSession(nil, "h", ""), true},
 	} {
 		hub := &v1alpha1.IoTHub{}
-		setCondition(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonSweepsFailing, "Sweeps fail and are tried again")
+		conditions.Set(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonSweepsFailing, "Sweeps fail and are tried again")
 		describeSweeps(hub, test.session)
 		if got := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionSweepsIncomplete) != nil; got != test.stands {
 			t.Errorf("%s: it stands: %t", name, got)

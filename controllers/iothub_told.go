@@ -13,6 +13,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
@@ -27,7 +28,7 @@ const (
 
 // describeSuspended has a condition be there as long as the IoTHub is suspended.
 func describeSuspended(hub *v1alpha1.IoTHub) {
-	setOrRemove(hub, v1alpha1.ConditionSuspended, hub.Spec.Suspend, v1alpha1.ReasonSuspended, suspendedText)
+	conditions.SetOrRemove(hub, v1alpha1.ConditionSuspended, hub.Spec.Suspend, v1alpha1.ReasonSuspended, suspendedText)
 }
 
 // describeBudget says on the IoTHub what keeps work waiting, other than the rates of its budget.
@@ -38,22 +39,22 @@ func describeBudget(hub *v1alpha1.IoTHub, b *budget.Budget) {
 		return
 	}
 	v := troubleVerdict(trouble, throttled, b.Daily(), client.ObjectKeyFromObject(hub))
-	setCondition(hub, v1alpha1.ConditionThrottled, true, v.reason, v.message)
+	conditions.Set(hub, v1alpha1.ConditionThrottled, true, v.Reason, v.Message)
 }
 
-func troubleVerdict(trouble budget.Trouble, throttled []budget.Class, daily budget.Daily, hub types.NamespacedName) verdict {
+func troubleVerdict(trouble budget.Trouble, throttled []budget.Class, daily budget.Daily, hub types.NamespacedName) conditions.Verdict {
 	switch trouble {
 	case budget.HubThrottles:
-		return verdict{reason: v1alpha1.ReasonHubThrottles, message: throttledText(throttled)}
+		return conditions.Verdict{Reason: v1alpha1.ReasonHubThrottles, Message: throttledText(throttled)}
 	case budget.SweepsStopped:
-		return verdict{reason: v1alpha1.ReasonSweepsStopped, message: dailyText("80 percent of ", daily, hub) + " are used: sweeps wait until 00:00 UTC"}
+		return conditions.Verdict{Reason: v1alpha1.ReasonSweepsStopped, Message: dailyText("80 percent of ", daily, hub) + " are used: sweeps wait until 00:00 UTC"}
 	case budget.FollowUpsStopped:
-		return verdict{reason: v1alpha1.ReasonFollowUpsStopped,
-			message: dailyText("90 percent of ", daily, hub) + " are used: sweeps and reads that follow events or writes wait until 00:00 UTC"}
+		return conditions.Verdict{Reason: v1alpha1.ReasonFollowUpsStopped,
+			Message: dailyText("90 percent of ", daily, hub) + " are used: sweeps and reads that follow events or writes wait until 00:00 UTC"}
 	case budget.AllStopped:
-		return verdict{reason: v1alpha1.ReasonDailyMessagesUsed, message: dailyText("", daily, hub) + allWaitText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonDailyMessagesUsed, Message: dailyText("", daily, hub) + allWaitText}
 	default:
-		return verdict{reason: v1alpha1.ReasonQuotaExceeded, message: quotaText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonQuotaExceeded, Message: quotaText}
 	}
 }
 
@@ -90,7 +91,7 @@ func dailyText(share string, daily budget.Daily, hub types.NamespacedName) strin
 // announceHub tells of a stop by a person or for want of messages, and of its end. Ready says
 // nothing of either.
 func announceHub(to events.EventRecorder, before, hub *v1alpha1.IoTHub) {
-	switch was, is := isTrue(before, v1alpha1.ConditionSuspended), isTrue(hub, v1alpha1.ConditionSuspended); {
+	switch was, is := conditions.IsTrue(before, v1alpha1.ConditionSuspended), conditions.IsTrue(hub, v1alpha1.ConditionSuspended); {
 	case is && !was:
 		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, actionReconcile, "%s", suspendedText)
 	case was && !is:

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -108,15 +109,15 @@ func settledPass(b *testing.B, properties int) (*PnPDeviceReconciler, ctrl.Reque
 			Spec:       v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: "factory-hub"}, Properties: &apiextensionsv1.JSON{Raw: raw}},
 		},
 	}
-	setVerdict(cluster.hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated})
+	conditions.SetVerdict(cluster.hub, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated})
 	registry := &hubs.Registry{}
 	registry.Put(b.Context(), client.ObjectKeyFromObject(cluster.hub), hubs.NewSession(settledHub{twin: held}, cluster.hub.Spec.HostName, ""), func(context.Context) {})
 	r := &PnPDeviceReconciler{
 		Client: cluster, Hubs: registry, Wakes: NewWakes(), Brake: NewBrake(), Models: models.NewLibrary(Shelf{Reader: cluster}, nil), Grace: DefaultGrace, latest: &latest{},
 	}
 	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(cluster.device)}
-	if _, err := r.Reconcile(b.Context(), request); err != nil || !isTrue(cluster.device, v1alpha1.ConditionReady) {
-		b.Fatalf("the device is not settled: %v: %v", err, readyOf(cluster.device))
+	if _, err := r.Reconcile(b.Context(), request); err != nil || !conditions.IsTrue(cluster.device, v1alpha1.ConditionReady) {
+		b.Fatalf("the device is not settled: %v: %v", err, conditions.ReadyOf(cluster.device))
 	}
 	return r, request
 }

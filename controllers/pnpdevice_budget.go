@@ -73,7 +73,7 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	if s.WasRead {
 		s.memory.Defer()
 	}
-	h := &halt{verdict: waitVerdict(w, hubKey(s.Device))}
+	h := &halt{Verdict: waitVerdict(w, hubKey(s.Device))}
 	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
 	case concerns && isLong(w, r.Grace):
 	case s.Wrote:

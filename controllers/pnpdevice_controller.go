@@ -23,6 +23,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
@@ -206,7 +207,7 @@ func (s *scope) isDealtWith(h *halt) bool {
 	if h == nil {
 		return !s.Claiming
 	}
-	return h.stalled && !reasons.Of(h.reason).Heals
+	return h.Stalled && !reasons.Of(h.Reason).Heals
 }
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
@@ -231,10 +232,10 @@ func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome er
 	r.fails(ctx, s, waitHubFails, outcome)
 	if s.Now.Sub(r.failingSince(s)) < r.Grace {
 		h = unchanged(s.Device)
-		h.message = cmp.Or(h.message, troubleOf(outcome).message)
+		h.Message = cmp.Or(h.Message, troubleOf(outcome).Message)
 		return h, true
 	}
-	return &halt{verdict: troubleOf(outcome)}, true
+	return &halt{Verdict: troubleOf(outcome)}, true
 }
 
 // nameOfDevice is how failures, and budgets, know an object.
@@ -280,7 +281,7 @@ func forRecord(ctx context.Context) (context.Context, context.CancelFunc) {
 // unchanged halts with the verdict that status holds, unless that is about something else by now,
 // or that of a beginning.
 func unchanged(device *v1alpha1.PnPDevice) *halt {
-	is := readyOf(device)
+	is := conditions.ReadyOf(device)
 	if is.Reason == "" {
 		return waiting(v1alpha1.ReasonProgressing, convergence.AskingText, 0)
 	}

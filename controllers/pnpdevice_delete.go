@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -54,18 +51,13 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDe
 // leave has an object that only the finalizers of others hold say that, once, and nothing of its
 // device any more: nobody tells it of that, and what it set there is gone, or left there.
 func (r *PnPDeviceReconciler) leave(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (ctrl.Result, error) {
-	st, held := &s.Device.Status, slices.DeleteFunc(slices.Clone(s.Device.Finalizers), isOfCollector)
-	if len(held) == 0 {
+	st, held := &s.Device.Status, holdersOf(s.Device)
+	if held == "" {
 		return ctrl.Result{}, nil
 	}
 	st.Properties, st.Components, st.NotShown, s.Lost = nil, nil, 0, true
-	s.summarise(waiting(v1alpha1.ReasonProgressing, heldText+strings.Join(held, ", "), 0))
+	s.summarise(waiting(v1alpha1.ReasonProgressing, heldText+held, 0))
 	return endPass(ctx, r.Client, r.Recorder, r.says(ctx, before, s))
-}
-
-// isOfCollector reports whether a finalizer is one of Kubernetes' own, which ends within a moment.
-func isOfCollector(finalizer string) bool {
-	return finalizer == metav1.FinalizerDeleteDependents || finalizer == metav1.FinalizerOrphanDependents
 }
 
 const heldText = "The device is neither read nor written any more, and the object is held by finalizers of others: "
@@ -125,7 +117,7 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	case iothub.IsUnauthorized(err):
 		return r.unauthorized(s, err)
 	case halted && h.isRefused():
-		return r.notCleared(s, err, h.message)
+		return r.notCleared(s, err, h.Message)
 	case iothub.ClassOf(err) == iothub.Terminal && !isHalt(err):
 		return r.notCleared(s, err, stableText(err))
 	}
@@ -176,7 +168,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	}
 	switch {
 	case session == nil && s.hubGone:
-		return &notClearedError{absent.message}
+		return &notClearedError{absent.Message}
 	case session == nil:
 		s.Hub = hub
 		if obstacle := r.Hubs.Obstacle(key); obstacle != "" {

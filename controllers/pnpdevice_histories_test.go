@@ -23,6 +23,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -428,7 +429,7 @@ func (h *history) passes(n int) {
 func (h *history) pass() {
 	h.agree()
 	result, err := h.r.Reconcile(h.t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(h.server)})
-	h.sayf("pass: %v; next in %v; %s; %s", err, result.RequeueAfter, readyOf(h.server).Reason, h.shown())
+	h.sayf("pass: %v; next in %v; %s; %s", err, result.RequeueAfter, conditions.ReadyOf(h.server).Reason, h.shown())
 }
 
 // shown is what status and the hub say, for people.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -56,7 +57,7 @@ func newBench(t *testing.T, declared string) *bench {
 			},
 		},
 	}}
-	setVerdict(b.hub, verdict{ready: true, reason: v1alpha1.ReasonAuthenticated})
+	conditions.SetVerdict(b.hub, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated})
 	b.session = hubs.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
 	b.r = &PnPDeviceReconciler{
 		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
@@ -191,8 +192,8 @@ func TestNoKeyIsLeftOfAnObjectThatStatusHasNoRoomFor(t *testing.T) {
 			if asked := b.asked(); asked != c.asked || patch != c.patch {
 				t.Errorf("the hub was asked %s and sent %s", asked, patch)
 			}
-			if !isTrue(b.device, v1alpha1.ConditionReady) {
-				t.Errorf("got %+v", readyOf(b.device))
+			if !conditions.IsTrue(b.device, v1alpha1.ConditionReady) {
+				t.Errorf("got %+v", conditions.ReadyOf(b.device))
 			}
 		})
 	}
@@ -237,8 +238,8 @@ func TestALargeTwinIsNotKept(t *testing.T) {
 					t.Errorf("after pass %d none is due", i)
 				}
 			}
-			if !isTrue(b.device, v1alpha1.ConditionReady) || b.memory().Doubtful() {
-				t.Errorf("got %+v, doubtful: %t", readyOf(b.device), b.memory().Doubtful())
+			if !conditions.IsTrue(b.device, v1alpha1.ConditionReady) || b.memory().Doubtful() {
+				t.Errorf("got %+v, doubtful: %t", conditions.ReadyOf(b.device), b.memory().Doubtful())
 			}
 		})
 	}
@@ -275,8 +276,8 @@ func TestFewPassesWaitWithALargeTwin(t *testing.T) {
 			if b.pass(); b.asked() != "GetTwin PatchTwin" || under != maxLarge || b.r.large.Load() != maxLarge-1 {
 				t.Errorf("%d wait with one, and %d after that", under, b.r.large.Load())
 			}
-			if !isTrue(b.device, v1alpha1.ConditionReady) {
-				t.Errorf("got %+v", readyOf(b.device))
+			if !conditions.IsTrue(b.device, v1alpha1.ConditionReady) {
+				t.Errorf("got %+v", conditions.ReadyOf(b.device))
 			}
 		})
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
@@ -64,7 +65,7 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 // was not there, or not ready, does not go on meanwhile. A device is Stalled if its IoTHub is.
 func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
 	access := accessOf(hub)
-	switch said := readyOf(device).Reason; {
+	switch said := conditions.ReadyOf(device).Reason; {
 	case access.Status == metav1.ConditionFalse:
 	case said == v1alpha1.ReasonHubNotFound, said == v1alpha1.ReasonHubNotReady:
 		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is being connected", hub.Name), safetyNet)
@@ -72,7 +73,7 @@ func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
 		return quietly(safetyNet)
 	}
 	h := waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
-	h.stalled = isTrue(hub, v1alpha1.ConditionStalled)
+	h.Stalled = conditions.IsTrue(hub, v1alpha1.ConditionStalled)
 	return h
 }
 

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
@@ -193,7 +194,7 @@ func hubMatters() predicate.Predicate {
 			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
 			before, after := accessOf(was), accessOf(is)
 			return was.Generation != is.Generation || before.Reason != after.Reason || before.Status != after.Status || halted(was) != halted(is) ||
-				isTrue(was, v1alpha1.ConditionStalled) != isTrue(is, v1alpha1.ConditionStalled) || saysOtherwise(before, after)
+				conditions.IsTrue(was, v1alpha1.ConditionStalled) != conditions.IsTrue(is, v1alpha1.ConditionStalled) || saysOtherwise(before, after)
 		},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -139,12 +140,12 @@ func TestWhoLostADeviceSaysNothingOfIt(t *testing.T) {
 	st := &device.Status
 	st.Declared, st.Acknowledged, st.Summary, st.ConnectionState = 1, 1, "1/1", convergence.Connected
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {
-		setCondition(device, kind, true, v1alpha1.ReasonDeviceAcknowledged, "")
+		conditions.Set(device, kind, true, v1alpha1.ReasonDeviceAcknowledged, "")
 	}
 	s := newScope(device, time.Now())
 	s.Hub, s.Destination = hub, "h"
 	s.summarise(haltOf(r.compete(t.Context(), s)))
-	if is := readyOf(device); is.Reason != v1alpha1.ReasonDeviceAlreadyDeclared {
+	if is := conditions.ReadyOf(device); is.Reason != v1alpha1.ReasonDeviceAlreadyDeclared {
 		t.Fatalf("Ready says %s: %s", is.Reason, is.Message)
 	}
 	for _, kind := range []string{v1alpha1.ConditionSynced, v1alpha1.ConditionAcknowledged} {

@@ -49,12 +49,12 @@ func (h *halt) told() *convergence.Halt {
 	if h == nil {
 		return nil
 	}
-	return &convergence.Halt{Verdict: h.exported(), After: h.after, IsUnchanged: h.unchanged}
+	return &convergence.Halt{Verdict: h.Verdict, After: h.after, IsUnchanged: h.unchanged}
 }
 
 // haltOn ends a pass as convergence has it.
 func haltOn(h *convergence.Halt) *halt {
-	is := &halt{verdict: verdict{h.Ready, h.Stalled, h.Reason, h.Message}, after: h.After}
+	is := &halt{Verdict: h.Verdict, after: h.After}
 	if h.Because == convergence.Refusal {
 		is.row = waitHubRefuses
 	}

@@ -13,20 +13,21 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 func TestEventsTellOfTheWayIntoTroubleAndOutOfIt(t *testing.T) {
-	told := func(warned string, v verdict) *v1alpha1.PnPDevice {
+	told := func(warned string, v conditions.Verdict) *v1alpha1.PnPDevice {
 		device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{LastWarning: warned}}
-		setVerdict(device, v)
+		conditions.SetVerdict(device, v)
 		return device
 	}
-	good := verdict{ready: true, reason: v1alpha1.ReasonDeviceAcknowledged}
-	waits := verdict{reason: v1alpha1.ReasonAwaitingAcknowledgement}
-	bad := verdict{stalled: true, reason: v1alpha1.ReasonRejected}
-	quota := verdict{reason: v1alpha1.ReasonQuotaExceeded}
+	good := conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged}
+	waits := conditions.Verdict{Reason: v1alpha1.ReasonAwaitingAcknowledgement}
+	bad := conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonRejected}
+	quota := conditions.Verdict{Reason: v1alpha1.ReasonQuotaExceeded}
 	for name, c := range map[string]struct {
 		before, after *v1alpha1.PnPDevice
 		kind, warned  string
@@ -58,7 +59,7 @@ func TestWhatAnIoTHubSaysOfMessagesAndRefusals(t *testing.T) {
 		"the number of another one": {budget.AllStopped, "factory/other", `spec.requestBudget.dailyMessages: 10 of IoTHub "other" are used: requests wait until 00:00 UTC, or until it is raised`}, // T2
 		"one of somebody else":      {budget.SweepsStopped, "line/press", "80 percent of spec.requestBudget.dailyMessages: 10 of another namespace's IoTHub of this hub are used: sweeps wait until 00:00 UTC"},
 	} {
-		if got := troubleVerdict(c.trouble, writes, budget.Daily{Messages: 10, Owner: c.owner}, hub).message; got != c.want {
+		if got := troubleVerdict(c.trouble, writes, budget.Daily{Messages: 10, Owner: c.owner}, hub).Message; got != c.want {
 			t.Errorf("%s: got %s\nwant %s", name, got, c.want)
 		}
 	}
@@ -73,8 +74,8 @@ func TestAPatchThatFailsAtOnceEndsWhatWasSaid(t *testing.T) {
 	}}
 	b.get = func() (*twin.Twin, error) { return held, nil }
 	b.pass()
-	if !isTrue(b.device, v1alpha1.ConditionReady) {
-		t.Fatalf("not Ready: %+v", readyOf(b.device))
+	if !conditions.IsTrue(b.device, v1alpha1.ConditionReady) {
+		t.Fatalf("not Ready: %+v", conditions.ReadyOf(b.device))
 	}
 	b.device.Generation, b.device.Spec.Properties.Raw = 2, []byte(`{"a": 3}`)
 	b.patch = func(string) (*twin.Twin, error) { return nil, &iothub.Error{StatusCode: http.StatusServiceUnavailable} }
@@ -82,7 +83,7 @@ func TestAPatchThatFailsAtOnceEndsWhatWasSaid(t *testing.T) {
 	if _, err := b.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b.device)}); err == nil {
 		t.Fatal(errors.New("the write fails, and the pass does not"))
 	}
-	if readyOf(b.device).Reason != v1alpha1.ReasonProgressing || isTrue(b.device, v1alpha1.ConditionSynced) || b.statuses != statuses+1 {
+	if conditions.ReadyOf(b.device).Reason != v1alpha1.ReasonProgressing || conditions.IsTrue(b.device, v1alpha1.ConditionSynced) || b.statuses != statuses+1 {
 		t.Errorf("after %d statuses: %+v", b.statuses-statuses, b.device.Status.Conditions)
 	}
 	if _, err := b.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(b.device)}); err == nil || b.statuses != statuses+1 {

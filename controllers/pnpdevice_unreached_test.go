@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 // A device without a session says what is so of its IoTHub, and nothing where it said nothing of that.
@@ -27,13 +28,13 @@ func TestADeviceWithoutASessionSaysNothingOfAnEarlierIoTHub(t *testing.T) {
 	} {
 		device, hub := &v1alpha1.PnPDevice{}, &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Name: "hub"}}
 		if test.said != "" {
-			setVerdict(device, verdict{reason: test.said, message: "what was so"})
+			conditions.SetVerdict(device, conditions.Verdict{Reason: test.said, Message: "what was so"})
 		}
 		if test.access != "" {
-			setCondition(hub, v1alpha1.ConditionAuthenticated, test.access == metav1.ConditionTrue, v1alpha1.ReasonUnauthorized, "no")
+			conditions.Set(hub, v1alpha1.ConditionAuthenticated, test.access == metav1.ConditionTrue, v1alpha1.ReasonUnauthorized, "no")
 		}
 		h, ok := errors.AsType[*halt](unreached(device, hub))
-		if !ok || h.quiet != (test.want == "") || h.message != test.want || h.after != safetyNet && test.access != metav1.ConditionFalse {
+		if !ok || h.quiet != (test.want == "") || h.Message != test.want || h.after != safetyNet && test.access != metav1.ConditionFalse {
 			t.Errorf("%s: %+v", name, h)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -61,17 +62,17 @@ func isTooLarge(message string) bool {
 }
 
 // refusedVerdict is what an object says whose status was refused.
-func refusedVerdict(err error) verdict {
+func refusedVerdict(err error) conditions.Verdict {
 	why := storable.Text(err.Error(), maxRefusal)
 	if isTooLarge(err.Error()) { // how large differs from try to try
 		why = "with it the object would be larger than etcd takes"
 	}
-	return verdict{stalled: true, reason: v1alpha1.ReasonStatusRefused, message: "The API server refused the status, and this shows less of it: " + why}
+	return conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonStatusRefused, Message: "The API server refused the status, and this shows less of it: " + why}
 }
 
 func announceRefusal(to events.EventRecorder, o conditioned, err error) {
 	v := refusedVerdict(err)
-	to.Eventf(o, nil, corev1.EventTypeWarning, v.reason, actionReconcile, "%s", v.message)
+	to.Eventf(o, nil, corev1.EventTypeWarning, v.Reason, actionReconcile, "%s", v.Message)
 }
 
 // statusRefused is why the status of an object is not tried at each event. An edit ends that.
@@ -85,7 +86,7 @@ func lessOf(before, device *v1alpha1.PnPDevice, refused error) (all []conditione
 	for _, status := range []v1alpha1.PnPDeviceStatus{factsOf(&device.Status), unconfirmedOf(before)} {
 		less := device.DeepCopy()
 		less.Status = status
-		setVerdict(less, refusedVerdict(refused))
+		conditions.SetVerdict(less, refusedVerdict(refused))
 		all = append(all, less)
 	}
 	return all

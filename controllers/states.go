@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
 var (
@@ -54,7 +55,7 @@ func (s *states) Collect(to chan<- prometheus.Metric) {
 	}
 	counts := map[[4]string]float64{}
 	for _, device := range devices.Items {
-		ready := readyOf(device)
+		ready := conditions.ReadyOf(device)
 		counts[[4]string{device.Namespace, device.Spec.HubRef.Name, string(ready.Status), ready.Reason}]++
 	}
 	for labels, n := range counts {

@@ -37,8 +37,8 @@ type surface struct {
 var surfaces = map[string]surface{
 	"message of a condition": {conditions.MaxMessage, func(_ *testing.T, text string) string {
 		o := &v1alpha1.IoTHub{}
-		setVerdict(o, verdict{reason: "Test", message: text})
-		return readyOf(o).Message
+		conditions.SetVerdict(o, conditions.Verdict{Reason: "Test", Message: text})
+		return conditions.ReadyOf(o).Message
 	}},
 	"note of an Event": {maxNote, func(_ *testing.T, text string) string {
 		heard := &lastEvent{}
@@ -83,7 +83,7 @@ var surfaces = map[string]surface{
 	}},
 	"outcome of a command": {conditions.MaxMessage, func(t *testing.T, text string) string {
 		o := &v1alpha1.DeviceCommand{}
-		setVerdict(o, verdict{reason: "Test", message: answeredText(200) + text})
+		conditions.SetVerdict(o, conditions.Verdict{Reason: "Test", Message: answeredText(200) + text})
 		return concluded(o).Outcome.Message
 	}},
 	"label of telemetry": {maxLabel, func(t *testing.T, text string) string {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 )
 
@@ -143,7 +144,7 @@ func (r *IoTHubReconciler) standing(ctx context.Context, hub *v1alpha1.IoTHub) e
 		return nil
 	case usable:
 		_, _ = has.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{has.scope}}) // tries again in the background
-		return &halt{after: h.after, verdict: verdict{ready: true, reason: h.reason, message: "Goes on with the token that it has, until that expires. " + h.message}}
+		return &halt{after: h.after, Verdict: conditions.Verdict{Ready: true, Reason: h.Reason, Message: "Goes on with the token that it has, until that expires. " + h.Message}}
 	}
 	r.drop(ctx, hub)
 	return h

@@ -143,7 +143,7 @@ func TestFailuresOfEntraIDInWords(t *testing.T) {
 		if got := entraText(e); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if v := troubleOf(&iothub.Error{Code: iothub.CodeNoToken, Err: e}); v.reason != v1alpha1.ReasonEntraUnavailable || v.stalled {
+		if v := troubleOf(&iothub.Error{Code: iothub.CodeNoToken, Err: e}); v.Reason != v1alpha1.ReasonEntraUnavailable || v.Stalled {
 			t.Errorf("%+v", v)
 		}
 	}
