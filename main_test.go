@@ -67,7 +67,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// The kubelet and Prometheus are answered while there is no API server, and so by replicas that do not lead.
+// The kubelet and Prometheus are answered while there is no API server, and so by replicas that do
+// not lead.
 func TestManagerServesPortsBeforeItLeads(t *testing.T) {
 	off := metricsserver.Options{BindAddress: "0"}
 	mgr, err := manager.New(&rest.Config{Host: "http://127.0.0.1:1"}, manager.Options{

@@ -24,7 +24,8 @@ type census struct {
 	resting int
 }
 
-// pending counts what is to be removed, now or once its objects are resumed, beside what was confirmed.
+// pending counts what is to be removed, now or once its objects are resumed, beside what was
+// confirmed.
 func (c census) pending(confirmed members) int {
 	n := c.resting
 	for one := range beyond(confirmed, maps.Values(c.waiting)) {

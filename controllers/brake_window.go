@@ -99,8 +99,8 @@ type reservation struct {
 	count   int
 	until   time.Time
 	members members // objects all of whose removals are in the count
-	// returned are removals of those that did not happen. Whoever reads status takes them for counted,
-	// so that their part of the count is no other object's.
+	// returned are removals of those that did not happen. A reader of status takes them for
+	// counted, so that their part of the count is no other object's.
 	returned map[types.UID]int
 }
 

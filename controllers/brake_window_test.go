@@ -166,8 +166,8 @@ func TestStatusNeverCountsTooFew(t *testing.T) {
 	})
 }
 
-// What did not happen, and is named in status, leaves no room for another object's: the next process
-// takes it for counted once it is tried again.
+// A removal that did not happen, and is named in status, leaves no room for another object's: the
+// next process takes it for counted once it is tried again.
 func TestWhatIsTakenBackIsNobodyElsesCount(t *testing.T) {
 	w, again, other := &window{}, removal("again", 3), removal("other", 1)
 	w.own = w.reserve(again, aNoon)

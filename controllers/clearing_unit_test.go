@@ -93,7 +93,7 @@ func TestFactsDecideWhetherADeletionWaits(t *testing.T) {
 	}
 }
 
-// What went before the deletion, an outage or a refusal of what was declared, is no part of the time for
+// An outage before the deletion, or a refusal of what was declared, is no part of the time for
 // which the hub has to refuse before values are left there.
 func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 	const grace = 30 * time.Second
@@ -134,8 +134,8 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// What others hold is told of, and by whom, and nothing else is: what was cleared is not still to be
-// removed.
+// An object that others hold says so, and by whom, and nothing else: what was cleared is not still
+// to be removed.
 func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {

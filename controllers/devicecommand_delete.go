@@ -9,9 +9,9 @@ import (
 )
 
 // A command that is being deleted is there for as long as finalizers of others hold it. It is not
-// sent any more, and what becomes of an attempt is recorded as ever: the answer of one that is under
-// way is waited for, and events may tell of one that did not reach its device. What goes with the
-// object is for Flights.abandon.
+// sent any more, and what becomes of an attempt is recorded as ever: the answer of one that is
+// under way is waited for, and events may tell of one that did not reach its device.
+// Flights.abandon is for what goes with the object.
 
 const heldCommandText = "Being deleted; the command is not sent any more, and the object is held by finalizers of others: "
 

@@ -381,7 +381,7 @@ func (f *Flights) pause(ctx context.Context, d time.Duration) {
 }
 
 // refresh takes the object as it is now for the next try. It reports false if the attempt is no
-// longer the object's: then there is nothing to record. What the device or the hub answered may
+// longer the object's: then there is nothing to record. The answer of the device or the hub may
 // still replace an Unknown that another replica wrote about this attempt; that it was not delivered
 // may not, as the command has ended.
 func (f *Flights) refresh(ctx context.Context, one *flight, r result) bool {

@@ -44,8 +44,8 @@ func TestAFlightIsHeardByTheSessionAfterAGap(t *testing.T) {
 	}
 }
 
-// Whoever waits for a device that never comes back is forgotten once nothing of its name can be
-// sent any more.
+// A command that waits for a device which never comes back is forgotten once nothing of its name
+// can be sent any more.
 func TestADeletedCommandThatWaitedIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAirport(t, offline)

@@ -38,8 +38,8 @@ func (r result) unsent() bool {
 	return r.attempt.Err != nil && (!ok || !e.Sent)
 }
 
-// isPostponed reports whether the attempt certainly did not reach its device: the command is left alone
-// for a while.
+// isPostponed reports whether the attempt certainly did not reach its device: the command is left
+// alone for a while.
 func (r result) isPostponed() bool {
 	return r.meaning == command.Undelivered || r.meaning == command.Postponed
 }

@@ -145,8 +145,8 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	return result, err
 }
 
-// forget ends everything that was for an IoTHub that is gone. Its session, with what was taken of its
-// budget and its brake, may be kept for clearing.
+// forget ends everything that was for an IoTHub that is gone. Its session, with what was taken of
+// its budget and its brake, may be kept for clearing.
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) (ctrl.Result, error) {
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)
@@ -206,7 +206,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	return endPass(ctx, r.Client, r.Recorder, e)
 }
 
-// finishUnproved ends a pass that knows nothing of the hub yet. What a person stops is said all the
+// finishUnproved ends a pass that knows nothing of the hub yet. A suspension is said all the
 // same: a hub that does not answer takes half a minute for that.
 func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1alpha1.IoTHub, h *halt) (ctrl.Result, error) {
 	describeSuspended(hub)

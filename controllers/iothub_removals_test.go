@@ -179,7 +179,7 @@ func TestABrakeThatIsPulledDuringALookAtItStaysSo(t *testing.T) {
 	}
 }
 
-// What is put back before the halt is on record counts as what is put back after it.
+// Declarations that are put back before the halt is on record count like those after it.
 func TestDeclarationsThatArePutBackBeforeAHaltIsOnRecordEndIt(t *testing.T) {
 	for name, test := range map[string]struct {
 		declared string

@@ -155,8 +155,8 @@ func isHeldOtherwise(was, is *v1alpha1.PnPDevice) bool {
 	return !is.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(is, v1alpha1.FinalizerClear) && !slices.Equal(was.Finalizers, is.Finalizers)
 }
 
-// holdersOf names the finalizers of others that an object has, "" for none. Those of Kubernetes' own
-// collector are none: they end within a moment.
+// holdersOf names the finalizers of others that an object has, "" for none. Those of Kubernetes'
+// own collector are none: they end within a moment.
 func holdersOf(o client.Object) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(o.GetFinalizers()), func(finalizer string) bool {
 		return finalizer == metav1.FinalizerDeleteDependents || finalizer == metav1.FinalizerOrphanDependents

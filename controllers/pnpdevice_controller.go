@@ -89,8 +89,9 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 // them, see places.Pool.
 func workersOf(concurrency int) int { return 2 * concurrency }
 
-// Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was learned. The phases
-// are resolveHub, compete, check, begin and converge; the first that halts ends the pass with its verdict.
+// Reconcile makes one pass: get, deletion, finalizer, phases, and one status patch if anything was
+// learned. The phases are resolveHub, compete, check, begin and converge; the first that halts ends
+// the pass with its verdict.
 func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	s := &scope{}
 	defer r.ended(req, s)

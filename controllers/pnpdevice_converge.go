@@ -34,7 +34,8 @@ func (r *PnPDeviceReconciler) converge(ctx context.Context, s *scope) error {
 	}
 }
 
-// do takes one step, and adds what came of it to the facts. isOver is true if the pass goes no further.
+// do takes one step, and adds what came of it to the facts. isOver is true if the pass goes no
+// further.
 func (r *PnPDeviceReconciler) do(ctx context.Context, s *scope, step convergence.Step) (outcome error, isOver bool) {
 	switch step.Do {
 	case convergence.Read:
@@ -71,7 +72,8 @@ func (r *PnPDeviceReconciler) permit(ctx context.Context, s *scope, removals []t
 	return nil
 }
 
-// braked reports whether removals may be made: the hub's are not halted. They count as removed then.
+// braked reports whether removals may be made: the hub's are not halted. They count as removed
+// then.
 func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, removals []twin.Change) (allowed bool, err error) {
 	asked := removing{
 		object: s.Device.UID, member: memberOf(s.Device.UID, s.Device.Generation), leaves: convergence.LeavesOf(removals), unrecorded: s.hubGone,
@@ -109,8 +111,8 @@ func (r *PnPDeviceReconciler) uncount(s *scope, failure error) {
 	s.counted = nil
 }
 
-// write sends one patch. An operator that is told to stop begins no write, and lets one that has begun
-// come to its end.
+// write sends one patch. An operator that is told to stop begins no write, and lets one that has
+// begun come to its end.
 func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twin.Change) error {
 	if err := ctx.Err(); err != nil {
 		r.uncount(s, err)
@@ -207,7 +209,8 @@ func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin
 	}
 }
 
-// release tells of what a pass that is done lets go of: the hub holds someone else's value, or nothing.
+// release tells of what a pass that is done lets go of: the hub holds someone else's value, or
+// nothing.
 func (r *PnPDeviceReconciler) release(s *scope, step convergence.Step) {
 	for _, leaf := range step.Released {
 		if held := s.Twin.Properties[leaf].Desired; held != nil {

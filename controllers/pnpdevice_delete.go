@@ -89,7 +89,8 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	return r.removeOwned(ctx, s)
 }
 
-// leaveTo ends a deletion whose device another object has by now. What that one declares is its own.
+// leaveTo ends a deletion whose device another object has by now. The other one's declaration is
+// its own.
 func (s *scope) leaveTo(winner *v1alpha1.PnPDevice) error {
 	declared, err := declaration.Of(&winner.Spec)
 	if err != nil {

@@ -61,8 +61,8 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 }
 
 // unreached is the outcome of a pass without a session: what the IoTHub says of that, and nothing
-// if it was reached before the operator started, or is new. What the object says of an IoTHub that
-// was not there, or not ready, does not go on meanwhile. A device is Stalled if its IoTHub is.
+// if it was reached before the operator started, or is new. The object does not go on
+// saying that an IoTHub is not there, or not ready. A device is Stalled if its IoTHub is.
 func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
 	access := accessOf(hub)
 	switch said := conditions.ReadyOf(device).Reason; {
@@ -197,8 +197,8 @@ func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// modelOf returns a function that asks for the model of a device. One that cannot be had now is the one
-// that was checked, and not ready.
+// modelOf returns a function that asks for the model of a device. One that cannot be had now is the
+// one that was checked, and not ready.
 func (r *PnPDeviceReconciler) modelOf(ctx context.Context, device *v1alpha1.PnPDevice) func(modelID string) (*dtdl.Interface, models.Verdict) {
 	return func(modelID string) (*dtdl.Interface, models.Verdict) {
 		known, verdict, err := r.Models.Device(ctx, device.Namespace, modelID)

@@ -199,8 +199,9 @@ func hubMatters() predicate.Predicate {
 	}
 }
 
-// saysOtherwise reports whether an IoTHub that a person has to mend says something else of that: its devices
-// quote it. How a hub fails differs from try to try, and is not worth ten thousand statuses.
+// saysOtherwise reports whether an IoTHub that a person has to mend says something else of that:
+// its devices quote it. How a hub fails differs from try to try, and is not worth ten thousand
+// statuses.
 func saysOtherwise(before, after metav1.Condition) bool {
 	return after.Status == metav1.ConditionFalse && before.Message != after.Message && !reasons.Of(after.Reason).Heals
 }

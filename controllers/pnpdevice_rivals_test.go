@@ -107,8 +107,8 @@ func (s standing) objects(name string, created time.Time) (*v1alpha1.PnPDevice, 
 	return device, hub
 }
 
-// losing is a reconciler, and an object that had its device, whose IoTHub is in use, and that lost it
-// to one which declares p alone.
+// losing is a reconciler, and an object that had its device, whose IoTHub is in use, and that lost
+// it to one which declares p alone.
 func losing(t *testing.T, rows ...v1alpha1.PropertyStatus) (r *PnPDeviceReconciler, device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -164,7 +164,7 @@ func TestWhoLostADeviceSaysNothingOfIt(t *testing.T) {
 	}
 }
 
-// What another object declares is its own. All else that is left at the device is told of.
+// Another object's declaration is its own. All else that is left at the device is told of.
 func TestADeletionTellsWhatItLeavesToAnotherObject(t *testing.T) {
 	for name, test := range map[string]struct {
 		rows []v1alpha1.PropertyStatus

@@ -9,8 +9,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// scope is one pass over one PnPDevice: what convergence makes of its facts, and what the pass needs to
-// find them out and to do what follows. It never writes status itself.
+// scope is one pass over one PnPDevice: what convergence makes of its facts, and what the pass
+// needs to find them out and to do what follows. It never writes status itself.
 type scope struct {
 	*convergence.State
 
@@ -31,7 +31,8 @@ type scope struct {
 	inLine bool
 	// holdsLarge is true while the pass is one of those that hold a large twin, see mayHold.
 	holdsLarge bool
-	// carried is what this pass, which has no session, has status show of the twin that it is about.
+	// carried is what this pass, which has no session, has status show of the twin that it is
+	// about.
 	carried *scope
 }
 
@@ -49,7 +50,8 @@ func (s *scope) look() {
 	}
 }
 
-// lookForPresence finds out whether a device that owes an answer is there, whatever the hub calls it.
+// lookForPresence finds out whether a device that owes an answer is there, whatever the hub calls
+// it.
 func (s *scope) lookForPresence() {
 	s.PresentSince = time.Time{}
 	if since, owes := s.OwesWhileOffline(); owes && s.memory != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 )
 
-// summarise has status say what the pass found, and returns when the next pass is due, 0 if only when
-// woken.
+// summarise has status say what the pass found, and returns when the next pass is due, 0 if only
+// when woken.
 func (s *scope) summarise(h *halt) time.Duration {
 	s.look()
 	s.Show()
@@ -24,8 +24,8 @@ func (s *scope) summarise(h *halt) time.Duration {
 	return in + hubs.Jittered(in)/20 // late rather than early: what is due must be due then
 }
 
-// followUp tells memory what reads are wanted after a write, and returns when the next one is due, 0 if
-// none is.
+// followUp tells memory what reads are wanted after a write, and returns when the next one is due,
+// 0 if none is.
 func (s *scope) followUp(o convergence.Outlook) time.Duration {
 	s.memory.Awaits(o.Awaits)
 	switch o.Want {

@@ -10,7 +10,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
-// A device without a session says what is so of its IoTHub, and nothing where it said nothing of that.
+// A device without a session says what is so of its IoTHub, and nothing where it said nothing of
+// that.
 func TestADeviceWithoutASessionSaysNothingOfAnEarlierIoTHub(t *testing.T) {
 	isConnecting, isRefused := `IoTHub "hub" is being connected`, `IoTHub "hub" is not ready: Unauthorized: no`
 	for name, test := range map[string]struct {

@@ -218,7 +218,8 @@ func expectStored(d *v1alpha1.PnPDevice, t *twin.Twin) {
 	GinkgoHelper()
 	before := d.DeepCopy()
 	Expect(controllers.Describe(d, t, false)).To(Succeed())
-	// The answer has what is stored. A read may find what the operator, which has no hub for it, says of it.
+	// The answer has what is stored. A read may find what the operator, which has no hub for it,
+	// says of it.
 	Expect(admin.Status().Patch(ctx, d, client.MergeFrom(before))).To(Succeed())
 	declared := 0
 	for leaf, is := range controllers.Belief(d).Properties {

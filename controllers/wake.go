@@ -86,8 +86,8 @@ func (r *PnPDeviceReconciler) enqueueMembers() handler.EventHandler {
 	}
 }
 
-// enqueueBehind has what a change concerns reconciled, after what users edit: it may be ten thousand
-// objects, also of other namespaces.
+// enqueueBehind has what a change concerns reconciled, after what users edit: it may be ten
+// thousand objects, also of other namespaces.
 func enqueueBehind(find handler.MapFunc) handler.EventHandler {
 	enqueue := func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request], changed ...client.Object) {
 		for _, o := range changed {

@@ -1,5 +1,6 @@
-// Command bench measures the operator against a bare loop, on one machine and in one run, and prints ratios. It never fails because of a number; it
-// fails if what it measured did not do its work.
+// Command bench measures the operator against a bare loop, on one machine and in one run, and
+// prints ratios. It never fails because of a number; it fails if what it measured did not do its
+// work.
 package main
 
 import (

@@ -195,7 +195,8 @@ func (r *Results) files() []string {
 	return []string{at + ".json", at + ".svg", at + ".md"}
 }
 
-// write puts everything into the files, over what was there: the numbers also if they cannot be drawn.
+// write puts everything into the files, over what was there: the numbers also if they cannot be
+// drawn.
 func (r *Results) write() error {
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return fmt.Errorf("making the folder of the results: %w", err)

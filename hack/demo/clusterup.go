@@ -81,7 +81,8 @@ Stop it with: make cluster-down
 	return nil
 }
 
-// clusterDown stops what clusterUp started, and removes what a cluster-test that was killed has left.
+// clusterDown stops what clusterUp started, and removes what a cluster-test that was killed has
+// left.
 func clusterDown(_ context.Context, c harness.Clone, out *harness.Report) error {
 	left, err := filepath.Glob(c.Path("bin/cluster-test-*"))
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/test/harness"
 )
 
-// workloadIdentity has a namespace reach the hub with tokens of its ServiceAccount: first without the right, then with it.
+// workloadIdentity has a namespace reach the hub with tokens of its ServiceAccount: first without
+// the right, then with it.
 func (d *demo) workloadIdentity(ctx context.Context, table *tableWatch) error {
 	if err := d.Hub.AddDevice(ctx, harness.IdentityDevice, simulator.Spec{Model: simulator.Thermostat}); err != nil {
 		return fmt.Errorf("connecting device %q: %w", harness.IdentityDevice, err)
@@ -50,7 +51,8 @@ func (d *demo) workloadIdentity(ctx context.Context, table *tableWatch) error {
 		counts[simulator.OpPatchTwin] == 1 && counts[simulator.OpPatchDigitalTwin] == 0)
 }
 
-// grantFromMessage waits until the IoTHub says what right is missing, and applies the component that grants it.
+// grantFromMessage waits until the IoTHub says what right is missing, and applies the component
+// that grants it.
 func (d *demo) grantFromMessage(ctx context.Context) error {
 	err := d.Expect(ctx, harness.Expectation{
 		What: "the IoTHub says what right is missing", Expected: v1alpha1.ReasonAccessDenied + " with the command that grants it", Within: withinEdit,

@@ -14,8 +14,8 @@ import (
 // of their own. The zero value is ready to use and safe for concurrent use.
 //
 // What changes the limits in force changes how long others wait, too: State, Trust, Distrust and
-// Leave return the owners of whom that is so, in order. They are to ask again, and so are those who say
-// whose number it is once that is another owner's.
+// Leave return the owners of whom that is so, in order. They are to ask again, and so are those who
+// say whose number it is once that is another owner's.
 type Hosts struct {
 	mu     sync.Mutex
 	hubs   map[string]*shared

@@ -200,7 +200,7 @@ func TestTheOwnerOfTheDailyNumberIsNamed(t *testing.T) {
 	}
 }
 
-// Whoever waits says whose number it is that holds.
+// A request that waits says whose number it is that holds.
 func TestOwnersHearWhenTheOneThatIsNamedGoes(t *testing.T) {
 	for name, c := range map[string]struct {
 		act  func(*Hosts) []string

@@ -44,7 +44,7 @@ func TestWhatStirsACommand(t *testing.T) {
 	}
 }
 
-// What an event tells happened before it arrives: here all arrive after the hub's answer, which it
+// An event arrives after what it tells of: here all arrive after the hub's answer, which it
 // gave after 10 s, or before. The hub's clock may say anything.
 func TestWhatEventsSayOfACommandThatWasAnswered(t *testing.T) {
 	type event struct {

@@ -290,7 +290,7 @@ func TestManyCommandsAtOnce(t *testing.T) {
 	}
 }
 
-// Whatever happens to commands, in whatever order, a device runs one at a time, a hub so many, and
+// In any order of things that happen to commands, a device runs one at a time, a hub so many, and
 // nothing is kept of those that are over.
 func TestNothingIsKeptOfCommandsThatAreOver(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -20,8 +20,8 @@ const (
 	// first and registers for commands later; an attempt in between would be refused while its
 	// events arrive, and count as Unknown.
 	SettleFor = 2 * time.Second
-	// tellsWithin is how late an event may tell of what happened. All events of an attempt's time are
-	// heard once those are that the hub held so long after it.
+	// tellsWithin is how late an event may tell of what happened. All events of an attempt's time
+	// are heard once those are that the hub held so long after it.
 	tellsWithin = 3 * time.Second
 	// claimsWithin is how much later than on record an attempt may have begun: it is claimed first.
 	claimsWithin = 5 * time.Second

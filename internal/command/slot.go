@@ -61,7 +61,7 @@ func (r *Registry) line(is *run, at *turn) {
 }
 
 // Start makes the attempt in a goroutine of its own, which ends with it. Its context ends once
-// nobody waits for the answer any more. What was in doubt was about an earlier attempt.
+// nobody waits for the answer any more. The doubt was about an earlier attempt.
 func (s *Slot) Start(attempt func(context.Context)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.registry.mu.Lock()

@@ -1,5 +1,5 @@
-// Package conditions writes the conditions of the objects of this API, and compares statuses. It does
-// no I/O.
+// Package conditions writes the conditions of the objects of this API, and compares statuses. It
+// does no I/O.
 package conditions
 
 import (
@@ -30,7 +30,8 @@ type Verdict struct {
 	Reason, Message string
 }
 
-// SetVerdict writes Ready, and Reconciling or Stalled while they are true, the way kstatus reads them.
+// SetVerdict writes Ready, and Reconciling or Stalled while they are true, the way kstatus reads
+// them.
 func SetVerdict(o Object, v Verdict) {
 	Set(o, v1alpha1.ConditionReady, v.Ready, v.Reason, v.Message)
 	SetOrRemove(o, v1alpha1.ConditionReconciling, !v.Ready && !v.Stalled, v.Reason, v.Message)
@@ -55,8 +56,8 @@ func Set(o Object, kind string, on bool, reason, message string) {
 	SetStatus(o, kind, status, reason, message)
 }
 
-// SetStatus has a condition have a status, as of the object's generation. A message that is too long is
-// cut.
+// SetStatus has a condition have a status, as of the object's generation. A message that is too
+// long is cut.
 func SetStatus(o Object, kind string, status metav1.ConditionStatus, reason, message string) {
 	apimeta.SetStatusCondition(o.GetConditions(), metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: storable.Text(message, MaxMessage), ObservedGeneration: o.GetGeneration(),
@@ -76,9 +77,9 @@ func ReadyOf(o Object) metav1.Condition {
 	return metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown}
 }
 
-// IsSame reports whether two values, or what two pointers point to, mean the same. Mostly they are alike
-// to the last bit, which reflect finds many times as fast as apimachinery's comparison: that goes
-// through the bytes of each JSON value one by one.
+// IsSame reports whether two values, or what two pointers point to, mean the same. Mostly they are
+// alike to the last bit, which reflect finds many times as fast as apimachinery's comparison: that
+// goes through the bytes of each JSON value one by one.
 func IsSame(a, b any) bool {
 	return reflect.DeepEqual(a, b) || equality.Semantic.DeepEqual(a, b)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// TestAnyHistoryOfVerdictsIsReadTheSameWay has verdicts follow each other in any order: kstatus looks at
-// Reconciling and Stalled first, and one of them may be True at most.
+// TestAnyHistoryOfVerdictsIsReadTheSameWay has verdicts follow each other in any order: kstatus
+// looks at Reconciling and Stalled first, and one of them may be True at most.
 func TestAnyHistoryOfVerdictsIsReadTheSameWay(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		o := &v1alpha1.PnPDevice{}

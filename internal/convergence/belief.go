@@ -16,8 +16,8 @@ import (
 
 // Status is the durable cache: this file turns it into what package twin works on.
 
-// JSONOf is a value in the form that status has it in, nil for none. FactOf is the inverse: nothing reads a value of status
-// in any other way.
+// JSONOf is a value in the form that status has it in, nil for none. FactOf is the inverse: nothing
+// reads a value of status in any other way.
 func JSONOf(v any) *apiextensionsv1.JSON {
 	if raw := storable.Encode(v); raw != nil {
 		return &apiextensionsv1.JSON{Raw: raw}

@@ -14,10 +14,11 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// This file has a device become another one under its name: it is created anew, its key is rotated, or
-// its hub fails over to an older copy. What was recorded of the one before proves nothing of the other.
+// This file has a device become another one under its name: it is created anew, its key is rotated,
+// or its hub fails over to an older copy. Records of the one before prove nothing of the other.
 
-// etagGap keeps the etags of two histories apart: counters that are the same by chance are another matter.
+// etagGap keeps the etags of two histories apart: counters that are the same by chance are another
+// matter.
 const etagGap = 1000
 
 // past is a copy of what a hub holds of a device.
@@ -75,8 +76,8 @@ func (w *world) rotate() {
 	w.leave()
 }
 
-// recreate has the device be created anew, and another writer give it some values of the one before: of
-// the same versions, or of others.
+// recreate has the device be created anew, and another writer give it some values of the one
+// before: of the same versions, or of others.
 func (w *world) recreate(rt *rapid.T) {
 	w.identity += "*"
 	w.reported = map[string]answer{}
@@ -109,8 +110,8 @@ func (w *world) failOver(to *past) {
 	w.leave()
 }
 
-// TestAnyHistoryOfSeveralDevicesRemovesNothingOfAnother has histories of which the operator sees only the
-// ends: whatever is at the hub by chance as it was recorded is not the object's.
+// TestAnyHistoryOfSeveralDevicesRemovesNothingOfAnother has histories of which the operator sees
+// only the ends: whatever is at the hub by chance as it was recorded is not the object's.
 func TestAnyHistoryOfSeveralDevicesRemovesNothingOfAnother(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt.Fatalf)
@@ -120,7 +121,8 @@ func TestAnyHistoryOfSeveralDevicesRemovesNothingOfAnother(t *testing.T) {
 	})
 }
 
-// TestADeletionAfterAnyHistoryOfSeveralDevicesRemovesNothingOfAnother is the same for the last pass.
+// TestADeletionAfterAnyHistoryOfSeveralDevicesRemovesNothingOfAnother is the same for the last
+// pass.
 func TestADeletionAfterAnyHistoryOfSeveralDevicesRemovesNothingOfAnother(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt.Fatalf)
@@ -157,8 +159,8 @@ func TestAnyHistoryWritesNothingToADeviceOfAnotherModel(t *testing.T) {
 	})
 }
 
-// TestAStatusOfAnotherDeviceIsReadBeforeItIsBelieved has an object be for another device, or its IoTHub
-// for another host, after any history.
+// TestAStatusOfAnotherDeviceIsReadBeforeItIsBelieved has an object be for another device, or its
+// IoTHub for another host, after any history.
 func TestAStatusOfAnotherDeviceIsReadBeforeItIsBelieved(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt.Fatalf)

@@ -79,8 +79,8 @@ func (w *world) count(changes []twin.Change) {
 	}
 }
 
-// doubt takes note of a write of which nobody knows what became. One that only repeats what the hub holds
-// leaves no doubt of that.
+// doubt takes note of a write of which nobody knows what became. One that only repeats what the hub
+// holds leaves no doubt of that.
 func (w *world) doubt(s *State, changes []twin.Change) {
 	w.isInDoubt = slices.ContainsFunc(changes, func(c twin.Change) bool {
 		return c.Value == nil || !s.Twin.Holds(c.Leaf, c.Value)
@@ -132,8 +132,8 @@ func (w *world) change(rt *rapid.T) (name string, is bool) {
 	return name, true
 }
 
-// crash has a process end over a write whose answer it does not get. Somebody may edit the declaration
-// after that, or take the last edit back: that is what status had the hub hold.
+// crash has a process end over a write whose answer it does not get. Somebody may edit the
+// declaration after that, or take the last edit back: that is what status had the hub hold.
 func (w *world) crash(rt *rapid.T) {
 	before := w.declared()
 	if _, is := w.change(rt); !is {
@@ -174,7 +174,7 @@ func (w *world) judgeClaim(step Step) {
 	}
 }
 
-// observe has an object only observe from now on, or manage its device again. What it owned at the hub
+// observe has an object only observe from now on, or manage its device again. Its values at the hub
 // may be let go of meanwhile.
 func (w *world) observe() {
 	spec := &w.object.Spec
@@ -191,7 +191,8 @@ func (w *world) observe() {
 	w.sayf("management: %s", spec.Management)
 }
 
-// TestAnyHistoryWritesNothingWhileItObserves has an object observe now and then: it owns something then.
+// TestAnyHistoryWritesNothingWhileItObserves has an object observe now and then: it owns something
+// then.
 func TestAnyHistoryWritesNothingWhileItObserves(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt.Fatalf)

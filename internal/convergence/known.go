@@ -27,8 +27,8 @@ func (s *State) FollowsUp() bool {
 	return !s.EventsTrusted || IsUnreachable(&s.Device.Status)
 }
 
-// rest is what a suspended pass comes to: the hub is neither read nor written. What events tell costs
-// it nothing. nil: nothing is left to do.
+// rest is what a suspended pass comes to: the hub is neither read nor written. Events cost it
+// nothing. nil: nothing is left to do.
 func (s *State) rest() *Halt {
 	if s.Gone = s.Memory.IsAbsent || s.wasGoneThere(); s.Gone {
 		s.IsUnconfirmed = true
@@ -48,8 +48,8 @@ func (s *State) rest() *Halt {
 	return &Halt{Verdict: s.suspendedVerdict(s.unwritten())}
 }
 
-// mayBeWrittenSince reports whether a write whose outcome is not known makes a later state of the twin
-// than this one.
+// mayBeWrittenSince reports whether a write whose outcome is not known makes a later state of the
+// twin than this one.
 func (s *State) mayBeWrittenSince(t *twin.Twin) bool {
 	for leaf, attempts := range s.attempts() {
 		for _, sent := range attempts {
@@ -61,8 +61,8 @@ func (s *State) mayBeWrittenSince(t *twin.Twin) bool {
 	return false
 }
 
-// isAllUnconfirmed reports whether all that is known of the twin is a status that is not to be believed
-// without a read.
+// isAllUnconfirmed reports whether all that is known of the twin is a status that is not to be
+// believed without a read.
 func (s *State) isAllUnconfirmed() bool {
 	return s.Memory.Newest == nil && s.Memory.Unsaved() == nil && s.Device.Status.Twin.Unconfirmed
 }
@@ -107,8 +107,9 @@ func (s *State) isInQuestion() bool {
 	return !IsAdopted(s.Device, s.Destination) || s.readRequested() || s.Device.Status.Twin.Unconfirmed || s.isOfOtherModel() || s.isOverdue()
 }
 
-// hasUnsettledRecords reports whether status records values that an earlier process may have sent. Only a
-// read tells what became of them: until then nothing that status says of the twin is to be believed.
+// hasUnsettledRecords reports whether status records values that an earlier process may have sent.
+// Only a read tells what became of them: until then nothing that status says of the twin is to be
+// believed.
 func (s *State) hasUnsettledRecords() bool {
 	for leaf, sent := range s.sent {
 		if !s.isWithheld(leaf) && !s.Memory.IsResolved(leaf, sent) {
@@ -118,8 +119,8 @@ func (s *State) hasUnsettledRecords() bool {
 	return false
 }
 
-// isOfOtherModel reports whether the device was last seen with another model than the declared one: only the hub can say that
-// it has changed.
+// isOfOtherModel reports whether the device was last seen with another model than the declared one:
+// only the hub can say that it has changed.
 func (s *State) isOfOtherModel() bool {
 	return s.Device.Spec.ModelID != "" && s.Device.Spec.ModelID != s.Device.Status.ModelID
 }
@@ -141,7 +142,8 @@ func (s *State) statusSuffices() bool {
 	return true
 }
 
-// mirrorsTooLittle reports whether status lacks what the device reports: it was described while spec.reported asked for less.
+// mirrorsTooLittle reports whether status lacks what the device reports: it was described while
+// spec.reported asked for less.
 func (s *State) mirrorsTooLittle() bool {
 	return breadth(s.Device.Status.Mirrored) < breadth(s.Device.Spec.Reported)
 }
@@ -172,9 +174,9 @@ func (s *State) otherModel() *Halt {
 	return stalled(v1alpha1.ReasonModelMismatch, fmt.Sprintf("The device %s; spec.modelID is %q", got, want), RetryAbsent)
 }
 
-// nonConformity is the verdict on a declaration that the DeviceModel of the device does not allow; nil: it
-// does. What was found to conform goes on while the DeviceModel cannot be used: its trouble is no
-// reason to leave a device alone that was not edited.
+// nonConformity is the verdict on a declaration that the DeviceModel of the device does not allow;
+// nil: it does. A declaration that was found to conform goes on while the DeviceModel cannot be
+// used: its trouble is no reason to leave a device alone that was not edited.
 func (s *State) nonConformity() *Halt {
 	found := *s.Conformity
 	switch {

@@ -23,10 +23,10 @@ const testHost = "factory.azure-devices.net"
 type held struct {
 	value   int
 	version int64
-	// isOurs is true if the operator wrote it. isAgreed is true once it was there as it was declared, or
-	// was recorded as about to be sent: then it counts as the object's, whoever wrote it. isLost is true if
-	// only a process knew of it that is gone. isFirst is true of a value of a leaf that was new to the
-	// object: it is recorded in status before it is sent.
+	// isOurs is true if the operator wrote it. isAgreed is true once it was there as it was
+	// declared, or was recorded as about to be sent: then it counts as the object's, whoever wrote
+	// it. isLost is true if only a process knew of it that is gone. isFirst is true of a value of a
+	// leaf that was new to the object: it is recorded in status before it is sent.
 	isOurs, isAgreed, isLost, isFirst bool
 }
 
@@ -37,24 +37,25 @@ type answer struct {
 	code    int64
 }
 
-// world is one device, its hub and its object, over which a test makes passes. It has what a reconciler
-// has, and no I/O: the hub is the maps below.
+// world is one device, its hub and its object, over which a test makes passes. It has what a
+// reconciler has, and no I/O: the hub is the maps below.
 type world struct {
 	failf func(format string, args ...any)
 	now   time.Time
 
 	desired  map[string]held
 	reported map[string]answer
-	// version is that of the desired section, changes that of the twin, and writes the counter of the etag.
+	// version is that of the desired section, changes that of the twin, and writes the counter of
+	// the etag.
 	version, changes, writes int64
 	isOffline                bool
-	// identity is the etag of the device's identity, updated the time of the last write of the desired
-	// section, and model what the device announced.
+	// identity is the etag of the device's identity, updated the time of the last write of the
+	// desired section, and model what the device announced.
 	identity, model string
 	updated         time.Time
-	// epoch counts how often the hub had another history or identity of the device, and told is the one
-	// that status is about. behind is the version that the history before had come to, 0 once status is
-	// about the one that there is: beyond it nothing tells the two apart.
+	// epoch counts how often the hub had another history or identity of the device, and told is the
+	// one that status is about. behind is the version that the history before had come to, 0 once
+	// status is about the one that there is: beyond it nothing tells the two apart.
 	epoch, told int
 	behind      int64
 
@@ -62,7 +63,8 @@ type world struct {
 	hub    *v1alpha1.IoTHub
 	memory twin.Remembered
 	gone   bool // the object is
-	// unseen are the leaves that another writer, or the device, wrote since status was made of the twin.
+	// unseen are the leaves that another writer, or the device, wrote since status was made of the
+	// twin.
 	unseen map[string]bool
 	// corrected is when the operator put a leaf back, as far as it is known to it.
 	corrected map[string][]time.Time
@@ -71,11 +73,12 @@ type world struct {
 
 	// what the next of each call meets
 	losesAnswer, losesRequest, refusesWrite, refusesRead, refusesStatus, isRaced, isBraked, isForbidden bool
-	// what happened in the pass: the hub was read, its answer to a write or the whole write was lost, and
-	// which removals may be made
+	// what happened in the pass: the hub was read, its answer to a write or the whole write was
+	// lost, and which removals may be made
 	isRead, isInDoubt bool
-	// isUntold is true while only memory, and an event, tells of what was written: a status was refused, or
-	// a failure left a status as it was that said already that there is something to write.
+	// isUntold is true while only memory, and an event, tells of what was written: a status was
+	// refused, or a failure left a status as it was that said already that there is something to
+	// write.
 	isUntold  bool
 	permitted []twin.Leaf
 
@@ -211,7 +214,7 @@ func (w *world) restart() {
 	for name, h := range w.desired {
 		p := recorded[twin.Leaf{Name: name}]
 		isKnown := p.Owned && HeldVersion(&p) == h.version || p.Sent != nil && p.Sent.Version == h.version
-		// What became of a write that a suspension met is looked for once the object is resumed.
+		// A write that a suspension met is looked for once the object is resumed.
 		isLookedFor := p.Owned && w.object.Status.Twin.Unconfirmed
 		if h.isOurs && h.isFirst && !h.isLost && !isKnown && !isLookedFor {
 			w.failf("%s = %d was sent without a record in status", name, h.value)

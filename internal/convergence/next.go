@@ -22,7 +22,8 @@ const (
 	End
 	// Fail means that the pass is over, with the failure of its last call.
 	Fail
-	// Contended means that the pass is over: others changed the twin each time that it was to be written.
+	// Contended means that the pass is over: others changed the twin each time that it was to be
+	// written.
 	Contended
 	// Claim means that the pass is over for now: status has to record what the next pass writes.
 	Claim
@@ -30,7 +31,8 @@ const (
 	Read
 	// Check asks the DeviceModel of the device what it says to Declared: Checked follows.
 	Check
-	// Permit asks whether Step.Changes, which are removals, may be made: Permitted or Withheld follows.
+	// Permit asks whether Step.Changes, which are removals, may be made: Permitted or Withheld
+	// follows.
 	Permit
 	// Write has the hub take Step.Changes: Rendered, and then Accepted or NotWritten follow.
 	Write
@@ -40,8 +42,8 @@ const (
 type Step struct {
 	Do      Do
 	Changes []twin.Change
-	// Released are the leaves that a pass which is Done lets go of: what the hub holds of them is another
-	// writer's, or nothing.
+	// Released are the leaves that a pass which is Done lets go of: what the hub holds of them is
+	// another writer's, or nothing.
 	Released []twin.Leaf
 	// Halt is what a pass that Ends says.
 	Halt *Halt
@@ -58,18 +60,20 @@ type progress struct {
 	mustMatch bool // the model of the device is to be compared with the declared one
 	mustRead  bool // before anything else
 	round     int
-	// isPermitted says that removals may be made in this round, and isWithheld that they may not, for a
-	// reason that withheldText tells.
+	// isPermitted says that removals may be made in this round, and isWithheld that they may not,
+	// for a reason that withheldText tells.
 	isPermitted, isWithheld bool
 	withheldText            string
 	// end is how the pass ends, nil as long as that is not decided.
 	end *Step
-	// failure of the last write, nil if it did not fail; isExplained is true once the twin was read for it.
+	// failure of the last write, nil if it did not fail; isExplained is true once the twin was read
+	// for it.
 	failure     *Failure
 	isExplained bool
 	// isRerendered is true once a patch was rendered anew because the hub found it invalid.
 	isRerendered bool
-	// clearsPlainly has a deletion go through the device twin, where the digital twin cannot be patched.
+	// clearsPlainly has a deletion go through the device twin, where the digital twin cannot be
+	// patched.
 	clearsPlainly bool
 }
 
@@ -108,8 +112,8 @@ func (s *State) next() Step {
 	return s.converge()
 }
 
-// disagreement is the verdict on a device that the declaration is not for, or on a declaration that is
-// not for the device; nil: as far as is known they agree.
+// disagreement is the verdict on a device that the declaration is not for, or on a declaration that
+// is not for the device; nil: as far as is known they agree.
 func (s *State) disagreement() *Halt {
 	if s.progress.mustMatch {
 		if h := s.otherModel(); h != nil {
@@ -122,8 +126,8 @@ func (s *State) disagreement() *Halt {
 	return s.nonConformity()
 }
 
-// know settles what is known of the twin: what memory holds and status does not, what status holds, or
-// one read. A suspended pass makes do with the former.
+// know settles what is known of the twin: what memory holds and status does not, what status holds,
+// or one read. A suspended pass makes do with the former.
 func (s *State) know() (step Step, isOver bool) {
 	p := &s.progress
 	if s.IsLeaving {
@@ -147,9 +151,9 @@ func (s *State) know() (step Step, isOver bool) {
 	return Step{}, false
 }
 
-// converge diffs and writes until the hub holds the declaration. A leaf that is new to this object is recorded in status in
-// one pass and written in the next, so that a crash in between orphans nothing; what keeps it from being written comes before
-// that, so that what is recorded is sent.
+// converge diffs and writes until the hub holds the declaration. A leaf that is new to this object
+// is recorded in status in one pass and written in the next, so that a crash in between orphans
+// nothing; what keeps it from being written comes before that, so that what is recorded is sent.
 func (s *State) converge() Step {
 	p := &s.progress
 	if p.round == maxRounds {
@@ -180,15 +184,15 @@ func (s *State) converge() Step {
 	return s.write(changes)
 }
 
-// look has the twin read once more before a write, and the model compared: the device may have come back
-// as one of another model.
+// look has the twin read once more before a write, and the model compared: the device may have come
+// back as one of another model.
 func (s *State) look() Step {
 	s.progress.mustRead, s.progress.mustMatch = true, true
 	return Step{Do: Read}
 }
 
-// write has the changes written, as far as they may be: removals with a permit, new leaves once status
-// records them.
+// write has the changes written, as far as they may be: removals with a permit, new leaves once
+// status records them.
 func (s *State) write(changes []twin.Change) Step {
 	p := &s.progress
 	if removals := removalsOf(changes); len(removals) > 0 {
@@ -256,8 +260,8 @@ type Patch struct {
 	ETag string
 }
 
-// Render returns a patch of changes, or of the removals among them where those are in the way of the
-// rest. It is false if there is none: Next says what follows.
+// Render returns a patch of changes, or of the removals among them where those are in the way of
+// the rest. It is false if there is none: Next says what follows.
 func (s *State) Render(changes []twin.Change) (Patch, bool, error) {
 	p := Patch{Changes: changes, Dialect: s.Dialect(), ETag: s.Twin.ETag}
 	render := twin.RenderDigitalTwin
@@ -286,7 +290,8 @@ func (s *State) Applied(changes []twin.Change, etag string) *twin.Twin {
 	return s.Twin.Apply(changes, etag, s.nextVersion())
 }
 
-// unrenderable is the verdict on a name that is a component on one side and a property on the other.
+// unrenderable is the verdict on a name that is a component on one side and a property on the
+// other.
 func (s *State) unrenderable(conflict *twin.KindConflictError) *Halt {
 	s.IsUnconfirmed = true
 	text := conflict.Error()
@@ -299,8 +304,8 @@ func (s *State) unrenderable(conflict *twin.KindConflictError) *Halt {
 	return notConformant(text)
 }
 
-// Accepted takes note of changes that the hub took. now is the twin as it is then, nil if the answer does
-// not tell: it is read.
+// Accepted takes note of changes that the hub took. now is the twin as it is then, nil if the
+// answer does not tell: it is read.
 func (s *State) Accepted(changes []twin.Change, now *twin.Twin) {
 	s.endRound()
 	if s.progress.mustRead = now == nil; now != nil {
@@ -323,11 +328,11 @@ func (s *State) Accepted(changes []twin.Change, now *twin.Twin) {
 type Failure struct {
 	// DidNothing is true if the hub certainly did not take it.
 	DidNothing bool
-	// IsStale is true if the twin changed since it was read, IsInvalid if the hub found the patch invalid,
-	// and IsTerminal if it refuses the request until a person acts.
+	// IsStale is true if the twin changed since it was read, IsInvalid if the hub found the patch
+	// invalid, and IsTerminal if it refuses the request until a person acts.
 	IsStale, IsInvalid, IsTerminal bool
-	// IsNotFound is true if it does not know the device, IsUnauthorized if it refuses the credential, and
-	// RefusesCredential if it takes that, and refuses it for this.
+	// IsNotFound is true if it does not know the device, IsUnauthorized if it refuses the
+	// credential, and RefusesCredential if it takes that, and refuses it for this.
 	IsNotFound, IsUnauthorized, RefusesCredential bool
 }
 

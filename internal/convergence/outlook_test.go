@@ -408,7 +408,8 @@ func TestHubSuspendedText(t *testing.T) {
 	}
 }
 
-// TestSummariseOfAResumedObject: what changed while it was suspended is not known until the hub was asked.
+// TestSummariseOfAResumedObject: what changed while it was suspended is not known until the hub was
+// asked.
 func TestSummariseOfAResumedObject(t *testing.T) {
 	for name, isKnown := range map[string]bool{"and the hub was not asked": false, "and it was": true} {
 		s := owing(suspendedBefore)

@@ -8,7 +8,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// Recall takes what status recorded as the object's. Of an object that status does not know at this hub that is nothing.
+// Recall takes what status recorded as the object's. Of an object that status does not know at this
+// hub that is nothing.
 func (s *State) Recall(isAdopted bool) {
 	s.isAdopted = isAdopted
 	if is := s.Device.Status.Twin; is != nil && isAdopted {
@@ -167,7 +168,8 @@ func (s *State) isWithheld(leaf twin.Leaf) bool {
 	return slices.Contains(s.claimed, leaf) || s.Memory.IsWithheld(leaf, s.sent[leaf])
 }
 
-// Departing are the leaves that left the declaration and that are the object's, or may be as long as the twin was not read.
+// Departing are the leaves that left the declaration and that are the object's, or may be as long
+// as the twin was not read.
 func (s *State) Departing() []twin.Leaf {
 	departing := s.Owned.Departing(s.Declared)
 	if _, read := s.reading(); read {

@@ -33,14 +33,15 @@ func (s *State) hasConverged() bool {
 	return len(twin.Diff(s.Declared, s.Owned, s.Twin)) == len(s.Conflicts) && len(s.Departing()) == 0
 }
 
-// needsRead reports whether changes have to wait for a look at the device: at its model, or at what they are merged into.
+// needsRead reports whether changes have to wait for a look at the device: at its model, or at what
+// they are merged into.
 func (s *State) needsRead(changes []twin.Change) bool {
 	isModelInDoubt := s.Memory != nil && s.Memory.IsModelInDoubt
 	return s.Device.Spec.ModelID != "" && isModelInDoubt || s.mergesUnseen(changes)
 }
 
-// mergesUnseen reports whether an object is to be merged into a value that status has no room for. Only a read tells which of
-// the keys there have to go.
+// mergesUnseen reports whether an object is to be merged into a value that status has no room for.
+// Only a read tells which of the keys there have to go.
 func (s *State) mergesUnseen(changes []twin.Change) bool {
 	return s.Dialect() == twin.DeviceTwin && slices.ContainsFunc(changes, func(c twin.Change) bool {
 		_, isObject := c.Value.(map[string]any)
@@ -75,8 +76,9 @@ func (s *State) isFight(c twin.Change) bool {
 	return c.Cause == twin.Drifted && len(s.CorrectionsOf(c.Leaf)) >= FightCorrections
 }
 
-// CorrectionsOf are the times within an hour at which a leaf was put back, oldest first: what status says, or what memory
-// knows, if that is more. Status may lack corrections as long as the API server refuses it, or does not answer.
+// CorrectionsOf are the times within an hour at which a leaf was put back, oldest first: what
+// status says, or what memory knows, if that is more. Status may lack corrections as long as the
+// API server refuses it, or does not answer.
 func (s *State) CorrectionsOf(leaf twin.Leaf) []time.Time {
 	recorded := recentCorrections(s.Entries[leaf], s.Now)
 	if known := s.Memory.CorrectionsAfter(leaf, s.Now.Add(-FightWindow)); len(known) > len(recorded) {
@@ -95,7 +97,8 @@ func recentCorrections(p v1alpha1.PropertyStatus, now time.Time) []time.Time {
 	return recent
 }
 
-// conflictRetry returns when the first contested leaf may be corrected again, and whether that is now.
+// conflictRetry returns when the first contested leaf may be corrected again, and whether that is
+// now.
 func (e Entries) conflictRetry(now time.Time) (in time.Duration, due bool) {
 	for _, p := range e {
 		if p.State != StateOf(twin.StateDrifted) || !p.Owned || len(p.CorrectedAt) < FightCorrections {

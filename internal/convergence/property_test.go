@@ -96,8 +96,8 @@ func (w *world) request(rt *rapid.T, annotation string) {
 	w.sayf("asked for: %s", annotation)
 }
 
-// check is what holds at any time: what conditions say of this very declaration is so at the hub, as
-// far as anybody can know.
+// check is what holds at any time: what conditions say of this very declaration is so at the hub,
+// as far as anybody can know.
 func (w *world) check(*rapid.T) {
 	isSaid := func(kind string) bool {
 		is := apimeta.FindStatusCondition(w.object.Status.Conditions, kind)

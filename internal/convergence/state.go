@@ -21,7 +21,8 @@ const (
 )
 
 const (
-	// RetryTerminal is how often a failure that a user has to mend is tried again where a try is dear.
+	// RetryTerminal is how often a failure that a user has to mend is tried again where a try is
+	// dear.
 	RetryTerminal = 10 * time.Minute
 	// RetryAbsent is how often a device is looked at that is not the declared one.
 	RetryAbsent = 5 * time.Minute
@@ -29,36 +30,37 @@ const (
 	Soon = time.Millisecond
 )
 
-// Facts are what a pass found out beside the twin. What moves while it is under way, which is all
-// that memory has, is found out anew after each call of the hub.
+// Facts are what a pass found out beside the twin. Those that move while it is under way, which
+// are all that memory has, are found out anew after each call of the hub.
 type Facts struct {
-	// Device is a copy of the object. Its status is what was said last, and what the pass says in the end.
+	// Device is a copy of the object. Its status is what was said last, and what the pass says in
+	// the end.
 	Device *v1alpha1.PnPDevice
 	// Now is the time of the pass.
 	Now time.Time
 	// Hub is the IoTHub, nil if it is not known.
 	Hub *v1alpha1.IoTHub
-	// Destination that the twin is at: the session's, or what status says of a twin that is carried. It is
-	// empty if there is no session.
+	// Destination that the twin is at: the session's, or what status says of a twin that is
+	// carried. It is empty if there is no session.
 	Destination string
 	// Memory is what is known of the device beyond status; nil: the pass has no business with that.
 	Memory *twin.Remembered
-	// Model returns what the DeviceModel of a device says of its properties, nil if nothing, and how sure
-	// that is. It is dear: it is asked when texts differ, and once.
+	// Model returns what the DeviceModel of a device says of its properties, nil if nothing, and
+	// how sure that is. It is dear: it is asked when texts differ, and once.
 	Model func(modelID string) (*dtdl.Interface, declaration.Conformity)
 
-	// EventsTrusted is true while events tell of all that happens to the device, EventsExpected if they
-	// are about to tell of an answer.
+	// EventsTrusted is true while events tell of all that happens to the device, EventsExpected if
+	// they are about to tell of an answer.
 	EventsTrusted, EventsExpected bool
-	// PresentSince is since when a device did something that the hub calls disconnected, as an answer to
-	// OwesWhileOffline; zero: it did nothing.
+	// PresentSince is since when a device did something that the hub calls disconnected, as an
+	// answer to OwesWhileOffline; zero: it did nothing.
 	PresentSince time.Time
 	// FollowUpDue is true if a read is due after a write, as an answer to FollowsUp.
 	FollowUpDue bool
 	// Resumes is true if an earlier pass read the twin, and had no token to write it.
 	Resumes bool
-	// IsLeaving is true of an object that is being deleted whose values are to be removed: nothing is
-	// declared any more.
+	// IsLeaving is true of an object that is being deleted whose values are to be removed: nothing
+	// is declared any more.
 	IsLeaving bool
 }
 
@@ -83,28 +85,36 @@ type State struct {
 	// sent are the values that status records as about to be sent, or that this pass has it record.
 	sent map[twin.Leaf]twin.Sent
 
-	// Twin is what is known of the device now: read in this pass, accepted by the hub in this pass, or
-	// believed from status. nil: the pass ended before that was settled, and status keeps what it said.
+	// Twin is what is known of the device now: read in this pass, accepted by the hub in this pass,
+	// or believed from status. nil: the pass ended before that was settled, and status keeps what
+	// it said.
 	Twin *twin.Twin
-	// Conformity is what the DeviceModel of the device says to the declaration; nil: it was not asked.
+	// Conformity is what the DeviceModel of the device says to the declaration; nil: it was not
+	// asked.
 	Conformity *declaration.Conformity
 	// Gone is true if the hub does not know the device.
 	Gone bool
-	// Lost is true if another object has the device, or only others hold the object: nothing is told of
-	// the device any more.
+	// Lost is true if another object has the device, or only others hold the object: nothing is
+	// told of the device any more.
 	Lost bool
-	// WasRead is true once this pass asked the hub and had an answer, if only that there is no such device.
+	// WasRead is true once this pass asked the hub and had an answer, if only that there is no such
+	// device.
 	WasRead bool
-	// Written leaves went to the hub in this pass; corrected ones among them had been changed by someone else.
+	// Written leaves went to the hub in this pass; corrected ones among them had been changed by
+	// someone else.
 	Written, corrected map[twin.Leaf]bool
-	// MustTell is true once the pass corrected or removed something: nobody but status remembers that.
+	// MustTell is true once the pass corrected or removed something: nobody but status remembers
+	// that.
 	MustTell bool
-	// Conflicts are leaves that are left to another writer for now, with the name of its configuration if known.
+	// Conflicts are leaves that are left to another writer for now, with the name of its
+	// configuration if known.
 	Conflicts map[twin.Leaf]string
-	// Claiming is true if this pass only records in status what the next one sends; claimed are the leaves that it adds there.
+	// Claiming is true if this pass only records in status what the next one sends; claimed are the
+	// leaves that it adds there.
 	Claiming bool
 	claimed  []twin.Leaf
-	// isAdopted is true if status is about this device at this host; isInherited once it turned out to be about another twin.
+	// isAdopted is true if status is about this device at this host; isInherited once it turned out
+	// to be about another twin.
 	isAdopted, isInherited bool
 	// IsUnconfirmed is true once a call failed in a way that leaves open what the hub holds.
 	IsUnconfirmed bool
@@ -112,8 +122,8 @@ type State struct {
 	Wrote bool
 	// resent is true once a requested resend went out.
 	resent bool
-	// isCarried is true of a state that only shows what memory knows: status records the writes of which
-	// nobody knows what became of them.
+	// isCarried is true of a state that only shows what memory knows: status records the writes of
+	// which nobody knows what became of them.
 	isCarried bool
 
 	previous v1alpha1.PnPDeviceStatus // what status said when the pass began to describe
@@ -157,8 +167,8 @@ type Halt struct {
 	conditions.Verdict
 	// After is when to try again without being woken; 0: only when woken.
 	After time.Duration
-	// IsUnchanged keeps the conditions as they are, though not what was learned, unless they are about
-	// something else by now.
+	// IsUnchanged keeps the conditions as they are, though not what was learned, unless they are
+	// about something else by now.
 	IsUnchanged bool
 	// Because is what the pass that halted could not do.
 	Because Cause
@@ -213,7 +223,7 @@ func IsAdopted(device *v1alpha1.PnPDevice, destination string) bool {
 }
 
 // IsOfHost reports whether status is about this device at a host, by whatever endpoint it was
-// reached. What it records as the object's is that, unless a read of the twin speaks against it.
+// reached. Its record of the object's values stands, unless a read of the twin speaks against it.
 func IsOfHost(device *v1alpha1.PnPDevice, hostName string) bool {
 	t := device.Status.Twin
 	return t != nil && t.Etag != "" && t.HostName() == hostName && t.DeviceID == device.DeviceID()

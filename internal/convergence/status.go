@@ -62,8 +62,8 @@ func (s *State) Summarise(h *Halt) Outlook {
 	return s.Conclude(h)
 }
 
-// Show has status say what is known of the twin and its properties. Conclude has to follow: between the
-// two the pass finds out whether a device is there that the hub calls disconnected, see
+// Show has status say what is known of the twin and its properties. Conclude has to follow: between
+// the two the pass finds out whether a device is there that the hub calls disconnected, see
 // OwesWhileOffline.
 func (s *State) Show() {
 	s.previous = s.Device.Status                                  // a shallow copy: what becomes of twin and properties are new values
@@ -130,8 +130,9 @@ func (s *State) acknowledged() (n int32) {
 	return n
 }
 
-// identify says which twin the status is about. The etag is there once it has been read: until then status stays about the
-// twin that was read before, at another hub for example, since what the object owns there is not gone.
+// identify says which twin the status is about. The etag is there once it has been read: until then
+// status stays about the twin that was read before, at another hub for example, since what the
+// object owns there is not gone.
 func (s *State) identify() {
 	st := &s.Device.Status
 	id := s.Device.DeviceID()
@@ -151,8 +152,8 @@ func (s *State) identify() {
 	}
 }
 
-// desiredUpdated keeps the time that is known of the section: a digital-twin patch answers without one, and what is believed
-// has none.
+// desiredUpdated keeps the time that is known of the section: a digital-twin patch answers without
+// one, and what is believed has none.
 func (s *State) desiredUpdated(known *v1alpha1.TwinReference) string {
 	switch {
 	case !s.Twin.DesiredUpdated.IsZero():
@@ -171,8 +172,8 @@ func instantOf(text string) time.Time {
 	return at
 }
 
-// isElsewhere reports whether status is about the twin of another hub than the one that the declaration
-// is for now, or about the device as it was before another object had it.
+// isElsewhere reports whether status is about the twin of another hub than the one that the
+// declaration is for now, or about the device as it was before another object had it.
 func (s *State) isElsewhere() bool {
 	is := s.Device.Status.Twin
 	return s.Lost || s.Twin == nil && s.Hub != nil && is != nil && is.Etag != "" && is.HostName() != s.Hub.Spec.HostName
@@ -188,10 +189,11 @@ func (s *State) unconfirmed(previous *v1alpha1.PnPDeviceStatus) bool {
 	return s.IsUnconfirmed || isNowhere || is.Etag != "" && s.isElsewhere() || wasUnconfirmed
 }
 
-// keepVersion drops a change of the twin's counters alone: what a device reports beside its declaration costs no write, and
-// neither does another writer of tags, or of what nobody declared. Memory has the newest ones; after a start an etag that is
-// older than the hub's costs a read. The news of a read is on record: no start need find it again.
-// So is a twin that counts as another one: it would be found to be another one for ever.
+// keepVersion drops a change of the twin's counters alone: what a device reports beside its
+// declaration costs no write, and neither does another writer of tags, or of what nobody declared.
+// Memory has the newest ones; after a start an etag that is older than the hub's costs a read. The
+// news of a read is on record: no start need find it again. So is a twin that counts as another
+// one: it would be found to be another one for ever.
 func (s *State) keepVersion(previous *v1alpha1.PnPDeviceStatus) {
 	st := &s.Device.Status
 	if previous.Twin == nil || st.Twin == nil || s.isInherited {
@@ -218,8 +220,9 @@ func sameProperties(a, b *v1alpha1.PnPDeviceStatus) bool {
 	return conditions.IsSame(a.Properties, b.Properties) && conditions.IsSame(a.Components, b.Components)
 }
 
-// describeAbsence takes back what status says of a device that the hub does not know, or has not been asked for yet. Values
-// that the object owned stay on record, should the hub be mistaken: that comes to nothing once the device is another one.
+// describeAbsence takes back what status says of a device that the hub does not know, or has not
+// been asked for yet. Values that the object owned stay on record, should the hub be mistaken: that
+// comes to nothing once the device is another one.
 func (s *State) describeAbsence() {
 	st := &s.Device.Status
 	st.ConnectionState, st.ConnectionStateSince, st.ConnectionStateSeenTime = "", nil, nil
@@ -259,7 +262,8 @@ func (s *State) describeConnection() {
 	}
 }
 
-// describeEnablement says whether the hub has the device disabled, and what the one who did that gave as a reason.
+// describeEnablement says whether the hub has the device disabled, and what the one who did that
+// gave as a reason.
 func (s *State) describeEnablement() {
 	st := &s.Device.Status
 	st.DeviceStatus, st.DeviceStatusReason, st.DeviceStatusSince = "", "", nil
@@ -294,8 +298,8 @@ func (s *State) describeProperties() {
 	s.Device.Status.Mirrored = s.mirrored()
 }
 
-// describeReported adds what the device reports beside the declaration, as far as there is room, in the order of leaves: the
-// same twin always gives the same status.
+// describeReported adds what the device reports beside the declaration, as far as there is room, in
+// the order of leaves: the same twin always gives the same status.
 func (s *State) describeReported(all Entries, room *room) {
 	for _, leaf := range slices.SortedFunc(maps.Keys(s.Twin.Properties), twin.CompareLeaves) {
 		reported := s.Twin.Properties[leaf].Reported
@@ -311,7 +315,8 @@ func (s *State) describeReported(all Entries, room *room) {
 	}
 }
 
-// mirrored is what status shows now of what the device reports. A partial twin has no more than status had.
+// mirrored is what status shows now of what the device reports. A partial twin has no more than
+// status had.
 func (s *State) mirrored() v1alpha1.ReportedScope {
 	is := s.Device.Spec.Reported
 	if was := s.Device.Status.Mirrored; s.Twin.Partial && breadth(was) < breadth(is) {
@@ -323,7 +328,8 @@ func (s *State) mirrored() v1alpha1.ReportedScope {
 	return is
 }
 
-// departingEntry describes a leaf that left the declaration, and that is not removed or let go of yet.
+// departingEntry describes a leaf that left the declaration, and that is not removed or let go of
+// yet.
 func (s *State) departingEntry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	e, previous, held := s.Entries[leaf], s.Entries[leaf], s.Twin.Properties[leaf].Desired
 	e.Name = leaf.Name
@@ -341,7 +347,8 @@ func (s *State) departingEntry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	return e
 }
 
-// holds says what the hub holds. set is the version that an answer has to reach, 0 where the value is not the declared one.
+// holds says what the hub holds. set is the version that an answer has to reach, 0 where the value
+// is not the declared one.
 func (s *State) holds(e *v1alpha1.PropertyStatus, held *twin.Desired, set int64) {
 	previous := e.Desired
 	e.Desired, e.DesiredVersion, e.HeldVersion = nil, 0, 0
@@ -354,8 +361,8 @@ func (s *State) holds(e *v1alpha1.PropertyStatus, held *twin.Desired, set int64)
 	}
 }
 
-// recordedSent is what status records of a first write whose outcome is not known. It ends with a read: a value that is still
-// to be sent is recorded anew, with the version that it makes then.
+// recordedSent is what status records of a first write whose outcome is not known. It ends with a
+// read: a value that is still to be sent is recorded anew, with the version that it makes then.
 func (s *State) recordedSent(leaf twin.Leaf) *v1alpha1.SentValue {
 	sent, ok := s.sent[leaf]
 	if owned, held := s.Owned.Held[leaf]; !ok || held && (!s.isCarried || sent.Version <= owned.Version) {
@@ -405,8 +412,8 @@ func (s *State) entry(leaf twin.Leaf) v1alpha1.PropertyStatus {
 	return e
 }
 
-// setVersion is the version that an answer has to reach. Where the value is not the object's, as in Observe mode, it is the
-// one that status knows, as long as no other value was seen.
+// setVersion is the version that an answer has to reach. Where the value is not the object's, as in
+// Observe mode, it is the one that status knows, as long as no other value was seen.
 func (s *State) setVersion(leaf twin.Leaf, held twin.Desired) int64 {
 	if owned, ok := s.Owned.Held[leaf]; ok {
 		return owned.SetVersion
@@ -430,8 +437,8 @@ func (s *State) mirror(e *v1alpha1.PropertyStatus, previous v1alpha1.PropertySta
 	}
 }
 
-// sameJSON keeps the stored form of a value that did not change, unless a status may not have it: the API server writes 42.0
-// as 42.
+// sameJSON keeps the stored form of a value that did not change, unless a status may not have it:
+// the API server writes 42.0 as 42.
 func sameJSON(previous *apiextensionsv1.JSON, v any) *apiextensionsv1.JSON {
 	is := JSONOf(v)
 	if previous == nil || is == nil {
@@ -444,8 +451,8 @@ func sameJSON(previous *apiextensionsv1.JSON, v any) *apiextensionsv1.JSON {
 	return is
 }
 
-// corrections keeps the last times at which the leaf was put back: those of status, or of memory, which knows more of them
-// where a status write was refused.
+// corrections keeps the last times at which the leaf was put back: those of status, or of memory,
+// which knows more of them where a status write was refused.
 func (s *State) corrections(leaf twin.Leaf, previous v1alpha1.PropertyStatus) []metav1.Time {
 	times := s.CorrectionsOf(leaf)
 	if len(times) <= len(recentCorrections(previous, s.Now)) && !s.corrected[leaf] {
@@ -458,7 +465,8 @@ func (s *State) corrections(leaf twin.Leaf, previous v1alpha1.PropertyStatus) []
 	return recorded
 }
 
-// transition keeps the time of the last change of state. A write begins anew: the device owes another answer.
+// transition keeps the time of the last change of state. A write begins anew: the device owes
+// another answer.
 func (s *State) transition(e *v1alpha1.PropertyStatus, previous v1alpha1.PropertyStatus, written bool) {
 	e.LastTransitionTime = previous.LastTransitionTime
 	if previous.State != e.State || written {
@@ -603,8 +611,8 @@ func (s *State) followUp(o *Outlook, previous *v1alpha1.PnPDeviceStatus) {
 	}
 }
 
-// whyOffline wants one read once a device that owes an answer has gone offline, or was written to while it was: no event
-// tells that it was disabled. All else events tell.
+// whyOffline wants one read once a device that owes an answer has gone offline, or was written to
+// while it was: no event tells that it was disabled. All else events tell.
 func (s *State) whyOffline(waits bool, previous *v1alpha1.PnPDeviceStatus) FollowUp {
 	isNews := len(s.Written) > 0 || !IsUnreachable(previous)
 	switch {

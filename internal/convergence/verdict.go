@@ -170,7 +170,8 @@ func sinceText(since *metav1.Time) string {
 	return " since " + since.UTC().Format(time.RFC3339)
 }
 
-// IsUnreachable reports whether the device cannot answer for now: it is offline, or the hub lets it in no more.
+// IsUnreachable reports whether the device cannot answer for now: it is offline, or the hub lets it
+// in no more.
 func IsUnreachable(st *v1alpha1.PnPDeviceStatus) bool {
 	return st.ConnectionState == Disconnected || st.DeviceStatus == Disabled
 }
@@ -290,8 +291,9 @@ func (s *State) isTimed() bool {
 	return !s.Device.Spec.Suspend && s.Device.Status.DeviceStatus != Disabled && s.Device.Spec.ReadyWhen != v1alpha1.ReadyWhenApplied
 }
 
-// OwesWhileOffline returns since when a device owes an answer that the hub calls disconnected, false if
-// there is none: the pass is to find out whether it did something since, see Facts.PresentSince.
+// OwesWhileOffline returns since when a device owes an answer that the hub calls disconnected,
+// false if there is none: the pass is to find out whether it did something since, see
+// Facts.PresentSince.
 func (s *State) OwesWhileOffline() (since time.Time, is bool) {
 	if since = s.owedSince(); since.IsZero() || !s.isTimed() || s.Device.Status.ConnectionState != Disconnected {
 		return time.Time{}, false

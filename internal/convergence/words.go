@@ -48,7 +48,8 @@ func (s *State) modelNow() declaration.Conformity {
 	return s.lexicon.of
 }
 
-// askModel asks for the model. A pass that cannot knows no more than status does of what means the same.
+// askModel asks for the model. A pass that cannot knows no more than status does of what means the
+// same.
 func (s *State) askModel() (*dtdl.Interface, declaration.Conformity) {
 	if s.Model == nil {
 		return nil, NotAsked(s.Device)
@@ -59,7 +60,8 @@ func (s *State) askModel() (*dtdl.Interface, declaration.Conformity) {
 	return s.Model(cmp.Or(s.Device.Spec.ModelID, s.Twin.ModelID))
 }
 
-// NotAsked stands for a model that cannot be had now: it is the one that was checked, and not ready.
+// NotAsked stands for a model that cannot be had now: it is the one that was checked, and not
+// ready.
 func NotAsked(device *v1alpha1.PnPDevice) declaration.Conformity {
 	return declaration.Conformity{Of: device.Status.CheckedModel, NotReady: "It is not asked"}
 }

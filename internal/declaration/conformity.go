@@ -7,9 +7,11 @@ import (
 
 // Conformity is what the DeviceModel of a device says to a declaration or a command.
 type Conformity struct {
-	// Model is the name of the DeviceModel, empty if the namespace has none of that modelID: then nothing is checked.
+	// Model is the name of the DeviceModel, empty if the namespace has none of that modelID: then
+	// nothing is checked.
 	Model string
-	// NotReady says why the DeviceModel cannot be used yet, empty if it can. Then nothing was checked either.
+	// NotReady says why the DeviceModel cannot be used yet, empty if it can. Then nothing was
+	// checked either.
 	NotReady string
 	// Of says what was asked: the modelID alone if the namespace has no DeviceModel of it, else
 	// with the object and its generation.
@@ -18,8 +20,8 @@ type Conformity struct {
 	Violations []string
 	// Warn is true if violations are to be told only, not refused.
 	Warn bool
-	// Rounded lists integers that Kubernetes cannot have kept as they were written, one sentence each. They
-	// are refused whatever the model says, and without one.
+	// Rounded lists integers that Kubernetes cannot have kept as they were written, one sentence
+	// each. They are refused whatever the model says, and without one.
 	Rounded []string
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/ports"
 )
 
-// maxConnections are open to each port at a time. One more takes the place of the oldest: whoever keeps
-// silent keeps no probe out, and a scrape or a probe is over at once.
+// maxConnections are open to each port at a time. One more takes the place of the oldest: whoever
+// keeps silent keeps no probe out, and a scrape or a probe is over at once.
 const maxConnections = 16
 
 // Probes are the checks that the kubelet asks for.

@@ -46,7 +46,8 @@ func inUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Whoever reaches a port fills no memory without a credential, and keeps nobody else from it.
+// A stranger who reaches a port fills no memory without a credential, and keeps nobody else from
+// it.
 func TestConnectionsToThePortsAreBounded(t *testing.T) {
 	nowhere := &rest.Config{Host: "http://127.0.0.1:1"}
 	probes, err := diagnostics.Probes{Healthz: map[string]healthz.Checker{"ping": healthz.Ping}}.Server(t.Context(), "127.0.0.1:0")

@@ -79,9 +79,9 @@ func muxOf(handlers map[string]http.Handler) *http.ServeMux {
 	return mux
 }
 
-// tls has the certificate of the folder, anew whenever it is replaced, or one that the process signs
-// itself. It is without HTTP/2, which has one connection open streams without end; nobody gains from
-// it here.
+// tls has the certificate of the folder, anew whenever it is replaced, or one that the process
+// signs itself. It is without HTTP/2, which has one connection open streams without end; nobody
+// gains from it here.
 func (o Options) tls(ctx context.Context) (*tls.Config, error) {
 	config := &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}
 	certificate, key := ports.CertificatePaths(o.CertDir)

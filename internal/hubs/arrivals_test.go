@@ -15,8 +15,8 @@ func held() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// What arrives during a pass is kept in memory of a size, whatever a device reports while the hub is slow: what is beyond
-// that is read again.
+// Events that arrive during a pass are kept in memory of a size, whatever a device reports while
+// the hub is slow: what is beyond that is read again.
 func TestWhatIsKeptOfAPassIsBounded(t *testing.T) {
 	var names, metadata strings.Builder
 	for n := range 4000 {

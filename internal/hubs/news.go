@@ -7,8 +7,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-// Bounds of the events that are kept while a pass over their device is under way: their number, and what they take of memory
-// together, in bytes, roughly. A pass lasts as long as the hub takes to answer.
+// Bounds of the events that are kept while a pass over their device is under way: their number, and
+// what they take of memory together, in bytes, roughly. A pass lasts as long as the hub takes to
+// answer.
 const (
 	maxArrivals     = 32
 	maxArrivalBytes = 1 << 20
@@ -247,9 +248,9 @@ func (d *Device) Connection(state, sequence string, since time.Time, at Place, b
 	return d.hold(at, FromDevice)
 }
 
-// wasReadAfter reports whether the connection state is known from a read, which does not say since when,
-// after an event that may have been told before: it may be a later state than the event's, or the hub
-// may have been late. Events tell whole seconds.
+// wasReadAfter reports whether the connection state is known from a read, which does not say since
+// when, after an event that may have been told before: it may be a later state than the event's, or
+// the hub may have been late. Events tell whole seconds.
 func (d *Device) wasReadAfter(event time.Time, base *twin.Twin, belief Belief) bool {
 	return base.ConnectionStateSince.IsZero() && (event.Before(d.looked.Truncate(time.Second)) || event.Before(belief.StateSeen))
 }

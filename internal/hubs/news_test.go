@@ -297,8 +297,8 @@ func TestADeviceThatConnectsForTheFirstTimeIsRead(t *testing.T) {
 	}
 }
 
-// A stream that begins anew tells of events once more. One of before a read, which showed another state,
-// may be long over: the hub is asked.
+// A stream that begins anew tells of events once more. One of before a read, which showed another
+// state, may be long over: the hub is asked.
 func TestAConnectionEventOfBeforeAReadIsAskedAbout(t *testing.T) {
 	wasRead := believed()
 	wasRead.Twin.ModelID = "dtmi:a;1"

@@ -14,8 +14,8 @@ const (
 	maxResponseBody = 8 << 20 // bytes of one answer; a page of 50 twins of 72 KB each fits, with their metadata
 	// maxValues is how many JSON values an answer has at most: decoded, each takes some fifty bytes.
 	maxValues = 400_000
-	// freeBytes of each answer are not counted, and freeOfCommand of one to a command: as much as status
-	// holds of it. Many more commands are under way than other calls, each for minutes.
+	// freeBytes of each answer are not counted, and freeOfCommand of one to a command: as much as
+	// status holds of it. Many more commands are under way than other calls, each for minutes.
 	freeBytes     = 64 << 10
 	freeOfCommand = 16 << 10
 	// maxHeld bytes of answers are held at a time, maxHeldOfHub of them by one client, and by the clients of a tenant no more than others leave free:

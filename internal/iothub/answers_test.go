@@ -95,7 +95,8 @@ func TestAnswersHaveRoom(t *testing.T) {
 	}
 }
 
-// Answers to commands that hubs never finish are counted over all hubs, although each of them is small.
+// Answers to commands that hubs never finish are counted over all hubs, although each of them is
+// small.
 func TestSmallAnswersToCommandsAreCounted(t *testing.T) {
 	const hubs, commands, size = 4, 8, 60 << 10
 	ended := make(chan struct{})
@@ -133,7 +134,7 @@ func TestSmallAnswersToCommandsAreCounted(t *testing.T) {
 	}
 }
 
-// What status holds of an answer is had however much others hold.
+// An answer that status can hold is never refused, however much others hold.
 func TestAnAnswerToACommandThatStatusHoldsHasRoom(t *testing.T) {
 	var answers []*room
 	read := func(n int) error {

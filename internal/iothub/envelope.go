@@ -38,8 +38,8 @@ func parseEnvelope(header string, body []byte) envelope {
 	return e
 }
 
-// maxErrorBody is how many bytes an answer has at most that is decoded as an error: those of hubs have less than one KB, and
-// decoded, their values may take fifty times as much.
+// maxErrorBody is how many bytes an answer has at most that is decoded as an error: those of hubs
+// have less than one KB, and decoded, their values may take fifty times as much.
 const maxErrorBody = 16 << 10
 
 func parseBody(body []byte) envelope {

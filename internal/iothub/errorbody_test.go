@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// mostOfRefusal is what a call may allocate for an answer that is a refusal, in bytes, with the answer itself, which the
-// buffer that it is read into holds several times over while it grows.
+// mostOfRefusal is what a call may allocate for an answer that is a refusal, in bytes, with the
+// answer itself, which the buffer that it is read into holds several times over while it grows.
 const mostOfRefusal = 6 * maxResponseBody
 
-// What a hub refuses with is its own to choose: no more of it is decoded than an error can have.
+// A hub chooses the body of its refusals: no more of it is decoded than an error can have.
 func TestRefusalsAreBounded(t *testing.T) {
 	fill := func(part string) string { return strings.Repeat(part, (maxResponseBody-64)/len(part)) }
 	for name, body := range map[string]string{

@@ -13,7 +13,7 @@ type Operation struct {
 	acts bool
 }
 
-// What this package asks a hub.
+// Operations that this package asks a hub for.
 var (
 	OpGetTwin          = newOperation("GetTwin", budget.TwinRead)
 	OpGetDigitalTwin   = newOperation("GetDigitalTwin", budget.TwinRead)

@@ -113,7 +113,8 @@ func TestOneModelIsParsedAtATime(t *testing.T) {
 	if _, _, err := l.CheckModel(soon, inline("pump", pumpDTDL)); !errors.Is(err, context.Canceled) {
 		t.Errorf("while another one is parsed: %v", err)
 	}
-	// All eight may wait, as requests for admission do: without a deadline no more than maxInLine of a namespace would.
+	// All eight may wait, as requests for admission do: without a deadline no more than maxInLine
+	// of a namespace would.
 	request, done := context.WithTimeout(t.Context(), time.Minute)
 	defer done()
 	var all sync.WaitGroup

@@ -1,6 +1,6 @@
 // Package ports bounds what those may have who reach a port of the operator's, before a request is
-// handed on. Controller-runtime's own servers have no bound on connections, and take a MiB of headers
-// of each request.
+// handed on. Controller-runtime's own servers have no bound on connections, and take a MiB of
+// headers of each request.
 package ports
 
 import (
@@ -44,8 +44,8 @@ func CertificatePaths(folder string) (certificate, key string) {
 	return filepath.Join(folder, corev1.TLSCertKey), filepath.Join(folder, corev1.TLSPrivateKeyKey)
 }
 
-// UseCertificate has a configuration serve the certificate of a folder, anew whenever that is replaced,
-// until the context ends. lost is called if it cannot be looked at any more.
+// UseCertificate has a configuration serve the certificate of a folder, anew whenever that is
+// replaced, until the context ends. lost is called if it cannot be looked at any more.
 func UseCertificate(ctx context.Context, config *tls.Config, folder string, lost func(error)) error {
 	watcher, err := certwatcher.New(CertificatePaths(folder))
 	if err != nil {

@@ -129,7 +129,8 @@ func (t *Twin) namesWithLeaves() map[string]bool {
 	return names
 }
 
-// changesKind says of a name, of which as a component t has leaves or not, whether the value makes it another kind.
+// changesKind says of a name, of which as a component t has leaves or not, whether the value makes
+// it another kind.
 func (t *Twin) changesKind(name string, value any, hasLeaves bool) bool {
 	fields, isObject := value.(map[string]any)
 	marker, hasMarker := fields[componentMarker]

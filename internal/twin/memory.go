@@ -46,8 +46,8 @@ func (t *Twin) Exceeds(limit int) bool {
 	return left < 0
 }
 
-// Without is what is left of a number of bytes without what the notification takes of memory, roughly. Below zero it is no
-// more than that.
+// Without is what is left of a number of bytes without what the notification takes of memory,
+// roughly. Below zero it is no more than that.
 func (n *Notification) Without(left int) int {
 	for _, p := range n.patches() {
 		if left = without(left, p.section.fields); left < 0 { // the metadata is one of them

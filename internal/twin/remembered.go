@@ -8,7 +8,8 @@ import (
 
 // Attempt is one write that was sent and whose outcome is not settled.
 type Attempt struct {
-	// Version is the desired $version that it makes if the hub takes it, ETag what it was sent with.
+	// Version is the desired $version that it makes if the hub takes it, ETag what it was sent
+	// with.
 	Version int64
 	ETag    string
 	// Over is what the hub held when it was made, as far as is known.
@@ -19,8 +20,8 @@ type Attempt struct {
 	Taken bool
 }
 
-// MayBeOf reports whether the write may have been made to this twin: over an earlier state of it, or
-// over the very state before it, whatever its counters say.
+// MayBeOf reports whether the write may have been made to this twin: over an earlier state of it,
+// or over the very state before it, whatever its counters say.
 func (a Attempt) MayBeOf(t *Twin) bool {
 	return a.Over.Lineage(t) == Successor || Follows(a.ETag, t.ETag)
 }
@@ -41,22 +42,23 @@ type Saved struct {
 	Ownership
 	// Of is the twin that it was settled for.
 	Of Seen
-	// IsOther is true if status is about another twin: an earlier device of that name, or a hub before its failover.
+	// IsOther is true if status is about another twin: an earlier device of that name, or a hub
+	// before its failover.
 	IsOther bool
 	// Base is what status said when this was settled.
 	Base Recorded
 }
 
-// Recorded is what a status says that an object owns, and of which twin. It is zero for a status that
-// is about no twin.
+// Recorded is what a status says that an object owns, and of which twin. It is zero for a status
+// that is about no twin.
 type Recorded struct {
 	Ownership
 	Of Seen
 }
 
 // IsCorrectedBy reports whether status says something else now, of this very twin. A new leader's
-// cache may show an older status at first than its predecessor wrote: what was settled by that one has
-// to give way.
+// cache may show an older status at first than its predecessor wrote: what was settled by that one
+// has to give way.
 func (s *Saved) IsCorrectedBy(now Recorded) bool {
 	isNew := now.Of != s.Base.Of || !now.Equal(s.Base.Ownership)
 	return isNew && now.Of.MayBeOfOneTwin(s.Of)
@@ -72,20 +74,22 @@ func (s *Saved) IsOfOther(now Recorded) bool {
 type Remembered struct {
 	// Newest is the newest twin that status does not have, nil if status has it.
 	Newest *Twin
-	// ETag and Position are the counters of the newest state known; ETag is empty if nothing was seen.
+	// ETag and Position are the counters of the newest state known; ETag is empty if nothing was
+	// seen.
 	ETag     string
 	Position Position
 	// Saved is what the object owns where its status does not have it, nil if status does.
 	Saved *Saved
 	// Writes are those whose outcome is not settled, oldest first.
 	Writes []Attempt
-	// Withheld are values that status records as about to be sent and that certainly were not; Resolved
-	// are those that were sent, and of which is known what became of them.
+	// Withheld are values that status records as about to be sent and that certainly were not;
+	// Resolved are those that were sent, and of which is known what became of them.
 	Withheld, Resolved map[Leaf]Sent
 	// Corrections are when leaves were put back, oldest first.
 	Corrections map[Leaf][]time.Time
-	// IsDoubtful is true if status must not be believed without a read, IsModelInDoubt if the device may
-	// have another model than it was last seen with, and IsAbsent if the hub did not know it.
+	// IsDoubtful is true if status must not be believed without a read, IsModelInDoubt if the
+	// device may have another model than it was last seen with, and IsAbsent if the hub did not
+	// know it.
 	IsDoubtful, IsModelInDoubt, IsAbsent bool
 	// ReadAt is when the hub was read last, zero: not since the start.
 	ReadAt time.Time
@@ -113,8 +117,8 @@ func (r *Remembered) IsWithheld(leaf Leaf, sent Sent) bool {
 	return r != nil && IsRecorded(r.Withheld, leaf, sent)
 }
 
-// IsResolved reports whether this process sent the value that status records as about to be sent, and
-// knows what became of it.
+// IsResolved reports whether this process sent the value that status records as about to be sent,
+// and knows what became of it.
 func (r *Remembered) IsResolved(leaf Leaf, sent Sent) bool {
 	return r != nil && IsRecorded(r.Resolved, leaf, sent)
 }
@@ -153,8 +157,8 @@ func (r *Remembered) Correct(leaf Leaf, before []time.Time, at time.Time) {
 	r.Corrections[leaf] = append(slices.Clip(before), at)
 }
 
-// Newer returns the twin that status tells of, with the counters of the newest state known: status does
-// not follow writes that concern nothing that it shows.
+// Newer returns the twin that status tells of, with the counters of the newest state known: status
+// does not follow writes that concern nothing that it shows.
 func (r *Remembered) Newer(told *Twin) *Twin {
 	if r == nil || r.ETag == "" {
 		return told
@@ -176,8 +180,8 @@ func (r *Remembered) ForgetWrites(now *Twin) {
 	r.Withheld, r.Saved = nil, nil
 }
 
-// SettleWrites says that what the object owns was computed from a read, or from the answer to the last
-// write: that shows what became of each.
+// SettleWrites says that what the object owns was computed from a read, or from the answer to the
+// last write: that shows what became of each.
 func (r *Remembered) SettleWrites() {
 	if r == nil {
 		return

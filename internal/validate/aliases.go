@@ -7,8 +7,8 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 )
 
-// checkAliases refuses a document whose aliases make it longer than a document may be: a text of a megabyte that is named a
-// thousand times would be written out as often.
+// checkAliases refuses a document whose aliases make it longer than a document may be: a text of a
+// megabyte that is named a thousand times would be written out as often.
 func checkAliases(document []byte) error {
 	if !bytes.ContainsRune(document, '&') || !bytes.ContainsRune(document, '*') {
 		return nil
@@ -23,8 +23,9 @@ func checkAliases(document []byte) error {
 	return nil
 }
 
-// expanded is how many bytes the values of a node take with what its aliases stand for, at most one more than a document may
-// have. seen has the nodes with anchors. What is within itself is as long as can be.
+// expanded is how many bytes the values of a node take with what its aliases stand for, at most one
+// more than a document may have. seen has the nodes with anchors. A node within itself is as long
+// as can be.
 func expanded(node *yamlv3.Node, seen map[*yamlv3.Node]int) int {
 	if node.Kind == yamlv3.AliasNode {
 		node = node.Alias

@@ -18,7 +18,8 @@ func allocated() uint64 {
 	return m.TotalAlloc
 }
 
-// A pull request of a few megabytes fills no memory of the pipeline that checks it, and does not hold it up.
+// A pull request of a few megabytes fills no memory of the pipeline that checks it, and does not
+// hold it up.
 func TestHostileManifestsAreBounded(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	for name, c := range map[string]struct {
@@ -49,7 +50,7 @@ func TestHostileManifestsAreBounded(t *testing.T) {
 	}
 }
 
-// What comes before the first object is not gone through again for each.
+// The text before the first object is not gone through again for each.
 func TestManyObjectsAfterALongComment(t *testing.T) {
 	objects := "kind: List\nitems:\n" + lines(5000, "- {apiVersion: iot.pnp-operator.io/v1alpha1, kind: x%d}\n")
 	read := func(text string) time.Duration {
@@ -66,7 +67,7 @@ func TestManyObjectsAfterALongComment(t *testing.T) {
 	}
 }
 
-// What is usual stays: a few aliases, and signs that are none.
+// Usual files pass: a few aliases, and signs that are none.
 func TestAliasesThatAreUsualPass(t *testing.T) {
 	for _, text := range []string{
 		"a: &a {b: 1}\nc: *a\nd: {<<: *a, e: 2}\n", "script: |\n  a && b *.txt\n", "a: '&x'\nb: '*x'\n",

@@ -47,7 +47,7 @@ func leadsTo(t *testing.T, server *httptest.Server, address string) func(*watch.
 	}
 }
 
-// What answers in an event hub's place on port 443 may not fill the memory before the first frame.
+// A server in an event hub's place on port 443 may not fill the memory before the first frame.
 func TestHeadersOfAHandshakeAreBounded(t *testing.T) {
 	var tries atomic.Int32
 	before := allocated()
@@ -97,7 +97,7 @@ func TestAnImpostorThatSendsWhatTheLibraryCannotReadIsLeft(t *testing.T) {
 	}
 }
 
-// What an event hub sends is read behind TLS, where it is screened, and in frames of any size.
+// Frames of any size that an event hub sends are read behind TLS, where they are screened.
 func TestEventsAreReadBehindTLS(t *testing.T) {
 	s := newSite(t)
 	server := httptest.NewTLSServer(nil)

@@ -15,7 +15,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator/eventhub"
 )
 
-// sendHeavy appends telemetry of devices to both partitions that has many small application properties.
+// sendHeavy appends telemetry of devices to both partitions that has many small application
+// properties.
 func (s *site) sendHeavy(each, properties int) {
 	var application wire.Map
 	for n := range properties {
@@ -39,7 +40,8 @@ func relay(t *testing.T, inner string) (address string, ended *atomic.Int32) {
 	return accepting(t, func(near net.Conn) { handOn(near, inner, func() { ended.Add(1) }) }), ended
 }
 
-// screened is a stream that reads behind TLS, where what comes is counted, and how many of its connections have ended.
+// screened is a stream that reads behind TLS, where what comes is counted, and how many of its
+// connections have ended.
 func (s *site) screened(t *testing.T, k *sink, edits ...func(*watch.Stream)) (w *stream, ended *atomic.Int32) {
 	t.Helper()
 	server := httptest.NewTLSServer(nil)
@@ -67,7 +69,8 @@ func live() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Events of thousands of small properties take many times their bytes once they are decoded. That is counted, too.
+// Events of thousands of small properties take many times their bytes once they are decoded. That
+// is counted, too.
 func TestEventsOfManyPropertiesAreBounded(t *testing.T) {
 	s := newSite(t)
 	k := &sink{block: make(chan struct{})}
@@ -88,7 +91,8 @@ func TestEventsOfManyPropertiesAreBounded(t *testing.T) {
 	}
 }
 
-// A stream that was broken off for what its events take goes on with fewer ahead: each is handled, once, in its place.
+// A stream that was broken off for what its events take goes on with fewer ahead: each is handled,
+// once, in its place.
 func TestAStreamOfEventsOfManyPropertiesIsReadToItsEnd(t *testing.T) {
 	s := newSite(t)
 	k := &sink{block: make(chan struct{})} // until more has come than there is room for

@@ -107,7 +107,8 @@ func (i *intake) isForShare() bool {
 	return i.isBroken
 }
 
-// handled counts an event of a partition, or an answer (""), with a body of a size. What is not an event is handled with the next one.
+// handled counts an event of a partition, or an answer (""), with a body of a size. Other messages
+// are handled with the next event.
 func (i *intake) handled(partition string, bytes int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -150,7 +151,7 @@ func (i *intake) of(conn net.Conn) *countedConn {
 	return counted
 }
 
-// leave is called with the lock held, once the connection that is counted is over. What it brought is
+// leave is called with the lock held, once the connection that is counted is over. Its bytes are
 // held until all partitions have handled what they had begun with.
 func (i *intake) leave() {
 	if i.current != nil {
@@ -218,8 +219,8 @@ func (c *countedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// dialer connects as the configuration says, counts what the connections bring, and keeps from the library what it cannot
-// read safely. The library's own way of connecting does neither.
+// dialer connects as the configuration says, counts what the connections bring, and keeps from the
+// library what it cannot read safely. The library's own way of connecting does neither.
 func (c Config) dialer(in *intake) func(context.Context, azeventhubs.WebSocketConnParams) (net.Conn, error) {
 	return func(ctx context.Context, args azeventhubs.WebSocketConnParams) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, dialTime)

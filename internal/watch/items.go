@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// items walks over encoded AMQP values, which may come in parts: part 1 of AMQP 1.0, "Types". Like the library it goes by
-// counts, and not by sizes. It decodes nothing. The zero value is before the first value.
+// items walks over encoded AMQP values, which may come in parts: part 1 of AMQP 1.0, "Types". Like
+// the library it goes by counts, and not by sizes. It decodes nothing. The zero value is before the
+// first value.
 type items struct {
 	open  []nest  // lists, maps, arrays and descriptions that are not at their end
 	skip  uint32  // bytes of the present value that are still to come
@@ -29,7 +30,8 @@ type nest struct {
 // isWhole reports whether no value is under way.
 func (i *items) isWhole() bool { return len(i.open) == 0 && i.skip == 0 && i.want == 0 }
 
-// take goes on with a text, up to the end of one value if that is wanted. It returns how many bytes it took.
+// take goes on with a text, up to the end of one value if that is wanted. It returns how many bytes
+// it took.
 func (i *items) take(text []byte, onlyOne bool) (taken int, err error) {
 	for taken < len(text) || i.isInArray() {
 		switch {
@@ -65,7 +67,8 @@ func (i *items) take(text []byte, onlyOne bool) (taken int, err error) {
 	return taken, nil
 }
 
-// isInArray reports whether the next value is an element of an array: these have no code of their own.
+// isInArray reports whether the next value is an element of an array: these have no code of their
+// own.
 func (i *items) isInArray() bool {
 	return len(i.open) > 0 && i.open[len(i.open)-1].isArray
 }
@@ -199,8 +202,8 @@ func (i *items) end() error {
 const (
 	// freeValues of a message are not weighed: an event of a hub has some thirty annotations.
 	freeValues = 64
-	// ofValue is what a value takes of memory at most once it is decoded, beside its bytes: a place in a map or
-	// a list, and what holds it there. TestWhatMessagesTakeIsTheirWeight measures it.
+	// ofValue is what a value takes of memory at most once it is decoded, beside its bytes: a place
+	// in a map or a list, and what holds it there. TestWhatMessagesTakeIsTheirWeight measures it.
 	ofValue = 128
 )
 

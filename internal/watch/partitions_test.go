@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What is remembered of partitions, and shown of them as metrics, is bounded whatever an event hub calls them.
+// Memory and metrics of partitions are bounded, whatever an event hub calls them.
 func TestPartitionsAreThoseOfEventHubs(t *testing.T) {
 	var most, more []string
 	for n := range maxPartitions {

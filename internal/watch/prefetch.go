@@ -44,8 +44,9 @@ func (a *allowance) take(partitions int) (each int, leave func()) {
 	})
 }
 
-// ahead is how many events a stream fetches ahead of each partition, which are fewer after it was broken off for
-// its share: values take more memory than their bytes. The zero value has no such limit.
+// ahead is how many events a stream fetches ahead of each partition, which are fewer after it was
+// broken off for its share: values take more memory than their bytes. The zero value has no such
+// limit.
 type ahead struct {
 	grow time.Duration // until there are twice as many again
 

@@ -68,7 +68,8 @@ func TestPrefetchIsBounded(t *testing.T) {
 	})
 }
 
-// A stream that was broken off for its share reads half as much ahead, down to one event, and more again with time.
+// A stream that was broken off for its share reads half as much ahead, down to one event, and more
+// again with time.
 func TestAStreamThatHeldTooMuchReadsLessAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &ahead{grow: time.Minute}

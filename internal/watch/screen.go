@@ -8,12 +8,14 @@ import (
 	"strings"
 )
 
-// Bounds of what an event hub says in AMQP. The library trusts the counts that lists, maps and arrays begin with: a few
-// bytes can have it allocate gigabytes, or hash what cannot be hashed, which ends the process.
+// Bounds of what an event hub says in AMQP. The library trusts the counts that lists, maps and
+// arrays begin with: a few bytes can have it allocate gigabytes, or hash what cannot be hashed,
+// which ends the process.
 const (
 	// maxFrame is what the library asks for, in bytes, and refuses beyond.
 	maxFrame = 64 << 10
-	// maxItems is how many values a frame or a message has: more than fit into an event of an IoT hub.
+	// maxItems is how many values a frame or a message has: more than fit into an event of an IoT
+	// hub.
 	maxItems = 128 << 10
 	// maxNested is how deep values may be nested, descriptions included.
 	maxNested = 32
@@ -41,7 +43,8 @@ func (c *screenedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// screen reads what a connection brings before the library does, frame by frame. The zero value is ready to use.
+// screen reads what a connection brings before the library does, frame by frame. The zero value is
+// ready to use.
 type screen struct {
 	head     [8]byte // of a frame, or of a protocol
 	got      int     // bytes of it
@@ -55,9 +58,11 @@ type screen struct {
 
 // scales are told of what is decoded.
 type scales interface {
-	// weigh counts what parts of messages take beside their bytes. Its error keeps them from the library.
+	// weigh counts what parts of messages take beside their bytes. Its error keeps them from the
+	// library.
 	weigh(weight int64) error
-	// came counts a message that is whole, of a partition if that is known, and of a weight that was counted.
+	// came counts a message that is whole, of a partition if that is known, and of a weight that
+	// was counted.
 	came(partition string, weight int64)
 }
 
@@ -67,7 +72,8 @@ type link struct {
 	handle  uint32
 }
 
-// pass looks at what was read. Its error keeps the last part of a frame from the library, and so the frame.
+// pass looks at what was read. Its error keeps the last part of a frame from the library, and so
+// the frame.
 func (s *screen) pass(read []byte) error {
 	for len(read) > 0 {
 		if s.got < len(s.head) {
@@ -234,7 +240,8 @@ func (s *screen) attach(channel uint16, fields [][]byte) error {
 	return nil
 }
 
-// partitionOf is the partition that the source of a link is: "hub/ConsumerGroups/group/Partitions/0". It is "" for any other.
+// partitionOf is the partition that the source of a link is:
+// "hub/ConsumerGroups/group/Partitions/0". It is "" for any other.
 func partitionOf(fields [][]byte) string {
 	if len(fields) <= attachSource {
 		return ""

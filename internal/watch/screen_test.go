@@ -34,7 +34,8 @@ func counted(code byte, count int, after ...byte) []byte {
 
 func joined(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// hostile are values that are a few bytes, and end the process or take its memory once the library decodes them.
+// hostile are values that are a few bytes, and end the process or take its memory once the library
+// decodes them.
 var hostile = map[string][]byte{
 	"an array of a billion zeros":        counted(array32, 1<<30, uint0),
 	"an array of a billion long zeros":   counted(array32, 1<<30, ulong0),
@@ -141,7 +142,7 @@ func TestFramesThatAreNoneAreRefused(t *testing.T) {
 	}
 }
 
-// What a hub sends passes, however it is cut into frames and read.
+// Frames of a hub pass, however they are cut and read.
 func TestWhatHubsSayPasses(t *testing.T) {
 	annotations := wire.Map{}
 	for n := range 100 {
@@ -179,7 +180,8 @@ func allocated() uint64 {
 	return m.TotalAlloc
 }
 
-// FuzzScreen holds the screen against the library: of a message that passes, decoding takes memory for its values, and does not panic.
+// FuzzScreen holds the screen against the library: of a message that passes, decoding takes memory
+// for its values, and does not panic.
 func FuzzScreen(f *testing.F) {
 	for _, value := range hostile {
 		f.Add(message(value[:min(len(value), 1000)]))

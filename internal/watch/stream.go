@@ -54,7 +54,8 @@ type Timing struct {
 	Lag time.Duration // 1 min
 	// MaxCatchUp is how old the oldest unread event may be after a start; beyond it devices are read instead of events.
 	MaxCatchUp time.Duration // 1 h
-	// Grow is how long a stream that was broken off for its share goes on before it reads twice as much ahead.
+	// Grow is how long a stream that was broken off for its share goes on before it reads twice as
+	// much ahead.
 	Grow time.Duration // 1 min
 	// Retry is the longest pause between two tries.
 	Retry time.Duration // DefaultRetry
@@ -257,8 +258,8 @@ func hubProperties(ctx context.Context, clients connection) (azeventhubs.EventHu
 	return hub, nil
 }
 
-// checkPartitions refuses partitions that no event hub has. They are remembered, and each has a metric series: one that named
-// others at each try would have them gather.
+// checkPartitions refuses partitions that no event hub has. They are remembered, and each has a
+// metric series: one that named others at each try would have them gather.
 func checkPartitions(ids []string) error {
 	if n := len(ids); n > maxPartitions {
 		return fmt.Errorf("the event hub has %d partitions, expected at most %d", n, maxPartitions)

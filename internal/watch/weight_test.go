@@ -20,7 +20,7 @@ func pairs(count int, value []byte) (b []byte) {
 	return b
 }
 
-// Whatever a message is made of, decoding it leaves no more than its bytes and its weight.
+// Decoding leaves of any message no more than its bytes and its weight.
 func TestWhatMessagesTakeIsTheirWeight(t *testing.T) {
 	section := func(code byte, value []byte) []byte { return append([]byte{0x00, 0x53, code}, value...) }
 	const annotations, application = 0x72, 0x74

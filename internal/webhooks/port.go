@@ -73,7 +73,8 @@ func (s *portServer) tls(ctx context.Context) (*tls.Config, error) {
 	})
 }
 
-// StartedChecker returns a check that fails until the port is open. It opens no connection: others may have all.
+// StartedChecker returns a check that fails until the port is open. It opens no connection: others
+// may have all.
 func (s *portServer) StartedChecker() healthz.Checker {
 	return func(*http.Request) error {
 		if !s.serving.Load() {

@@ -95,8 +95,8 @@ func TestReviewsComeByEitherProtocol(t *testing.T) {
 	}
 }
 
-// Whoever reaches the port fills no memory with headers, and with connections no more than a bound; and those that an API
-// server has are not taken from it.
+// A stranger who reaches the port fills no memory with headers, and with connections no more than a
+// bound; and those that an API server has are not taken from it.
 func TestConnectionsToThePortAreBounded(t *testing.T) {
 	address := served(t)
 	transport := &http.Transport{TLSClientConfig: trusting(), ForceAttemptHTTP2: true}

@@ -34,11 +34,11 @@ type commandChaos struct {
 	looked uint64          // the newest call of the hub that was looked at
 }
 
-// TestStormOfCommands runs $COMMANDS over $DEVICES while one answer of the hub in twenty is lost and the
-// operator is killed every few seconds or, with $REPLICAS, has its leader changed, $CHANGES times at
-// least. In the end no command may have reached its device twice, each has an outcome, what Succeeded was
-// run, and what is Unknown has its answer lost, its operator cut off, or two of them at work. The logs of
-// the operators are in bin/chaos-commands.
+// TestStormOfCommands runs $COMMANDS over $DEVICES while one answer of the hub in twenty is lost
+// and the operator is killed every few seconds or, with $REPLICAS, has its leader changed, $CHANGES
+// times at least. In the end no command may have reached its device twice, each has an outcome,
+// what Succeeded was run, and what is Unknown has its answer lost, its operator cut off, or two of
+// them at work. The logs of the operators are in bin/chaos-commands.
 func TestStormOfCommands(t *testing.T) {
 	ctx, c, out := harness.Begin(t, "chaos-commands", false)
 	harness.Settle(t, stormOfCommands(ctx, c, out))

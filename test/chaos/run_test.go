@@ -1,5 +1,5 @@
-// Package chaos has everything go wrong at random while the operator works, and asks package oracle what it
-// thinks of the result.
+// Package chaos has everything go wrong at random while the operator works, and asks package oracle
+// what it thinks of the result.
 package chaos
 
 import (

@@ -58,10 +58,10 @@ type storm struct {
 	baseline  map[*operator]footprint
 }
 
-// TestStorm has users edit, devices answer and not answer, others write, and hub, event hub, API server
-// and operator fail, all at random from $SEED, for $DURATION, over $DEVICES, with $REPLICAS of the
-// operator. Once all that has ended, status has to say what the hub holds, and the hub has to hold what
-// is declared or status has to say why not. What happened is in bin/chaos.
+// TestStorm has users edit, devices answer and not answer, others write, and hub, event hub, API
+// server and operator fail, all at random from $SEED, for $DURATION, over $DEVICES, with $REPLICAS
+// of the operator. Once all that has ended, status has to say what the hub holds, and the hub has
+// to hold what is declared or status has to say why not. The logs are in bin/chaos.
 func TestStorm(t *testing.T) {
 	ctx, c, out := harness.Begin(t, "chaos", true) // it kills the API server
 	harness.Settle(t, storms(ctx, c, out))

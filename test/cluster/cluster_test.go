@@ -1,4 +1,5 @@
-// Package cluster installs the chart in a real cluster of two nodes, and sees what becomes of its pods.
+// Package cluster installs the chart in a real cluster of two nodes, and sees what becomes of its
+// pods.
 package cluster
 
 import (
@@ -28,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestCluster installs the chart in a cluster of two nodes, sees what becomes of its pods, and cleans up,
-// whatever happens. Its steps build on each other.
+// TestCluster installs the chart in a cluster of two nodes, sees what becomes of its pods, and
+// cleans up, whatever happens. Its steps build on each other.
 func TestCluster(t *testing.T) {
 	ctx, c, out := harness.Begin(t, "cluster-test", false)
 	if realcluster.Lacks(c, out) {

@@ -1,5 +1,5 @@
-// Package e2e tests the operator end to end: a release of the chart, with devices on Microsoft's device
-// SDK for Node, which are in the folder devices.
+// Package e2e tests the operator end to end: a release of the chart, with devices on Microsoft's
+// device SDK for Node, which are in the folder devices.
 package e2e
 
 import (
@@ -24,8 +24,8 @@ type scenario struct {
 	play        func(ctx context.Context, s stage, id string) (harness.Outcome, error)
 }
 
-// TestEndToEnd plays the scenarios with devices on Microsoft's SDK, each as a test of its own, all of
-// them even if one fails, and cleans up.
+// TestEndToEnd plays the scenarios with devices on Microsoft's SDK, each as a test of its own, all
+// of them even if one fails, and cleans up.
 func TestEndToEnd(t *testing.T) {
 	ctx, c, out := harness.Begin(t, "e2e", false)
 	if err := node.Missing(); err != nil {
@@ -70,7 +70,8 @@ func playEndToEnd(ctx context.Context, t *testing.T, d *harness.Testbed) (err er
 	return stage{harness.Stage{Testbed: d, Fleet: f, Observer: o}}.playAll(ctx, t)
 }
 
-// playAll plays the scenarios that -run names. It goes on after a failure: they have nothing in common.
+// playAll plays the scenarios that -run names. It goes on after a failure: they have nothing in
+// common.
 func (s stage) playAll(ctx context.Context, t *testing.T) error {
 	played, failed := 0, 0
 	for _, one := range scenarios {

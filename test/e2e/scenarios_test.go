@@ -354,8 +354,8 @@ func (s stage) staysOpen(ctx context.Context, id string, round int, a harness.Ap
 	return nil
 }
 
-// settled waits until the operator has worked off what the device sent: a message sent after it, of which status tells, is the
-// connection's end and its return.
+// settled waits until the operator has worked off what the device sent: a message sent after it, of
+// which status tells, is the connection's end and its return.
 func (s stage) settled(ctx context.Context, id string) error {
 	for _, state := range []string{"Disconnected", "Connected"} {
 		act := func() error { return s.Do(ctx, "stop", id, nil) }

@@ -1,5 +1,5 @@
-// Package engines tests the operator under GitOps engines: Flux's own controllers and Argo CD, over the
-// layout of config/recipes/gitops.
+// Package engines tests the operator under GitOps engines: Flux's own controllers and Argo CD, over
+// the layout of config/recipes/gitops.
 package engines
 
 import (
@@ -55,9 +55,9 @@ type engineOutcome struct {
 	says string
 }
 
-// TestEngines plays the scenarios with the engines that $ENGINES names, each as a test of its own, all of
-// them even if one fails, and cleans up. $SCENARIOS is a pattern for their names; without it, the part of
-// -run that is for them says which sites are made.
+// TestEngines plays the scenarios with the engines that $ENGINES names, each as a test of its own,
+// all of them even if one fails, and cleans up. $SCENARIOS is a pattern for their names; without
+// it, the part of -run that is for them says which sites are made.
 func TestEngines(t *testing.T) {
 	ctx, c, out := harness.Begin(t, "e2e-gitops", false)
 	wished := wishOf(os.Getenv)

@@ -10,8 +10,8 @@ import (
 // Build makes the programs that are missing or out of date.
 func (c Clone) Build(ctx context.Context, to *Report) error { return c.buildPrograms(ctx, to) }
 
-// BuildQuickly is build for what does without a controller manager: the programs that envtest publishes will do where there are no
-// others yet.
+// BuildQuickly is build for what does without a controller manager: the programs that envtest
+// publishes will do where there are no others yet.
 func (c Clone) BuildQuickly(ctx context.Context, to *Report) error {
 	return c.buildPrograms(ctx, to, "--quick")
 }

@@ -11,7 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// CertificateFolder is where the operator finds the webhook's certificate, in the folder of a testbed.
+// CertificateFolder is where the operator finds the webhook's certificate, in the folder of a
+// testbed.
 const CertificateFolder = "webhook-certificate"
 
 const (
@@ -27,7 +28,8 @@ func (d *Testbed) keeper() Process {
 	return p
 }
 
-// Certify runs what makes the webhook's certificate, as its ServiceAccount. It returns when the operator can mount one.
+// Certify runs what makes the webhook's certificate, as its ServiceAccount. It returns when the
+// operator can mount one.
 func (d *Testbed) Certify(ctx context.Context, args ...string) error {
 	token, err := d.Kubectl.Output(ctx, "", "create", "token", certificateAccount, "-n", OperatorNamespace, "--duration=168h")
 	if err != nil {

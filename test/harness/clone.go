@@ -52,7 +52,8 @@ func assetsOf(root string) string {
 	return named
 }
 
-// FindClone returns the clone that the working directory is in, else the one that this program is in.
+// FindClone returns the clone that the working directory is in, else the one that this program is
+// in.
 func FindClone() (Clone, error) {
 	root, err := here()
 	return Clone{Root: root, Assets: assetsOf(root)}, err

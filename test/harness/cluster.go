@@ -18,7 +18,8 @@ const (
 	allowedEventHubSuffixes = ".servicebus.windows.net,localhost"
 )
 
-// StartControlPlane starts etcd, the API server and the controller manager, which go on until TearDown.
+// StartControlPlane starts etcd, the API server and the controller manager, which go on until
+// TearDown.
 func (d *Testbed) StartControlPlane(ctx context.Context) error {
 	args := []string{"up", "-assets", d.Assets, d.File(ControlPlaneFolder)}
 	cmd := NewCommand(ctx, d.Path("bin/k8s/controlplane"), args...)
@@ -153,8 +154,8 @@ func (d *Testbed) startOperator(ctx context.Context) error {
 	return nil
 }
 
-// WebhookFlags leads the API server to an operator that is about to start and gives it a certificate.
-// It returns the flags for that, and where the operator shall answer probes.
+// WebhookFlags leads the API server to an operator that is about to start and gives it a
+// certificate. It returns the flags for that, and where the operator shall answer probes.
 func (d *Testbed) WebhookFlags(ctx context.Context) (flags []string, probes string, err error) {
 	ports, err := freeport.Ports(2)
 	if err != nil {
@@ -167,7 +168,8 @@ func (d *Testbed) WebhookFlags(ctx context.Context) (flags []string, probes stri
 	return flags, "127.0.0.1:" + ports[1], d.Certify(ctx, "certificate")
 }
 
-// LeadToWebhook applies config/webhook for an operator that is a process here instead of behind a Service.
+// LeadToWebhook applies config/webhook for an operator that is a process here instead of behind a
+// Service.
 func (d *Testbed) LeadToWebhook(ctx context.Context, port string) error {
 	steps, err := webhookSteps(port)
 	if err != nil {
@@ -199,7 +201,8 @@ func webhookSteps(port string) (string, error) {
 	return string(raw), err
 }
 
-// LaunchOperator is startOperator for one that may end, or is one of several. It answers probes at an address.
+// LaunchOperator is startOperator for one that may end, or is one of several. It answers probes at
+// an address.
 func (d *Testbed) LaunchOperator(ctx context.Context, p Process, probes string, more ...string) (<-chan error, error) {
 	args := append([]string{"--kubeconfig=" + d.File(operatorKubeconfig), "--allowed-hub-suffixes=" + allowedHubSuffixes,
 		"--allowed-event-hub-suffixes=" + allowedEventHubSuffixes, "--health-probe-bind-address=" + probes,

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// NewCommand is a program that ends, with what it started, when ctx ends. A terminal's interrupt does not reach it directly.
+// NewCommand is a program that ends, with what it started, when ctx ends. A terminal's interrupt
+// does not reach it directly.
 func NewCommand(ctx context.Context, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// NumberFromEnvironment reads a variable whose value is a number above 0, or takes another number where it is empty.
+// NumberFromEnvironment reads a variable whose value is a number above 0, or takes another number
+// where it is empty.
 func NumberFromEnvironment(name string, into *int, otherwise int) error {
 	*into = otherwise
 	text := os.Getenv(name)

@@ -25,7 +25,8 @@ func (c Clone) BuildDevices(ctx context.Context, to *Report) error {
 	return c.InstallPackages(ctx, to, devicesFolder)
 }
 
-// InstallPackages installs the packages of a folder unless they are there as the lock file wants them.
+// InstallPackages installs the packages of a folder unless they are there as the lock file wants
+// them.
 func (c Clone) InstallPackages(ctx context.Context, to *Report, name string) error {
 	folder := c.Path(name)
 	if installed, err := node.IsInstalled(folder); err != nil || installed {

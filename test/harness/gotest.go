@@ -77,8 +77,8 @@ func Begin(t *testing.T, name string, breaksConnections bool) (context.Context, 
 	return ctx, c, NewReport(name, os.Stdout)
 }
 
-// SubtestPattern returns the part of -run that is for the tests within a test, and nothing where there is
-// none.
+// SubtestPattern returns the part of -run that is for the tests within a test, and nothing where
+// there is none.
 func SubtestPattern(t *testing.T) string {
 	t.Helper()
 	return patternWithin(t.Name(), flag.Lookup("test.run").Value.String())

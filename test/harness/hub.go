@@ -109,7 +109,8 @@ func ValueAt(object map[string]any, path ...string) (any, bool) {
 	return value, true
 }
 
-// ExpectAtHub waits until the hub holds the value at a path of the desired section. A nil value means nothing.
+// ExpectAtHub waits until the hub holds the value at a path of the desired section. A nil value
+// means nothing.
 func (d *Testbed) ExpectAtHub(ctx context.Context, within time.Duration, want any, device string, path ...string) error {
 	expected := "nothing"
 	if want != nil {
@@ -154,7 +155,8 @@ func (d *Testbed) NewestCall(ctx context.Context) (uint64, error) {
 	return newest[0].Seq, nil
 }
 
-// CallsAfter returns how many queries of the sweep followed a call, and what else the hub was asked.
+// CallsAfter returns how many queries of the sweep followed a call, and what else the hub was
+// asked.
 func (d *Testbed) CallsAfter(ctx context.Context, seq uint64) (sweeps int, others []string, err error) {
 	calls, err := d.Hub.Calls(ctx, simulator.CallFilter{AfterSeq: seq})
 	for _, c := range calls {

@@ -17,7 +17,8 @@ const (
 	IdentityDevice    = "office-thermostat"
 )
 
-// PublishKeys lets the simulated Microsoft Entra ID know the cluster: its issuer, and the keys that it signs tokens of ServiceAccounts with.
+// PublishKeys lets the simulated Microsoft Entra ID know the cluster: its issuer, and the keys that
+// it signs tokens of ServiceAccounts with.
 func (d *Testbed) PublishKeys(ctx context.Context) error {
 	document, err := d.Kubectl.Output(ctx, "", "get", "--raw", "/.well-known/openid-configuration")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// What a testbed has in its cluster.
+// Names of a testbed's objects in its cluster.
 const (
 	Namespace         = "factory"
 	OperatorNamespace = "pnp-system"
@@ -71,8 +71,8 @@ func (k Kubectl) ShowInput(ctx context.Context, in string, args ...string) (stri
 	return out, nil
 }
 
-// Established waits until definitions can be used, named as in crd/NAME. kubectl wait fails at one that is so new that it has
-// no conditions yet, and is asked again then.
+// Established waits until definitions can be used, named as in crd/NAME. kubectl wait fails at one
+// that is so new that it has no conditions yet, and is asked again then.
 func (k Kubectl) Established(ctx context.Context, names ...string) error {
 	const within = 20 * time.Second
 	var failed error

@@ -95,7 +95,8 @@ func (o *Observer) see(device *v1alpha1.PnPDevice) {
 	o.changed = make(chan struct{})
 }
 
-// Look returns the newest state of a device, and a channel that is closed when there is a newer one.
+// Look returns the newest state of a device, and a channel that is closed when there is a newer
+// one.
 func (o *Observer) Look(name string) (seen, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

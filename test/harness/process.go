@@ -18,8 +18,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/hack/liveness"
 )
 
-// Process is a program that runs on its own, known by its pid file in dir whoever started it. Replicas of a program have a suffix each.
-// Its log is in dir, too, unless log names another file.
+// Process is a program that runs on its own, known by its pid file in dir whoever started it.
+// Replicas of a program have a suffix each. Its log is in dir, too, unless log names another file.
 type Process struct {
 	Name, Dir, Replica, Log string
 	Under                   []string // the words of a command that becomes the program, which it is given with its arguments
@@ -36,8 +36,8 @@ func (p Process) LogFile() string {
 	return filepath.Join(p.Dir, p.Name+p.Replica+".log")
 }
 
-// Start starts the program as a session of its own, so that neither a terminal's interrupt nor our end reaches it. The
-// channel receives how it ended, should it end before we do.
+// Start starts the program as a session of its own, so that neither a terminal's interrupt nor our
+// end reaches it. The channel receives how it ended, should it end before we do.
 func (p Process) Start(program string, args ...string) (<-chan error, error) {
 	log, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -61,8 +61,9 @@ func (p Process) Start(program string, args ...string) (<-chan error, error) {
 	return ended, nil
 }
 
-// Pid returns the pid of the process, 0 if it does not run. A recorded pid counts only if the command line of its process
-// names our folder: the pid of a process that has ended may be given to another.
+// Pid returns the pid of the process, 0 if it does not run. A recorded pid counts only if the
+// command line of its process names our folder: the pid of a process that has ended may be given to
+// another.
 func (p Process) Pid() int {
 	data, err := os.ReadFile(p.pidFile())
 	if err != nil {
@@ -81,7 +82,8 @@ func (p Process) is(pid int) bool {
 	return err == nil && filepath.Base(string(program)) == p.Name && bytes.Contains(args, []byte("="+p.Dir+"/"))
 }
 
-// Stop ends the process, if it runs, and tells whether it did. One that does not end by itself is killed.
+// Stop ends the process, if it runs, and tells whether it did. One that does not end by itself is
+// killed.
 func (p Process) Stop(grace time.Duration) (bool, error) {
 	pid := p.Pid()
 	if pid == 0 {
@@ -154,7 +156,8 @@ func (p Process) begin(ctx context.Context, within time.Duration, ready func() e
 	return ended, nil
 }
 
-// Await polls until ready returns nil. It fails when the time is up, when ctx ends, or when the process ended.
+// Await polls until ready returns nil. It fails when the time is up, when ctx ends, or when the
+// process ended.
 func (p Process) Await(ctx context.Context, ended <-chan error, within time.Duration, ready func() error) error {
 	limit := time.NewTimer(within)
 	defer limit.Stop()

@@ -20,7 +20,8 @@ const (
 	ScraperAccount      = "prometheus"
 )
 
-// installRelease installs the chart as a user would. What this machine has instead of pods, Services and a node's addresses is told by values.
+// installRelease installs the chart as a user would. Values tell what this machine has in place of
+// pods, Services and a node's addresses.
 func (d *Testbed) installRelease(ctx context.Context) error {
 	port, err := d.writeValues()
 	if err != nil {
@@ -82,7 +83,8 @@ func (d *Testbed) helm(ctx context.Context, args ...string) error {
 	return RunWatched(ctx, d.Out, cmd, CommandLine(append([]string{"helm"}, args...)...))
 }
 
-// startRelease runs what the release's Deployments would: their arguments, as their ServiceAccounts.
+// startRelease runs what the release's Deployments would: their arguments, as their
+// ServiceAccounts.
 func (d *Testbed) startRelease(ctx context.Context) error {
 	args, err := d.argsOf(ctx, certificateAccount)
 	if err != nil {

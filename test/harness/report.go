@@ -12,7 +12,8 @@ import (
 // ErrShown is returned once the report has told what went wrong.
 var ErrShown = errors.New("something failed")
 
-// Report is what the user sees: lines that begin with the elapsed seconds. It is safe for concurrent use.
+// Report is what the user sees: lines that begin with the elapsed seconds. It is safe for
+// concurrent use.
 type Report struct {
 	name   string // of the program, for the sum at the end
 	mu     sync.Mutex

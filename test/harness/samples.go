@@ -26,7 +26,8 @@ const (
 	ControllerObject = "line-3-controller"
 )
 
-// kustomization is what a testbed needs of a kustomization.yaml. Resources are given as absolute paths.
+// kustomization is what a testbed needs of a kustomization.yaml. Resources are given as absolute
+// paths.
 type kustomization struct {
 	Namespace string   `json:"namespace,omitempty"`
 	Resources []string `json:"resources"`
@@ -44,7 +45,8 @@ type Target struct {
 	Name string `json:"name,omitempty"`
 }
 
-// writeTo writes the kustomization.yaml of a folder. Resources become relative to it, as kustomize wants them.
+// writeTo writes the kustomization.yaml of a folder. Resources become relative to it, as kustomize
+// wants them.
 func (k kustomization) writeTo(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making an overlay: %w", err)
@@ -86,7 +88,8 @@ func (e Edit) asPatch() (patch, error) {
 	return patch{Target: e.Target, Patch: string(data)}, err
 }
 
-// AmpleBudget is a budget that no scenario is held up by: the simulator does not throttle, and the demo sweeps every few seconds.
+// AmpleBudget is a budget that no scenario is held up by: the simulator does not throttle, and the
+// demo sweeps every few seconds.
 var AmpleBudget = map[string]any{
 	"twinReadsPerSecond": 10_000, "twinWritesPerSecond": 10_000, "queriesPerMinute": 100_000, "commandsPerSecond": 10_000, "dailyMessages": 1_000_000_000,
 }
@@ -111,8 +114,9 @@ func (d *Testbed) hubEdits() ([]Edit, error) {
 	}, nil
 }
 
-// addHubSecret makes the namespace with the operator's rights in it, unless the chart did, and the Secret. The connection strings go by standard input: command lines can be read by
-// every user of the machine.
+// addHubSecret makes the namespace with the operator's rights in it, unless the chart did, and the
+// Secret. The connection strings go by standard input: command lines can be read by every user of
+// the machine.
 func (d *Testbed) addHubSecret(ctx context.Context) error {
 	if !d.Release {
 		if err := d.addTenant(ctx); err != nil {
@@ -215,7 +219,8 @@ func without(apiVersion, kind string) patch {
 	}
 }
 
-// ApplyHub makes the IoTHub of the samples alone: without the models, scenarios may do what these do not allow.
+// ApplyHub makes the IoTHub of the samples alone: without the models, scenarios may do what these
+// do not allow.
 func (d *Testbed) ApplyHub(ctx context.Context) error {
 	edits, err := d.hubEdits()
 	if err != nil {

@@ -59,7 +59,8 @@ type Applied struct {
 	Generation int64
 }
 
-// Apply declares properties of a device: those of the default component under "", and of others by their names.
+// Apply declares properties of a device: those of the default component under "", and of others by
+// their names.
 func (s Stage) Apply(ctx context.Context, id, model string, properties map[string]map[string]any) (Applied, error) {
 	spec := v1alpha1.PnPDeviceSpec{HubRef: v1alpha1.HubReference{Name: SampleHub}, ModelID: model}
 	for _, component := range slices.Sorted(maps.Keys(properties)) {

@@ -1,6 +1,6 @@
-// Package harness has what tests of the whole are made of: a control plane, a simulated hub, devices,
-// and the operator as a process of its own, with no more rights than its ServiceAccount has. It builds
-// what it needs, tells what it does in a report, and needs Linux's /proc.
+// Package harness has what tests of the whole are made of: a control plane, a simulated hub,
+// devices, and the operator as a process of its own, with no more rights than its ServiceAccount
+// has. It builds what it needs, tells what it does in a report, and needs Linux's /proc.
 package harness
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
-// What a testbed keeps in its folder, beside logs and pid files.
+// Files that a testbed keeps in its folder, beside logs and pid files.
 const (
 	ControlPlaneFolder = "controlplane"
 	operatorKubeconfig = "operator.kubeconfig"
@@ -25,8 +25,8 @@ const (
 	entraCAFile        = "entra-ca.pem"
 )
 
-// Testbed is one control plane with a simulated hub and an operator. Everything that it writes is in
-// Dir.
+// Testbed is one control plane with a simulated hub and an operator. Everything that it writes is
+// in Dir.
 type Testbed struct {
 	Clone
 
@@ -34,13 +34,13 @@ type Testbed struct {
 	Out     *Report
 	Kubectl Kubectl // as administrator
 
-	// What is to be set before anything is started.
+	// To be set before anything is started.
 	AckDelay time.Duration // of the virtual devices
 	HubArgs  []string      // of the simulator, beside the usual ones
 	Release  bool          // the operator is installed by the chart
 	Replicas []Process     // of the operator, where there is more than the one
 
-	// What there is once it has been started.
+	// Set once it has been started.
 	HubEnv  map[string]string // what the simulator wrote
 	Hub     *simulator.DebugClient
 	Metrics string                  // the address where a release's operator serves metrics
@@ -70,8 +70,8 @@ func (d *Testbed) Manager() Process { return d.Process("manager") }
 // Simulator returns the process of the simulated hub.
 func (d *Testbed) Simulator() Process { return d.Process("iothub-simulator") }
 
-// SetUp starts everything, up to an operator that has nothing to do yet. The context that it returns ends when a process
-// that it started ends.
+// SetUp starts everything, up to an operator that has nothing to do yet. The context that it
+// returns ends when a process that it started ends.
 func (d *Testbed) SetUp(ctx context.Context) (context.Context, error) {
 	ctx, err := d.Prepare(ctx)
 	if err != nil {
@@ -106,7 +106,8 @@ func (d *Testbed) supervise(p Process, ended <-chan error) {
 	go func() { d.Abort(EndedEarly(p, <-ended)) }()
 }
 
-// TearDown stops every process and removes the folder. What does not stop does not keep the others from it.
+// TearDown stops every process and removes the folder. A process that does not stop does not keep
+// the others from it.
 func (d *Testbed) TearDown(ctx context.Context) error {
 	if d.Abort != nil {
 		d.Abort(context.Canceled) // so that nobody wonders about the ends below

@@ -1,5 +1,5 @@
-// Package hostile attacks the operator as a tenant, a device, a hub and a stranger would, while another
-// tenant works.
+// Package hostile attacks the operator as a tenant, a device, a hub and a stranger would, while
+// another tenant works.
 package hostile
 
 import (
@@ -53,10 +53,11 @@ func attacks() []attack {
 	return slices.Concat(admissionAttacks, deviceAttacks, hubAttacks, disasters)
 }
 
-// TestAttacks attacks the operator, in the memory that its Deployment gives it, while it works for another
-// tenant: each attack that $ATTACKS matches is a test of its own, and $QUICK leaves long ones out. After
-// each the operator has to be alive, the other tenant's edits have to have arrived in time, and what the
-// attacker is promised has to be seen. The logs of the operator are in bin/hostile.
+// TestAttacks attacks the operator, in the memory that its Deployment gives it, while it works for
+// another tenant: each attack that $ATTACKS matches is a test of its own, and $QUICK leaves long
+// ones out. After each the operator has to be alive, the other tenant's edits have to have arrived
+// in time, and what the attacker is promised has to be seen. The logs of the operator are in
+// bin/hostile.
 func TestAttacks(t *testing.T) {
 	ctx, c, out := harness.Begin(t, "hostile", true) // it kills the API server
 	chosen, err := chosenAttacks(os.Getenv("ATTACKS"), os.Getenv("QUICK") != "")

@@ -1,5 +1,6 @@
-// Package oracle plans a run of make chaos and judges what came of it. It does no I/O: the same options give the same actions, and the judges
-// read the hub's twins and journal by rules of their own, not by the operator's code.
+// Package oracle plans a run of make chaos and judges what came of it. It does no I/O: the same
+// options give the same actions, and the judges read the hub's twins and journal by rules of their
+// own, not by the operator's code.
 package oracle
 
 import (

@@ -198,7 +198,8 @@ func (s *Cluster) Conclude(failure error) error {
 	return s.Out.Finish()
 }
 
-// LockFolder keeps a clusterDown elsewhere from taking a folder for one that a killed process has left.
+// LockFolder keeps a clusterDown elsewhere from taking a folder for one that a killed process has
+// left.
 func LockFolder(dir string) (unlock func(), err error) {
 	file, err := os.Open(dir)
 	if err != nil {
