@@ -306,7 +306,7 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	}
 	giveBack = func() { s.session.GiveBack(key.String(), payload) }
 	freed := func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) }
-	slot, err = r.Flights.runs.Reserve(key, siteOf(hubKey(s.device), s.session), s.device.DeviceID(), freed)
+	slot, err = r.Flights.runs.Reserve(key, s.command.UID, siteOf(hubKey(s.device), s.session), s.device.DeviceID(), freed)
 	switch {
 	case err == nil:
 		return slot, giveBack, nil

@@ -76,6 +76,9 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.Flights.has(req.NamespacedName) {
+		if r.Flights.runs.RunsFor(req.NamespacedName) != command.UID { // nobody saw that the former one went
+			r.Flights.abandon(req.NamespacedName)
+		}
 		return ctrl.Result{}, nil
 	}
 	if err := r.keepSeal(ctx, command); err != nil {

@@ -1,13 +1,19 @@
 package controllers
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
@@ -39,6 +45,46 @@ func TestAFlightIsHeardByTheSessionAfterAGap(t *testing.T) {
 				} else if !a.runs.IsDoubted(a.flight.key, "r1") {
 					t.Error("nobody heard that the device was there")
 				}
+			})
+		})
+	}
+}
+
+// A command is deleted and created again between two looks at it. The new object does not wait for the
+// answer to the call of the former one, which may take minutes.
+func TestACommandThatReplacesAnotherDoesNotWaitForItsCall(t *testing.T) {
+	for name, test := range map[string]struct {
+		object types.UID
+		ends   bool
+	}{"another object of its name": {"2", true}, "the object that the call is for": {"1", false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ended error
+				a := newAirport(t, func(ctx context.Context, _ iothub.Invocation) (iothub.CommandAnswer, error) {
+					select {
+					case <-ctx.Done():
+						ended = ctx.Err()
+						return iothub.CommandAnswer{}, ended
+					case <-time.After(5 * time.Minute):
+						return iothub.CommandAnswer{}, nil
+					}
+				})
+				a.start(a.flight)
+				synctest.Wait()
+				c := a.stored()
+				c.UID, c.ResourceVersion = test.object, ""
+				r := &DeviceCommandReconciler{Client: a.Client, Flights: a.Flights, retries: newLasting(waitAPIServer)}
+				if err := errors.Join(a.Client.Delete(t.Context(), a.stored()), a.Client.Create(t.Context(), c)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: a.flight.key}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				if ends := ended != nil; ends != test.ends {
+					t.Errorf("the call ended early: %t, expected %t", ends, test.ends)
+				}
+				a.runs.Wait()
 			})
 		})
 	}

@@ -118,6 +118,17 @@ func (r *Registry) State(key types.NamespacedName) State {
 	return Idle
 }
 
+// RunsFor returns the UID of the command that the attempt under way is for, empty if there is none.
+// An object that was deleted and created again has its name, and another UID.
+func (r *Registry) RunsFor(key types.NamespacedName) types.UID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is := r.runs[key]; is != nil && is.slot != nil {
+		return is.slot.object
+	}
+	return ""
+}
+
 // change has a function change what is known of a command, with the lock held.
 func (r *Registry) change(key types.NamespacedName, how func(*run)) {
 	r.mu.Lock()

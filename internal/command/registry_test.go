@@ -131,12 +131,12 @@ func TestAPlaceIsGivenBackOnce(t *testing.T) {
 
 func TestAWakeMayAskAgain(t *testing.T) {
 	r := NewRegistry(nil)
-	s, err := r.Reserve(object("a"), first, "d", nil)
+	s, err := r.Reserve(object("a"), "a", first, "d", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := errors.New("not told")
-	_, _ = r.Reserve(object("b"), first, "d", func() { _, again = r.Reserve(object("b"), first, "d", nil) })
+	_, _ = r.Reserve(object("b"), "b", first, "d", func() { _, again = r.Reserve(object("b"), "b", first, "d", nil) })
 	s.Cancel()
 	if again != nil {
 		t.Errorf("no place from within the wake: %v", again)
@@ -218,7 +218,7 @@ func TestADrainWaitsForAttempts(t *testing.T) {
 			if took := time.Since(began); took != test.want {
 				t.Errorf("%s: %s", name, took)
 			}
-			if _, err := o.Reserve(object("b"), first, "e", nil); !errors.Is(err, ErrClosing) || !o.IsClosing() {
+			if _, err := o.Reserve(object("b"), "b", first, "e", nil); !errors.Is(err, ErrClosing) || !o.IsClosing() {
 				t.Errorf("%s: an attempt is begun after the stop: %v", name, err)
 			}
 			o.wantNothing(t)
@@ -256,10 +256,10 @@ func TestManyCommandsAtOnce(t *testing.T) {
 		id, key := fmt.Sprint(device), object(fmt.Sprint(i))
 		all.Go(func() {
 			offers := make(chan struct{}, 1)
-			s, err := r.Reserve(key, first, id, func() { offers <- struct{}{} })
+			s, err := r.Reserve(key, "", first, id, func() { offers <- struct{}{} })
 			for err != nil {
 				<-offers // one that is lost hangs
-				s, err = r.Reserve(key, first, id, func() { offers <- struct{}{} })
+				s, err = r.Reserve(key, "", first, id, func() { offers <- struct{}{} })
 			}
 			if busy[device].Add(1) != 1 {
 				t.Errorf("two commands of device %s", id)
@@ -311,7 +311,7 @@ func TestNothingIsKeptOfCommandsThatAreOver(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": func(t *rapid.T) {
 				n, d, at := name.Draw(t, "name"), device.Draw(t, "device"), site.Draw(t, "site")
-				if s, err := r.Reserve(object(n), at, d, func() {}); err == nil {
+				if s, err := r.Reserve(object(n), "", at, d, func() {}); err == nil {
 					slots[n] = s
 				}
 			},

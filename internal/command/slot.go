@@ -13,6 +13,7 @@ import (
 type Slot struct {
 	registry *Registry
 	run      *run
+	object   types.UID // of the command that the attempt is for
 	site     Site
 	device   string
 
@@ -24,14 +25,14 @@ type Slot struct {
 	isAbandoned bool // the object is gone
 }
 
-// Reserve takes a place for an attempt. If the device or the hub has none, freed is called once
-// there may be one. A command that asks again keeps its turn.
-func (r *Registry) Reserve(key types.NamespacedName, at Site, device string, freed func()) (s *Slot, err error) {
-	r.change(key, func(is *run) { s, err = r.reserve(is, at, device, freed) })
+// Reserve takes a place for an attempt of a command, of which object is the UID. If the device or
+// the hub has none, freed is called once there may be one. A command that asks again keeps its turn.
+func (r *Registry) Reserve(key types.NamespacedName, object types.UID, at Site, device string, freed func()) (s *Slot, err error) {
+	r.change(key, func(is *run) { s, err = r.reserve(is, object, at, device, freed) })
 	return s, err
 }
 
-func (r *Registry) reserve(is *run, at Site, device string, freed func()) (*Slot, error) {
+func (r *Registry) reserve(is *run, object types.UID, at Site, device string, freed func()) (*Slot, error) {
 	if r.closing {
 		return nil, ErrClosing
 	}
@@ -42,7 +43,7 @@ func (r *Registry) reserve(is *run, at Site, device string, freed func()) (*Slot
 	}
 	r.leaveLine(is)
 	r.stopListening(is)
-	is.slot = &Slot{registry: r, run: is, site: at, device: device, hearing: &hearing{}}
+	is.slot = &Slot{registry: r, run: is, object: object, site: at, device: device, hearing: &hearing{}}
 	r.lineOf(at.Hub).busy[device] = is.slot
 	r.all.Add(1)
 	return is.slot, nil
