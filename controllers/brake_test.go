@@ -87,6 +87,20 @@ var _ = Describe("The brake on mass removals", func() {
 		s.eventually(device, beReady())
 	}
 
+	It("is on record, and takes a confirmation, while the proof of a new credential hangs", func() {
+		s := fleet()
+		s.eventuallyHub(beReady())
+		s.sim.Faults().Add(simulator.Fault{Kind: simulator.FaultHang, Operation: simulator.OpQuery, Count: simulator.Forever})
+		s.secretKey("connectionString", s.sim.ConnectionString("iothubowner"))
+		Eventually(func() int { return s.sim.Calls().Count(simulator.OpQuery) }).Should(BeNumerically(">", 0), "the new credential is being proved")
+		remove(s)
+		const soon = 15 * time.Second // half of what the proof may take
+		Eventually(s.hubObject, soon).Should(beStalled(v1alpha1.ReasonMassRemoval))
+		settled(s)
+		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "yes"))
+		Eventually(func() int { return removed(s) }, soon).Should(Equal(count))
+	})
+
 	It("halts a sync that would remove too much, and goes on when a person confirms", func() {
 		s := fleet()
 		remove(s)

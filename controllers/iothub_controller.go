@@ -206,9 +206,17 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	return endPass(ctx, r.Client, r.Recorder, e)
 }
 
-// finishUnproved ends a pass that knows nothing of the hub yet. A suspension is said all the
-// same: a hub that does not answer takes half a minute for that.
+// finishUnproved ends a pass that knows nothing of the hub yet. Status says of a suspension and of
+// removals all the same, and a confirmation counts: the proof of a credential takes up to proofTime,
+// and the session with the former credential goes on beside it.
 func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1alpha1.IoTHub, h *halt) (ctrl.Result, error) {
+	if err := r.brake(ctx, hub); err != nil {
+		return ctrl.Result{}, err
+	}
+	known := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionAuthenticated)
+	if isHaltedIn(hub) != isHaltedIn(before) && known != nil && known.Status == metav1.ConditionTrue {
+		judgeHub(hub, conditions.Verdict{Ready: true, Reason: known.Reason, Message: known.Message})
+	}
 	describeSuspended(hub)
 	e := &ending{before: before, after: hub, next: hubs.Jittered(r.nextWake(h)), behind: waitCache.most}
 	e.stored = func(bool) { announceHub(r.Recorder, before, hub) }
@@ -230,8 +238,8 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 // hub can be used then, but whoever waits for it to be Ready should hear that a person has to look.
 func judgeHub(hub *v1alpha1.IoTHub, access conditions.Verdict) {
 	conditions.Set(hub, v1alpha1.ConditionAuthenticated, access.Ready, access.Reason, access.Message)
-	removals := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	if access.Ready && removals != nil && removals.Status == metav1.ConditionTrue {
+	if access.Ready && isHaltedIn(hub) {
+		removals := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
 		conditions.SetVerdict(hub, conditions.Verdict{Stalled: true, Reason: removals.Reason, Message: removals.Message})
 		return
 	}

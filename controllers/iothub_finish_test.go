@@ -85,7 +85,7 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 		},
 	}).Build()
 	recorder := events.NewFakeRecorder(10)
-	r := &IoTHubReconciler{Client: c, Recorder: recorder, retries: newLasting(waitAPIServer)}
+	r := &IoTHubReconciler{Client: c, Recorder: recorder, Brake: NewBrake(), retries: newLasting(waitAPIServer)}
 	r.retries.fails(client.ObjectKeyFromObject(hub).String()+probing, cause{row: waitConnect}, time.Now())
 	for i, is := range []bool{true, true, false, false} {
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {

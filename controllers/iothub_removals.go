@@ -138,7 +138,7 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	if hub.Spec.Suspend {
 		was.Confirmed = nil
 	}
-	said := conditions.IsTrue(hub, v1alpha1.ConditionRemovalsHalted) // before a halt is on record there is nothing to confirm
+	said := isHaltedIn(hub) // before a halt is on record there is nothing to confirm
 	halting := (said || pulled) && !r.Brake.recedes(hub, c)
 	next := review(was, maps.Values(c.waiting), halting, said && isNew, time.Now())
 	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
@@ -178,7 +178,12 @@ func (r *IoTHubReconciler) isHalted(ctx context.Context, key types.NamespacedNam
 		return true
 	}
 	hub := &v1alpha1.IoTHub{}
-	return r.Get(ctx, key, hub) == nil && conditions.IsTrue(hub, v1alpha1.ConditionRemovalsHalted)
+	return r.Get(ctx, key, hub) == nil && isHaltedIn(hub)
+}
+
+// isHaltedIn reports whether removals are halted by the status of an IoTHub.
+func isHaltedIn(hub *v1alpha1.IoTHub) bool {
+	return conditions.IsTrue(hub, v1alpha1.ConditionRemovalsHalted)
 }
 
 // namesOf are the names of the objects of a set, sorted.
