@@ -305,8 +305,10 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 		return nil, nil, waitingFor(wait)
 	}
 	giveBack = func() { s.session.GiveBack(key.String(), payload) }
-	freed := func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) }
-	slot, err = r.Flights.runs.Reserve(key, s.command.UID, siteOf(hubKey(s.device), s.session), s.device.DeviceID(), freed)
+	slot, err = r.Flights.runs.Reserve(command.Request{
+		Key: key, Object: s.command.UID, Site: siteOf(hubKey(s.device), s.session), Device: s.device.DeviceID(), Payload: len(payload),
+		Freed: func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) },
+	})
 	switch {
 	case err == nil:
 		return slot, giveBack, nil

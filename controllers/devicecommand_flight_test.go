@@ -115,7 +115,7 @@ func (a *airport) resting() time.Duration {
 
 // reserve takes a place for a command of device d, nil if there is none.
 func (a *airport) reserve(key types.NamespacedName) *command.Slot {
-	slot, _ := a.runs.Reserve(key, "1", siteOf(airportHub, a.flight.session), "d", func() {})
+	slot, _ := a.runs.Reserve(command.Request{Key: key, Object: "1", Site: siteOf(airportHub, a.flight.session), Device: "d", Freed: func() {}})
 	return slot
 }
 

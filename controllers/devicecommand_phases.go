@@ -26,7 +26,7 @@ const (
 	// ledgerRetry is how often a command looks whether the ledger has room, or can be read.
 	ledgerRetry = 30 * time.Second
 	// queuedText names neither the command before nor whether the hub is full: both change all the time, and would be written to every command that waits.
-	queuedText = "Earlier commands of the same device come first, and a hub is given so many commands at a time"
+	queuedText = "Earlier commands of the same device come first, and a hub is given so many commands at a time, fewer with payloads above 4 KiB"
 )
 
 // commandScope is one pass over one DeviceCommand.

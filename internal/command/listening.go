@@ -23,7 +23,7 @@ func (e *Ear) Resume() {
 	defer e.registry.mu.Unlock()
 	l := e.registry.lines[e.at.Hub]
 	for _, s := range l.slots() {
-		s.site = e.at
+		s.Site = e.at
 	}
 	for _, is := range l.rests() {
 		if is.rest.At != e.at {

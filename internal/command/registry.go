@@ -13,6 +13,13 @@ import (
 // are more than the workers of a controller.
 const maxPlaces = 64
 
+const (
+	// smallPayload is what any command may carry, in bytes.
+	smallPayload = 4 << 10
+	// maxLarge is how many commands with a larger payload may be under way at all hubs together.
+	maxLarge = 64
+)
+
 // Errors of Reserve.
 var (
 	// ErrNoPlace means that the device or the hub has no place. The command is told of one.
@@ -66,7 +73,24 @@ type Registry struct {
 	closing bool
 	runs    map[types.NamespacedName]*run
 	lines   map[Hub]*line
+	large   map[string]int // attempts with large payloads, by namespace
 }
+
+// Request asks for a place for an attempt of a command.
+type Request struct {
+	// Key and Object are the name and the UID of the command.
+	Key    types.NamespacedName
+	Object types.UID
+	// Site and Device are where the command goes.
+	Site   Site
+	Device string
+	// Payload is the size of what the command carries, in bytes.
+	Payload int
+	// Freed is called once there may be a place, if there is none now.
+	Freed func()
+}
+
+func (q Request) isLarge() bool { return q.Payload > smallPayload }
 
 // run is what is known of one command. One of which nothing is known is not kept.
 type run struct {
@@ -80,11 +104,7 @@ type run struct {
 }
 
 // turn is a command's place in the line of those that found none at the hub.
-type turn struct {
-	hub    Hub
-	device string
-	freed  func() // called once there may be a place
-}
+type turn struct{ Request }
 
 // line is the commands at one hub.
 type line struct {
@@ -95,7 +115,7 @@ type line struct {
 
 // NewRegistry returns one that knows of nothing. look has a command reconciled, and must not wait.
 func NewRegistry(look func(types.NamespacedName)) *Registry {
-	return &Registry{look: look, runs: map[types.NamespacedName]*run{}, lines: map[Hub]*line{}}
+	return &Registry{look: look, runs: map[types.NamespacedName]*run{}, lines: map[Hub]*line{}, large: map[string]int{}}
 }
 
 // State returns what this process does with a command.
@@ -124,7 +144,7 @@ func (r *Registry) RunsFor(key types.NamespacedName) types.UID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if is := r.runs[key]; is != nil && is.slot != nil {
-		return is.slot.object
+		return is.slot.Object
 	}
 	return ""
 }
@@ -273,7 +293,8 @@ func (r *Registry) leaveLine(is *run) {
 	if is.turn == nil {
 		return
 	}
-	l, hub := r.lineOf(is.turn.hub), is.turn.hub
+	hub := is.turn.Site.Hub
+	l := r.lineOf(hub)
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *run) bool { return o == is })
 	is.turn = nil
 	r.trim(hub)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -129,14 +130,60 @@ func TestAPlaceIsGivenBackOnce(t *testing.T) {
 	}
 }
 
+// The payloads of commands under way are memory of all tenants.
+func TestLargePayloadsAreBoundedOverAllHubs(t *testing.T) {
+	r, offered, slots := NewRegistry(func(types.NamespacedName) {}), []string{}, map[string]*Slot{}
+	reserve := func(namespace, hub, device string, payload int) bool {
+		key := types.NamespacedName{Namespace: namespace, Name: hub + device}
+		s, err := r.Reserve(Request{
+			Key: key, Site: Site{Hub: Hub{IoTHub: types.NamespacedName{Namespace: namespace, Name: hub}}}, Device: device, Payload: payload,
+			Freed: func() { offered = append(offered, key.String()) },
+		})
+		if err == nil {
+			slots[key.String()] = s
+		}
+		return err == nil
+	}
+	large, most := func(namespace string) (n int) {
+		for reserve(namespace, fmt.Sprint("hub", n%5), fmt.Sprint(n), smallPayload+1) {
+			n++
+		}
+		return n
+	}, 0
+	for _, namespace := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		n := large(namespace)
+		if namespace == "a" && n != maxLarge/2 || namespace == "b" && n != maxLarge/4 {
+			t.Errorf("namespace %s has %d large payloads under way", namespace, n)
+		}
+		most += n
+	}
+	if most > maxLarge {
+		t.Errorf("%d large payloads under way, expected at most %d", most, maxLarge)
+	}
+	if !reserve("a", "hub0", "small", smallPayload) {
+		t.Error("a small payload waits for large ones")
+	}
+	if reserve("i", "hub0", "first", smallPayload+1) || len(offered) > 0 {
+		t.Fatalf("there was room for another namespace, or %v were offered a place", offered)
+	}
+	slots["a/hub00"].End()
+	slots["a/hub11"].End()
+	if !slices.Contains(offered, "i/hub0first") || !reserve("i", "hub0", "first", smallPayload+1) {
+		t.Errorf("room that became free was offered to %v", offered)
+	}
+}
+
 func TestAWakeMayAskAgain(t *testing.T) {
 	r := NewRegistry(nil)
-	s, err := r.Reserve(object("a"), "a", first, "d", nil)
+	s, err := r.Reserve(Request{Key: object("a"), Site: first, Device: "d"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := errors.New("not told")
-	_, _ = r.Reserve(object("b"), "b", first, "d", func() { _, again = r.Reserve(object("b"), "b", first, "d", nil) })
+	another := Request{Key: object("b"), Site: first, Device: "d"}
+	waits := another
+	waits.Freed = func() { _, again = r.Reserve(another) }
+	_, _ = r.Reserve(waits)
 	s.Cancel()
 	if again != nil {
 		t.Errorf("no place from within the wake: %v", again)
@@ -218,7 +265,7 @@ func TestADrainWaitsForAttempts(t *testing.T) {
 			if took := time.Since(began); took != test.want {
 				t.Errorf("%s: %s", name, took)
 			}
-			if _, err := o.Reserve(object("b"), "b", first, "e", nil); !errors.Is(err, ErrClosing) || !o.IsClosing() {
+			if _, err := o.Reserve(Request{Key: object("b"), Site: first, Device: "e"}); !errors.Is(err, ErrClosing) || !o.IsClosing() {
 				t.Errorf("%s: an attempt is begun after the stop: %v", name, err)
 			}
 			o.wantNothing(t)
@@ -256,10 +303,11 @@ func TestManyCommandsAtOnce(t *testing.T) {
 		id, key := fmt.Sprint(device), object(fmt.Sprint(i))
 		all.Go(func() {
 			offers := make(chan struct{}, 1)
-			s, err := r.Reserve(key, "", first, id, func() { offers <- struct{}{} })
+			request := Request{Key: key, Site: first, Device: id, Freed: func() { offers <- struct{}{} }}
+			s, err := r.Reserve(request)
 			for err != nil {
 				<-offers // one that is lost hangs
-				s, err = r.Reserve(key, "", first, id, func() { offers <- struct{}{} })
+				s, err = r.Reserve(request)
 			}
 			if busy[device].Add(1) != 1 {
 				t.Errorf("two commands of device %s", id)
@@ -311,12 +359,12 @@ func TestNothingIsKeptOfCommandsThatAreOver(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"reserve": func(t *rapid.T) {
 				n, d, at := name.Draw(t, "name"), device.Draw(t, "device"), site.Draw(t, "site")
-				if s, err := r.Reserve(object(n), "", at, d, func() {}); err == nil {
+				if s, err := r.Reserve(Request{Key: object(n), Site: at, Device: d, Freed: func() {}}); err == nil {
 					slots[n] = s
 				}
 			},
 			"answer": running(func(s *Slot) { s.Answered(WindowOf(now, time.Second)) }),
-			"rest":   running(func(s *Slot) { s.Rest(Rest{RequestID: "r", Awaits: Awaited(s.device[0] % 4)}) }),
+			"rest":   running(func(s *Slot) { s.Rest(Rest{RequestID: "r", Awaits: Awaited(s.Device[0] % 4)}) }),
 			"leave":  running(func(s *Slot) { s.Leave() }),
 			"end": func(t *rapid.T) {
 				if n := name.Draw(t, "name"); slots[n] != nil {
@@ -340,7 +388,7 @@ func TestNothingIsKeptOfCommandsThatAreOver(t *testing.T) {
 			"": func(t *rapid.T) {
 				for _, l := range r.lines {
 					for d, s := range l.busy {
-						if s.device != d || s.run.slot != s || s.isLeft {
+						if s.Device != d || s.run.slot != s || s.isLeft {
 							t.Fatalf("device %s has the place of another attempt", d)
 						}
 					}

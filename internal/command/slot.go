@@ -4,18 +4,15 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Slot is the attempt of a command that is under way: a place at its hub, and one among those that
 // a stop waits for.
 type Slot struct {
+	Request
+
 	registry *Registry
 	run      *run
-	object   types.UID // of the command that the attempt is for
-	site     Site
-	device   string
 
 	// The following are guarded by the registry.
 	hearing     *hearing
@@ -25,39 +22,55 @@ type Slot struct {
 	isAbandoned bool // the object is gone
 }
 
-// Reserve takes a place for an attempt of a command, of which object is the UID. If the device or
-// the hub has none, freed is called once there may be one. A command that asks again keeps its turn.
-func (r *Registry) Reserve(key types.NamespacedName, object types.UID, at Site, device string, freed func()) (s *Slot, err error) {
-	r.change(key, func(is *run) { s, err = r.reserve(is, object, at, device, freed) })
+// Reserve takes a place for an attempt, or keeps the command's turn for one.
+func (r *Registry) Reserve(q Request) (s *Slot, err error) {
+	r.change(q.Key, func(is *run) { s, err = r.reserve(is, q) })
 	return s, err
 }
 
-func (r *Registry) reserve(is *run, object types.UID, at Site, device string, freed func()) (*Slot, error) {
+func (r *Registry) reserve(is *run, q Request) (*Slot, error) {
 	if r.closing {
 		return nil, ErrClosing
 	}
-	l := r.lineOf(at.Hub)
-	if l.busy[device] != nil || len(l.busy) >= maxPlaces || is.slot != nil {
-		r.line(is, &turn{at.Hub, device, freed})
+	l := r.lineOf(q.Site.Hub)
+	if is.slot != nil || !r.hasPlace(l, q) {
+		r.line(is, q)
 		return nil, ErrNoPlace
 	}
 	r.leaveLine(is)
 	r.stopListening(is)
-	is.slot = &Slot{registry: r, run: is, object: object, site: at, device: device, hearing: &hearing{}}
-	r.lineOf(at.Hub).busy[device] = is.slot
+	is.slot = &Slot{Request: q, registry: r, run: is, hearing: &hearing{}}
+	r.lineOf(q.Site.Hub).busy[q.Device] = is.slot
+	if q.isLarge() {
+		r.large[q.Key.Namespace]++
+	}
 	r.all.Add(1)
 	return is.slot, nil
 }
 
+// hasPlace reports whether an attempt may begin, with the lock held: its device is free, its hub has
+// a place, and there is room for its payload. Large payloads take memory of all tenants: one
+// namespace gets at most half of what the others leave.
+func (r *Registry) hasPlace(l *line, q Request) bool {
+	if l.busy[q.Device] != nil || len(l.busy) >= maxPlaces {
+		return false
+	}
+	own, all := r.large[q.Key.Namespace], 0
+	for _, n := range r.large {
+		all += n
+	}
+	return !q.isLarge() || all < maxLarge && 2*(own+1) <= maxLarge-(all-own)
+}
+
 // line has a command wait for a place, with the lock held. It keeps its turn, unless that is
 // another device's.
-func (r *Registry) line(is *run, at *turn) {
-	if is.turn != nil && is.turn.hub == at.hub && is.turn.device == at.device {
+func (r *Registry) line(is *run, q Request) {
+	if is.turn != nil && is.turn.Site.Hub == q.Site.Hub && is.turn.Device == q.Device {
 		return
 	}
 	r.leaveLine(is)
-	is.turn = at
-	l := r.lineOf(at.hub)
+	is.turn = &turn{q}
+	l := r.lineOf(q.Site.Hub)
 	l.waiting = append(l.waiting, is)
 }
 
@@ -127,11 +140,11 @@ func (s *Slot) Rest(of Rest) {
 	r.mu.Lock()
 	now, before := time.Now(), s.run.rest
 	r.unlist(s.run)
-	is := &rest{Rest: of, device: s.device, ended: s.answered}
+	is := &rest{Rest: of, device: s.Device, ended: s.answered}
 	if is.ended.IsZero() {
 		is.ended = now
 	}
-	is.At = s.site
+	is.At = s.Site
 	is.begin(before, now)
 	s.run.rest = is
 	if is.Awaits != AwaitsNothing {
@@ -156,26 +169,52 @@ func (s *Slot) End() {
 	s.registry.look(s.run.key)
 }
 
-// leave gives the place back, to the one that has waited longest of those whose device is free.
+// leave gives the place back, to the one that has waited longest of those that may begin.
 func (s *Slot) leave(ends bool) {
 	r := s.registry
 	r.mu.Lock()
-	freed := func() {}
-	if l := r.lineOf(s.site.Hub); !s.isLeft {
+	var offers []func()
+	if !s.isLeft {
 		s.isLeft = true
-		delete(l.busy, s.device)
-		if i := slices.IndexFunc(l.waiting, func(o *run) bool { return l.busy[o.turn.device] == nil }); i >= 0 {
-			next := l.waiting[i]
-			freed = next.turn.freed
-			r.leaveLine(next)
-			r.prune(next)
-		}
+		offers = r.giveBack(s)
 	}
 	if ends && s.run.slot == s {
 		s.run.slot = nil
 		r.prune(s.run)
 	}
-	r.trim(s.site.Hub)
+	r.trim(s.Site.Hub)
 	r.mu.Unlock()
-	freed()
+	for _, offer := range offers {
+		offer()
+	}
+}
+
+// giveBack frees the place of an attempt, with the lock held, and returns the calls that offer it:
+// to the first in the line of its hub and, if it freed room for a large payload, to the first of
+// each hub that waits for some.
+func (r *Registry) giveBack(s *Slot) (offers []func()) {
+	l := r.lineOf(s.Site.Hub)
+	delete(l.busy, s.Device)
+	offer := func(l *line, to func(*run) bool) {
+		i := slices.IndexFunc(l.waiting, func(o *run) bool { return to(o) && r.hasPlace(l, o.turn.Request) })
+		if i < 0 {
+			return
+		}
+		next := l.waiting[i]
+		offers = append(offers, next.turn.Freed)
+		r.leaveLine(next)
+		r.prune(next)
+	}
+	if s.isLarge() {
+		if r.large[s.Key.Namespace]--; r.large[s.Key.Namespace] == 0 {
+			delete(r.large, s.Key.Namespace)
+		}
+		for _, other := range r.lines {
+			if other != l {
+				offer(other, func(o *run) bool { return o.turn.isLarge() })
+			}
+		}
+	}
+	offer(l, func(*run) bool { return true })
+	return offers
 }

@@ -54,7 +54,7 @@ func (o *office) looked() []string {
 
 // begin takes a place for a command of a device.
 func (o *office) begin(device, name string) bool {
-	s, err := o.Reserve(object(name), types.UID(name), first, device, func() { o.told = append(o.told, name) })
+	s, err := o.Reserve(Request{Key: object(name), Site: first, Device: device, Freed: func() { o.told = append(o.told, name) }})
 	if err == nil {
 		o.slots[device] = s
 	}
