@@ -77,7 +77,7 @@ func TestWhatADeviceDoesStirsItsCommands(t *testing.T) {
 				f, _, _ := newFeed()
 				c := f.Commands.(*commands)
 				c.rests("waits", "d")
-				slot, err := c.registry.Reserve(object("c"), c.site, "d", func() {})
+				slot, err := c.registry.Reserve(command.Request{Key: object("c"), Site: c.site, Device: "d", Freed: func() {}})
 				if err != nil {
 					t.Fatal(err)
 				}
