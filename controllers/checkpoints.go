@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 // The rights on ConfigMaps hold in the operator's own namespace only.
@@ -38,7 +38,7 @@ type checkpoints struct {
 func checkpointName(uid types.UID) string { return "checkpoint-" + string(uid) }
 
 // of is the store of one IoTHub.
-func (c *checkpoints) of(hub *v1alpha1.IoTHub) watch.Store {
+func (c *checkpoints) of(hub *v1alpha1.IoTHub) eventstream.Store {
 	return &checkpointStore{checkpoints: c, uid: hub.UID, owner: client.ObjectKeyFromObject(hub)}
 }
 
@@ -53,7 +53,7 @@ type checkpointStore struct {
 }
 
 // Load reads the checkpoint. One that cannot be read is as good as none: devices are read instead.
-func (s *checkpointStore) Load(ctx context.Context) (*watch.Checkpoint, error) {
+func (s *checkpointStore) Load(ctx context.Context) (*eventstream.Checkpoint, error) {
 	var m corev1.ConfigMap
 	err := s.reader.Get(ctx, types.NamespacedName{Namespace: s.namespace, Name: checkpointName(s.uid)}, &m)
 	if apierrors.IsNotFound(err) {
@@ -64,7 +64,7 @@ func (s *checkpointStore) Load(ctx context.Context) (*watch.Checkpoint, error) {
 		return nil, err
 	}
 	s.resourceVersion = m.ResourceVersion
-	var c watch.Checkpoint
+	var c eventstream.Checkpoint
 	if err := json.Unmarshal([]byte(m.Data[checkpointKey]), &c); err != nil {
 		log.FromContext(ctx).Info("Checkpoint cannot be decoded, reading devices instead", "configMap", m.Name, "error", err.Error())
 		return nil, nil
@@ -73,7 +73,7 @@ func (s *checkpointStore) Load(ctx context.Context) (*watch.Checkpoint, error) {
 }
 
 // Save writes the checkpoint over the one that was loaded or saved last.
-func (s *checkpointStore) Save(ctx context.Context, c *watch.Checkpoint) error {
+func (s *checkpointStore) Save(ctx context.Context, c *eventstream.Checkpoint) error {
 	raw, err := json.Marshal(c)
 	if err != nil {
 		return err

@@ -25,12 +25,12 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // step is what an operator does with a command, in this order: a write of the ledger and one of the
@@ -505,14 +505,14 @@ func TestAFirstClaimWhoseSealIsRefusedWasNotSent(t *testing.T) {
 func (p *process) stream() *hubs.Feed {
 	session := p.r.Hubs.Get(airportHub)
 	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Commands: p.r.Flights.commandsAt(airportHub, session), Meter: deaf{}}
-	feed.Resume(p.dead, watch.Checkpoint{})
+	feed.Resume(p.dead, eventstream.Checkpoint{})
 	return feed
 }
 
 // tells has the hub's events say something of the device, that happened at a time.
-func (p *process) tells(kind watch.Kind, at time.Time) *hubs.Feed {
+func (p *process) tells(kind eventstream.Kind, at time.Time) *hubs.Feed {
 	feed := p.stream()
-	feed.Handle(p.dead, watch.Event{Kind: kind, DeviceID: "d", Partition: "1", OperationTime: at, EnqueuedTime: at, Telemetry: &watch.TelemetryMessage{}})
+	feed.Handle(p.dead, eventstream.Event{Kind: kind, DeviceID: "d", Partition: "1", OperationTime: at, EnqueuedTime: at, Telemetry: &eventstream.TelemetryMessage{}})
 	return feed
 }
 
@@ -520,7 +520,7 @@ func (p *process) tells(kind watch.Kind, at time.Time) *hubs.Feed {
 // after a restart.
 func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.T) {
 	type told struct {
-		kind watch.Kind
+		kind eventstream.Kind
 		at   time.Duration // since the command was sent
 	}
 	tests := map[string]struct {
@@ -532,10 +532,10 @@ func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.
 		"without a stream":                   {false, false, nil, command.RestOffline - time.Minute, v1alpha1.CommandSucceeded},
 		"the stream has not caught up":       {true, false, nil, command.RestOffline - time.Minute, v1alpha1.CommandSucceeded},
 		"the stream has caught up":           {true, true, nil, command.SettleFor, v1alpha1.CommandSucceeded},
-		"the device comes back":              {true, false, []told{{watch.Connected, 30 * time.Second}}, command.SettleFor, v1alpha1.CommandSucceeded},
-		"the device went before":             {true, true, []told{{watch.Disconnected, -time.Second}}, command.SettleFor, v1alpha1.CommandSucceeded},
-		"the device went, so it was there":   {true, true, []told{{watch.Disconnected, time.Second}, {watch.Connected, 30 * time.Second}}, 0, v1alpha1.CommandUnknown},
-		"the device did something meanwhile": {true, true, []told{{watch.Telemetry, 0}}, 0, v1alpha1.CommandUnknown},
+		"the device comes back":              {true, false, []told{{eventstream.Connected, 30 * time.Second}}, command.SettleFor, v1alpha1.CommandSucceeded},
+		"the device went before":             {true, true, []told{{eventstream.Disconnected, -time.Second}}, command.SettleFor, v1alpha1.CommandSucceeded},
+		"the device went, so it was there":   {true, true, []told{{eventstream.Disconnected, time.Second}, {eventstream.Connected, 30 * time.Second}}, 0, v1alpha1.CommandUnknown},
+		"the device did something meanwhile": {true, true, []told{{eventstream.Telemetry, 0}}, 0, v1alpha1.CommandUnknown},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -560,7 +560,7 @@ func TestAfterAStartAReleasedCommandIsSentOnlyOnceItsEventsWereHeard(t *testing.
 					feed := second.stream()
 					for _, e := range test.told {
 						at := sent.Add(e.at)
-						feed.Handle(t.Context(), watch.Event{Kind: e.kind, DeviceID: "d", Partition: "0", OperationTime: at, Telemetry: &watch.TelemetryMessage{}})
+						feed.Handle(t.Context(), eventstream.Event{Kind: e.kind, DeviceID: "d", Partition: "0", OperationTime: at, Telemetry: &eventstream.TelemetryMessage{}})
 					}
 					if test.caughtUp {
 						feed.CaughtUp(time.Now())
@@ -745,10 +745,10 @@ func TestACommandThatIsMadeAnewRestsAsTheFirstOneWould(t *testing.T) {
 		"nothing is heard of the device":  {nothing, false, v1alpha1.CommandSucceeded, command.RestOffline},
 		"after a restart of the operator": {nothing, true, v1alpha1.CommandSucceeded, command.RestOffline},
 		"the device is back": {func(p *process, c *v1alpha1.DeviceCommand) {
-			p.tells(watch.Connected, c.Status.DeviceOffline.Until.Add(time.Second))
+			p.tells(eventstream.Connected, c.Status.DeviceOffline.Until.Add(time.Second))
 		}, false, v1alpha1.CommandSucceeded, time.Minute},
 		"the device was there, so it may have run": {func(p *process, c *v1alpha1.DeviceCommand) {
-			p.tells(watch.Telemetry, c.Status.DeviceOffline.Until.Time)
+			p.tells(eventstream.Telemetry, c.Status.DeviceOffline.Until.Time)
 		}, false, v1alpha1.CommandUnknown, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,10 +25,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // invokedHub is a hub that is asked for commands only.
@@ -125,7 +125,7 @@ var airportHub = client.ObjectKey{Namespace: "factory", Name: "hub"}
 // feed begins to read the hub's events, by a session.
 func (a *airport) feed(session *hubs.Session) *hubs.Feed {
 	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Commands: a.commandsAt(airportHub, session), Meter: deaf{}}
-	feed.Resume(a.t.Context(), watch.Checkpoint{})
+	feed.Resume(a.t.Context(), eventstream.Checkpoint{})
 	return feed
 }
 
@@ -207,7 +207,7 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 		a := newAirport(t, offline)
 		a.patched = func() error {
 			a.patched = nil
-			a.tells(watch.Connected, time.Now())
+			a.tells(eventstream.Connected, time.Now())
 			time.Sleep(command.SettleFor + time.Second)
 			return errors.New("the API server is slow")
 		}
@@ -230,8 +230,8 @@ func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
 		a.runs.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
 		feed := a.feed(hubs.NewSession(a.hub, "h", ""))
-		feed.Handle(t.Context(), watch.Event{
-			Kind: watch.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &watch.TelemetryMessage{},
+		feed.Handle(t.Context(), eventstream.Event{
+			Kind: eventstream.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &eventstream.TelemetryMessage{},
 		})
 		if !a.runs.IsDoubted(a.flight.key, "r1") || len(feed.Outstanding(time.Now()).First) != 1 {
 			t.Error("nobody heard that the device was there")
@@ -250,31 +250,31 @@ func (deaf) List(context.Context) ([]hubs.Declared, error)              { return
 func (deaf) Cached(context.Context, string) (func() hubs.Belief, bool)  { return nil, false }
 func (deaf) Differs(context.Context, *twin.Twin) bool                   { return false }
 func (deaf) Enqueue(context.Context, string, hubs.Cause, time.Duration) {}
-func (deaf) Event(watch.Kind)                                           {}
+func (deaf) Event(eventstream.Kind)                                     {}
 func (deaf) Poison()                                                    {}
 func (deaf) Telemetry(string)                                           {}
 func (deaf) Measured(hubs.Measurement)                                  {}
 
 // tells has the hub's events say something of the device, that happened at a time.
-func (a *airport) tells(kind watch.Kind, at time.Time) {
-	a.feed(a.flight.session).Handle(a.t.Context(), watch.Event{Kind: kind, DeviceID: "d", OperationTime: at, EnqueuedTime: at, Telemetry: &watch.TelemetryMessage{}})
+func (a *airport) tells(kind eventstream.Kind, at time.Time) {
+	a.feed(a.flight.session).Handle(a.t.Context(), eventstream.Event{Kind: kind, DeviceID: "d", OperationTime: at, EnqueuedTime: at, Telemetry: &eventstream.TelemetryMessage{}})
 }
 
 func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
 	const s = time.Second
 	tests := map[string]struct {
-		kind           watch.Kind
+		kind           eventstream.Kind
 		arrives, tells time.Duration // since the command was sent; the answer comes after 10 s
 		outcome        v1alpha1.CommandOutcome
 		reason         string
 	}{
-		"it disconnected before":         {watch.Disconnected, 11 * s, -s, "", v1alpha1.ReasonDeviceOffline},
-		"it was told so meanwhile":       {watch.Disconnected, 5 * s, -s, "", v1alpha1.ReasonDeviceOffline},
-		"it disconnected meanwhile":      {watch.Disconnected, 11 * s, 5 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
-		"it disconnects right afterward": {watch.Disconnected, 11 * s, 10*s + 1, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
-		"it sent something meanwhile":    {watch.Telemetry, 11 * s, 5 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
-		"it comes back afterwards":       {watch.Connected, 11 * s, 10*s + 1, "", v1alpha1.ReasonDeviceOffline},
-		"it came meanwhile":              {watch.Connected, 11 * s, 9 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"it disconnected before":         {eventstream.Disconnected, 11 * s, -s, "", v1alpha1.ReasonDeviceOffline},
+		"it was told so meanwhile":       {eventstream.Disconnected, 5 * s, -s, "", v1alpha1.ReasonDeviceOffline},
+		"it disconnected meanwhile":      {eventstream.Disconnected, 11 * s, 5 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"it disconnects right afterward": {eventstream.Disconnected, 11 * s, 10*s + 1, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"it sent something meanwhile":    {eventstream.Telemetry, 11 * s, 5 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
+		"it comes back afterwards":       {eventstream.Connected, 11 * s, 10*s + 1, "", v1alpha1.ReasonDeviceOffline},
+		"it came meanwhile":              {eventstream.Connected, 11 * s, 9 * s, v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown},
 	}
 	for name, test := range tests {
 		for _, ahead := range []time.Duration{0, -20 * s, 20 * s} { // the hub's clock
@@ -327,7 +327,7 @@ func TestWhatEndsARest(t *testing.T) {
 				if left := a.resting(); left != test.rest {
 					t.Fatalf("rests for %s, want %s", left, test.rest)
 				}
-				a.tells(watch.Connected, time.Now())
+				a.tells(eventstream.Connected, time.Now())
 				time.Sleep(command.SettleFor - time.Millisecond)
 				if a.resting() <= 0 {
 					t.Error("ended at once")
@@ -357,12 +357,12 @@ func TestAnAttemptThatWasReleasedIsUnknownOnceItIsInDoubt(t *testing.T) {
 				t.Fatalf("%s: %s", ready.Reason, ready.Message)
 			}
 			attempt := c.Status.DeviceOffline
-			p.tells(watch.Disconnected, attempt.From.Add(-time.Second)) // before the attempt
+			p.tells(eventstream.Disconnected, attempt.From.Add(-time.Second)) // before the attempt
 			p.run(time.Second)
 			if ready := conditions.ReadyOf(f.stored()); ready.Reason != v1alpha1.ReasonDeviceOffline {
 				t.Errorf("%s: %s", ready.Reason, ready.Message)
 			}
-			feed := p.tells(watch.Telemetry, attempt.Until.Time)
+			feed := p.tells(eventstream.Telemetry, attempt.Until.Time)
 			if held := feed.Outstanding(time.Now()).First; len(held) != 1 {
 				t.Errorf("the checkpoint is held at %v", held)
 			}

@@ -23,10 +23,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/places"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs,verbs=get;list;watch
@@ -47,7 +47,7 @@ type IoTHubReconciler struct {
 	// Checkpoints keeps the places in event streams.
 	Checkpoints *checkpoints
 	// StreamTiming of event streams; zero fields have defaults.
-	StreamTiming watch.Timing
+	StreamTiming eventstream.Timing
 	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
 	EchoWithin time.Duration
 	// AllowedEventHubSuffixes are the hosts of event hubs that may be sent a token.

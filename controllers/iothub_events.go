@@ -13,16 +13,16 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // eventStream is the stream of events that a hub's spec and Secret ask for.
 type eventStream struct {
 	// wanted is nil without spec.events.
 	wanted *v1alpha1.EventSource
-	config watch.Config
+	config eventstream.Config
 	// problem keeps the stream from being read; the rest of the hub works without it.
 	problem *halt
 	// goesOn is true if the right to read its Secret was withdrawn from under it: it is read with what was known before.
@@ -58,7 +58,7 @@ func (r *IoTHubReconciler) eventsOf(ctx context.Context, hub *v1alpha1.IoTHub) (
 	return e, nil
 }
 
-func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub) (watch.Config, error) {
+func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub) (eventstream.Config, error) {
 	config, err := r.eventSource(ctx, hub)
 	if err != nil {
 		return config, err
@@ -76,7 +76,7 @@ func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub
 }
 
 // streamKey is what one IoTHub of the cluster reads at a time.
-func streamKey(c watch.Config) hubs.StreamKey {
+func streamKey(c eventstream.Config) hubs.StreamKey {
 	return hubs.StreamKey{
 		Namespace: strings.ToLower(c.Namespace), Endpoint: c.Endpoint, CABundle: string(c.CABundle),
 		EventHub: strings.ToLower(c.EventHub), ConsumerGroup: strings.ToLower(c.ConsumerGroup),
@@ -84,20 +84,20 @@ func streamKey(c watch.Config) hubs.StreamKey {
 }
 
 // eventSource reads where the events are, and the credential for it.
-func (r *IoTHubReconciler) eventSource(ctx context.Context, hub *v1alpha1.IoTHub) (watch.Config, error) {
+func (r *IoTHubReconciler) eventSource(ctx context.Context, hub *v1alpha1.IoTHub) (eventstream.Config, error) {
 	if source := hub.Spec.Events.EventHub; source != nil {
 		has, err := r.identities.credential(hub)
 		if err != nil {
-			return watch.Config{}, err
+			return eventstream.Config{}, err
 		}
-		return watch.Config{Credential: has.Credential, Namespace: source.FullyQualifiedNamespace, EventHub: source.Name}, nil
+		return eventstream.Config{Credential: has.Credential, Namespace: source.FullyQualifiedNamespace, EventHub: source.Name}, nil
 	}
 	ref := hub.Spec.Events.ConnectionStringSecretRef
 	secret, err := r.secretValue(ctx, hub, ref)
 	if err != nil {
-		return watch.Config{}, err
+		return eventstream.Config{}, err
 	}
-	config, err := watch.ParseConnectionString(secret)
+	config, err := eventstream.ParseConnectionString(secret)
 	if err != nil {
 		return config, stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
 	}
@@ -147,30 +147,30 @@ func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
 	conditions.Set(hub, v1alpha1.ConditionEventStreamReady, v.Ready, v.Reason, v.Message)
 }
 
-func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state watch.State, session *hubs.Session) conditions.Verdict {
+func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state eventstream.State, session *hubs.Session) conditions.Verdict {
 	group := hub.Spec.Events.ConsumerGroup
 	switch state.Phase {
-	case watch.Reading:
+	case eventstream.Reading:
 		return readingVerdict(hub, session)
-	case watch.Connecting:
+	case eventstream.Connecting:
 		return conditions.Verdict{Reason: v1alpha1.ReasonConnecting, Message: "Opening the event stream"}
-	case watch.Lagging:
+	case eventstream.Lagging:
 		return conditions.Verdict{Reason: v1alpha1.ReasonLagging, Message: "Events wait at the hub to be read" + ofPartitions(state)}
-	case watch.Shared:
+	case eventstream.Shared:
 		return conditions.Verdict{Reason: v1alpha1.ReasonConsumerGroupShared, Message: fmt.Sprintf(
 			"Another IoTHub of this cluster reads consumer group %q of event hub %q: give each its own", group, eventHub)}
-	case watch.Taken:
+	case eventstream.Taken:
 		return conditions.Verdict{Reason: v1alpha1.ReasonConsumerGroupTaken, Message: fmt.Sprintf(
 			"Another reader has consumer group %q%s: the operator needs one for itself, and goes on by itself when that reader leaves", group, ofPartitions(state))}
-	case watch.Unauthorized:
+	case eventstream.Unauthorized:
 		return conditions.Verdict{Reason: v1alpha1.ReasonUnauthorized, Message: eventsRefused(hub)}
-	case watch.HubGone:
+	case eventstream.HubGone:
 		return conditions.Verdict{Reason: v1alpha1.ReasonEndpointMoved, Message: eventsGone(hub)}
-	case watch.GroupGone:
+	case eventstream.GroupGone:
 		return conditions.Verdict{Reason: v1alpha1.ReasonConsumerGroupNotFound, Message: groupGone(hub)}
-	case watch.Busy:
+	case eventstream.Busy:
 		return conditions.Verdict{Reason: v1alpha1.ReasonEventHubBusy, Message: "The event hub is busy, or has no room for another reader; tried again" + ofPartitions(state)}
-	case watch.StoreFailed:
+	case eventstream.StoreFailed:
 		return conditions.Verdict{Reason: v1alpha1.ReasonCheckpointFailed, Message: "The operator cannot read or write its checkpoint (a ConfigMap in its own namespace): see its log"}
 	}
 	return conditions.Verdict{Reason: v1alpha1.ReasonEventHubUnavailable, Message: "The event hub cannot be reached, or breaks off; tried again" + ofPartitions(state)}
@@ -217,7 +217,7 @@ func readingVerdict(hub *v1alpha1.IoTHub, session *hubs.Session) conditions.Verd
 	return conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonStreaming, Message: "The event stream is read; no twin change has come through it yet"}
 }
 
-func ofPartitions(state watch.State) string {
+func ofPartitions(state eventstream.State) string {
 	if len(state.Partitions) == 0 {
 		return ""
 	}

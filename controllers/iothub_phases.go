@@ -22,9 +22,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
@@ -100,7 +100,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 			group := streamKey(e.config)
 			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
 			free := func() bool { return r.Hubs.StreamIsFree(key, group) }
-			stream := &watch.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
+			stream := &eventstream.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &hubs.Feed{
 				Session: s, Declarations: list, Commands: r.Flights.commandsAt(key, s), Meter: meter, Log: logger.WithName("events"),
 				Changed: func() { r.Wakes.hub(r.lifetime, key) },

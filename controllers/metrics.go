@@ -10,10 +10,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 var (
@@ -75,7 +75,7 @@ const (
 func newMeter(hub types.NamespacedName) meter { return meter{hub: hub, components: &sync.Map{}} }
 
 // Event counts an event.
-func (m meter) Event(kind watch.Kind) {
+func (m meter) Event(kind eventstream.Kind) {
 	streamEvents.WithLabelValues(m.hub.Namespace, m.hub.Name, string(kind)).Inc()
 }
 

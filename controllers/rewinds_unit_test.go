@@ -17,9 +17,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // copyOf is a PnPDevice as the API server had it at some time.
@@ -251,8 +251,8 @@ func TestWhoCompetesForADevice(t *testing.T) {
 }
 
 func TestOneConsumerGroupHasOneName(t *testing.T) {
-	a := watch.Config{Namespace: "ns.servicebus.windows.net", EventHub: "factory", ConsumerGroup: "pnp-operator"}
-	if b := (watch.Config{Namespace: "NS.ServiceBus.windows.net", EventHub: "Factory", ConsumerGroup: "PnP-Operator"}); streamKey(a) != streamKey(b) {
+	a := eventstream.Config{Namespace: "ns.servicebus.windows.net", EventHub: "factory", ConsumerGroup: "pnp-operator"}
+	if b := (eventstream.Config{Namespace: "NS.ServiceBus.windows.net", EventHub: "Factory", ConsumerGroup: "PnP-Operator"}); streamKey(a) != streamKey(b) {
 		t.Errorf("%+v and %+v: event hubs do not tell capitals from small letters", streamKey(a), streamKey(b))
 	}
 	own := a

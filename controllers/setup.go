@@ -11,10 +11,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // Options of the controllers.
@@ -26,7 +26,7 @@ type Options struct {
 	// Namespace of the operator, where it keeps its checkpoints and the record of commands.
 	Namespace string
 	// StreamTiming of event streams; zero fields have defaults.
-	StreamTiming watch.Timing
+	StreamTiming eventstream.Timing
 	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
 	EchoWithin time.Duration
 	// Concurrency is the number of PnPDevices of one hub, and of DeviceCommands, worked on at a time.

@@ -31,8 +31,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/models"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
@@ -42,7 +42,7 @@ const operatorUser = "system:serviceaccount:pnp-system:pnp-operator"
 const operatorNamespace = "pnp-system"
 
 // streamTiming has tests wait for less.
-var streamTiming = watch.Timing{Settle: 300 * time.Millisecond, Save: 500 * time.Millisecond, Lag: time.Second, Retry: 2 * time.Second}
+var streamTiming = eventstream.Timing{Settle: 300 * time.Millisecond, Save: 500 * time.Millisecond, Lag: time.Second, Retry: 2 * time.Second}
 
 // paused is true while the operator may have lost its lease.
 var paused atomic.Bool

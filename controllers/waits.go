@@ -5,8 +5,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/hubs"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // waitRow is a row of the register of waits: what an object waits for, and what ends that. Whatever
@@ -178,7 +178,7 @@ var (
 	})
 	_ = register(waitRow{
 		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventHubUnavailable",
-		event: "five seconds of reading begin the back-off anew", first: 500 * time.Millisecond, most: watch.DefaultRetry,
+		event: "five seconds of reading begin the back-off anew", first: 500 * time.Millisecond, most: eventstream.DefaultRetry,
 		proof: "TestAPauseIsThatOfItsIncident",
 	})
 	waitCount = register(waitRow{

@@ -11,8 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // chain measures one edit after the other from apply to the acknowledgement in status, and the same done by hand: a watch, a write, the event of the
@@ -266,7 +266,7 @@ func (h *byHand) hear(ctx context.Context, p *azeventhubs.PartitionClient) error
 			return err
 		}
 		for _, e := range events {
-			event, err := watch.Decode(watch.Message{Annotations: e.SystemProperties, Properties: e.Properties, Body: e.Body, SequenceNumber: e.SequenceNumber})
+			event, err := eventstream.Decode(eventstream.Message{Annotations: e.SystemProperties, Properties: e.Properties, Body: e.Body, SequenceNumber: e.SequenceNumber})
 			if err != nil {
 				return err
 			}

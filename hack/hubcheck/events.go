@@ -11,7 +11,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 // Sources of events.
@@ -25,7 +25,7 @@ const (
 
 // announcement is an event of the device.
 type announcement struct {
-	watch.Message
+	eventstream.Message
 
 	source string
 	body   document // nil if it is no object
@@ -34,7 +34,7 @@ type announcement struct {
 // stream reads the event endpoint from its end on, and keeps what is about the device. It has no owner level, so it takes nothing from
 // other readers.
 type stream struct {
-	config   watch.Config
+	config   eventstream.Config
 	options  options
 	roots    *x509.CertPool
 	deviceID string
@@ -46,7 +46,7 @@ type stream struct {
 	broken  atomic.Pointer[error] // why a partition is not read any more
 }
 
-func newStream(config watch.Config, o options, roots *x509.CertPool, deviceID string) *stream {
+func newStream(config eventstream.Config, o options, roots *x509.CertPool, deviceID string) *stream {
 	return &stream{config: config, options: o, roots: roots, deviceID: deviceID, events: newJournal[announcement](), end: func() {}}
 }
 
@@ -106,7 +106,7 @@ func (s *stream) take(partition string, e *azeventhubs.ReceivedEventData) {
 	if e.SystemProperties["iothub-connection-device-id"] != s.deviceID {
 		return
 	}
-	a := announcement{Message: watch.Message{
+	a := announcement{Message: eventstream.Message{
 		Partition: partition, SequenceNumber: e.SequenceNumber, Annotations: e.SystemProperties, Properties: e.Properties, Body: e.Body,
 	}}
 	if e.EnqueuedTime != nil {

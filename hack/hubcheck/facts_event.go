@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 // eventFacts are about what the hub announces of the device. One of a source that has no route is not played.
@@ -151,11 +151,11 @@ var eventFacts = []check{
 				return "", skipf("there was none")
 			}
 			for _, a := range list {
-				e, err := watch.Decode(a.Message)
+				e, err := eventstream.Decode(a.Message)
 				switch {
 				case err != nil:
 					return a.source + ": " + err.Error(), nil
-				case e.Kind == watch.Unknown:
+				case e.Kind == eventstream.Unknown:
 					return fmt.Sprintf("%s: unknown: schema %v, operation %v", a.source, a.Properties["iothub-message-schema"], a.Properties["opType"]), nil
 				}
 			}

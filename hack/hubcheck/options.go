@@ -12,8 +12,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 const help = `hubcheck compares what this project believes of Azure IoT Hub with a hub, of any tier, that is really there. It makes a device
@@ -124,12 +124,12 @@ func (o options) hubString() (string, iothub.ConnectionString, error) {
 }
 
 // eventsConfig reads and checks the connection string of the event endpoint.
-func (o options) eventsConfig() (watch.Config, error) {
+func (o options) eventsConfig() (eventstream.Config, error) {
 	text, err := readSecret(o.eventsFile)
 	if err != nil {
-		return watch.Config{}, err
+		return eventstream.Config{}, err
 	}
-	c, err := watch.ParseConnectionString(text)
+	c, err := eventstream.ParseConnectionString(text)
 	if err != nil {
 		return c, fmt.Errorf("%s: %w", o.eventsFile, err)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 func TestTheCanary(t *testing.T) {
@@ -173,7 +173,7 @@ func reading(t *testing.T, devices ...string) (*Feed, *audience) {
 		knows[id] = believed
 	}
 	f, a, _ := feedOf(knows)
-	f.Session.stream.Store(&streamState{State: watch.State{Phase: watch.Reading}})
+	f.Session.stream.Store(&streamState{State: eventstream.State{Phase: eventstream.Reading}})
 	f.Session.memory.canary.resume(true)
 	return f, a
 }
@@ -223,15 +223,15 @@ func TestAStreamThatIsLostHasThoseLookedAtThatOweAnAnswerOnceEachTime(t *testing
 		f.Session.Device("owes").Awaits(true)
 		f.Session.Device("idle").Awaits(false)
 		for _, c := range []struct {
-			phase watch.Phase
+			phase eventstream.Phase
 			relax bool // a pass relies on events
 			want  int
 		}{
-			{watch.Reading, true, 0}, {watch.Unavailable, true, 1}, {watch.Taken, true, 1},
-			{watch.Reading, true, 1}, {watch.Lagging, true, 2},
-			{watch.Reading, false, 2}, {watch.Connecting, false, 2}, // nobody looked meanwhile
+			{eventstream.Reading, true, 0}, {eventstream.Unavailable, true, 1}, {eventstream.Taken, true, 1},
+			{eventstream.Reading, true, 1}, {eventstream.Lagging, true, 2},
+			{eventstream.Reading, false, 2}, {eventstream.Connecting, false, 2}, // nobody looked meanwhile
 		} {
-			f.Session.stream.Store(&streamState{State: watch.State{Phase: c.phase}})
+			f.Session.stream.Store(&streamState{State: eventstream.State{Phase: c.phase}})
 			if c.relax {
 				f.Session.EventsTrusted()
 			}
@@ -247,7 +247,7 @@ func TestAStreamThatIsLostHasThoseLookedAtThatOweAnAnswerOnceEachTime(t *testing
 
 func TestEventsThatComeBackAfterManyWereMissedHaveAllDevicesRead(t *testing.T) {
 	f, a := reading(t, "a", "b")
-	change := event(watch.TwinChanged, "a")
+	change := event(eventstream.TwinChanged, "a")
 	change.Twin = desired(t, 11, 5, `"target":"on",`, 1)
 	f.Handle(t.Context(), change)
 	if len(a.sleepers()) > 0 || f.Outstanding(noon).Resync {
@@ -281,7 +281,7 @@ func TestASessionThatFollowsAnotherWaitsForItsEchoes(t *testing.T) {
 	name := types.NamespacedName{Namespace: "factory", Name: "hub"}
 	first, second := NewSession(&closed{}, "h", "1"), NewSession(&closed{}, "h", "2")
 	r.Put(t.Context(), name, first, func(ctx context.Context) { <-ctx.Done() })
-	first.stream.Store(&streamState{State: watch.State{Phase: watch.Reading}})
+	first.stream.Store(&streamState{State: eventstream.State{Phase: eventstream.Reading}})
 	first.writing("d", noon)
 	r.Put(t.Context(), name, second, func(ctx context.Context) { <-ctx.Done() })
 	second.memory.canary.begin()

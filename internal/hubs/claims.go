@@ -6,7 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 // IdleFor is how long a stream that broke off keeps its consumer group.
@@ -24,7 +24,7 @@ type claim struct {
 
 // streamState is how a stream is doing, and since when.
 type streamState struct {
-	watch.State
+	eventstream.State
 
 	since time.Time
 }
@@ -66,9 +66,9 @@ func (s *Session) reads(now time.Time) bool {
 		return false
 	}
 	switch state.Phase {
-	case watch.Unauthorized, watch.HubGone, watch.GroupGone, watch.Shared:
+	case eventstream.Unauthorized, eventstream.HubGone, eventstream.GroupGone, eventstream.Shared:
 		return false
-	case watch.Unavailable, watch.Busy:
+	case eventstream.Unavailable, eventstream.Busy:
 		return now.Sub(state.since) < IdleFor
 	}
 	return true

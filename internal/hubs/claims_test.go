@@ -8,16 +8,16 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 func TestWhoReadsAConsumerGroup(t *testing.T) {
 	one, two := types.NamespacedName{Namespace: "one", Name: "hub"}, types.NamespacedName{Namespace: "two", Name: "hub"}
 	key := StreamKey{Namespace: "ns", EventHub: "h", ConsumerGroup: "g"}
 	idle := func(ctx context.Context) { <-ctx.Done() }
-	is := func(phase watch.Phase) func(*Registry, *Session) {
+	is := func(phase eventstream.Phase) func(*Registry, *Session) {
 		return func(_ *Registry, holder *Session) {
-			holder.stream.Store(&streamState{watch.State{Phase: phase}, time.Now()})
+			holder.stream.Store(&streamState{eventstream.State{Phase: phase}, time.Now()})
 		}
 	}
 	both := func(acts ...func(*Registry, *Session)) func(*Registry, *Session) {
@@ -32,18 +32,18 @@ func TestWhoReadsAConsumerGroup(t *testing.T) {
 		then    func(r *Registry, holder *Session)
 		granted bool // to another one
 	}{
-		"it is read":                              {is(watch.Reading), false},
-		"it is about to be read":                  {is(watch.Connecting), false},
-		"its reader lags":                         {is(watch.Lagging), false},
-		"someone from outside took it":            {is(watch.Taken), false},
-		"its reader broke off just now":           {both(is(watch.Unavailable), later(IdleFor-time.Second)), false},
-		"its reader broke off, and stays away":    {both(is(watch.Unavailable), later(IdleFor)), true},
-		"its reader was refused":                  {is(watch.Unauthorized), true},
-		"its reader's event hub is gone":          {is(watch.HubGone), true},
+		"it is read":                              {is(eventstream.Reading), false},
+		"it is about to be read":                  {is(eventstream.Connecting), false},
+		"its reader lags":                         {is(eventstream.Lagging), false},
+		"someone from outside took it":            {is(eventstream.Taken), false},
+		"its reader broke off just now":           {both(is(eventstream.Unavailable), later(IdleFor-time.Second)), false},
+		"its reader broke off, and stays away":    {both(is(eventstream.Unavailable), later(IdleFor)), true},
+		"its reader was refused":                  {is(eventstream.Unauthorized), true},
+		"its reader's event hub is gone":          {is(eventstream.HubGone), true},
 		"its reader's session has ended":          {func(r *Registry, _ *Session) { r.Drop(one) }, true},
 		"its reader has another session":          {func(r *Registry, _ *Session) { r.Put(context.Background(), one, NewSession(&closed{}, "a", "2"), idle) }, true},
 		"its reader reads another group now":      {func(r *Registry, s *Session) { r.ClaimStream(one, s, StreamKey{ConsumerGroup: "other"}) }, true},
-		"it is read long after its first minutes": {both(is(watch.Reading), later(time.Hour)), false},
+		"it is read long after its first minutes": {both(is(eventstream.Reading), later(time.Hour)), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestWhoReadsAConsumerGroup(t *testing.T) {
 				holder, other := NewSession(&closed{}, "a", ""), NewSession(&closed{}, "b", "")
 				r.Put(t.Context(), one, holder, idle)
 				r.Put(t.Context(), two, other, idle)
-				is(watch.Connecting)(&r, holder)
-				is(watch.Connecting)(&r, other)
+				is(eventstream.Connecting)(&r, holder)
+				is(eventstream.Connecting)(&r, other)
 				if !r.ClaimStream(one, holder, key) {
 					t.Fatal("nobody had it")
 				}

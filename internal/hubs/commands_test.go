@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/internal/command"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // commands are those of one hub.
@@ -48,27 +48,27 @@ func object(name string) types.NamespacedName {
 }
 
 func TestWhatADeviceDoesStirsItsCommands(t *testing.T) {
-	change := func(n *twin.Notification) watch.Event {
-		e := event(watch.TwinChanged, "d")
+	change := func(n *twin.Notification) eventstream.Event {
+		e := event(eventstream.TwinChanged, "d")
 		e.Twin = n
 		return e
 	}
-	telemetry := func(id string) watch.Event {
-		e := event(watch.Telemetry, id)
-		e.Telemetry = &watch.TelemetryMessage{Body: []byte(`{"temperature":1}`)}
+	telemetry := func(id string) eventstream.Event {
+		e := event(eventstream.Telemetry, id)
+		e.Telemetry = &eventstream.TelemetryMessage{Body: []byte(`{"temperature":1}`)}
 		return e
 	}
 	tests := map[string]struct {
-		event          watch.Event
+		event          eventstream.Event
 		stirred, woken bool
 	}{
-		"it connects":                        {event(watch.Connected, "d"), true, true},
-		"it disconnects":                     {event(watch.Disconnected, "d"), true, false},
+		"it connects":                        {event(eventstream.Connected, "d"), true, true},
+		"it disconnects":                     {event(eventstream.Disconnected, "d"), true, false},
 		"it sends telemetry":                 {telemetry("d"), true, true},
 		"it reports":                         {change(reported(t, 11, 6, `"target":"on",`, 1)), true, true},
 		"somebody writes desired properties": {change(desired(t, 11, 5, `"target":"x",`, 1)), false, false},
-		"somebody replaces its twin":         {event(watch.TwinReplaced, "d"), false, false},
-		"a module changes":                   {event(watch.Module, "d"), false, false},
+		"somebody replaces its twin":         {event(eventstream.TwinReplaced, "d"), false, false},
+		"a module changes":                   {event(eventstream.Module, "d"), false, false},
 		"another device reports":             {telemetry("other"), false, false},
 	}
 	for name, test := range tests {
@@ -100,11 +100,11 @@ func TestADoubtAboutACommandHoldsTheCheckpoint(t *testing.T) {
 	f, _, _ := newFeed()
 	c := f.Commands.(*commands)
 	c.recall = func() { c.rests("a", "other") }
-	f.Resume(t.Context(), watch.Checkpoint{})
-	telemetry := event(watch.Telemetry, "other") // nobody declares it any more
-	telemetry.OperationTime, telemetry.Telemetry = noon, &watch.TelemetryMessage{}
+	f.Resume(t.Context(), eventstream.Checkpoint{})
+	telemetry := event(eventstream.Telemetry, "other") // nobody declares it any more
+	telemetry.OperationTime, telemetry.Telemetry = noon, &eventstream.TelemetryMessage{}
 	f.Handle(t.Context(), telemetry)
-	if diff := cmp.Diff(map[string]watch.Mark{"0": {SequenceNumber: 5}}, f.Outstanding(time.Now()).First); diff != "" {
+	if diff := cmp.Diff(map[string]eventstream.Mark{"0": {SequenceNumber: 5}}, f.Outstanding(time.Now()).First); diff != "" {
 		t.Errorf("outstanding (-want +got):\n%s", diff)
 	}
 	c.registry.DoubtIsOnRecord(object("a"))
@@ -117,8 +117,8 @@ func TestAnEventThatCannotBeReadMayTellOfADevice(t *testing.T) {
 	f, _, _ := newFeed()
 	c := f.Commands.(*commands)
 	c.recall = func() { c.rests("a", "d") }
-	f.Resume(t.Context(), watch.Checkpoint{})
-	f.Poison(t.Context(), &watch.PoisonError{Kind: watch.Disconnected, DeviceID: "d", Partition: "0", SequenceNumber: 5})
+	f.Resume(t.Context(), eventstream.Checkpoint{})
+	f.Poison(t.Context(), &eventstream.PoisonError{Kind: eventstream.Disconnected, DeviceID: "d", Partition: "0", SequenceNumber: 5})
 	if !c.registry.IsDoubted(object("a"), "a") {
 		t.Error("not doubted")
 	}
@@ -126,22 +126,22 @@ func TestAnEventThatCannotBeReadMayTellOfADevice(t *testing.T) {
 
 func TestWhatAStreamMayTellOf(t *testing.T) {
 	for name, test := range map[string]struct {
-		phase watch.Phase // "": none is read
+		phase eventstream.Phase // "": none is read
 		heard time.Duration
 		tells bool
 	}{
 		"no stream":                     {"", 0, false},
-		"it is being opened":            {watch.Connecting, 0, true},
-		"it is read, and nothing known": {watch.Reading, 0, true},
-		"it was read until before":      {watch.Reading, -time.Second, true},
-		"it was read until then":        {watch.Reading, time.Second, false},
-		"it lags":                       {watch.Lagging, -time.Second, true},
-		"it is refused":                 {watch.Unauthorized, 0, false},
+		"it is being opened":            {eventstream.Connecting, 0, true},
+		"it is read, and nothing known": {eventstream.Reading, 0, true},
+		"it was read until before":      {eventstream.Reading, -time.Second, true},
+		"it was read until then":        {eventstream.Reading, time.Second, false},
+		"it lags":                       {eventstream.Lagging, -time.Second, true},
+		"it is refused":                 {eventstream.Unauthorized, 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, _, _ := newFeed()
 			if test.phase != "" {
-				f.Session.stream.Store(&streamState{State: watch.State{Phase: test.phase}})
+				f.Session.stream.Store(&streamState{State: eventstream.State{Phase: test.phase}})
 			}
 			if test.heard != 0 {
 				f.CaughtUp(noon.Add(test.heard))

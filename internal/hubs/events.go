@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 // EchoWithin says how long the event of a write of our own may take before it counts as missing.
@@ -15,14 +15,14 @@ func (s *Session) EchoWithin(d time.Duration) { s.memory.canary.within = d }
 const judgeEvery = 5 * time.Second
 
 // Watch reads the stream into the feed until the context ends.
-func (s *Session) Watch(ctx context.Context, stream *watch.Stream, feed *Feed) {
+func (s *Session) Watch(ctx context.Context, stream *eventstream.Stream, feed *Feed) {
 	s.memory.streaming.Lock()
 	defer s.memory.streaming.Unlock()
 	feed.lifetime = ctx
 	s.memory.canary.begin()
 	stream.Sink = feed
 	moved := make(chan struct{}, 1)
-	stream.Report = func(state watch.State) {
+	stream.Report = func(state eventstream.State) {
 		s.stream.Store(&streamState{state, time.Now()})
 		feed.Changed()
 		select {
@@ -50,17 +50,17 @@ func (s *Session) judge(ctx context.Context, feed *Feed, moved <-chan struct{}) 
 }
 
 // Stream returns how the event stream is doing, false if none is read.
-func (s *Session) Stream() (watch.State, bool) {
+func (s *Session) Stream() (eventstream.State, bool) {
 	if state := s.stream.Load(); state != nil {
 		return state.State, true
 	}
-	return watch.State{}, false
+	return eventstream.State{}, false
 }
 
 // Reading reports whether the event stream is read and keeps up.
 func (s *Session) Reading() bool {
 	state, ok := s.Stream()
-	return ok && state.Phase == watch.Reading
+	return ok && state.Phase == eventstream.Reading
 }
 
 // HearsEvents reports whether the event stream is read, or is about to be.
@@ -69,7 +69,7 @@ func (s *Session) HearsEvents() bool {
 	if !ok {
 		return s.HasStream
 	}
-	return slices.Contains([]watch.Phase{watch.Connecting, watch.Reading, watch.Lagging}, state.Phase)
+	return slices.Contains([]eventstream.Phase{eventstream.Connecting, eventstream.Reading, eventstream.Lagging}, state.Phase)
 }
 
 // MayTellOf reports whether the event stream may yet tell of what happened before a time: it is
@@ -102,7 +102,7 @@ func (s *Session) vouched() bool { return s.Reading() && s.memory.canary.vouches
 // refused, as in the first two seconds after a start. It is for what waits a moment only.
 func (s *Session) EventsExpected() bool {
 	state, ok := s.Stream()
-	return ok && (state.Phase == watch.Reading || state.Phase == watch.Connecting) && s.memory.canary.alive()
+	return ok && (state.Phase == eventstream.Reading || state.Phase == eventstream.Connecting) && s.memory.canary.alive()
 }
 
 // EventsMissing reports whether our own writes did not come back as events.

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/internal/command"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 const (
@@ -40,7 +40,7 @@ type Commands interface {
 
 // Meter counts what arrives.
 type Meter interface {
-	Event(kind watch.Kind)
+	Event(kind eventstream.Kind)
 	Poison()
 	Telemetry(component string)
 	Measured(m Measurement)
@@ -60,58 +60,60 @@ type Feed struct {
 	resync   resync
 }
 
-var _ watch.Sink = (*Feed)(nil)
+var _ eventstream.Sink = (*Feed)(nil)
 
 // Handle takes one event.
-func (f *Feed) Handle(ctx context.Context, e watch.Event) {
+func (f *Feed) Handle(ctx context.Context, e eventstream.Event) {
 	f.Meter.Event(e.Kind)
 	f.stir(e)
 	f.meet(ctx, e)
 	switch e.Kind {
-	case watch.TwinChanged:
+	case eventstream.TwinChanged:
 		f.twinChanged(ctx, e)
-	case watch.TwinReplaced:
+	case eventstream.TwinReplaced:
 		f.suspect(ctx, e)
-	case watch.DeviceCreated, watch.DeviceDeleted:
-		f.take(ctx, e, func(d *Device, _ func() Belief) News { return d.Deleted(e.Kind == watch.DeviceDeleted, placeOf(e)) })
-	case watch.DigitalTwinChanged:
+	case eventstream.DeviceCreated, eventstream.DeviceDeleted:
+		f.take(ctx, e, func(d *Device, _ func() Belief) News {
+			return d.Deleted(e.Kind == eventstream.DeviceDeleted, placeOf(e))
+		})
+	case eventstream.DigitalTwinChanged:
 		f.digitalTwinChanged(ctx, e)
-	case watch.Connected:
+	case eventstream.Connected:
 		f.connection(ctx, e, "Connected")
-	case watch.Disconnected:
+	case eventstream.Disconnected:
 		f.connection(ctx, e, "Disconnected")
-	case watch.Telemetry:
+	case eventstream.Telemetry:
 		f.telemetry(ctx, e)
-	case watch.Module, watch.Unknown: // not ours
+	case eventstream.Module, eventstream.Unknown: // not ours
 	}
 }
 
 // stir tells commands what the device did by itself.
-func (f *Feed) stir(e watch.Event) {
+func (f *Feed) stir(e eventstream.Event) {
 	switch e.Kind {
-	case watch.Connected:
+	case eventstream.Connected:
 		f.signal(e, command.Came)
-	case watch.Disconnected:
+	case eventstream.Disconnected:
 		f.signal(e, command.Went)
-	case watch.Telemetry:
+	case eventstream.Telemetry:
 		f.signal(e, command.Acted)
-	case watch.TwinChanged:
+	case eventstream.TwinChanged:
 		if e.Twin != nil && e.Twin.Reported != nil {
 			f.signal(e, command.Acted)
 		}
-	case watch.TwinReplaced, watch.DeviceCreated, watch.DeviceDeleted, watch.DigitalTwinChanged, watch.Module, watch.Unknown:
+	case eventstream.TwinReplaced, eventstream.DeviceCreated, eventstream.DeviceDeleted, eventstream.DigitalTwinChanged, eventstream.Module, eventstream.Unknown:
 	}
 }
 
-func (f *Feed) signal(e watch.Event, sign command.Sign) {
+func (f *Feed) signal(e eventstream.Event, sign command.Sign) {
 	from := command.Origin{Partition: e.Partition, SequenceNumber: e.SequenceNumber, EnqueuedTime: e.EnqueuedTime}
 	f.Commands.Signal(e.DeviceID, sign, happened(e), from)
 }
 
 // meet has an object looked at whose device does something although the hub calls it disconnected: the
 // time to answer begins.
-func (f *Feed) meet(ctx context.Context, e watch.Event) {
-	if e.Kind != watch.Telemetry && (e.Kind != watch.TwinChanged || e.Twin == nil || e.Twin.Reported == nil) {
+func (f *Feed) meet(ctx context.Context, e eventstream.Event) {
+	if e.Kind != eventstream.Telemetry && (e.Kind != eventstream.TwinChanged || e.Twin == nil || e.Twin.Reported == nil) {
 		return
 	}
 	if d := f.Session.peek(e.DeviceID); d != nil && d.acted(happened(e)) {
@@ -120,7 +122,7 @@ func (f *Feed) meet(ctx context.Context, e watch.Event) {
 }
 
 // happened is when, by the hub's clock, or at the latest, by that of its event hub.
-func happened(e watch.Event) time.Time {
+func happened(e eventstream.Event) time.Time {
 	if e.OperationTime.IsZero() {
 		return e.EnqueuedTime
 	}
@@ -131,18 +133,18 @@ func happened(e watch.Event) time.Time {
 // may have said that their device was there.
 func (f *Feed) Poison(ctx context.Context, err error) {
 	f.Meter.Poison()
-	e, ok := errors.AsType[*watch.PoisonError](err)
+	e, ok := errors.AsType[*eventstream.PoisonError](err)
 	if !ok || e.DeviceID == "" {
 		return
 	}
-	unreadable := watch.Event{DeviceID: e.DeviceID, Partition: e.Partition, SequenceNumber: e.SequenceNumber}
+	unreadable := eventstream.Event{DeviceID: e.DeviceID, Partition: e.Partition, SequenceNumber: e.SequenceNumber}
 	f.signal(unreadable, command.Acted)
-	if e.Kind == watch.TwinChanged {
+	if e.Kind == eventstream.TwinChanged {
 		f.suspect(ctx, unreadable)
 	}
 }
 
-func (f *Feed) twinChanged(ctx context.Context, e watch.Event) {
+func (f *Feed) twinChanged(ctx context.Context, e eventstream.Event) {
 	changed, missed := f.Session.memory.canary.hear(e.DeviceID, e.Twin, time.Now())
 	if changed {
 		f.Changed()
@@ -175,7 +177,7 @@ func (f *Feed) distrusted(ctx context.Context) {
 }
 
 // take has a declared device learn from an event, and tells its object of what is news.
-func (f *Feed) take(ctx context.Context, e watch.Event, learn func(*Device, func() Belief) News) {
+func (f *Feed) take(ctx context.Context, e eventstream.Event, learn func(*Device, func() Belief) News) {
 	believed, declared := f.Declarations.Cached(ctx, e.DeviceID)
 	if !declared {
 		return
@@ -190,13 +192,13 @@ func (f *Feed) take(ctx context.Context, e watch.Event, learn func(*Device, func
 	}
 }
 
-func (f *Feed) suspect(ctx context.Context, e watch.Event) {
+func (f *Feed) suspect(ctx context.Context, e eventstream.Event) {
 	f.take(ctx, e, func(d *Device, _ func() Belief) News { return d.Suspect(placeOf(e)) })
 }
 
 // digitalTwinChanged has a model looked at that the device announced. All else the twin change event says better: it
 // has versions. Where only this source is routed, the event is no more than a hint to read.
-func (f *Feed) digitalTwinChanged(ctx context.Context, e watch.Event) {
+func (f *Feed) digitalTwinChanged(ctx context.Context, e eventstream.Event) {
 	switch {
 	case e.Model != "":
 		f.suspect(ctx, e)
@@ -208,7 +210,7 @@ func (f *Feed) digitalTwinChanged(ctx context.Context, e watch.Event) {
 	}
 }
 
-func (f *Feed) connection(ctx context.Context, e watch.Event, state string) {
+func (f *Feed) connection(ctx context.Context, e eventstream.Event, state string) {
 	f.take(ctx, e, func(d *Device, believed func() Belief) News {
 		return d.Connection(state, e.ConnectionSequence, e.OperationTime.Truncate(time.Second), placeOf(e), believed)
 	})
@@ -221,7 +223,7 @@ type Measurement struct {
 	Value            float64
 }
 
-func (f *Feed) telemetry(ctx context.Context, e watch.Event) {
+func (f *Feed) telemetry(ctx context.Context, e eventstream.Event) {
 	f.Meter.Telemetry(e.Telemetry.Component)
 	d := f.Session.peek(e.DeviceID)
 	if d == nil {
@@ -236,12 +238,12 @@ func (f *Feed) telemetry(ctx context.Context, e watch.Event) {
 	}
 }
 
-func placeOf(e watch.Event) Place {
+func placeOf(e eventstream.Event) Place {
 	return Place{Partition: e.Partition, SequenceNumber: e.SequenceNumber, EnqueuedTime: e.EnqueuedTime, Handled: time.Now()}
 }
 
 // Resume has the doubtful devices of a checkpoint read. Those that nobody declares any more are forgotten.
-func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
+func (f *Feed) Resume(ctx context.Context, c eventstream.Checkpoint) {
 	f.Session.memory.canary.resume(c.TwinChanges)
 	f.Commands.Resume(ctx)
 	for _, id := range c.Doubtful {
@@ -253,8 +255,8 @@ func (f *Feed) Resume(ctx context.Context, c watch.Checkpoint) {
 }
 
 // Outstanding says what the effects of handled events still lack.
-func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
-	o := watch.Outstanding{First: map[string]watch.Mark{}, Resync: f.resync.underWay(), TwinChanges: f.Session.memory.canary.alive()}
+func (f *Feed) Outstanding(now time.Time) eventstream.Outstanding {
+	o := eventstream.Outstanding{First: map[string]eventstream.Mark{}, Resync: f.resync.underWay(), TwinChanges: f.Session.memory.canary.alive()}
 	for id, d := range f.Session.devices() {
 		at, ok := d.Outstanding()
 		switch first, known := o.First[at.Partition]; {
@@ -266,12 +268,12 @@ func (f *Feed) Outstanding(now time.Time) watch.Outstanding {
 			}
 			o.Doubtful = append(o.Doubtful, id)
 		case !known || at.SequenceNumber < first.SequenceNumber:
-			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
+			o.First[at.Partition] = eventstream.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
 		}
 	}
 	for _, at := range f.Commands.Outstanding() {
 		if first, known := o.First[at.Partition]; !known || at.SequenceNumber < first.SequenceNumber {
-			o.First[at.Partition] = watch.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
+			o.First[at.Partition] = eventstream.Mark{SequenceNumber: at.SequenceNumber, EnqueuedTime: at.EnqueuedTime}
 		}
 	}
 	o.Doubtful = append(o.Doubtful, f.Session.memory.canary.pending()...)

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // audience is the objects: one PnPDevice per known device.
@@ -72,13 +72,13 @@ type counter struct {
 	measured []Measurement
 }
 
-func (c *counter) Event(k watch.Kind)         { c.kinds[string(k)]++ }
+func (c *counter) Event(k eventstream.Kind)   { c.kinds[string(k)]++ }
 func (c *counter) Poison()                    { c.kinds["Poison"]++ }
 func (c *counter) Telemetry(component string) { c.kinds["telemetry of "+component]++ }
 func (c *counter) Measured(m Measurement)     { c.measured = append(c.measured, m) }
 func newFeed() (*Feed, *audience, *counter)   { return feedOf(map[string]func() Belief{"d": believed}) }
-func event(k watch.Kind, id string) watch.Event {
-	return watch.Event{Kind: k, DeviceID: id, Partition: "0", SequenceNumber: 5}
+func event(k eventstream.Kind, id string) eventstream.Event {
+	return eventstream.Event{Kind: k, DeviceID: id, Partition: "0", SequenceNumber: 5}
 }
 
 func feedOf(knows map[string]func() Belief) (*Feed, *audience, *counter) {
@@ -88,17 +88,17 @@ func feedOf(knows map[string]func() Belief) (*Feed, *audience, *counter) {
 }
 
 func TestWhoIsToldOfAnEvent(t *testing.T) {
-	change := func(n *twin.Notification) watch.Event {
-		e := event(watch.TwinChanged, "d")
+	change := func(n *twin.Notification) eventstream.Event {
+		e := event(eventstream.TwinChanged, "d")
 		e.Twin = n
 		return e
 	}
-	connected := event(watch.Connected, "d")
+	connected := event(eventstream.Connected, "d")
 	connected.ConnectionSequence, connected.OperationTime = "01", noon
-	model := event(watch.DigitalTwinChanged, "d")
+	model := event(eventstream.DigitalTwinChanged, "d")
 	model.Model = "dtmi:com:example:Other;1"
 	for name, c := range map[string]struct {
-		event    watch.Event
+		event    eventstream.Event
 		told     []string
 		doubtful bool
 	}{
@@ -106,15 +106,15 @@ func TestWhoIsToldOfAnEvent(t *testing.T) {
 		"a device reports nothing declared":   {change(reported(t, 11, 6, `"x":1,`, 1)), nil, false},
 		"somebody writes desired properties":  {change(desired(t, 11, 5, `"target":"x",`, 1)), []string{"d now"}, false},
 		"an event is missing":                 {change(desired(t, 12, 6, `"target":"x",`, 1)), []string{"d now"}, true},
-		"the twin is replaced":                {event(watch.TwinReplaced, "d"), []string{"d now"}, true},
-		"the device is created":               {event(watch.DeviceCreated, "d"), []string{"d now"}, true},
-		"the device is deleted":               {event(watch.DeviceDeleted, "d"), []string{"d now"}, true},
+		"the twin is replaced":                {event(eventstream.TwinReplaced, "d"), []string{"d now"}, true},
+		"the device is created":               {event(eventstream.DeviceCreated, "d"), []string{"d now"}, true},
+		"the device is deleted":               {event(eventstream.DeviceDeleted, "d"), []string{"d now"}, true},
 		"the device connects":                 {connected, []string{"d now"}, false},
 		"the device has another model":        {model, []string{"d now"}, true},
-		"only digital twin events are routed": {event(watch.DigitalTwinChanged, "d"), []string{"d later"}, true},
-		"a module changes":                    {event(watch.Module, "d"), nil, false},
-		"something unheard of":                {event(watch.Unknown, "d"), nil, false},
-		"a device that nobody declares":       {event(watch.DeviceCreated, "other"), nil, false},
+		"only digital twin events are routed": {event(eventstream.DigitalTwinChanged, "d"), []string{"d later"}, true},
+		"a module changes":                    {event(eventstream.Module, "d"), nil, false},
+		"something unheard of":                {event(eventstream.Unknown, "d"), nil, false},
+		"a device that nobody declares":       {event(eventstream.DeviceCreated, "other"), nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, a, count := newFeed()
@@ -134,9 +134,9 @@ func TestWhoIsToldOfAnEvent(t *testing.T) {
 
 func TestADeviceThatNobodyDeclaresCostsNoMemory(t *testing.T) {
 	f, _, _ := newFeed()
-	f.Handle(t.Context(), event(watch.DeviceCreated, "other"))
-	telemetry := event(watch.Telemetry, "other")
-	telemetry.Telemetry = &watch.TelemetryMessage{Body: []byte(`{"x":1}`)}
+	f.Handle(t.Context(), event(eventstream.DeviceCreated, "other"))
+	telemetry := event(eventstream.Telemetry, "other")
+	telemetry.Telemetry = &eventstream.TelemetryMessage{Body: []byte(`{"x":1}`)}
 	f.Handle(t.Context(), telemetry)
 	if got := len(f.Session.devices()); got != 0 {
 		t.Errorf("%d devices in memory", got)
@@ -145,9 +145,9 @@ func TestADeviceThatNobodyDeclaresCostsNoMemory(t *testing.T) {
 
 func TestBothTwinSourcesTogetherDoNoWorkTwice(t *testing.T) {
 	f, a, _ := newFeed()
-	first := event(watch.TwinChanged, "d")
+	first := event(eventstream.TwinChanged, "d")
 	first.Twin, first.CorrelationID = reported(t, 11, 6, `"target":"on",`, 1), "12104ced5402"
-	second := event(watch.DigitalTwinChanged, "d")
+	second := event(eventstream.DigitalTwinChanged, "d")
 	second.CorrelationID = first.CorrelationID
 	f.Handle(t.Context(), first)
 	f.Handle(t.Context(), second)
@@ -162,7 +162,7 @@ func TestBothTwinSourcesTogetherDoNoWorkTwice(t *testing.T) {
 func TestWhatADeviceDoesWaitsForTheQuietTimeToEnd(t *testing.T) {
 	f, a, _ := newFeed()
 	f.Session.Device("d").Quiet(time.Now().Add(time.Hour))
-	e := event(watch.TwinChanged, "d")
+	e := event(eventstream.TwinChanged, "d")
 	e.Twin = reported(t, 11, 6, `"target":"on",`, 1)
 	f.Handle(t.Context(), e)
 	e.Twin = desired(t, 12, 5, `"target":"x",`, 2)
@@ -177,7 +177,7 @@ func TestAnAnswerThatIsThereBeforeThatOfTheHubIsToldAtOnce(t *testing.T) {
 	d := f.Session.Device("d")
 	d.Quiet(time.Now().Add(time.Hour))
 	d.sending([]twin.Change{{Leaf: twin.Leaf{Name: "target"}, Value: "on"}}, &twin.Twin{DesiredVersion: 1})
-	e := event(watch.TwinChanged, "d")
+	e := event(eventstream.TwinChanged, "d")
 	e.Twin = reported(t, 11, 6, `"target":"on",`, 1)
 	f.Handle(t.Context(), e)
 	if diff := cmp.Diff([]string{"d now"}, a.told); diff != "" {
@@ -190,8 +190,8 @@ func TestTelemetryShowsWhatWasAskedFor(t *testing.T) {
 	object := types.NamespacedName{Namespace: "n", Name: "line"}
 	f.Session.Device("d").Interested(Interest{Object: object, Fields: map[string][]string{"thermostat1": {"temperature", "absent"}}})
 	for _, component := range []string{"thermostat1", "thermostat2"} {
-		e := event(watch.Telemetry, "d")
-		e.Telemetry = &watch.TelemetryMessage{Component: component, Body: []byte(`{"temperature":21.5,"humidity":40,"text":"x"}`)}
+		e := event(eventstream.Telemetry, "d")
+		e.Telemetry = &eventstream.TelemetryMessage{Component: component, Body: []byte(`{"temperature":21.5,"humidity":40,"text":"x"}`)}
 		f.Handle(t.Context(), e)
 	}
 	want := []Measurement{{Object: object, Component: "thermostat1", Field: "temperature", Value: 21.5}}
@@ -210,8 +210,8 @@ func TestTelemetryOfAnotherModelHasTheTwinReadOnce(t *testing.T) {
 	seen.ModelID = "dtmi:a;1"
 	d.observe(seen, d.beginRead())
 	send := func(model string) {
-		e := event(watch.Telemetry, "d")
-		e.Telemetry = &watch.TelemetryMessage{Model: model}
+		e := event(eventstream.Telemetry, "d")
+		e.Telemetry = &eventstream.TelemetryMessage{Model: model}
 		f.Handle(t.Context(), e)
 	}
 	send("dtmi:a;1")
@@ -238,8 +238,8 @@ func TestWhatHoldsTheCheckpointBack(t *testing.T) {
 	hold("a", "0", 20, noon)
 	hold("b", "0", 10, noon)
 	hold("c", "1", 5, noon.Add(-2*holdFor))
-	f.Resume(t.Context(), watch.Checkpoint{Doubtful: []string{"d", "gone"}})
-	want := watch.Outstanding{First: map[string]watch.Mark{"0": {SequenceNumber: 10}}, Doubtful: []string{"c", "d"}}
+	f.Resume(t.Context(), eventstream.Checkpoint{Doubtful: []string{"d", "gone"}})
+	want := eventstream.Outstanding{First: map[string]eventstream.Mark{"0": {SequenceNumber: 10}}, Doubtful: []string{"c", "d"}}
 	if diff := cmp.Diff(want, f.Outstanding(noon)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

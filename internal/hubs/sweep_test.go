@@ -14,9 +14,9 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
-	"github.com/pnp-operator/pnp-operator/internal/watch"
 )
 
 // hub answers queries with rows; whatever else is asked is a failure of the test.
@@ -171,7 +171,7 @@ func TestTheFirstSweepGoesByVersionOnlyWhereTheStreamVouches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := &hub{}
 			s := newSweep(h, &list{declared: []Declared{{DeviceID: "d"}}})
-			s.Session.stream.Store(&streamState{State: watch.State{Phase: watch.Reading}})
+			s.Session.stream.Store(&streamState{State: eventstream.State{Phase: eventstream.Reading}})
 			c.before(&s.Session.memory.canary)
 			if err := s.once(t.Context()); err != nil {
 				t.Fatal(err)

@@ -5,7 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/pnp-operator/pnp-operator/internal/watch"
+	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 // Interest is which numbers of a device's telemetry somebody wants to see, by component, and for which object.
@@ -23,7 +23,7 @@ func (d *Device) Interested(i Interest) (before Interest) {
 }
 
 // Telemetry reads the wanted numbers of a message.
-func (d *Device) Telemetry(t *watch.TelemetryMessage) (object types.NamespacedName, wanted map[string]float64) {
+func (d *Device) Telemetry(t *eventstream.TelemetryMessage) (object types.NamespacedName, wanted map[string]float64) {
 	d.mu.Lock()
 	interest := d.interest
 	d.mu.Unlock()

@@ -49,8 +49,8 @@ var stated = []struct {
 	{"pnpdevice.md", "(1 to {} of `a-z", "internal/twin/conform.go", "maxDTDLName", number},
 	{"pnpdevice.md", "| size | {} for the whole declaration", "internal/twin/validate.go", "maxDesiredSize", kib},
 	{"pnpdevice.md", "shows up to {} properties beside", "internal/convergence/room.go", "maxShownEntries", number},
-	{"pnpdevice.md", "a body of more than {},", "internal/watch/event_telemetry.go", "maxTelemetryBody", kb},
-	{"pnpdevice.md", "with more than {} numbers", "internal/watch/event_telemetry.go", "maxNumbers", number},
+	{"pnpdevice.md", "a body of more than {},", "internal/eventstream/event_telemetry.go", "maxTelemetryBody", kb},
+	{"pnpdevice.md", "with more than {} numbers", "internal/eventstream/event_telemetry.go", "maxNumbers", number},
 	{"pnpdevice.md", "for {} seconds after that, more of the same", "controllers/pnpdevice_quiet.go", "quietTime", seconds},
 	{"pnpdevice.md", "Read again every {} minutes", "internal/convergence/state.go", "RetryAbsent", minutes},
 	{"pnpdevice.md", "Shown after {} s of failure", "controllers/pnpdevice_controller.go", "DefaultGrace", seconds},
@@ -71,7 +71,7 @@ var stated = []struct {
 	{"architecture.md", "all declared devices, {} a query", "internal/hubs/sweep.go", "maxVersionChunk", number},
 	{"architecture.md", "bounds answers to {},", "internal/iothub/answers.go", "maxResponseBody", mib},
 	{"scale.md", "| connections to a hub | {} kept", "internal/iothub/transport.go", "maxIdleConns", number},
-	{"scale.md", "| events fetched ahead | up to {} a partition", "internal/watch/prefetch.go", "maxPrefetch", number},
+	{"scale.md", "| events fetched ahead | up to {} a partition", "internal/eventstream/prefetch.go", "maxPrefetch", number},
 	{"scale.md", "| wait for a device's answer | {} ms", "controllers/pnpdevice_quiet.go", "answerTime", milliseconds},
 	{"scale.md", "| quiet time | {} s ", "controllers/pnpdevice_quiet.go", "quietTime", seconds},
 	{"security.md", "answers of devices up to {};", "internal/ledger/room.go", "maxResponse", kib},
@@ -90,7 +90,7 @@ var stated = []struct {
 	{"security.md", "| {} | [TestWhatIsHeldOfRepositoriesIsBounded]", "internal/models/repositories.go", "maxHeld", mib},
 	{"security.md", "models that were fetched | {} in one namespace", "internal/models/repositories.go", "maxHeldOfTenant", mib},
 	{"security.md", "200 files; {} at a time", "internal/models/repositories.go", "maxFetches", number},
-	{"security.md", "| {} | [TestPrefetchIsBounded]", "internal/watch/intake.go", "maxArrived", mib},
+	{"security.md", "| {} | [TestPrefetchIsBounded]", "internal/eventstream/intake.go", "maxArrived", mib},
 }
 
 func TestNumbersInPagesAreThoseOfTheCode(t *testing.T) {
