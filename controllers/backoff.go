@@ -9,7 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // wakeBurst is how many of those that fail at a hub one success wakes. Each that succeeds wakes as
@@ -226,7 +226,7 @@ func (b backoff) When(item reconcile.Request) time.Duration {
 		b.fails(name, cause{row: b.row, object: before.object, about: before.about}, now)
 		wait, _ = b.take(name, now)
 	}
-	return hubs.Jittered(wait)
+	return session.Jittered(wait)
 }
 
 // take returns how long an object waits whose last failure was noted, once.

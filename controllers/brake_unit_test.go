@@ -20,7 +20,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -300,11 +300,11 @@ func TestASessionThatEndsTakesItsBrakeAlong(t *testing.T) {
 			cluster := newBraked(t, map[string]int{"leaving": 1})
 			p := cluster.start(t)
 			key := client.ObjectKeyFromObject(p.hub)
-			session := hubs.NewSession(unusedHub{}, p.hub.Spec.HostName, "")
-			r := &PnPDeviceReconciler{Client: cluster, Hubs: &hubs.Registry{}, Brake: p.Brake, Wakes: NewWakes()}
-			r.Hubs.Put(t.Context(), key, session, func(context.Context) {})
+			kept := session.NewSession(unusedHub{}, p.hub.Spec.HostName, "")
+			r := &PnPDeviceReconciler{Client: cluster, Hubs: &session.Registry{}, Brake: p.Brake, Wakes: NewWakes()}
+			r.Hubs.Put(t.Context(), key, kept, func(context.Context) {})
 			s := newScope(owner("leaving", 1), aNoon)
-			s.Hub, s.hubGone, s.session = p.hub, true, session
+			s.Hub, s.hubGone, s.session = p.hub, true, kept
 			c.end(r, key)
 			allowed, err := r.braked(t.Context(), s, []twin.Change{{Leaf: twin.Leaf{Name: "p0"}, Cause: twin.Removed}})
 			if (err == nil) != c.allows || allowed != c.allows {

@@ -17,12 +17,12 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // unusedHub is a hub that nothing is asked of.
-type unusedHub struct{ hubs.Hub }
+type unusedHub struct{ session.Hub }
 
 func (unusedHub) Close() {}
 
@@ -40,7 +40,7 @@ func TestFactsDecideWhetherADeletionWaits(t *testing.T) {
 	accepted := is(v1alpha1.ConditionAuthenticated, metav1.ConditionTrue, v1alpha1.ReasonAuthenticated)
 	refused := is(v1alpha1.ConditionAuthenticated, metav1.ConditionFalse, v1alpha1.ReasonUnauthorized)
 	live := func(r *PnPDeviceReconciler) {
-		r.Hubs.Put(context.Background(), key, hubs.NewSession(unusedHub{}, "a", ""), func(context.Context) {})
+		r.Hubs.Put(context.Background(), key, session.NewSession(unusedHub{}, "a", ""), func(context.Context) {})
 	}
 	kept := func(r *PnPDeviceReconciler) { live(r); r.Hubs.Keep(key, time.Hour, func() {}) }
 	went := func(r *PnPDeviceReconciler) { r.clearing.left().Delete(event.DeleteEvent{Object: hubAt("a")}) }
@@ -75,7 +75,7 @@ func TestFactsDecideWhetherADeletionWaits(t *testing.T) {
 			if test.hub != nil {
 				objects = objects.WithObjects(test.hub)
 			}
-			r := &PnPDeviceReconciler{Client: objects.Build(), Hubs: &hubs.Registry{}, clearing: &clearing{}}
+			r := &PnPDeviceReconciler{Client: objects.Build(), Hubs: &session.Registry{}, clearing: &clearing{}}
 			for _, fact := range test.facts {
 				fact(r)
 			}
@@ -112,7 +112,7 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 		"of a credential that is kept, after an outage": {waitHubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.unauthorized(s, denied) }, denied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &PnPDeviceReconciler{Grace: grace, Hubs: &hubs.Registry{}, clearing: &clearing{}, retries: newLasting(waitAPIServer)}
+			r := &PnPDeviceReconciler{Grace: grace, Hubs: &session.Registry{}, clearing: &clearing{}, retries: newLasting(waitAPIServer)}
 			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d", UID: "1"}}
 			if test.before != nil {
 				r.retries.fails(nameOfDevice(device), cause{row: test.before, object: device.UID}, began.Add(-10*time.Minute))
@@ -156,7 +156,7 @@ func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 				device.Spec.DeletionPolicy, device.Status.ConnectionState, device.Status.Summary = policy, convergence.Connected, "1/1"
 				conditions.SetVerdict(device, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged})
 				c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(device).WithStatusSubresource(device).Build()
-				r := &PnPDeviceReconciler{Client: c, Hubs: &hubs.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: newLasting(waitAPIServer), Recorder: events.NewFakeRecorder(10)}
+				r := &PnPDeviceReconciler{Client: c, Hubs: &session.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: newLasting(waitAPIServer), Recorder: events.NewFakeRecorder(10)}
 				for range 2 {
 					if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(device)}); err != nil {
 						t.Fatal(err)

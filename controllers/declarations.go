@@ -9,7 +9,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -22,22 +22,22 @@ type declarations struct {
 	hub    types.NamespacedName
 	// destination of the session.
 	destination string
-	sessions    *hubs.Registry
+	sessions    *session.Registry
 	failing     *failingObjects
 }
 
 // List returns the devices of the hub.
-func (w *declarations) List(ctx context.Context) ([]hubs.Declared, error) {
+func (w *declarations) List(ctx context.Context) ([]session.Declared, error) {
 	devices, err := membersOf(ctx, w.reader, w.hub)
 	if err != nil {
 		return nil, err
 	}
-	var declared []hubs.Declared
+	var declared []session.Declared
 	for _, d := range devices {
 		if !w.wins(ctx, d) {
 			continue
 		}
-		declared = append(declared, hubs.Declared{
+		declared = append(declared, session.Declared{
 			DeviceID: d.DeviceID(), Adopted: convergence.IsAdopted(d, w.destination), ETag: etagOf(d), ConnectionState: d.Status.ConnectionState,
 			Suspended: d.Spec.Suspend,
 		})
@@ -70,10 +70,10 @@ func (w *declarations) Differs(ctx context.Context, t *twin.Twin) bool {
 
 // Enqueue has the objects of the device reconciled. Where an event causes that, those that fail are
 // not looked at too often.
-func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause hubs.Cause, after time.Duration) {
+func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause session.Cause, after time.Duration) {
 	for _, d := range w.declaring(ctx, deviceID) {
 		next := wake{key: client.ObjectKeyFromObject(d), priority: prioritySweep, after: after}
-		if cause == hubs.CauseEvent {
+		if cause == session.CauseEvent {
 			next.priority, next.after = priorityEvent, max(after, w.failing.hold(nameOfDevice(d), time.Now()))
 		}
 		w.wakes.device(ctx, next)
@@ -82,22 +82,22 @@ func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause hubs.
 
 // Cached returns what status knows of a device, to be computed if needed. An object that is being
 // deleted, or that has lost the device to another one, learns nothing.
-func (w *declarations) Cached(ctx context.Context, deviceID string) (func() hubs.Belief, bool) {
+func (w *declarations) Cached(ctx context.Context, deviceID string) (func() session.Belief, bool) {
 	for _, d := range w.declaring(ctx, deviceID) {
 		if !d.DeletionTimestamp.IsZero() || !w.wins(ctx, d) {
 			continue
 		}
-		return func() hubs.Belief { return w.believed(ctx, client.ObjectKeyFromObject(d)) }, true
+		return func() session.Belief { return w.believed(ctx, client.ObjectKeyFromObject(d)) }, true
 	}
 	return nil, false
 }
 
-func (w *declarations) believed(ctx context.Context, key types.NamespacedName) hubs.Belief {
+func (w *declarations) believed(ctx context.Context, key types.NamespacedName) session.Belief {
 	d, err := w.latest.get(ctx, w.reader, key)
 	if err != nil || !convergence.IsAdopted(d, w.destination) {
-		return hubs.Belief{}
+		return session.Belief{}
 	}
-	belief := hubs.Belief{Twin: convergence.Belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
+	belief := session.Belief{Twin: convergence.Belief(&d.Status), MirrorsAll: d.Spec.Reported == v1alpha1.ReportedAll && d.Status.NotShown == 0}
 	if seen := d.Status.ConnectionStateSeenTime; seen != nil {
 		belief.StateSeen = seen.Time
 	}

@@ -18,8 +18,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicecommands,verbs=get;list;watch;patch;delete
@@ -29,7 +29,7 @@ import (
 type DeviceCommandReconciler struct {
 	client.Client
 	Recorder events.EventRecorder
-	Hubs     *hubs.Registry
+	Hubs     *session.Registry
 	Wakes    *Wakes
 	Models   *models.Library
 	// Flights are the commands whose hub is being called.

@@ -26,10 +26,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -80,7 +80,7 @@ type factory struct {
 
 // process is an operator. One that has crashed reaches nothing any more.
 type process struct {
-	hubs.Hub
+	session.Hub
 
 	factory *factory
 	crash   crash
@@ -164,8 +164,8 @@ func (f *factory) start(at crash) *process {
 			return p.write(ctx, recording, func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
 		},
 	})
-	sessions := &hubs.Registry{}
-	sessions.Put(p.dead, client.ObjectKey{Namespace: "factory", Name: "hub"}, hubs.NewSession(p, "h", ""), func(context.Context) {})
+	sessions := &session.Registry{}
+	sessions.Put(p.dead, client.ObjectKey{Namespace: "factory", Name: "hub"}, session.NewSession(p, "h", ""), func(context.Context) {})
 	recorder := events.NewFakeRecorder(1000)
 	p.r = &DeviceCommandReconciler{
 		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: NewWakes(), Models: models.NewLibrary(Shelf{Reader: p.api}, models.NewRepositories(nil, nil)),
@@ -502,15 +502,15 @@ func TestAFirstClaimWhoseSealIsRefusedWasNotSent(t *testing.T) {
 }
 
 // stream begins to read the events of the hub.
-func (p *process) stream() *hubs.Feed {
-	session := p.r.Hubs.Get(airportHub)
-	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Commands: p.r.Flights.commandsAt(airportHub, session), Meter: deaf{}}
+func (p *process) stream() *session.Feed {
+	at := p.r.Hubs.Get(airportHub)
+	feed := &session.Feed{Session: at, Declarations: deaf{}, Commands: p.r.Flights.commandsAt(airportHub, at), Meter: deaf{}}
 	feed.Resume(p.dead, eventstream.Checkpoint{})
 	return feed
 }
 
 // tells has the hub's events say something of the device, that happened at a time.
-func (p *process) tells(kind eventstream.Kind, at time.Time) *hubs.Feed {
+func (p *process) tells(kind eventstream.Kind, at time.Time) *session.Feed {
 	feed := p.stream()
 	feed.Handle(p.dead, eventstream.Event{Kind: kind, DeviceID: "d", Partition: "1", OperationTime: at, EnqueuedTime: at, Telemetry: &eventstream.TelemetryMessage{}})
 	return feed

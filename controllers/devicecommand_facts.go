@@ -18,10 +18,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // Whether a command may go to a device is decided from facts: what specs say now, which object has
@@ -179,7 +179,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
 	switch {
 	case errors.Is(err, models.ErrLine):
-		return quietly(hubs.Jittered(waitLine.most))
+		return quietly(session.Jittered(waitLine.most))
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):

@@ -13,8 +13,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -26,7 +26,7 @@ type situation struct {
 	hub    func(*v1alpha1.IoTHub)
 	others []client.Object
 	// memory is what the process saw of the device; nil: it has just started.
-	memory func(*hubs.Device)
+	memory func(*session.Device)
 	// there is the model that the device has, "": modelA.
 	there   string
 	readErr error
@@ -37,19 +37,19 @@ func model(declared, shown string) func(*v1alpha1.PnPDevice) {
 	return func(d *v1alpha1.PnPDevice) { d.Spec.ModelID, d.Status.ModelID = declared, shown }
 }
 
-func read(model string) func(*hubs.Device) {
-	return func(d *hubs.Device) {
-		_, _ = (&hubs.Pass{Device: d}).Read(func() (*twin.Twin, error) { return &twin.Twin{ModelID: model}, nil })
+func read(model string) func(*session.Device) {
+	return func(d *session.Device) {
+		_, _ = (&session.Pass{Device: d}).Read(func() (*twin.Twin, error) { return &twin.Twin{ModelID: model}, nil })
 	}
 }
 
-func readThen(model string, then func(*hubs.Device)) func(*hubs.Device) {
-	return func(d *hubs.Device) { read(model)(d); then(d) }
+func readThen(model string, then func(*session.Device)) func(*session.Device) {
+	return func(d *session.Device) { read(model)(d); then(d) }
 }
 
 // comesBack is an event of the device's connection.
-func comesBack(d *hubs.Device) {
-	d.Connection("Connected", "01", time.Now(), hubs.Place{}, func() hubs.Belief { return hubs.Belief{} })
+func comesBack(d *session.Device) {
+	d.Connection("Connected", "01", time.Now(), session.Place{}, func() session.Belief { return session.Belief{} })
 }
 
 // rival is another declaration of the device.
@@ -96,8 +96,8 @@ var situations = map[string]struct {
 	"it came back as another one before the start":   {situation{device: model(modelA, modelA), there: modelB}, v1alpha1.ReasonModelMismatch, 1},
 	"it came back":                                   {situation{device: model(modelA, modelA), memory: readThen(modelA, comesBack)}, "", 1},
 	"it came back as another one":                    {situation{device: model(modelA, modelA), memory: readThen(modelA, comesBack), there: modelB}, v1alpha1.ReasonModelMismatch, 1},
-	"its telemetry names another model":              {situation{device: model(modelA, modelA), memory: readThen(modelA, func(d *hubs.Device) { d.Foreign(modelB) }), there: modelB}, v1alpha1.ReasonModelMismatch, 1},
-	"all of it is in doubt":                          {situation{device: model(modelA, modelA), memory: readThen(modelA, (*hubs.Device).Doubt), there: modelB}, v1alpha1.ReasonModelMismatch, 1},
+	"its telemetry names another model":              {situation{device: model(modelA, modelA), memory: readThen(modelA, func(d *session.Device) { d.Foreign(modelB) }), there: modelB}, v1alpha1.ReasonModelMismatch, 1},
+	"all of it is in doubt":                          {situation{device: model(modelA, modelA), memory: readThen(modelA, (*session.Device).Doubt), there: modelB}, v1alpha1.ReasonModelMismatch, 1},
 	"the device is gone":                             {situation{device: model(modelA, modelA), readErr: &iothub.Error{StatusCode: 404, Number: 404001, Code: "DeviceNotFound"}}, v1alpha1.ReasonDeviceNotFound, 1},
 	"the hub does not say":                           {situation{device: model(modelA, modelA), readErr: errors.New("503")}, "nothing", 1},
 	"none is declared, but DeviceModels are checked": {situation{device: model("", modelA), others: []client.Object{aModel}, there: modelB}, "", 1},

@@ -19,9 +19,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 const (
@@ -47,7 +47,7 @@ type flight struct {
 	key         types.NamespacedName
 	command     *v1alpha1.DeviceCommand // as it was after the claim
 	device      *v1alpha1.PnPDevice     // its metadata, for Events
-	session     *hubs.Session
+	session     *session.Session
 	destination string
 	deviceID    string
 	requestID   string
@@ -333,7 +333,7 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 				f.standAside(one, one.outcome(r))
 			}
 			refused = waitOutcome.after(2 * refused)
-			pause = hubs.Jittered(refused)
+			pause = session.Jittered(refused)
 			fallthrough
 		default:
 			f.Log.Error(err, "Could not record the outcome of a command, trying again", "DeviceCommand", one.key)

@@ -26,14 +26,14 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
 // invokedHub is a hub that is asked for commands only.
 type invokedHub struct {
-	hubs.Hub
+	session.Hub
 
 	invoke func(context.Context, iothub.Invocation) (iothub.CommandAnswer, error)
 	calls  []iothub.Invocation
@@ -96,7 +96,7 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 	ledger := NewLedger(t.Context(), c, c, "operator", logr.Discard())
 	a.Flights = NewFlights(t.Context(), c, c, events.NewFakeRecorder(100), ledger, logr.Discard())
 	a.flight = &flight{
-		key: client.ObjectKeyFromObject(claimed), destination: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: hubs.NewSession(a.hub, "h", ""),
+		key: client.ObjectKeyFromObject(claimed), destination: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: session.NewSession(a.hub, "h", ""),
 		deviceID: "d", requestID: "r1", claimed: time.Now(), invocation: invocationOf(claimed),
 	}
 	a.flight.slot = a.reserve(a.flight.key)
@@ -123,8 +123,8 @@ func (a *airport) reserve(key types.NamespacedName) *command.Slot {
 var airportHub = client.ObjectKey{Namespace: "factory", Name: "hub"}
 
 // feed begins to read the hub's events, by a session.
-func (a *airport) feed(session *hubs.Session) *hubs.Feed {
-	feed := &hubs.Feed{Session: session, Declarations: deaf{}, Commands: a.commandsAt(airportHub, session), Meter: deaf{}}
+func (a *airport) feed(at *session.Session) *session.Feed {
+	feed := &session.Feed{Session: at, Declarations: deaf{}, Commands: a.commandsAt(airportHub, at), Meter: deaf{}}
 	feed.Resume(a.t.Context(), eventstream.Checkpoint{})
 	return feed
 }
@@ -229,7 +229,7 @@ func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
 		a.start(a.flight)
 		a.runs.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
-		feed := a.feed(hubs.NewSession(a.hub, "h", ""))
+		feed := a.feed(session.NewSession(a.hub, "h", ""))
 		feed.Handle(t.Context(), eventstream.Event{
 			Kind: eventstream.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &eventstream.TelemetryMessage{},
 		})
@@ -246,14 +246,14 @@ func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
 // deaf hears of no device, and counts nothing.
 type deaf struct{}
 
-func (deaf) List(context.Context) ([]hubs.Declared, error)              { return nil, nil }
-func (deaf) Cached(context.Context, string) (func() hubs.Belief, bool)  { return nil, false }
-func (deaf) Differs(context.Context, *twin.Twin) bool                   { return false }
-func (deaf) Enqueue(context.Context, string, hubs.Cause, time.Duration) {}
-func (deaf) Event(eventstream.Kind)                                     {}
-func (deaf) Poison()                                                    {}
-func (deaf) Telemetry(string)                                           {}
-func (deaf) Measured(hubs.Measurement)                                  {}
+func (deaf) List(context.Context) ([]session.Declared, error)              { return nil, nil }
+func (deaf) Cached(context.Context, string) (func() session.Belief, bool)  { return nil, false }
+func (deaf) Differs(context.Context, *twin.Twin) bool                      { return false }
+func (deaf) Enqueue(context.Context, string, session.Cause, time.Duration) {}
+func (deaf) Event(eventstream.Kind)                                        {}
+func (deaf) Poison()                                                       {}
+func (deaf) Telemetry(string)                                              {}
+func (deaf) Measured(session.Measurement)                                  {}
 
 // tells has the hub's events say something of the device, that happened at a time.
 func (a *airport) tells(kind eventstream.Kind, at time.Time) {

@@ -13,8 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // A session goes with the Secret of its IoTHub while a command is under way, and another one comes:
@@ -30,7 +30,7 @@ func TestAFlightIsHeardByTheSessionAfterAGap(t *testing.T) {
 				a.flight.command.Spec.ConnectTimeoutSeconds = 10
 				sent := time.Now()
 				time.AfterFunc(3*s, func() {
-					feed := a.feed(hubs.NewSession(a.hub, "h", ""))
+					feed := a.feed(session.NewSession(a.hub, "h", ""))
 					time.AfterFunc(arrives-3*s, func() {
 						feed.Handle(t.Context(), eventstream.Event{
 							Kind: eventstream.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent.Add(4 * s), EnqueuedTime: sent, Telemetry: &eventstream.TelemetryMessage{},

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 const (
@@ -30,7 +30,7 @@ func newLooks(ctx context.Context, wake func(types.NamespacedName)) looks {
 type look struct {
 	hubQuestion
 
-	session  *hubs.Session
+	session  *session.Session
 	deviceID string
 
 	// The following are there once it is done.
@@ -40,13 +40,13 @@ type look struct {
 	doubts int // of the device until then
 }
 
-func newLook(command types.NamespacedName, session *hubs.Session, deviceID string) *look {
+func newLook(command types.NamespacedName, session *session.Session, deviceID string) *look {
 	return &look{hubQuestion: hubQuestion{object: command, host: session.Destination}, session: session, deviceID: deviceID}
 }
 
 // take hands over what was seen of a device for a command, once. pending is what is still under way,
 // or waits for a place. A look at another device, or by another session, is given up.
-func (l looks) take(command types.NamespacedName, session *hubs.Session, deviceID string) (of, pending *look) {
+func (l looks) take(command types.NamespacedName, session *session.Session, deviceID string) (of, pending *look) {
 	of, pending = l.hubQuestions.take(command, func(of *look) bool { return of.session == session && of.deviceID == deviceID })
 	if of != nil && of.isOver(time.Now()) {
 		return nil, nil

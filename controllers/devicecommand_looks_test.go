@@ -16,7 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -120,7 +120,7 @@ func TestLooksThatFailAreFurtherAndFurtherApart(t *testing.T) {
 
 // slowHub answers when it is told to.
 type slowHub struct {
-	hubs.Hub
+	session.Hub
 
 	asked  chan string
 	answer chan struct{}
@@ -147,9 +147,9 @@ func TestLooksAreBounded(t *testing.T) {
 		l := newLooks(ctx, func(types.NamespacedName) { woken++ })
 		slow := slowHub{asked: make(chan string, 100), answer: make(chan struct{})}
 		begin := func(host string, n int) (all []*look) {
-			session := hubs.NewSession(slow, host, "")
+			at := session.NewSession(slow, host, "")
 			for i := range n {
-				one := newLook(types.NamespacedName{Namespace: host, Name: fmt.Sprint(i)}, session, "d")
+				one := newLook(types.NamespacedName{Namespace: host, Name: fmt.Sprint(i)}, at, "d")
 				l.begin(one)
 				all = append(all, one)
 			}

@@ -13,8 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 const (
@@ -36,7 +36,7 @@ type commandScope struct {
 
 	device  *v1alpha1.PnPDevice
 	hub     *v1alpha1.IoTHub
-	session *hubs.Session
+	session *session.Session
 	// model that the device has, as far as that matters.
 	model string
 	// invocation is what the ledger knows the command by, entry what it has of it, nil if nothing.
@@ -64,7 +64,7 @@ func (s *commandScope) soonest(after time.Duration) time.Duration {
 	if after == 0 {
 		return left
 	}
-	return min(hubs.Jittered(after), left)
+	return min(session.Jittered(after), left)
 }
 
 // finish records an outcome. It halts: nothing follows.

@@ -13,8 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // A command rests after an attempt that did not reach its device. How long, and what ends that, is
@@ -100,12 +100,12 @@ func (f *Flights) leaveAlone(one *flight, r result) {
 }
 
 // siteOf returns where the events of a session's devices are heard.
-func siteOf(hub types.NamespacedName, s *hubs.Session) command.Site {
+func siteOf(hub types.NamespacedName, s *session.Session) command.Site {
 	return command.Site{Hub: lineOf(hub, s), Life: s.Life()}
 }
 
 // lineOf returns the hub of an IoTHub object's session.
-func lineOf(hub types.NamespacedName, s *hubs.Session) command.Hub {
+func lineOf(hub types.NamespacedName, s *session.Session) command.Hub {
 	return command.Hub{IoTHub: hub, Host: s.HostName()}
 }
 
@@ -139,7 +139,7 @@ type hubCommands struct {
 }
 
 // commandsAt returns the commands of a session's hub.
-func (f *Flights) commandsAt(hub types.NamespacedName, s *hubs.Session) *hubCommands {
+func (f *Flights) commandsAt(hub types.NamespacedName, s *session.Session) *hubCommands {
 	at := siteOf(hub, s)
 	return &hubCommands{f.runs.At(at), f, at, s.Destination}
 }

@@ -26,8 +26,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicemodels,verbs=get;list;watch
@@ -105,7 +105,7 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	object.Status.ObservedGeneration = object.Generation
 	conditions.SetVerdict(object, found.verdict)
-	return endPass(ctx, r.Client, r.Recorder, &ending{before: before, after: object, next: hubs.Jittered(after)})
+	return endPass(ctx, r.Client, r.Recorder, &ending{before: before, after: object, next: session.Jittered(after)})
 }
 
 // tell wakes those who are checked, and the other DeviceModels of the namespace, which may be made of this one, if a model is not what they were told

@@ -13,7 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // ending is how a pass over an object ends: what the object says by now, when the next pass is due,
@@ -55,7 +55,7 @@ func endPass(ctx context.Context, c client.Client, to events.EventRecorder, e *e
 	case isHeld:
 		return ctrl.Result{RequeueAfter: held.wait}, nil
 	case e.behind > 0 && apierrors.IsConflict(err):
-		return ctrl.Result{RequeueAfter: hubs.Jittered(e.behind)}, nil
+		return ctrl.Result{RequeueAfter: session.Jittered(e.behind)}, nil
 	case err != nil:
 		return ctrl.Result{}, err
 	case e.failure != nil:

@@ -24,9 +24,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/places"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs,verbs=get;list;watch
@@ -39,7 +39,7 @@ type IoTHubReconciler struct {
 	// Secrets reads Secrets without a cache: their contents are not kept. The right to do so is granted in the namespace of the IoTHub, see config/tenant.
 	Secrets  client.Reader
 	Recorder events.EventRecorder
-	Hubs     *hubs.Registry
+	Hubs     *session.Registry
 	Wakes    *Wakes
 	Brake    *Brake
 	// Flights have to hear of devices.
@@ -48,7 +48,7 @@ type IoTHubReconciler struct {
 	Checkpoints *checkpoints
 	// StreamTiming of event streams; zero fields have defaults.
 	StreamTiming eventstream.Timing
-	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
+	// EchoWithin is how long the event of a write may take, 0 means session.DefaultEchoWithin.
 	EchoWithin time.Duration
 	// AllowedEventHubSuffixes are the hosts of event hubs that may be sent a token.
 	AllowedEventHubSuffixes []string
@@ -140,7 +140,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	describeSweeps(hub, r.Hubs.Get(req.NamespacedName))
 	result, err := r.finish(ctx, before, hub, connected)
 	if err == nil && e.problem != nil && e.problem.after > 0 {
-		result.RequeueAfter = min(result.RequeueAfter, hubs.Jittered(e.problem.after))
+		result.RequeueAfter = min(result.RequeueAfter, session.Jittered(e.problem.after))
 	}
 	return result, err
 }
@@ -157,7 +157,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	dropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
 	case last == nil && r.Hubs.Get(hub) != nil: // the cache is ahead of what it tells
-		return ctrl.Result{RequeueAfter: hubs.Jittered(waitCache.most)}, nil
+		return ctrl.Result{RequeueAfter: session.Jittered(waitCache.most)}, nil
 	case last == nil || last.Spec.Suspend:
 		r.Hubs.Drop(hub)
 	default:
@@ -191,7 +191,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		judgeHub(hub, h.Verdict)
 	}
 	hub.Status.ObservedGeneration = generation
-	e := &ending{before: before, after: hub, next: hubs.Jittered(r.nextWake(h)), behind: waitCache.most}
+	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waitCache.most}
 	if transient {
 		e.failure = outcome
 	}
@@ -218,7 +218,7 @@ func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1al
 		judgeHub(hub, conditions.Verdict{Ready: true, Reason: known.Reason, Message: known.Message})
 	}
 	describeSuspended(hub)
-	e := &ending{before: before, after: hub, next: hubs.Jittered(r.nextWake(h)), behind: waitCache.most}
+	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waitCache.most}
 	e.stored = func(bool) { announceHub(r.Recorder, before, hub) }
 	return endPass(ctx, r.Client, r.Recorder, e)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // eventStream is the stream of events that a hub's spec and Secret ask for.
@@ -76,8 +76,8 @@ func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub
 }
 
 // streamKey is what one IoTHub of the cluster reads at a time.
-func streamKey(c eventstream.Config) hubs.StreamKey {
-	return hubs.StreamKey{
+func streamKey(c eventstream.Config) session.StreamKey {
+	return session.StreamKey{
 		Namespace: strings.ToLower(c.Namespace), Endpoint: c.Endpoint, CABundle: string(c.CABundle),
 		EventHub: strings.ToLower(c.EventHub), ConsumerGroup: strings.ToLower(c.ConsumerGroup),
 	}
@@ -147,7 +147,7 @@ func (r *IoTHubReconciler) describeEvents(hub *v1alpha1.IoTHub, e eventStream) {
 	conditions.Set(hub, v1alpha1.ConditionEventStreamReady, v.Ready, v.Reason, v.Message)
 }
 
-func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state eventstream.State, session *hubs.Session) conditions.Verdict {
+func streamVerdict(hub *v1alpha1.IoTHub, eventHub string, state eventstream.State, session *session.Session) conditions.Verdict {
 	group := hub.Spec.Events.ConsumerGroup
 	switch state.Phase {
 	case eventstream.Reading:
@@ -201,7 +201,7 @@ func groupGone(hub *v1alpha1.IoTHub) string {
 	return fmt.Sprintf("Consumer group %q does not exist: az iot hub consumer-group create --hub-name %s --name %s", group, hubName(hub), group)
 }
 
-func readingVerdict(hub *v1alpha1.IoTHub, session *hubs.Session) conditions.Verdict {
+func readingVerdict(hub *v1alpha1.IoTHub, session *session.Session) conditions.Verdict {
 	if session.EventsMissing() {
 		return conditions.Verdict{Reason: v1alpha1.ReasonNoTwinChangeEvents, Message: fmt.Sprintf(
 			"The operator's own writes do not come back as events: no route sends twin changes here. For the built-in endpoint: "+

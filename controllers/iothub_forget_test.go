@@ -15,7 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // A session that is kept for clearing keeps nobody else to the numbers of an IoTHub that is gone.
@@ -29,7 +29,7 @@ func TestTheNumbersOfAnIoTHubThatIsGoneHoldForNobody(t *testing.T) {
 			few := budget.S1
 			few.DailyMessages = 10
 			for hub, limits := range map[types.NamespacedName]budget.Limits{low: few, high: budget.S1} {
-				r.Hubs.Put(t.Context(), hub, hubs.NewSession(unusedHub{}, "host", ""), func(context.Context) {})
+				r.Hubs.Put(t.Context(), hub, session.NewSession(unusedHub{}, "host", ""), func(context.Context) {})
 				r.Hubs.Budgets.State("host", hub.String(), limits)
 				r.Hubs.Budgets.Trust("host", hub.String())
 			}
@@ -66,7 +66,7 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithIndex(&v1alpha1.PnPDevice{}, indexHub, func(o client.Object) []string { return []string{o.(*v1alpha1.PnPDevice).Spec.HubRef.Name} }).Build()
 	return &IoTHubReconciler{
-		Client: c, Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
+		Client: c, Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
 		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),
 		retries: newLasting(waitAPIServer), lifetime: t.Context(),
 	}

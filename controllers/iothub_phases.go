@@ -23,8 +23,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
@@ -68,7 +68,7 @@ func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub
 		return err
 	}
 	r.proofs.accepted(key)
-	s := hubs.NewSession(proof.client, destinationOf(hub), fingerprint)
+	s := session.NewSession(proof.client, destinationOf(hub), fingerprint)
 	allowance, affected := r.Hubs.Budgets.Trust(s.Destination, key.String())
 	proof.gate.Budget, s.Budget = allowance, allowance
 	r.limitsChanged(ctx, affected)
@@ -77,15 +77,15 @@ func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub
 }
 
 // install starts what runs beside the reconcilers for as long as the session lives: the sweep and the event stream.
-func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session, e eventStream) {
+func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s *session.Session, e eventStream) {
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
 	s.HasStream = e.wanted != nil && e.problem == nil
 	list := &declarations{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, sessions: r.Hubs, failing: r.retries.failingObjects}
 	logger := log.FromContext(ctx)
-	sweep := &hubs.Sweep{
+	sweep := &session.Sweep{
 		Session: s, Declarations: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
-		Swept: func(outcome hubs.Swept) {
+		Swept: func(outcome session.Swept) {
 			countSweep(outcome)
 			if outcome.IsNews {
 				r.Wakes.hub(r.lifetime, key)
@@ -101,7 +101,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
 			free := func() bool { return r.Hubs.StreamIsFree(key, group) }
 			stream := &eventstream.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
-			feed := &hubs.Feed{
+			feed := &session.Feed{
 				Session: s, Declarations: list, Commands: r.Flights.commandsAt(key, s), Meter: meter, Log: logger.WithName("events"),
 				Changed: func() { r.Wakes.hub(r.lifetime, key) },
 			}
@@ -118,7 +118,7 @@ const doubted = "?"
 // confirm asks the hub, beside the work, whether it takes the credential of a session after it refused a
 // call: an answer about one device is no verdict on all of them. The error is that verdict. As long as
 // the hub says nothing about the credential the session goes on.
-func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s *hubs.Session) error {
+func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s *session.Session) error {
 	key := client.ObjectKeyFromObject(hub)
 	if !s.Doubted() {
 		r.proofs.forget(key) // of settings that were taken back
@@ -142,7 +142,7 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 }
 
 // ask has the hub asked after a while whether it takes the credential of a session, with a new token.
-func (r *IoTHubReconciler) ask(hub types.NamespacedName, s *hubs.Session, after time.Duration) {
+func (r *IoTHubReconciler) ask(hub types.NamespacedName, s *session.Session, after time.Duration) {
 	r.proofs.begin(&proof{
 		hubQuestion: hubQuestion{object: hub, host: s.Destination, after: after}, fingerprint: s.Fingerprint + doubted, client: s.As(proverOf(hub)), anew: true,
 	})

@@ -9,8 +9,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 const (
@@ -38,10 +38,10 @@ type proof struct {
 	hubQuestion
 
 	fingerprint string
-	client      hubs.Hub
-	gate        *hubs.Gate // nil if a session has the client
-	anew        bool       // the call has a new token
-	err         error      // of the call, once it is done
+	client      session.Hub
+	gate        *session.Gate // nil if a session has the client
+	anew        bool          // the call has a new token
+	err         error         // of the call, once it is done
 }
 
 // take hands over what was proved with a fingerprint, once. pending is true while that is still under
@@ -66,7 +66,7 @@ func (of *proof) ask(ctx context.Context) {
 	if of.anew {
 		ctx = iothub.Anew(ctx)
 	}
-	_, of.err = hubs.As(of.client, proverOf(of.object)).Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+	_, of.err = session.As(of.client, proverOf(of.object)).Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
 }
 
 // discard leaves the client of a session alone.
@@ -96,7 +96,7 @@ func (p *proofs) accepted(hub types.NamespacedName) { p.refusals.over(hub.String
 // begin has the credential of an IoTHub proved. Until that is done its status stays as it is.
 func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, options iothub.Options, fingerprint string, b *budget.Budget) error {
 	key := client.ObjectKeyFromObject(hub)
-	gate := &hubs.Gate{
+	gate := &session.Gate{
 		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) },
 		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
 	}

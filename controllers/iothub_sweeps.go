@@ -8,12 +8,12 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // describeSweeps says on the IoTHub what sweeps do not look after. Until the first sweep of a session is
 // over, what was said stands. Without a session there are none, as Ready tells.
-func describeSweeps(hub *v1alpha1.IoTHub, session *hubs.Session) {
+func describeSweeps(hub *v1alpha1.IoTHub, session *session.Session) {
 	if session == nil {
 		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionSweepsIncomplete)
 		return

@@ -7,17 +7,17 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // "Sweeps fail and are tried again" is no longer so once the Secret is gone, for example.
 func TestWhatSweepsLackEndsWithTheirSession(t *testing.T) {
 	for name, test := range map[string]struct {
-		session *hubs.Session
+		session *session.Session
 		stands  bool
 	}{
 		"no session": {nil, false},
-		"a session whose first sweep is under way": {hubs.NewSession(nil, "h", ""), true},
+		"a session whose first sweep is under way": {session.NewSession(nil, "h", ""), true},
 	} {
 		hub := &v1alpha1.IoTHub{}
 		conditions.Set(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonSweepsFailing, "Sweeps fail and are tried again")

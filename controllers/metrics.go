@@ -11,8 +11,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 )
 
@@ -103,7 +103,7 @@ func (m meter) Telemetry(component string) {
 }
 
 // Measured shows a number that an object asked for.
-func (m meter) Measured(x hubs.Measurement) {
+func (m meter) Measured(x session.Measurement) {
 	deviceTelemetry.WithLabelValues(x.Object.Namespace, x.Object.Name, storable.Text(x.Component, maxLabel), storable.Text(x.Field, maxLabel)).Set(x.Value)
 }
 
@@ -121,11 +121,11 @@ func dropStream(hub types.NamespacedName) {
 }
 
 // interestOf is the telemetry that an object wants to see.
-func interestOf(device *v1alpha1.PnPDevice) hubs.Interest {
+func interestOf(device *v1alpha1.PnPDevice) session.Interest {
 	if len(device.Spec.Telemetry) == 0 {
-		return hubs.Interest{}
+		return session.Interest{}
 	}
-	i := hubs.Interest{Object: types.NamespacedName{Namespace: device.Namespace, Name: device.Name}, Fields: map[string][]string{}}
+	i := session.Interest{Object: types.NamespacedName{Namespace: device.Namespace, Name: device.Name}, Fields: map[string][]string{}}
 	for _, t := range device.Spec.Telemetry {
 		i.Fields[t.Component] = t.Fields
 	}
@@ -133,7 +133,7 @@ func interestOf(device *v1alpha1.PnPDevice) hubs.Interest {
 }
 
 // countSweep counts what became of a sweep.
-func countSweep(outcome hubs.Swept) {
+func countSweep(outcome session.Swept) {
 	result := "Complete"
 	switch {
 	case outcome.Err != nil:

@@ -9,7 +9,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 func originated(generation, observed int64, annotations map[string]string) *v1alpha1.PnPDevice {
@@ -45,7 +45,7 @@ func TestWhoIsWaitingDecidesThePriority(t *testing.T) {
 			for _, happen := range c.events {
 				happen(o)
 			}
-			s := &scope{State: convergence.New(convergence.Facts{Device: originated(1, 1, nil)}), memory: &hubs.Pass{Device: &hubs.Device{}}, origin: o.of(originated(1, 1, nil))}
+			s := &scope{State: convergence.New(convergence.Facts{Device: originated(1, 1, nil)}), memory: &session.Pass{Device: &session.Device{}}, origin: o.of(originated(1, 1, nil))}
 			if got := s.priority(); got != c.want {
 				t.Errorf("%s, expected %s", got, c.want)
 			}
@@ -54,8 +54,8 @@ func TestWhoIsWaitingDecidesThePriority(t *testing.T) {
 }
 
 func TestASweptDeviceIsReadAtTheLowestPriorityUnlessAUserWaits(t *testing.T) {
-	s := &scope{State: convergence.New(convergence.Facts{Device: originated(1, 1, nil)}), memory: &hubs.Pass{Device: &hubs.Device{}}}
-	s.memory.Suspect(hubs.Place{})
+	s := &scope{State: convergence.New(convergence.Facts{Device: originated(1, 1, nil)}), memory: &session.Pass{Device: &session.Device{}}}
+	s.memory.Suspect(session.Place{})
 	if got := s.priority(); got != budget.PrioritySweep {
 		t.Errorf("%s for a sweep", got)
 	}

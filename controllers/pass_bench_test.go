@@ -14,8 +14,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -59,7 +59,7 @@ func (s statusOf) Patch(_ context.Context, changed client.Object, _ client.Patch
 
 // settledHub has a device that holds and acknowledges all that was declared.
 type settledHub struct {
-	hubs.Hub
+	session.Hub
 
 	twin *twin.Twin
 }
@@ -110,8 +110,8 @@ func settledPass(b *testing.B, properties int) (*PnPDeviceReconciler, ctrl.Reque
 		},
 	}
 	conditions.SetVerdict(cluster.hub, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated})
-	registry := &hubs.Registry{}
-	registry.Put(b.Context(), client.ObjectKeyFromObject(cluster.hub), hubs.NewSession(settledHub{twin: held}, cluster.hub.Spec.HostName, ""), func(context.Context) {})
+	registry := &session.Registry{}
+	registry.Put(b.Context(), client.ObjectKeyFromObject(cluster.hub), session.NewSession(settledHub{twin: held}, cluster.hub.Spec.HostName, ""), func(context.Context) {})
 	r := &PnPDeviceReconciler{
 		Client: cluster, Hubs: registry, Wakes: NewWakes(), Brake: NewBrake(), Models: models.NewLibrary(Shelf{Reader: cluster}, nil), Grace: DefaultGrace, latest: &latest{},
 	}

@@ -8,11 +8,11 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // asking returns the hub as a pass asks it: with which priority a request takes its token, and for whom.
-func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) hubs.Hub {
+func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) session.Hub {
 	key := client.ObjectKeyFromObject(s.Device)
 	return s.session.As(budget.Caller{
 		Key: key.String(), Priority: s.priority(), Called: func() { r.Wakes.device(ctx, wake{key: key}) }, // its turn has come: before all others
@@ -36,14 +36,14 @@ func (r *PnPDeviceReconciler) ended(req ctrl.Request, s *scope) {
 	}
 }
 
-// maxLarge is how many passes at a time may wait for the answer to a write while they hold a large twin, see hubs.IsLarge: what
+// maxLarge is how many passes at a time may wait for the answer to a write while they hold a large twin, see session.IsLarge: what
 // has 8 MiB as text may take 46 MiB.
 const maxLarge = 1
 
 // mayHold reports whether a pass may hold its twin while it waits for the answer to a write, to its end. A hub that takes
 // its time is the trouble of its own devices: others have no twins that are large.
 func (r *PnPDeviceReconciler) mayHold(s *scope) bool {
-	if s.holdsLarge || !hubs.IsLarge(s.Twin) {
+	if s.holdsLarge || !session.IsLarge(s.Twin) {
 		return true
 	}
 	if s.holdsLarge = r.large.Add(1) <= maxLarge; !s.holdsLarge {

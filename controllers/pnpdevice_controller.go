@@ -26,11 +26,11 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
@@ -43,7 +43,7 @@ const DefaultGrace = 30 * time.Second
 type PnPDeviceReconciler struct {
 	client.Client
 	Recorder events.EventRecorder
-	Hubs     *hubs.Registry
+	Hubs     *session.Registry
 	Wakes    *Wakes
 	Brake    *Brake
 	Models   *models.Library
@@ -174,7 +174,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	}
 	h, transient := r.classify(ctx, s, outcome)
 	if h != nil && h.quiet {
-		return &ending{next: hubs.Jittered(h.after)}
+		return &ending{next: session.Jittered(h.after)}
 	}
 	if !transient {
 		r.carry(s)
@@ -314,7 +314,7 @@ func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDev
 		if !isOnRecord {
 			announceRefusal(r.Recorder, before, refusal)
 		}
-		return &refusedError{hubs.Jittered(r.refusals.fails(uid, statusRefused(before), time.Now())), refusal}
+		return &refusedError{session.Jittered(r.refusals.fails(uid, statusRefused(before), time.Now())), refusal}
 	}
 	e.stored = func(isNews bool) {
 		if isNews {
@@ -334,7 +334,7 @@ func (s *scope) stored() {
 	if s.memory == nil {
 		return
 	}
-	s.memory.Stored(hubs.Stored{
+	s.memory.Stored(session.Stored{
 		Shown: shownIn(&s.Device.Status), Withheld: s.Withheld(), Twin: s.Twin, IsPartial: s.Claiming || s.waiting,
 	})
 }

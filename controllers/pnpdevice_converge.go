@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -119,7 +119,7 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		return err
 	}
 	if !r.mayHold(s) {
-		return r.putOff(s, hubs.Jittered(waitLarge.most))
+		return r.putOff(s, session.Jittered(waitLarge.most))
 	}
 	if holds, err := r.stillHolds(ctx, s); err != nil || !holds {
 		return cmp.Or(err, r.putOff(s, soon))
@@ -135,7 +135,7 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 
 // send has the hub take a patch.
 func (r *PnPDeviceReconciler) send(ctx context.Context, s *scope, patch convergence.Patch) {
-	answer, err := s.memory.Write(patch.Changes, s.Twin, func() (hubs.Answer, error) { return r.patch(ctx, s, patch) })
+	answer, err := s.memory.Write(patch.Changes, s.Twin, func() (session.Answer, error) { return r.patch(ctx, s, patch) })
 	r.uncount(s, err)
 	s.look()
 	if s.failure = err; err != nil {
@@ -149,17 +149,17 @@ func (r *PnPDeviceReconciler) send(ctx context.Context, s *scope, patch converge
 }
 
 // patch makes the call. A digital-twin patch has no answer but an etag.
-func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, p convergence.Patch) (hubs.Answer, error) {
+func (r *PnPDeviceReconciler) patch(ctx context.Context, s *scope, p convergence.Patch) (session.Answer, error) {
 	id, hub := s.Device.DeviceID(), r.asking(ctx, s)
 	if p.Dialect == twin.DeviceTwin {
 		t, err := hub.PatchTwin(ctx, id, p.Body, p.ETag)
-		return hubs.Answer{Twin: t, IsWhole: true}, err
+		return session.Answer{Twin: t, IsWhole: true}, err
 	}
 	etag, err := hub.PatchDigitalTwin(ctx, id, p.Body, p.ETag)
 	if err != nil {
-		return hubs.Answer{}, err
+		return session.Answer{}, err
 	}
-	return hubs.Answer{Twin: s.Applied(p.Changes, etag)}, nil
+	return session.Answer{Twin: s.Applied(p.Changes, etag)}, nil
 }
 
 // failureFacts are what a failed write tells.

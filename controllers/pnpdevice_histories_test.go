@@ -25,9 +25,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -200,7 +200,7 @@ type history struct {
 	agreements map[agreement]bool
 
 	r       *PnPDeviceReconciler
-	session *hubs.Session
+	session *session.Session
 
 	losesAnswer, refusesWrite, refusesStatus, refusesRead bool
 
@@ -219,9 +219,9 @@ func newHistory(t *testing.T, rt *rapid.T) *history {
 
 // start begins a process, which knows what status says.
 func (h *history) start() {
-	h.session = hubs.NewSession(&historyHub{history: h}, h.hub.Spec.HostName, "")
+	h.session = session.NewSession(&historyHub{history: h}, h.hub.Spec.HostName, "")
 	h.r = &PnPDeviceReconciler{
-		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
+		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
 		Models: models.NewLibrary(Shelf{Reader: h}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waitHubFails),
 	}
 	h.r.Brake.Client, h.r.Brake.Reader = h, h
@@ -418,7 +418,7 @@ func (h *history) changeLeader() {
 	h.start()
 }
 
-func (h *history) memory() *hubs.Device { return h.session.Device(h.server.DeviceID()) }
+func (h *history) memory() *session.Device { return h.session.Device(h.server.DeviceID()) }
 
 func (h *history) passes(n int) {
 	for range n {
@@ -525,7 +525,7 @@ func (s historyStatus) Patch(_ context.Context, o client.Object, _ client.Patch,
 
 // historyHub is the hub as a session asks it.
 type historyHub struct {
-	hubs.Hub
+	session.Hub
 
 	history *history
 }

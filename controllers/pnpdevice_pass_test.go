@@ -20,8 +20,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -32,7 +32,7 @@ type bench struct {
 
 	t       *testing.T
 	r       *PnPDeviceReconciler
-	session *hubs.Session
+	session *session.Session
 	// get and patch are what the hub answers, calls what it was asked.
 	get   func() (*twin.Twin, error)
 	patch func(body string) (*twin.Twin, error)
@@ -58,9 +58,9 @@ func newBench(t *testing.T, declared string) *bench {
 		},
 	}}
 	conditions.SetVerdict(b.hub, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated})
-	b.session = hubs.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
+	b.session = session.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
 	b.r = &PnPDeviceReconciler{
-		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &hubs.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
+		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
 		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waitAPIServer),
 	}
 	b.r.Hubs.Put(t.Context(), client.ObjectKeyFromObject(b.hub), b.session, func(context.Context) {})
@@ -78,7 +78,7 @@ func (b *bench) pass() time.Duration {
 	return result.RequeueAfter
 }
 
-func (b *bench) memory() *hubs.Device { return b.session.Device(b.device.DeviceID()) }
+func (b *bench) memory() *session.Device { return b.session.Device(b.device.DeviceID()) }
 
 // asked is what the hub was asked since the last time.
 func (b *bench) asked() string {
@@ -106,7 +106,7 @@ func (s statusesOf) Patch(ctx context.Context, o client.Object, p client.Patch, 
 }
 
 type answering struct {
-	hubs.Hub
+	session.Hub
 
 	bench *bench
 }

@@ -18,9 +18,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -137,11 +137,11 @@ func (r *PnPDeviceReconciler) doubtOlderCopy(s *scope, isAdopted bool) {
 }
 
 // shownIn is which state of the twin a status is about.
-func shownIn(status *v1alpha1.PnPDeviceStatus) hubs.Shown {
+func shownIn(status *v1alpha1.PnPDeviceStatus) session.Shown {
 	if status.Twin == nil {
-		return hubs.Shown{}
+		return session.Shown{}
 	}
-	return hubs.Shown{Hub: status.Twin.Hub, Version: status.Twin.Version, DesiredVersion: status.Twin.DesiredVersion}
+	return session.Shown{Hub: status.Twin.Hub, Version: status.Twin.Version, DesiredVersion: status.Twin.DesiredVersion}
 }
 
 // listen says which telemetry the object wants to see, and drops what it showed of telemetry that it no longer wants.
@@ -188,7 +188,7 @@ func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) 
 func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	found, err := r.Models.CheckDevice(ctx, s.Device.Namespace, cmp.Or(s.Device.Spec.ModelID, s.Twin.ModelID), s.Declared)
 	if errors.Is(err, models.ErrLine) {
-		return quietly(hubs.Jittered(waitLine.most))
+		return quietly(session.Jittered(waitLine.most))
 	}
 	if err != nil {
 		return fmt.Errorf("checking against the DeviceModel: %w", err)

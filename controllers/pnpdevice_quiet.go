@@ -14,7 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // quietTime is how long after a status patch that only showed what the device did the next such patch has to wait: a
@@ -57,7 +57,7 @@ func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
 
 // show makes a pass over one object, and if that does not get as far as its device, writes what
 // memory knows.
-func (r *PnPDeviceReconciler) show(stopping context.Context, object client.ObjectKey, unshown hubs.Unshown) error {
+func (r *PnPDeviceReconciler) show(stopping context.Context, object client.ObjectKey, unshown session.Unshown) error {
 	ctx, cancel := forRecord(stopping)
 	defer cancel()
 	isOver := func(context.Context) (bool, error) { return !unshown.IsInPass(), nil }

@@ -16,15 +16,15 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // winnerOf is the PnPDevice that may act on a device at a destination. The incumbent that status
 // records wins over age, since a restore from backup resets creation times, and only objects whose
 // IoTHub has authenticated at this very destination compete, so that a tenant without a credential
 // cannot block another: neither with a wrong one, nor with a hub of its own under the same name.
-func winnerOf(ctx context.Context, c client.Reader, sessions *hubs.Registry, device *v1alpha1.PnPDevice, destination string) (*v1alpha1.PnPDevice, error) {
+func winnerOf(ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, destination string) (*v1alpha1.PnPDevice, error) {
 	rivals, err := rivalsOf(ctx, c, device)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func winnerOf(ctx context.Context, c client.Reader, sessions *hubs.Registry, dev
 // winnerAmong is winnerOf where the other declarations of the device are known. An object that does not
 // compete any more, and only goes on for a moment, yields to each that does.
 func winnerAmong(
-	ctx context.Context, c client.Reader, sessions *hubs.Registry, device *v1alpha1.PnPDevice, rivals []*v1alpha1.PnPDevice, destination string,
+	ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, rivals []*v1alpha1.PnPDevice, destination string,
 ) (*v1alpha1.PnPDevice, error) {
 	best := device
 	if len(rivals) == 0 {
@@ -74,7 +74,7 @@ func rivalsOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) 
 // of an IoTHub after a start it says what there was.
 //
 // A session that is kept for clearing tells as well, of an object that is being deleted.
-func competes(ctx context.Context, c client.Reader, sessions *hubs.Registry, device *v1alpha1.PnPDevice, destination string) (bool, error) {
+func competes(ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, destination string) (bool, error) {
 	if !device.DeletionTimestamp.IsZero() {
 		if session, _ := sessions.ForClearing(hubKey(device)); session != nil {
 			return session.Destination == destination, nil

@@ -20,7 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -53,7 +53,7 @@ func TestOneObjectOfADeviceMayWrite(t *testing.T) {
 	for _, a := range standings {
 		for _, b := range standings {
 			for _, c := range standings {
-				sessions := &hubs.Registry{}
+				sessions := &session.Registry{}
 				objects := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} })
 				var devices []*v1alpha1.PnPDevice
 				for i, is := range []standing{a, b, c} {
@@ -61,7 +61,7 @@ func TestOneObjectOfADeviceMayWrite(t *testing.T) {
 					objects.WithObjects(device, hub)
 					devices = append(devices, device)
 					if is.session != "" {
-						sessions.Put(t.Context(), client.ObjectKeyFromObject(hub), hubs.NewSession(nil, is.session, ""), func(context.Context) {})
+						sessions.Put(t.Context(), client.ObjectKeyFromObject(hub), session.NewSession(nil, is.session, ""), func(context.Context) {})
 					}
 				}
 				reader := objects.Build()
@@ -120,9 +120,9 @@ func losing(t *testing.T, rows ...v1alpha1.PropertyStatus) (r *PnPDeviceReconcil
 	device, hub = standing{"h", true, true}.objects("b", time.Unix(2, 0))
 	device.Spec.Properties = &apiextensionsv1.JSON{Raw: []byte(`{"p": 2}`)}
 	device.Status.Properties = rows
-	sessions := &hubs.Registry{}
+	sessions := &session.Registry{}
 	for _, one := range []client.Object{winnersHub, hub} {
-		sessions.Put(t.Context(), client.ObjectKeyFromObject(one), hubs.NewSession(nil, "h", ""), func(context.Context) {})
+		sessions.Put(t.Context(), client.ObjectKeyFromObject(one), session.NewSession(nil, "h", ""), func(context.Context) {})
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(winner, winnersHub, device, hub).
 		WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} }).Build()

@@ -5,7 +5,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -18,9 +18,9 @@ type scope struct {
 	origin *origin
 	// hubGone is true if Hub is what the IoTHub was when it went.
 	hubGone bool
-	session *hubs.Session
+	session *session.Session
 	// memory is the handle on what is known of the device; nil: the pass has no business with that.
-	memory *hubs.Pass
+	memory *session.Pass
 	// failure is that of the last write, nil if it did not fail.
 	failure error
 	// counted are the removals that the brake took note of for this round, and did not know before.

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // summarise has status say what the pass found, and returns when the next pass is due, 0 if only
@@ -21,7 +21,7 @@ func (s *scope) summarise(h *halt) time.Duration {
 	if in <= time.Second {
 		return in
 	}
-	return in + hubs.Jittered(in)/20 // late rather than early: what is due must be due then
+	return in + session.Jittered(in)/20 // late rather than early: what is due must be due then
 }
 
 // followUp tells memory what reads are wanted after a write, and returns when the next one is due,

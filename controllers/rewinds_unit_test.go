@@ -18,8 +18,8 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // copyOf is a PnPDevice as the API server had it at some time.
@@ -242,7 +242,7 @@ func TestWhoCompetesForADevice(t *testing.T) {
 			}
 			rival := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "d"}}
 			rival.Spec.HubRef.Name = "hub"
-			got, err := competes(t.Context(), objects.Build(), &hubs.Registry{}, rival, here)
+			got, err := competes(t.Context(), objects.Build(), &session.Registry{}, rival, here)
 			if err != nil || got != c.want {
 				t.Errorf("competes: %t, %v, expected %t", got, err, c.want)
 			}

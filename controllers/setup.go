@@ -12,9 +12,9 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // Options of the controllers.
@@ -27,7 +27,7 @@ type Options struct {
 	Namespace string
 	// StreamTiming of event streams; zero fields have defaults.
 	StreamTiming eventstream.Timing
-	// EchoWithin is how long the event of a write may take, 0 means hubs.DefaultEchoWithin.
+	// EchoWithin is how long the event of a write may take, 0 means session.DefaultEchoWithin.
 	EchoWithin time.Duration
 	// Concurrency is the number of PnPDevices of one hub, and of DeviceCommands, worked on at a time.
 	Concurrency int
@@ -55,7 +55,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.IoTHub{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
-	sessions, wakes, brake, written, deletions := &hubs.Registry{}, NewWakes(), NewBrake(), &latest{}, &clearing{}
+	sessions, wakes, brake, written, deletions := &session.Registry{}, NewWakes(), NewBrake(), &latest{}, &clearing{}
 	objects := client.Reader(mgr.GetClient())
 	if err := errors.Join(mgr.Add(objectStates.whileLeading(&objects)), mgr.Add(hubBudgets.whileLeading(&sessions.Budgets))); err != nil {
 		return err

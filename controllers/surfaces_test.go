@@ -19,7 +19,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/validate"
@@ -91,7 +91,7 @@ var surfaces = map[string]surface{
 		return labelIn(t, telemetryMessages, "component")
 	}},
 	"label of a measurement": {maxLabel, func(t *testing.T, text string) string {
-		newMeter(types.NamespacedName{}).Measured(hubs.Measurement{Object: types.NamespacedName{Namespace: t.Name()}, Component: text, Field: text})
+		newMeter(types.NamespacedName{}).Measured(session.Measurement{Object: types.NamespacedName{Namespace: t.Name()}, Component: text, Field: text})
 		return labelIn(t, deviceTelemetry, "field")
 	}},
 	"label of a partition": {maxLabel, func(t *testing.T, text string) string {

@@ -6,7 +6,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/hubs"
+	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // waitRow is a row of the register of waits: what an object waits for, and what ends that. Whatever
@@ -86,7 +86,7 @@ var (
 	})
 	_ = register(waitRow{
 		kind: "PnPDevice", cause: "The device owes an answer and no events tell of it: AwaitingAcknowledgement",
-		event: "the event of the answer; the loss of the stream has the device read", first: hubs.FirstFollowUp, most: hubs.LastFollowUp,
+		event: "the event of the answer; the loss of the stream has the device read", first: session.FirstFollowUp, most: session.LastFollowUp,
 		proof: "the stream dies after a write",
 	})
 	_ = register(waitRow{
@@ -112,7 +112,7 @@ var (
 	})
 	_ = register(waitRow{
 		kind: "PnPDevice", cause: "The hub answers slowly: HubSlow",
-		event: "its turn", most: hubs.LaterLook, proof: "has others wait for nothing, with a hub that does not answer in time",
+		event: "its turn", most: session.LaterLook, proof: "has others wait for nothing, with a hub that does not answer in time",
 	})
 	waitLine = register(waitRow{
 		kind: "PnPDevice", cause: "Its model is parsed, after others of its namespace",
@@ -170,11 +170,11 @@ var (
 	})
 	waitDoubt = register(waitRow{
 		kind: "IoTHub", cause: "The hub refused a call, and is asked whether it takes the credential",
-		first: hubs.AskFirst, most: hubs.AskMost, proof: "TestDoubtsThatGoOnAreAskedAboutLessAndLess",
+		first: session.AskFirst, most: session.AskMost, proof: "TestDoubtsThatGoOnAreAskedAboutLessAndLess",
 	})
 	_ = register(waitRow{
 		kind: "IoTHub", cause: "Another IoTHub has the consumer group: ConsumerGroupShared",
-		event: "that one's session, or its stream, ends", most: hubs.IdleFor, proof: "a consumer group of an IoTHub that cannot read",
+		event: "that one's session, or its stream, ends", most: session.IdleFor, proof: "a consumer group of an IoTHub that cannot read",
 	})
 	_ = register(waitRow{
 		kind: "IoTHub", cause: "The event stream breaks off, or is taken: ConsumerGroupTaken, EventHubUnavailable",

@@ -137,7 +137,7 @@ func TestDurationsAreThoseOfTheRegister(t *testing.T) {
 		register = append(register, raw...)
 	}
 	known := strings.Fields(strings.Join(slices.Collect(maps.Values(notWaits)), " "))
-	for _, pattern := range []string{"*.go", "../internal/convergence/*.go", "../internal/hubs/*.go", "../internal/eventstream/*.go", "../internal/budget/*.go", "../internal/command/*.go"} {
+	for _, pattern := range []string{"*.go", "../internal/convergence/*.go", "../internal/session/*.go", "../internal/eventstream/*.go", "../internal/budget/*.go", "../internal/command/*.go"} {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") || slices.Contains(registerFiles, file) {

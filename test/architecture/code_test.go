@@ -75,7 +75,7 @@ func packagesOfModule(t *testing.T) []codePackage {
 	return packages
 }
 
-// covers reports whether a pattern of `go build`, such as internal/hubs or hack/..., means a folder.
+// covers reports whether a pattern of `go build`, such as internal/session or hack/..., means a folder.
 func covers(pattern, folder string) bool {
 	tree, ok := strings.CutSuffix(pattern, "/...")
 	return folder == pattern || ok && (folder == tree || strings.HasPrefix(folder, tree+"/"))
