@@ -12,9 +12,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
@@ -116,11 +116,8 @@ func (r *IoTHubReconciler) checkEventHost(namespace, endpoint string) error {
 		host = namespace
 		dialled = cmp.Or(endpoint, net.JoinHostPort(namespace, amqpPort))
 	}
-	err = iothub.CheckHost(host, "https://"+dialled, r.AllowedEventHubSuffixes, amqpPort)
-	if refused, ok := errors.AsType[*iothub.HostNotAllowedError](err); ok {
-		refused.Flag = "--allowed-event-hub-suffixes"
-	}
-	return err
+	allowed := allowlist.List{Entries: r.AllowedEventHubSuffixes, Flag: "--allowed-event-hub-suffixes", Ports: []string{amqpPort}}
+	return allowed.Check(host, "https://"+dialled)
 }
 
 // describeEvents says how the event stream is doing.

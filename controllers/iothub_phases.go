@@ -185,7 +185,7 @@ func unauthorized(hub *v1alpha1.IoTHub, after time.Duration) error {
 // options reads everything that the session depends on. The fingerprint changes with any of it.
 func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream) (iothub.Options, string, error) {
 	spec := hub.Spec
-	if err := iothub.CheckHost(spec.HostName, spec.Endpoint, r.AllowedHostSuffixes); err != nil {
+	if err := iothub.Allowed(r.AllowedHostSuffixes).Check(spec.HostName, spec.Endpoint); err != nil {
 		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
 	}
 	if spec.CABundle != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(spec.CABundle)) {

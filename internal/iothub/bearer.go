@@ -9,6 +9,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 )
 
@@ -18,13 +19,13 @@ const tokenPatience = time.Second
 // bearerPolicy attaches a token of Microsoft Entra ID to every request for an allowed host, and lets no other request pass. Unlike azcore's policy of that
 // name it sends nothing again.
 type bearerPolicy struct {
-	allowed    []string
+	allowed    allowlist.List
 	credential azcore.TokenCredential
 	scope      string
 }
 
 func (p *bearerPolicy) Do(req *policy.Request) (*http.Response, error) {
-	if err := checkURL(req.Raw().URL, p.allowed); err != nil {
+	if err := p.allowed.CheckURL(req.Raw().URL); err != nil {
 		return nil, err
 	}
 	token, err := p.token(req.Raw().Context())

@@ -17,6 +17,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/google/uuid"
+
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 )
 
 const (
@@ -51,7 +53,7 @@ type Options struct {
 	Credential azcore.TokenCredential
 	// Scope that tokens are asked for, see entra.HubScope.
 	Scope string
-	// AllowedHostSuffixes name the hosts that a token may be sent to, see CheckHost. Empty: none.
+	// AllowedHostSuffixes name the hosts that a token may be sent to, see allowlist.List. Empty: none.
 	AllowedHostSuffixes []string
 	// Tenant whose share of what is held of large answers is taken.
 	Tenant string
@@ -107,7 +109,7 @@ type Client struct {
 	held      *atomic.Int64 // bytes of answers
 }
 
-// New checks the options and makes a client; nothing is sent. Its errors are *ConfigError and *HostNotAllowedError, both
+// New checks the options and makes a client; nothing is sent. Its errors are *ConfigError and *allowlist.Error, both
 // Terminal.
 func New(o Options) (*Client, error) {
 	if err := o.validate(); err != nil {
@@ -128,8 +130,15 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// Allowed returns the hosts that a token for a hub may be sent to.
+func Allowed(suffixes []string) allowlist.List {
+	return allowlist.List{Entries: suffixes, Flag: "--allowed-hub-suffixes"}
+}
+
+func (o Options) allowed() allowlist.List { return Allowed(o.AllowedHostSuffixes) }
+
 func (o Options) validate() error {
-	if err := CheckHost(o.HostName, o.Endpoint, o.AllowedHostSuffixes); err != nil {
+	if err := o.allowed().Check(o.HostName, o.Endpoint); err != nil {
 		return err
 	}
 	if o.Timeout < 0 {
@@ -157,7 +166,7 @@ func (o Options) validateScope() error {
 	return nil
 }
 
-// base is built from the parts that CheckHost has seen, so nothing else of the endpoint gets into a request.
+// base is built from the parts that the list of allowed hosts has seen, so nothing else of the endpoint gets into a request.
 func (o Options) base() string {
 	u := &url.URL{Scheme: "https", Host: hostHeader(o.HostName)}
 	if o.Endpoint != "" {
@@ -190,13 +199,13 @@ func newPipeline(o Options, t *transport) runtime.Pipeline {
 // authorization is the policy that attaches tokens.
 func (o Options) authorization() policy.Policy {
 	if o.Credential != nil {
-		return &bearerPolicy{allowed: o.AllowedHostSuffixes, credential: o.Credential, scope: o.Scope}
+		return &bearerPolicy{allowed: o.allowed(), credential: o.Credential, scope: o.Scope}
 	}
 	now := o.Clock
 	if now == nil {
 		now = time.Now
 	}
-	return &sasPolicy{allowed: o.AllowedHostSuffixes, tokens: tokenSource{
+	return &sasPolicy{allowed: o.allowed(), tokens: tokenSource{
 		hostName: o.HostName, policy: o.ConnectionString.SharedAccessKeyName, key: o.ConnectionString.key, now: now,
 	}}
 }

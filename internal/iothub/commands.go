@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/redact"
 )
 
 // answerMargin is how much longer than the hub the client waits.
@@ -112,7 +114,7 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d.Seconds())) }
 func deviceCode(s string) (int, error) {
 	n, err := strconv.ParseInt(s, 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("the device's status code %q is no number", clean(s))
+		return 0, fmt.Errorf("the device's status code %q is no number", redact.Text(s))
 	}
 	return int(n), nil
 }

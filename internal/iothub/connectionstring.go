@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 	"github.com/pnp-operator/pnp-operator/internal/disguise"
+	"github.com/pnp-operator/pnp-operator/internal/redact"
 )
 
 // ConnectionString is the service connection string of an IoT hub, as the portal and `az iot hub connection-string show`
@@ -63,7 +65,7 @@ func newConnectionString(fields map[string]string) (ConnectionString, error) {
 		HostName:            fields[strings.ToLower(fieldHostName)],
 		SharedAccessKeyName: fields[strings.ToLower(fieldKeyName)],
 	}
-	if !isHostName(c.HostName) {
+	if !allowlist.IsHostName(c.HostName) {
 		return ConnectionString{}, &ConfigError{Field: fieldHostName, Problem: "must be a host name without scheme, port or path"}
 	}
 	key, err := base64.StdEncoding.DecodeString(fields[strings.ToLower(fieldKey)])
@@ -101,7 +103,7 @@ func (c ConnectionString) Equal(other ConnectionString) bool {
 
 // String is the connection string without its key.
 func (c ConnectionString) String() string {
-	return fmt.Sprintf("%s=%s;%s=%s;%s=%s", fieldHostName, c.HostName, fieldKeyName, c.SharedAccessKeyName, fieldKey, redacted)
+	return fmt.Sprintf("%s=%s;%s=%s;%s=%s", fieldHostName, c.HostName, fieldKeyName, c.SharedAccessKeyName, fieldKey, redact.Placeholder)
 }
 
 // GoString is String: %#v prints no key either.

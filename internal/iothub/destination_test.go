@@ -3,6 +3,8 @@ package iothub
 import (
 	"strings"
 	"testing"
+
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 )
 
 const (
@@ -54,7 +56,7 @@ func TestADestinationNamesItsHost(t *testing.T) {
 			}
 		})
 	}
-	long := Destination(strings.Repeat("h", maxHostName), "https://"+strings.Repeat("e", 400), []byte(certificateA))
+	long := Destination(strings.Repeat("h", allowlist.MaxHostName), "https://"+strings.Repeat("e", 400), []byte(certificateA))
 	if len(long) > 420 {
 		t.Errorf("%d bytes", len(long))
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/redact"
 )
 
 // envelope is what an error answer says, cleaned.
@@ -45,7 +47,7 @@ const maxErrorBody = 16 << 10
 func parseBody(body []byte) envelope {
 	outer, ok := decodeBody(body)
 	if !ok {
-		return envelope{message: clean(string(body[:min(len(body), maxRaw)]))}
+		return envelope{message: redact.Text(string(body[:min(len(body), redact.MaxInput)]))}
 	}
 	message, _ := outer.Message.(string)
 	if inner, ok := decodeBody([]byte(message)); ok && inner.ErrorCode != nil {
@@ -73,7 +75,7 @@ func (b errorBody) envelope() envelope {
 		e.setCode(strings.TrimSpace(code))
 		message = text
 	}
-	e.message = clean(message)
+	e.message = redact.Text(message)
 	e.trackingID, e.waited, e.at = b.tracking(), b.waited(), b.at()
 	return e
 }
@@ -119,12 +121,12 @@ func (b errorBody) at() time.Time {
 
 func (b errorBody) tracking() string {
 	if id, ok := b.TrackingID.(string); ok && id != "" {
-		return clean(id)
+		return redact.Text(id)
 	}
 	text, _ := b.ExceptionMessage.(string)
 	id, ok := strings.CutPrefix(strings.TrimSpace(text), "Tracking ID:")
 	if !ok {
 		return ""
 	}
-	return clean(id)
+	return redact.Text(id)
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/pnp-operator/pnp-operator/internal/redact"
 )
 
 // mostOfRefusal is what a call may allocate for an answer that is a refusal, in bytes, with the
@@ -29,7 +31,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 			if n := allocated() - before; n > mostOfRefusal {
 				t.Errorf("%d MiB were allocated, want at most %d", n>>20, mostOfRefusal>>20)
 			}
-			if e, ok := errors.AsType[*Error](err); !ok || e.StatusCode != http.StatusNotFound || len(e.Error()) > 2*maxMessage {
+			if e, ok := errors.AsType[*Error](err); !ok || e.StatusCode != http.StatusNotFound || len(e.Error()) > 2*redact.MaxText {
 				t.Errorf("error %.300v", err)
 			}
 		})

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/redact"
 )
 
 // Class says who has to act before the same call can succeed.
@@ -267,12 +269,12 @@ func withAnswer(e *Error, requestID string, resp *http.Response) *Error {
 
 func localError(q call, code string, class Class, err error) *Error {
 	e := newError(q, "", class)
-	e.Code, e.Message, e.Err = code, clean(withoutLocalPort(err.Error())), err
+	e.Code, e.Message, e.Err = code, redact.Text(withoutLocalPort(err.Error())), err
 	return e
 }
 
 func newError(q call, requestID string, class Class) *Error {
-	return &Error{Op: q.op, DeviceID: clean(q.deviceID), RequestID: requestID, Class: class}
+	return &Error{Op: q.op, DeviceID: redact.Text(q.deviceID), RequestID: requestID, Class: class}
 }
 
 // requestIDOf prefers the hub's id over ours.
@@ -282,3 +284,8 @@ func requestIDOf(resp *http.Response, ours string) string {
 	}
 	return ours
 }
+
+// localPort is the address that a connection had on our side, which differs every time.
+var localPort = regexp.MustCompile(`\S+:\d+->`)
+
+func withoutLocalPort(s string) string { return localPort.ReplaceAllString(s, "") }

@@ -11,6 +11,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
+	"github.com/pnp-operator/pnp-operator/internal/redact"
 )
 
 // failure is what callers see of an error.
@@ -411,7 +414,7 @@ func TestClassOfErrorsFromElsewhere(t *testing.T) {
 		"an end by the caller":     {context.Canceled, CodeCanceled, Transient},
 		"a deadline":               {fmt.Errorf("x: %w", context.DeadlineExceeded), CodeTimeout, Transient},
 		"a reset":                  {syscall.ECONNRESET, "", Transient},
-		"a refused host":           {fmt.Errorf("x: %w", CheckHost("a", "", nil)), CodeHostNotAllowed, Terminal},
+		"a refused host":           {fmt.Errorf("x: %w", (allowlist.List{}).Check("a", "")), CodeHostNotAllowed, Terminal},
 		"an unusable setting":      {&ConfigError{Field: "a", Problem: "b"}, CodeInvalidConfiguration, Terminal},
 		"a wrapped error of ours":  {fmt.Errorf("x: %w", &Error{Code: "a", Class: Waiting}), "a", Waiting},
 		"one of several":           {errors.Join(errors.New("x"), &Error{Code: "a", Class: Terminal}), "a", Terminal},
@@ -510,7 +513,7 @@ func FuzzParseEnvelope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string, body []byte) {
 		e := parseEnvelope(header, body)
 		for _, s := range []string{e.message, e.trackingID} {
-			if !utf8.ValidString(s) || len(s) > maxMessage || strings.ContainsAny(s, "\r\n\x00") {
+			if !utf8.ValidString(s) || len(s) > redact.MaxText || strings.ContainsAny(s, "\r\n\x00") {
 				t.Fatalf("text %q", s)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 )
 
@@ -159,7 +160,7 @@ type local struct {
 
 // localFailures are tried in this order.
 var localFailures = []local{
-	{CodeHostNotAllowed, Terminal, isType[*HostNotAllowedError]},
+	{CodeHostNotAllowed, Terminal, isType[*allowlist.Error]},
 	{CodeInvalidConfiguration, Terminal, isType[*ConfigError]},
 	{CodeIdentityRefused, Terminal, entra.IsRefused},
 	{CodeNoToken, Transient, isType[*entra.Error]},

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 )
 
 const (
@@ -28,12 +30,12 @@ func isAnew(ctx context.Context) bool { return ctx.Value(anewKey{}) != nil }
 
 // sasPolicy attaches a SAS token to every request for an allowed host, and lets no other request pass.
 type sasPolicy struct {
-	allowed []string
+	allowed allowlist.List
 	tokens  tokenSource
 }
 
 func (p *sasPolicy) Do(req *policy.Request) (*http.Response, error) {
-	if err := checkURL(req.Raw().URL, p.allowed); err != nil {
+	if err := p.allowed.CheckURL(req.Raw().URL); err != nil {
 		return nil, err
 	}
 	if isAnew(req.Raw().Context()) {

@@ -1,6 +1,10 @@
 package iothub
 
-import "crypto/subtle"
+import (
+	"crypto/subtle"
+
+	"github.com/pnp-operator/pnp-operator/internal/redact"
+)
 
 // secret holds bytes that must not be printed. They live in a closure: no formatter, encoder or reflective printer can
 // reach them, whatever struct the secret is part of.
@@ -22,5 +26,5 @@ func (s secret) equal(other secret) bool {
 	return subtle.ConstantTimeCompare(s.bytes(), other.bytes()) == 1
 }
 
-func (secret) String() string   { return redacted }
-func (secret) GoString() string { return redacted }
+func (secret) String() string   { return redact.Placeholder }
+func (secret) GoString() string { return redact.Placeholder }

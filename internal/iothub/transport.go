@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/pnp-operator/pnp-operator/internal/redact"
 )
 
 const (
@@ -129,7 +131,7 @@ func cleanHead(resp *http.Response) {
 	}
 	for _, values := range resp.Header {
 		for i, v := range values {
-			values[i] = redact(v)
+			values[i] = redact.Credentials(v)
 		}
 	}
 }
@@ -137,7 +139,7 @@ func cleanHead(resp *http.Response) {
 // roundTripError cleans the text of an error, which may quote what the peer sent, or name our own port.
 type roundTripError struct{ err error }
 
-func (e *roundTripError) Error() string { return clean(withoutLocalPort(e.err.Error())) }
+func (e *roundTripError) Error() string { return redact.Text(withoutLocalPort(e.err.Error())) }
 func (e *roundTripError) Unwrap() error { return e.err }
 
 // notReplayable keeps net/http from sending a GET again after the hub has read it: it repeats a request without body when

@@ -17,8 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
-	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 )
 
@@ -113,7 +113,7 @@ func askerOf(ctx context.Context) types.NamespacedName {
 	return asker
 }
 
-// NewRepositories asks only hosts that are in allowed, see iothub.CheckHost. Redirects are not followed: they would lead
+// NewRepositories asks only hosts that are in allowed, see allowlist.List. Redirects are not followed: they would lead
 // elsewhere. transport nil is like Go's default.
 func NewRepositories(allowed []string, transport http.RoundTripper) *Repositories {
 	if transport == nil {
@@ -387,7 +387,7 @@ func (r *Repositories) root(text string) (*url.URL, *Trouble) {
 	if err != nil || root.Scheme != "https" || root.Host == "" || root.User != nil {
 		return nil, &Trouble{Reason: v1alpha1.ReasonRepositoryNotAllowed, Message: fmt.Sprintf("spec.repository.url is %q, want https://host/path", text), Final: true}
 	}
-	if iothub.CheckHost(root.Hostname(), "https://"+root.Host, r.allowed) != nil { // the same form as that of hosts that tokens are sent to
+	if (allowlist.List{Entries: r.allowed}).Check(root.Hostname(), "https://"+root.Host) != nil { // the same form as that of hosts that tokens are sent to
 		return nil, &Trouble{Reason: v1alpha1.ReasonRepositoryNotAllowed, Final: true,
 			Message: fmt.Sprintf("the host of spec.repository.url is %q, want one of --allowed-model-repositories: %s", root.Host, strings.Join(r.allowed, ", "))}
 	}
