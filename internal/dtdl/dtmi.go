@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// Lengths of identifiers: wire.md 8.1.
+// Lengths of identifiers: DTDL v2 and v3, section "Digital Twin Model Identifier".
 const (
 	// MaxInterfaceID is how many characters the identifier of an interface may have.
 	MaxInterfaceID = 128
 	maxID          = 2048
 )
 
-// validDTMI says whether a DTMI may stand in a document of a DTDL version: with a one-part version in DTDL v2; with none, one
-// or two parts since v3 (DTDL v2 and v3, section "Digital Twin Model Identifier"; wire.md 8.1). Labels that begin with '_' are
-// for generated identifiers, which no document may use.
+// validDTMI reports whether a document of a DTDL version may use a DTMI. DTDL v2 wants a version of
+// one part, v3 and later a version of two parts, one part or none. Source: DTDL v2 and v3, section
+// "Digital Twin Model Identifier". Labels with a leading '_' are reserved for generated identifiers.
 func validDTMI(id string, version int) bool {
 	path, ok := strings.CutPrefix(id, "dtmi:")
 	if !ok {

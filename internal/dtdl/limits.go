@@ -1,7 +1,7 @@
 package dtdl
 
-// limits are what differs between the versions of DTDL: DTDL v2, v3 and v4, section "Limits" and the tables of the metamodel
-// classes; wire.md 8.1. A limit of 0 is none.
+// limits holds the differences between versions of DTDL. Source: DTDL v2, v3 and v4, section "Limits"
+// and the tables of metamodel classes. 0 means no limit.
 type limits struct {
 	name        int
 	displayName int

@@ -2,8 +2,10 @@ package dtdl
 
 import "strings"
 
-// RepositoryPath is where a models repository has an interface: "dtmi/com/example/thermostat-1.json" for
-// dtmi:com:example:Thermostat;1 (wire.md 8.2). It is false for a DTMI that no repository holds, such as one without a version.
+// RepositoryPath returns the path of an interface in a models repository:
+// "dtmi/com/example/thermostat-1.json" for dtmi:com:example:Thermostat;1. It returns false for a DTMI
+// no repository can hold, such as a DTMI without a version. Source: the conventions of the Azure
+// device models repository.
 func RepositoryPath(dtmi string) (string, bool) {
 	if !validDTMI(dtmi, oldestVersion) || len(dtmi) > MaxInterfaceID {
 		return "", false

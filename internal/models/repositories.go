@@ -316,8 +316,8 @@ func (r *Repositories) begin(f *fetch) {
 	}
 }
 
-// fetch asks for <path>.expanded.json, which has all that the model needs, or <path>.json and then, one after the
-// other, what it needs (wire.md 8.2).
+// fetch requests <path>.expanded.json, with the model and all its dependencies. If there is none, fetch
+// requests <path>.json and then each dependency in turn.
 func (r *Repositories) fetch(f *fetch) ([][]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
 	defer cancel()
