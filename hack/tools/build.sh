@@ -11,6 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tool=${1:-}
 out=${2:-$here/../../bin/tools}
 case $tool in
+actionlint) package=github.com/rhysd/actionlint/cmd/actionlint ;;
 controller-gen) package=sigs.k8s.io/controller-tools/cmd/controller-gen ;;
 golangci-lint) package=. pinned=github.com/golangci/golangci-lint/v2/pkg/commands ;; # a main.go adds a linter
 kustomize) package=sigs.k8s.io/kustomize/kustomize/v5 ;;
@@ -24,7 +25,7 @@ kube-router) package=github.com/cloudnativelabs/kube-router/v2/cmd/kube-router ;
 kube-score) package=github.com/zegl/kube-score/cmd/kube-score ;;
 setup-envtest) package=sigs.k8s.io/controller-runtime/tools/setup-envtest ;;
 *)
-	echo "usage: $0 argocd|controller-gen|cyclonedx-gomod|golangci-lint|govulncheck|helm|kube-router|kube-score|kustomize|kustomize-controller|setup-envtest|source-controller [FOLDER]" >&2
+	echo "usage: $0 actionlint|argocd|controller-gen|cyclonedx-gomod|golangci-lint|govulncheck|helm|kube-router|kube-score|kustomize|kustomize-controller|setup-envtest|source-controller [FOLDER]" >&2
 	exit 2
 	;;
 esac
