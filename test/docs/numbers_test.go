@@ -185,13 +185,13 @@ func anHour(n int64) string {
 	return time.Duration(n).String()
 }
 
-// TestTheTableOfFlagsIsThatOfTheCode compares README.md with main.go: names, and defaults that are numbers or truth values.
+// TestTheTableOfFlagsIsThatOfTheCode compares docs/flags.md with main.go: names, and defaults that are numbers or truth values.
 func TestTheTableOfFlagsIsThatOfTheCode(t *testing.T) {
 	source, err := os.ReadFile("main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("README.md")
+	page, err := os.ReadFile("docs/flags.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,13 +209,13 @@ func TestTheTableOfFlagsIsThatOfTheCode(t *testing.T) {
 		said, _, _ := strings.Cut(strings.Trim(row[2], "` "), " ")
 		switch {
 		case !ok:
-			t.Errorf("README.md has --%s, which there is not", row[1])
+			t.Errorf("docs/flags.md has --%s, which there is not", row[1])
 		case regexp.MustCompile(`^(\d+|true)$`).MatchString(is) && said != is:
-			t.Errorf("README.md has %q as default of --%s, the code %s", said, row[1], is)
+			t.Errorf("docs/flags.md has %q as default of --%s, the code %s", said, row[1], is)
 		}
 	}
 	for name := range defaults {
-		t.Errorf("README.md lacks --%s", name)
+		t.Errorf("docs/flags.md lacks --%s", name)
 	}
 }
 
