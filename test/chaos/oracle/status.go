@@ -145,7 +145,11 @@ func (c *comparison) mirrored() []Leaf {
 
 func (c *comparison) property(leaf Leaf, p v1alpha1.PropertyStatus) {
 	reported, isReported := c.reported[leaf]
-	a := answerOf(reported).without(metadataOf(c.twin.Properties.Reported, leaf))
+	metadata := metadataOf(c.twin.Properties.Reported, leaf)
+	a := answerOf(reported).without(metadata)
+	if told, isOdd := a.told(metadata); isOdd && c.object.Spec.Reported != v1alpha1.ReportedNone && equal(decoded(p.Reported), told.value) {
+		a = told
+	}
 	want := a.value
 	if !isReported || c.object.Spec.Reported == v1alpha1.ReportedNone {
 		want = nil

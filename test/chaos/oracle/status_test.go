@@ -189,6 +189,33 @@ func TestWhatIsOlderThanAnAnswerIsNoPartOfIt(t *testing.T) {
 	}
 }
 
+// A hub whose clock was set back keeps keys of earlier reports that have later times than the answer.
+func TestALaterTimeThanThatOfAnAnswerTellsNothing(t *testing.T) {
+	const later, then = `{"$lastUpdated":"2026-11-30T12:00:00Z"}`, `{"$lastUpdated":"2026-11-30T10:00:01.5Z"}`
+	reported := `{"value":{"low":1,"high":{"unit":"m"}},"ac":200,"av":3,"ad":"done"}`
+	for name, c := range map[string]struct {
+		metadata, value string
+		isOdd           bool
+	}{
+		"all of one time":           {`{"value":{"low":` + then + `,"high":{"unit":` + then + `}},"ac":` + then + `,"av":` + then + `}`, `{"low":1,"high":{"unit":"m"}}`, false},
+		"a key of a later time":     {`{"value":{"low":` + then + `,"high":{"unit":` + later + `}},"ac":` + then + `,"av":` + then + `}`, `{"low":1}`, true},
+		"an answer of two times":    {`{"value":{"low":` + then + `,"high":` + later + `},"ac":` + then + `,"av":` + later + `}`, `{"low":1,"high":{"unit":"m"}}`, false},
+		"a value of before":         {`{"value":{"low":` + then + `,"high":` + then + `},"ac":` + later + `,"av":` + later + `}`, `{"low":1,"high":{"unit":"m"}}`, false},
+		"no part of the value then": {`{"value":{"low":` + later + `,"high":` + later + `},"ac":` + then + `,"av":` + then + `}`, `{}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var value, want any
+			var metadata map[string]any
+			for text, into := range map[string]any{reported: &value, c.metadata: &metadata, c.value: &want} {
+				must(t, json.Unmarshal([]byte(text), into))
+			}
+			if of, isOdd := answerOf(value).told(metadata); isOdd != c.isOdd || !equal(of.value, want) {
+				t.Errorf("value %v, odd %t, want %v, %t", of.value, isOdd, want, c.isOdd)
+			}
+		})
+	}
+}
+
 // A device that the hub calls disconnected is waited for, unless it reported after that.
 func TestADeviceThatReportedWhileDisconnectedHadItsTime(t *testing.T) {
 	twin := strings.NewReplacer(`Connected`, `Disconnected`, `"av":2`, `"av":1`).Replace(acknowledgedTwin)

@@ -160,6 +160,49 @@ func (a answer) without(metadata map[string]any) answer {
 	return a
 }
 
+// told is what the event of an answer told of it, where the hub's clock was set back before: what is
+// left over from earlier reports has later times than the answer then. isOdd is true if there is any.
+// A read cannot tell that apart, so both may be in status.
+func (a answer) told(metadata map[string]any) (of answer, isOdd bool) {
+	at := updated(metadata["ac"])
+	if !a.acks || at.IsZero() || !updated(metadata["av"]).Equal(at) || !updated(metadata["value"]).After(at) {
+		return a, false
+	}
+	a.value = writtenAt(at, a.value, metadata["value"])
+	return a, true
+}
+
+// writtenAt is a value without the keys, at any depth, in which nothing has a time.
+func writtenAt(at time.Time, value, metadata any) any {
+	fields, isObject := value.(map[string]any)
+	nodes, _ := metadata.(map[string]any)
+	if !isObject {
+		return value
+	}
+	kept := map[string]any{}
+	for name, inner := range fields {
+		if hasTime(nodes[name], at) {
+			kept[name] = writtenAt(at, inner, nodes[name])
+		}
+	}
+	return kept
+}
+
+// hasTime reports whether a node of metadata, or one below it, was updated at a time.
+func hasTime(node any, at time.Time) bool {
+	fields, _ := node.(map[string]any)
+	for name, value := range fields {
+		if text, isText := value.(string); isText && name == "$lastUpdated" {
+			if when, err := time.Parse(time.RFC3339Nano, text); err == nil && when.Equal(at) {
+				return true
+			}
+		} else if !isText && hasTime(value, at) {
+			return true
+		}
+	}
+	return false
+}
+
 func since(at time.Time, value, metadata any) any {
 	fields, isObject := value.(map[string]any)
 	nodes, _ := metadata.(map[string]any)
