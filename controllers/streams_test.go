@@ -253,6 +253,21 @@ var _ = Describe("Events that go wrong", func() {
 	}
 })
 
+var _ = Describe("A connection event that cannot be decoded", func() {
+	It("has the device read: it may be the last one for long", func() {
+		s := newEventSite()
+		s.trusted()
+		s.virtual("d", simulator.Thermostat, simulator.Acknowledge())
+		s.create("d", withProperties(`{"targetTemperature": 20}`))
+		s.eventually("d", And(beReady(), HaveField("Status.ConnectionState", "Connected")))
+		s.sim.Calls().Reset()
+		s.sim.Router().Faults().Add(simulator.EventFault{Kind: simulator.EventPoison, Source: "deviceConnectionStateEvents", Device: "d", Count: 1})
+		Expect(s.sim.Devices().Offline("d")).To(Succeed())
+		s.eventually("d", HaveField("Status.ConnectionState", "Disconnected"))
+		Expect(s.gets()).To(Equal(1), s.history("d"))
+	})
+})
+
 var _ = Describe("Events of a hub in special circumstances", func() {
 	It("that failed over, and counts versions again, are not taken for old ones", func() {
 		s := newEventSite()

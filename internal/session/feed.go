@@ -129,8 +129,9 @@ func happened(e eventstream.Event) time.Time {
 	return e.OperationTime
 }
 
-// Poison counts an event that cannot be decoded. What it said of a twin is read, and to commands it
-// may have said that their device was there.
+// Poison counts an event that cannot be decoded. The device is read that an event of the hub itself was
+// about: it may have been the last word on its twin, its connection or its model. To commands any
+// event may have said that their device was there.
 func (f *Feed) Poison(ctx context.Context, err error) {
 	f.Meter.Poison()
 	e, ok := errors.AsType[*eventstream.PoisonError](err)
@@ -139,7 +140,7 @@ func (f *Feed) Poison(ctx context.Context, err error) {
 	}
 	unreadable := eventstream.Event{DeviceID: e.DeviceID, Partition: e.Partition, SequenceNumber: e.SequenceNumber}
 	f.signal(unreadable, command.Acted)
-	if e.Kind == eventstream.TwinChanged {
+	if e.Kind != eventstream.Telemetry {
 		f.suspect(ctx, unreadable)
 	}
 }

@@ -132,6 +132,22 @@ func TestWhoIsToldOfAnEvent(t *testing.T) {
 	}
 }
 
+// The event that cannot be decoded may be the last one that its device has for an hour.
+func TestAnEventThatCannotBeDecodedHasItsDeviceRead(t *testing.T) {
+	for kind, isRead := range map[eventstream.Kind]bool{
+		eventstream.TwinChanged: true, eventstream.Connected: true, eventstream.Disconnected: true, eventstream.DigitalTwinChanged: true,
+		eventstream.Telemetry: false,
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			f, a, count := newFeed()
+			f.Poison(t.Context(), &eventstream.PoisonError{Kind: kind, DeviceID: "d", Partition: "0", SequenceNumber: 5})
+			if is := f.Session.Device("d").Doubtful(); is != isRead || (len(a.told) == 1) != isRead || count.kinds["Poison"] != 1 {
+				t.Errorf("doubtful %t, told %v, counted %v", is, a.told, count.kinds)
+			}
+		})
+	}
+}
+
 func TestADeviceThatNobodyDeclaresCostsNoMemory(t *testing.T) {
 	f, _, _ := newFeed()
 	f.Handle(t.Context(), event(eventstream.DeviceCreated, "other"))
