@@ -6,12 +6,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,14 +24,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/leadership"
 	"github.com/pnp-operator/pnp-operator/internal/process"
 )
 
 const endTrialUsage = `Usage: pnp-operator end-trial --devices-namespace=NAMESPACE
 
-Deletes the PnPDevices of a trial and waits until the operator has cleared those that say so; then ends the operator, which
-gives its lease up while it may. The chart runs it before a release with a simulator is uninstalled: afterwards nobody is left
+Deletes the PnPDevices of a trial and waits until the operator has cleared those that say so; then ends the operator's pods,
+which give up their lease while they may. The chart runs it before a release with a simulator is uninstalled: afterwards nobody is left
 to do either.
 
 `
@@ -121,8 +121,13 @@ func (t trial) deleteOnce(ctx context.Context, device *v1alpha1.PnPDevice) error
 	return nil
 }
 
-// endOperator has no replica run, and waits until the lease is nobody's. One that nobody gives up, as its holder was killed,
-// is not waited for: the next installation does that.
+// podLabels are those of the operator's pods.
+var podLabels = client.MatchingLabels{"app.kubernetes.io/name": "pnp-operator"}
+
+// endOperator scales the operator down, and waits until none of its pods is left. Each may give up
+// the lease for as long as its rights are there, and the next one may take it before it is told to
+// stop, so a lease that nobody holds says nothing while pods run. Pods that do not end are not waited
+// for: the next installation waits for their lease.
 func (t trial) endOperator(ctx context.Context, within time.Duration) error {
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: t.namespace, Name: "pnp-operator"}}
 	none := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"replicas":0}}`))
@@ -131,14 +136,19 @@ func (t trial) endOperator(ctx context.Context, within time.Duration) error {
 		return fmt.Errorf("ending the operator: %w", err)
 	}
 	err = wait.PollUntilContextTimeout(ctx, t.pause, within, true, func(ctx context.Context) (bool, error) {
-		lease := &coordinationv1.Lease{}
-		if err := t.Get(ctx, client.ObjectKey{Namespace: t.namespace, Name: leadership.LeaseName}, lease); err != nil {
-			return true, client.IgnoreNotFound(err)
+		pods := &corev1.PodList{}
+		if err := t.List(ctx, pods, client.InNamespace(t.namespace), podLabels); err != nil {
+			return false, fmt.Errorf("listing the pods of namespace %q: %w", t.namespace, err)
 		}
-		return lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "", nil
+		return !slices.ContainsFunc(pods.Items, mayRun), nil
 	})
 	if wait.Interrupted(err) && ctx.Err() == nil {
 		return nil
 	}
 	return err
+}
+
+// mayRun reports whether a pod has processes, or may get some.
+func mayRun(pod corev1.Pod) bool {
+	return pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/leadership"
 )
 
 func newTrial(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) trial {
@@ -75,19 +74,26 @@ func TestATrialThatIsNotClearedSaysSo(t *testing.T) {
 	}
 }
 
-func TestATrialsOperatorGivesItsLeaseUp(t *testing.T) {
-	lease := func(holder string) *coordinationv1.Lease {
-		return &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "pnp-system", Name: leadership.LeaseName}, Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder}}
+// A replica that still runs may take the lease that the leader gives up, and it could not give it up
+// any more once its rights are gone.
+func TestATrialEndsOnceNoPodOfTheOperatorRuns(t *testing.T) {
+	pod := func(name, app string, phase corev1.PodPhase) *corev1.Pod {
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "pnp-system", Name: name, Labels: map[string]string{"app.kubernetes.io/name": app}}, Status: corev1.PodStatus{Phase: phase},
+		}
 	}
+	leader, second := pod("leader", "pnp-operator", corev1.PodRunning), pod("second", "pnp-operator", corev1.PodRunning)
 	for name, test := range map[string]struct {
-		objects  []client.Object
-		released bool // by the operator, at the third look
+		pods  []client.Object
+		gone  map[int]*corev1.Pod // by the look before which it goes
+		looks int                 // at least
 	}{
-		"it is given up":            {[]client.Object{lease("pod")}, true},
-		"its holder was killed":     {[]client.Object{lease("pod")}, false},
-		"it is nobody's":            {[]client.Object{lease("")}, false},
-		"there is none":             {nil, false},
-		"there is no Deployment of": {[]client.Object{lease("")}, false},
+		"all go":                    {[]client.Object{leader, second}, map[int]*corev1.Pod{2: leader, 4: second}, 4},
+		"one does not end":          {[]client.Object{leader, second}, map[int]*corev1.Pod{2: leader}, 5},
+		"there is none":             {nil, nil, 1},
+		"those that ended":          {[]client.Object{pod("a", "pnp-operator", corev1.PodFailed), pod("b", "pnp-operator", corev1.PodSucceeded)}, nil, 1},
+		"pods of others":            {[]client.Object{pod("end", "pnp-operator-end-trial", corev1.PodRunning)}, nil, 1},
+		"there is no Deployment of": {nil, nil, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scaled, looks := "", 0
@@ -100,28 +106,24 @@ func TestATrialsOperatorGivesItsLeaseUp(t *testing.T) {
 					}
 					return err
 				},
-				Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
-					if looks++; looks == 3 && test.released {
-						is := &coordinationv1.Lease{}
-						if err := c.Get(ctx, key, is); err != nil {
-							return err
-						}
-						is.Spec.HolderIdentity = nil
-						if err := c.Update(ctx, is); err != nil {
+				List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+					looks++
+					if gone := test.gone[looks]; gone != nil {
+						if err := c.Delete(ctx, gone); err != nil {
 							return err
 						}
 					}
-					return c.Get(ctx, key, o, options...)
+					return c.List(ctx, list, options...)
 				},
-			}, test.objects...)
-			if err := tr.endOperator(t.Context(), 50*time.Millisecond); err != nil {
+			}, test.pods...)
+			if err := tr.endOperator(t.Context(), 200*time.Millisecond); err != nil {
 				t.Error(err)
 			}
 			if want := `scale of pnp-system/pnp-operator {"spec":{"replicas":0}}`; scaled != want {
 				t.Errorf("scaled %q, want %q", scaled, want)
 			}
-			if test.released && looks < 3 {
-				t.Errorf("waited for %d looks", looks)
+			if looks < test.looks || test.looks < 5 && looks > test.looks {
+				t.Errorf("ended after %d looks, expected %d", looks, test.looks)
 			}
 		})
 	}
