@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
@@ -73,7 +74,7 @@ func (f *failingObjects) fails(object string, why cause, now time.Time) time.Dur
 	}
 	if one == nil {
 		one = &failure{cause: why, since: now, anew: now}
-		put(&f.objects, object, one)
+		lazymap.Put(&f.objects, object, one)
 	}
 	if one.about != why.about {
 		one.anew, one.woken = now, time.Time{}
@@ -96,7 +97,7 @@ func (f *failingObjects) join(object string, one *failure) {
 		return
 	}
 	if f.at[one.at] == nil {
-		put(&f.at, one.at, map[string]*failure{})
+		lazymap.Put(&f.at, one.at, map[string]*failure{})
 	}
 	f.at[one.at][object] = one
 }

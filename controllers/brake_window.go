@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -206,7 +207,7 @@ func (w *window) takeBack(object types.UID, leaves []twin.Leaf) {
 		delete(r.at, leaf)
 	}
 	if len(leaves) > 0 && w.own.members.has(r.member) {
-		put(&w.own.returned, object, len(leaves))
+		lazymap.Put(&w.own.returned, object, len(leaves))
 	}
 	w.trim(object)
 }

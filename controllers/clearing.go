@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
 // DefaultClearWithin is how long a session is kept for clearing after its IoTHub, its Secret or the
@@ -39,7 +40,7 @@ func (c *clearing) left() predicate.Predicate {
 		if hub, ok := e.Object.(*v1alpha1.IoTHub); ok {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			put(&c.gone, client.ObjectKeyFromObject(hub), hub.DeepCopy())
+			lazymap.Put(&c.gone, client.ObjectKeyFromObject(hub), hub.DeepCopy())
 		}
 		return true
 	}}
@@ -73,7 +74,7 @@ func (c *clearing) isBack(hub *v1alpha1.IoTHub) {
 func (c *clearing) settle(device *v1alpha1.PnPDevice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	put(&c.settled, device.UID, struct{}{})
+	lazymap.Put(&c.settled, device.UID, struct{}{})
 }
 
 func (c *clearing) isSettled(device *v1alpha1.PnPDevice) bool {
@@ -90,7 +91,7 @@ func (c *clearing) refusedSince(device *v1alpha1.PnPDevice, now time.Time) time.
 	since, known := c.refused[device.UID]
 	if !known {
 		since = now
-		put(&c.refused, device.UID, since)
+		lazymap.Put(&c.refused, device.UID, since)
 	}
 	return since
 }

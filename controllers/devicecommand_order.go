@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
 // arrivals are the resource versions with which commands were seen first. A creation is known to the
@@ -32,7 +33,7 @@ func (a *arrivals) seen() predicate.Predicate {
 		CreateFunc: func(e event.CreateEvent) bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			put(&a.first, e.Object.GetUID(), e.Object.GetResourceVersion())
+			lazymap.Put(&a.first, e.Object.GetUID(), e.Object.GetResourceVersion())
 			return true
 		},
 		DeleteFunc: func(e event.DeleteEvent) bool {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
 // latest bridges the time until the informer shows our own writes: a pass that started from the older object would
@@ -98,7 +99,7 @@ func (l *latest) refused(base *v1alpha1.PnPDevice, err error) {
 		l.forget(key, base)
 		return
 	}
-	put(&l.doubted, base, struct{}{})
+	lazymap.Put(&l.doubted, base, struct{}{})
 }
 
 func (l *latest) forget(key types.NamespacedName, written *v1alpha1.PnPDevice) {

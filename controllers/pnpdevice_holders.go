@@ -10,6 +10,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
 // holders are the objects that had a device last, of those which more than one object declares. One that
@@ -30,7 +31,7 @@ func (h *holders) take(destination string, device *v1alpha1.PnPDevice, isContest
 	key := heldDevice{destination, device.DeviceID()}
 	last, known := h.last[key]
 	if isContested {
-		put(&h.last, key, device.UID)
+		lazymap.Put(&h.last, key, device.UID)
 	} else {
 		delete(h.last, key)
 	}

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
 // rewinds notices that objects were put back to older copies, as by a restore of etcd while the
@@ -44,7 +45,7 @@ func (w *rewinds) seen() predicate.Predicate {
 func (w *rewinds) note(o client.Object) {
 	if _, is := o.(*v1alpha1.PnPDevice); is {
 		w.mu.Lock()
-		put(&w.objects, o.GetUID(), struct{}{})
+		lazymap.Put(&w.objects, o.GetUID(), struct{}{})
 		w.mu.Unlock()
 	}
 	if w.found != nil {

@@ -19,6 +19,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
 // secretWatches wakes IoTHubs when a Secret that they refer to changes. Each Secret has a watch of its own that names it, in its namespace: a right on that
@@ -70,9 +71,9 @@ func (w *secretWatches) follow(hub types.NamespacedName, names []string) {
 	for _, name := range names {
 		key := types.NamespacedName{Namespace: hub.Namespace, Name: name}
 		if w.secrets[key] == nil {
-			put(&w.secrets, key, &secretWatch{})
+			lazymap.Put(&w.secrets, key, &secretWatch{})
 		}
-		put(&w.secrets[key].hubs, hub, struct{}{})
+		lazymap.Put(&w.secrets[key].hubs, hub, struct{}{})
 	}
 	for _, name := range w.wanted[hub] {
 		if !slices.Contains(names, name) {
@@ -83,15 +84,7 @@ func (w *secretWatches) follow(hub types.NamespacedName, names []string) {
 		delete(w.wanted, hub)
 		return
 	}
-	put(&w.wanted, hub, names)
-}
-
-// put makes the map if there is none.
-func put[K comparable, V any](m *map[K]V, k K, v V) {
-	if *m == nil {
-		*m = map[K]V{}
-	}
-	(*m)[k] = v
+	lazymap.Put(&w.wanted, hub, names)
 }
 
 func (w *secretWatches) leave(key, hub types.NamespacedName) {

@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
+	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
 const (
@@ -81,7 +82,7 @@ func (w *workloadIdentities) credential(hub *v1alpha1.IoTHub) (*workloadIdentity
 		return nil, fmt.Errorf("making a credential of Microsoft Entra ID: %w", err)
 	}
 	made := &workloadIdentity{Credential: c, of: spec, scope: entra.HubScope(hub.Spec.HostName)}
-	put(&w.held, key, made)
+	lazymap.Put(&w.held, key, made)
 	return made, nil
 }
 
@@ -118,7 +119,7 @@ func (w *workloadIdentities) patience(hub *v1alpha1.IoTHub, now time.Time) time.
 	since, known := w.lacking[key]
 	if !known {
 		since = now
-		put(&w.lacking, key, now)
+		lazymap.Put(&w.lacking, key, now)
 	}
 	return waitRight.after(now.Sub(since))
 }
