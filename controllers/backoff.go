@@ -11,6 +11,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // wakeBurst is how many of those that fail at a hub one success wakes. Each that succeeds wakes as
@@ -33,7 +34,7 @@ type trouble struct {
 	destination string
 	class       budget.Class
 	// row of those that fail there alike: devices that a hub does not know say nothing of the hub.
-	row *waitRow
+	row *waits.Row
 }
 
 // isNowhere is true of what has failed at no hub.
@@ -41,7 +42,7 @@ func (t trouble) isNowhere() bool { return t.destination == "" }
 
 // cause is why an object fails.
 type cause struct {
-	row *waitRow
+	row *waits.Row
 	// object that fails: one of the same name that another took the place of failed for itself.
 	object types.UID
 	// at is the hub that fails, zero if it is none.
@@ -89,7 +90,7 @@ func (f *failingObjects) fails(object string, why cause, now time.Time) time.Dur
 }
 
 func (f *failingObjects) wait(one *failure, now time.Time) time.Duration {
-	return one.row.among(len(f.at[one.at]), now.Sub(one.anew))
+	return one.row.Among(len(f.at[one.at]), now.Sub(one.anew))
 }
 
 func (f *failingObjects) join(object string, one *failure) {
@@ -149,9 +150,9 @@ func (f *failingObjects) hold(object string, now time.Time) time.Duration {
 	if one == nil || one.at.isNowhere() || now.Before(one.tried) {
 		return 0
 	}
-	held := waitEvent.most
-	if one.row.shared {
-		held = waitEvent.among(len(f.at[one.at]), 0)
+	held := waits.Event.Most
+	if one.row.Shared {
+		held = waits.Event.Among(len(f.at[one.at]), 0)
 	}
 	return max(0, one.tried.Add(held).Sub(now))
 }
@@ -162,14 +163,14 @@ func (f *failingObjects) hold(object string, now time.Time) time.Duration {
 func (f *failingObjects) taken(where trouble, object string, now time.Time) (wakes []func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var recovered *waitRow
+	var recovered *waits.Row
 	if one := f.objects[object]; one != nil && one.at.destination == where.destination && one.at.class == where.class {
 		recovered = one.row
 		f.leave(object, one)
 		one.at = trouble{}
 	}
 	for _, row := range endedByOthers() {
-		if !row.shared && row != recovered {
+		if !row.Shared && row != recovered {
 			continue
 		}
 		where.row = row
@@ -187,9 +188,9 @@ func (f *failingObjects) taken(where trouble, object string, now time.Time) (wak
 }
 
 // endedByOthers are the rows of what a success of another object can end.
-var endedByOthers = sync.OnceValue(func() (rows []*waitRow) {
-	for _, row := range waits {
-		if row.shared || row.alike {
+var endedByOthers = sync.OnceValue(func() (rows []*waits.Row) {
+	for _, row := range waits.Register {
+		if row.Shared || row.Alike {
 			rows = append(rows, row)
 		}
 	}
@@ -206,14 +207,14 @@ func (f *failingObjects) mayWake(one *failure, now time.Time) bool {
 type backoff struct {
 	*failingObjects
 
-	row *waitRow
+	row *waits.Row
 	// kind tells the names of these objects from those of others.
 	kind string
 }
 
 var _ workqueue.TypedRateLimiter[reconcile.Request] = backoff{}
 
-func newBackoff(row *waitRow) backoff { return backoff{&failingObjects{}, row, ""} }
+func newBackoff(row *waits.Row) backoff { return backoff{&failingObjects{}, row, ""} }
 
 func (b backoff) nameOf(item reconcile.Request) string { return item.String() + b.kind }
 
@@ -252,7 +253,7 @@ func (backoff) NumRequeues(reconcile.Request) int { return 0 }
 // forgets the failures of an item after any pass that did not fail.
 type lasting struct{ backoff }
 
-func newLasting(row *waitRow) *lasting { return &lasting{newBackoff(row)} }
+func newLasting(row *waits.Row) *lasting { return &lasting{newBackoff(row)} }
 
 // Forget keeps the failures.
 func (*lasting) Forget(reconcile.Request) {}

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 var writesAtFactory = trouble{destination: "factory.azure-devices.net", class: budget.TwinWrite}
@@ -20,7 +21,7 @@ type crowd struct {
 	woken []string
 }
 
-func (c *crowd) fail(now time.Time, row *waitRow, names ...string) {
+func (c *crowd) fail(now time.Time, row *waits.Row, names ...string) {
 	for _, name := range names {
 		c.fails(name, cause{row: row, at: writesAtFactory, wake: func() { c.woken = append(c.woken, name) }}, now)
 	}
@@ -48,7 +49,7 @@ func names(n int) []string {
 func TestSuccessesWakeThoseThatFailInBoundedBursts(t *testing.T) {
 	const many = 10_000
 	c, now := &crowd{}, time.Now()
-	c.fail(now, waitHubFails, names(many)...)
+	c.fail(now, waits.HubFails, names(many)...)
 	now = now.Add(time.Minute)
 	seen, inFlight := map[string]bool{}, []string{"factory/d-0"}
 	for len(inFlight) > 0 {
@@ -75,19 +76,19 @@ func TestSuccessesWakeThoseThatFailInBoundedBursts(t *testing.T) {
 // Those that go on to fail are not woken by each success of others.
 func TestSuccessesOfOthersWakeNobodyAgainAndAgain(t *testing.T) {
 	c, began := &crowd{}, time.Now()
-	c.fail(began, waitHubFails, "factory/ill")
+	c.fail(began, waits.HubFails, "factory/ill")
 	tries := 0
 	for passed := time.Duration(0); passed < time.Hour; passed += 100 * time.Millisecond {
 		now := began.Add(passed)
 		if len(c.succeed(now, "factory/well")) > 0 {
 			tries++
-			c.fail(now, waitHubFails, "factory/ill")
+			c.fail(now, waits.HubFails, "factory/ill")
 		}
 	}
-	if least, most := int(time.Hour/safetyNet), int(time.Hour/safetyNet)+10; tries < least || tries > most {
+	if least, most := int(time.Hour/waits.SafetyNet), int(time.Hour/waits.SafetyNet)+10; tries < least || tries > most {
 		t.Errorf("%d tries in an hour, expected %d to %d", tries, least, most)
 	}
-	c.fail(began, waitDeviceAbsent, "factory/absent")
+	c.fail(began, waits.DeviceAbsent, "factory/absent")
 	if woken := c.succeed(began.Add(2*time.Hour), "factory/well"); len(woken) != 1 || woken[0] != "factory/ill" {
 		t.Errorf("%v are woken, though the success says nothing of a device that is absent", woken)
 	}
@@ -95,8 +96,8 @@ func TestSuccessesOfOthersWakeNobodyAgainAndAgain(t *testing.T) {
 
 func TestBackoffIsByTheTimeOfFailing(t *testing.T) {
 	start := time.Now()
-	why := cause{row: waitHubFails}
-	asked := cause{row: waitHubFails, about: "a person asked"}
+	why := cause{row: waits.HubFails}
+	asked := cause{row: waits.HubFails, about: "a person asked"}
 	for name, c := range map[string]struct {
 		tries []time.Duration // since the first one
 		last  cause
@@ -105,7 +106,7 @@ func TestBackoffIsByTheTimeOfFailing(t *testing.T) {
 		"at first":      {[]time.Duration{0}, why, 500 * time.Millisecond},
 		"after a while": {[]time.Duration{0, 8 * time.Second}, why, 8 * time.Second},
 		"and many tries that something else caused": {[]time.Duration{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, time.Second}, why, time.Second},
-		"for long":                       {[]time.Duration{0, time.Hour}, why, safetyNet},
+		"for long":                       {[]time.Duration{0, time.Hour}, why, waits.SafetyNet},
 		"for long, until a person asks":  {[]time.Duration{0, time.Hour}, asked, 500 * time.Millisecond},
 		"with a clock that was set back": {[]time.Duration{0, -time.Hour}, why, 500 * time.Millisecond},
 	} {
@@ -127,16 +128,16 @@ func TestBackoffIsByTheTimeOfFailing(t *testing.T) {
 // have it asked more often.
 func TestManyThatFailAtAHubShareItsQuestions(t *testing.T) {
 	c, now := &crowd{}, time.Now()
-	c.fail(now, waitHubFails, names(1000)...)
-	if next := c.fails("factory/d-0", cause{row: waitHubFails, at: writesAtFactory}, now); next != 1000*waitHubFails.each {
+	c.fail(now, waits.HubFails, names(1000)...)
+	if next := c.fails("factory/d-0", cause{row: waits.HubFails, at: writesAtFactory}, now); next != 1000*waits.HubFails.Each {
 		t.Errorf("each of 1,000 is tried again in %v", next)
 	}
-	if held := c.hold("factory/d-1", now.Add(time.Second)); held != 1000*waitEvent.most-time.Second {
+	if held := c.hold("factory/d-1", now.Add(time.Second)); held != 1000*waits.Event.Most-time.Second {
 		t.Errorf("an event is held for %v", held)
 	}
 	alone := &crowd{}
-	alone.fail(now, waitHubFails, "factory/d")
-	for after, want := range map[time.Duration]time.Duration{0: waitEvent.most, time.Second: time.Second, time.Minute: 0, -time.Hour: 0} {
+	alone.fail(now, waits.HubFails, "factory/d")
+	for after, want := range map[time.Duration]time.Duration{0: waits.Event.Most, time.Second: time.Second, time.Minute: 0, -time.Hour: 0} {
 		if held := alone.hold("factory/d", now.Add(after)); held != want {
 			t.Errorf("an event %v after the last try is held for %v, want %v", after, held, want)
 		}
@@ -148,18 +149,18 @@ func TestManyThatFailAtAHubShareItsQuestions(t *testing.T) {
 
 // A cause that comes and goes leaves nothing behind.
 func TestFailuresThatComeAndGoBeginAnew(t *testing.T) {
-	b, item := newLasting(waitAPIServer), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "factory", Name: "d"}}
+	b, item := newLasting(waits.APIServer), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "factory", Name: "d"}}
 	for range 100 {
-		if wait := b.When(item); wait > waitAPIServer.first*11/10 {
+		if wait := b.When(item); wait > waits.APIServer.First*11/10 {
 			t.Fatalf("the first try after a success comes in %v", wait)
 		}
 		b.ended(item)
 	}
-	b.fails(b.nameOf(item), cause{row: waitHubRefuses}, time.Now())
-	if wait := b.When(item); wait < waitHubRefuses.first*8/10 {
+	b.fails(b.nameOf(item), cause{row: waits.HubRefuses}, time.Now())
+	if wait := b.When(item); wait < waits.HubRefuses.First*8/10 {
 		t.Errorf("a failure that was noted is tried again in %v", wait)
 	}
-	if b.left(b.nameOf(item), "", time.Now().Add(-time.Hour)) > waitHubRefuses.first {
+	if b.left(b.nameOf(item), "", time.Now().Add(-time.Hour)) > waits.HubRefuses.First {
 		t.Error("a clock that was set back makes a wait longer")
 	}
 }
@@ -167,12 +168,12 @@ func TestFailuresThatComeAndGoBeginAnew(t *testing.T) {
 // A hub that is well and does not know devices is no trouble of those that it knows.
 func TestAbsentDevicesKeepNobodyWaiting(t *testing.T) {
 	c, now := &crowd{}, time.Now()
-	c.fail(now, waitDeviceAbsent, names(1000)...)
-	c.fail(now, waitHubFails, "factory/known")
-	if next := c.left("factory/known", "", now); next != waitHubFails.each {
+	c.fail(now, waits.DeviceAbsent, names(1000)...)
+	c.fail(now, waits.HubFails, "factory/known")
+	if next := c.left("factory/known", "", now); next != waits.HubFails.Each {
 		t.Errorf("one that fails beside 1,000 absent ones is tried again in %v", next)
 	}
-	if held := c.hold("factory/d-1", now); held != waitEvent.most {
+	if held := c.hold("factory/d-1", now); held != waits.Event.Most {
 		t.Errorf("the event that tells that a device is there is held for %v", held)
 	}
 	if woken := c.succeed(now.Add(time.Minute), "factory/d-1"); len(woken) != 1 || woken[0] != "factory/known" {
@@ -183,7 +184,7 @@ func TestAbsentDevicesKeepNobodyWaiting(t *testing.T) {
 // Of those that a hub refuses, one that it takes again shows that it may take others.
 func TestRefusalsEndTogether(t *testing.T) {
 	c, now := &crowd{}, time.Now()
-	c.fail(now, waitHubRefuses, names(20)...)
+	c.fail(now, waits.HubRefuses, names(20)...)
 	now = now.Add(time.Minute)
 	if woken := c.succeed(now, "factory/other"); len(woken) != 0 {
 		t.Errorf("a success of one that was not refused wakes %v", woken)
@@ -196,11 +197,11 @@ func TestRefusalsEndTogether(t *testing.T) {
 func TestAnObjectDoesNotFailForAnEarlierOneOfItsName(t *testing.T) {
 	var f failingObjects
 	began := time.Now()
-	f.fails("factory/d", cause{row: waitHubFails, object: "1", at: writesAtFactory}, began)
+	f.fails("factory/d", cause{row: waits.HubFails, object: "1", at: writesAtFactory}, began)
 	later := began.Add(10 * time.Minute)
-	wait := f.fails("factory/d", cause{row: waitHubFails, object: "2", at: writesAtFactory}, later)
+	wait := f.fails("factory/d", cause{row: waits.HubFails, object: "2", at: writesAtFactory}, later)
 	one, _ := f.of("factory/d")
-	if wait != waitHubFails.each || !one.since.Equal(later) || !one.anew.Equal(later) || len(f.at[one.at]) != 1 {
+	if wait != waits.HubFails.Each || !one.since.Equal(later) || !one.anew.Equal(later) || len(f.at[one.at]) != 1 {
 		t.Errorf("it waits %v, has failed since %v, and %d fail there", wait, one.since.Sub(began), len(f.at[one.at]))
 	}
 }

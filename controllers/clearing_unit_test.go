@@ -19,6 +19,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // unusedHub is a hub that nothing is asked of.
@@ -100,19 +101,19 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 	began := time.Now()
 	denied := &iothub.Error{StatusCode: 401, Class: iothub.Terminal}
 	for name, test := range map[string]struct {
-		before  *waitRow // of what failed for ten minutes, nil: nothing
+		before  *waits.Row // of what failed for ten minutes, nil: nothing
 		giveUp  func(*PnPDeviceReconciler, *scope) error
 		refusal error
 	}{
-		"of the hub, after an outage": {waitHubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.notCleared(s, denied, "") }, denied},
-		"of the hub, after it refused the declaration": {waitHubRefuses, func(r *PnPDeviceReconciler, s *scope) error {
+		"of the hub, after an outage": {waits.HubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.notCleared(s, denied, "") }, denied},
+		"of the hub, after it refused the declaration": {waits.HubRefuses, func(r *PnPDeviceReconciler, s *scope) error {
 			return r.notCleared(s, denied, "")
 		}, denied},
 		"of the hub, and nothing before":                {nil, func(r *PnPDeviceReconciler, s *scope) error { return r.notCleared(s, denied, "") }, denied},
-		"of a credential that is kept, after an outage": {waitHubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.unauthorized(s, denied) }, denied},
+		"of a credential that is kept, after an outage": {waits.HubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.unauthorized(s, denied) }, denied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &PnPDeviceReconciler{Grace: grace, Hubs: &session.Registry{}, clearing: &clearing{}, retries: newLasting(waitAPIServer)}
+			r := &PnPDeviceReconciler{Grace: grace, Hubs: &session.Registry{}, clearing: &clearing{}, retries: newLasting(waits.APIServer)}
 			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d", UID: "1"}}
 			if test.before != nil {
 				r.retries.fails(nameOfDevice(device), cause{row: test.before, object: device.UID}, began.Add(-10*time.Minute))
@@ -156,7 +157,7 @@ func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 				device.Spec.DeletionPolicy, device.Status.ConnectionState, device.Status.Summary = policy, convergence.Connected, "1/1"
 				conditions.SetVerdict(device, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged})
 				c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(device).WithStatusSubresource(device).Build()
-				r := &PnPDeviceReconciler{Client: c, Hubs: &session.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: newLasting(waitAPIServer), Recorder: events.NewFakeRecorder(10)}
+				r := &PnPDeviceReconciler{Client: c, Hubs: &session.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: newLasting(waits.APIServer), Recorder: events.NewFakeRecorder(10)}
 				for range 2 {
 					if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(device)}); err != nil {
 						t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // A claim is what has to be on record before an attempt is sent: its request ID, first in the
@@ -109,11 +110,11 @@ func (s *commandScope) adoptRelease() {
 func heldBy(err error) error {
 	if _, damaged := errors.AsType[*damagedError](err); damaged {
 		return waiting(v1alpha1.ReasonLedgerUnreadable,
-			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", waitLedger.most)
+			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", waits.Ledger.Most)
 	}
 	if full, ok := errors.AsType[*ledger.FullError](err); ok {
 		return waiting(v1alpha1.ReasonLedgerFull, fmt.Sprintf(
-			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), waitLedger.most)
+			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), waits.Ledger.Most)
 	}
 	return err
 }
@@ -277,7 +278,7 @@ func (s *commandScope) longest() time.Duration {
 func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
 	if r.Flights.hasEnded(s.command) { // as something else than it would be now: it was passed by
-		return quietly(waitOutcome.most)
+		return quietly(waits.Outcome.Most)
 	}
 	if err := r.Flights.runs.Failure(key); err != nil {
 		return heldBy(err)
@@ -313,9 +314,9 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	case err == nil:
 		return slot, giveBack, nil
 	case errors.Is(err, command.ErrClosing):
-		err = quietly(safetyNet)
+		err = quietly(waits.SafetyNet)
 	default:
-		err = waiting(v1alpha1.ReasonQueued, queuedText, waitTurn.most)
+		err = waiting(v1alpha1.ReasonQueued, queuedText, waits.Turn.Most)
 	}
 	giveBack()
 	return nil, nil, err

@@ -20,6 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicecommands,verbs=get;list;watch;patch;delete
@@ -42,7 +43,7 @@ type DeviceCommandReconciler struct {
 
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.retries = newLasting(waitAPIServer)
+	r.retries = newLasting(waits.APIServer)
 	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen(), r.Flights.arrivals.seen())).

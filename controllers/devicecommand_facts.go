@@ -22,6 +22,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // Whether a command may go to a device is decided from facts: what specs say now, which object has
@@ -67,7 +68,7 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, access.Message), ": "), 0)
 	}
 	if s.session == nil || s.session.HostName() != hub.Spec.HostName {
-		return quietly(safetyNet)
+		return quietly(waits.SafetyNet)
 	}
 	return nil
 }
@@ -80,7 +81,7 @@ func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandSco
 		return err
 	}
 	if winner.UID != s.device.UID {
-		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), waitHolder.most)
+		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), waits.Holder.Most)
 	}
 	if convergence.IsAdopted(s.device, s.session.Destination) {
 		return nil
@@ -117,7 +118,7 @@ func (r *DeviceCommandReconciler) settleModel(ctx context.Context, s *commandSco
 		memory.Doubt()
 		r.Wakes.device(ctx, wake{key: client.ObjectKeyFromObject(s.device), priority: priorityEvent})
 	}
-	return waiting(v1alpha1.ReasonModelMismatch, fmt.Sprintf("PnPDevice %q does not have its device: %s", s.device.Name, mismatchText(want, model)), retryAbsent)
+	return waiting(v1alpha1.ReasonModelMismatch, fmt.Sprintf("PnPDevice %q does not have its device: %s", s.device.Name, mismatchText(want, model)), waits.RetryAbsent)
 }
 
 func (r *DeviceCommandReconciler) modelMatters(ctx context.Context, s *commandScope) (bool, error) {
@@ -163,7 +164,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	if h := haltOf(err); h != nil {
-		return "", waiting(h.Reason, h.Message, min(h.after, waitLook.most))
+		return "", waiting(h.Reason, h.Message, min(h.after, waits.Look.Most))
 	}
 	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
 }
@@ -179,7 +180,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
 	switch {
 	case errors.Is(err, models.ErrLine):
-		return quietly(session.Jittered(waitLine.most))
+		return quietly(session.Jittered(waits.Line.Most))
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):

@@ -22,6 +22,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 const (
@@ -332,7 +333,7 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 				one.slot.Leave()
 				f.standAside(one, one.outcome(r))
 			}
-			refused = waitOutcome.after(2 * refused)
+			refused = waits.Outcome.After(2 * refused)
 			pause = session.Jittered(refused)
 			fallthrough
 		default:

@@ -29,6 +29,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // invokedHub is a hub that is asked for commands only.
@@ -403,7 +404,7 @@ func TestAnOutcomeThatIsRefusedIsOfferedLessAndLess(t *testing.T) {
 			t.Errorf("%d Events", n)
 		}
 		a.patched = nil
-		time.Sleep(waitOutcome.most * 11 / 10)
+		time.Sleep(waits.Outcome.Most * 11 / 10)
 		synctest.Wait()
 		a.wantOutcome(v1alpha1.CommandSucceeded, v1alpha1.ReasonSucceeded)
 		if a.has(a.flight.key) || a.reserve(a.flight.key) != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // A session goes with the Secret of its IoTHub while a command is under way, and another one comes:
@@ -73,7 +74,7 @@ func TestACommandThatReplacesAnotherDoesNotWaitForItsCall(t *testing.T) {
 				synctest.Wait()
 				c := a.stored()
 				c.UID, c.ResourceVersion = test.object, ""
-				r := &DeviceCommandReconciler{Client: a.Client, Flights: a.Flights, retries: newLasting(waitAPIServer)}
+				r := &DeviceCommandReconciler{Client: a.Client, Flights: a.Flights, retries: newLasting(waits.APIServer)}
 				if err := errors.Join(a.Client.Delete(t.Context(), a.stored()), a.Client.Create(t.Context(), c)); err != nil {
 					t.Fatal(err)
 				}

@@ -15,8 +15,6 @@ const (
 	maxLooks = 32
 	// lookHolds is how long a model that was looked at is believed, if nothing casts doubt on it.
 	lookHolds = 10 * time.Second
-	// retryLook is how soon a device is looked at again that the hub would not show.
-	retryLook = 30 * time.Second
 )
 
 // looks are the calls that say which model a device has, before it is sent a command.

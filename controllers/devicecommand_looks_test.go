@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // afterStart is an operator that has just started, a command for a device that has to be looked at
@@ -96,7 +97,7 @@ func TestLooksThatFailAreFurtherAndFurtherApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, p, look := afterStart(t, func() (*twin.Twin, error) { return nil, errors.New("503") })
 		defer p.stop()
-		p.r.retries = newLasting(waitAPIServer)
+		p.r.retries = newLasting(waits.APIServer)
 		request := ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "factory", Name: "c"}}
 		var last time.Duration
 		for range 5 {

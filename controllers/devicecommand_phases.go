@@ -21,10 +21,7 @@ const (
 	// retryMargin is how long after both time-outs an attempt of unknown outcome is left alone before another one: the hub's own delay, a lease's length, in
 	// case a paused replica still holds it, and the part of a second that startTime lacks.
 	retryMargin = (60 + 15 + 1) * time.Second
-	// placeRetry is how often a command asks for a place that was not offered.
-	placeRetry = 10 * time.Second
-	// ledgerRetry is how often a command looks whether the ledger has room, or can be read.
-	ledgerRetry = 30 * time.Second
+
 	// queuedText names neither the command before nor whether the hub is full: both change all the time, and would be written to every command that waits.
 	queuedText = "Earlier commands of the same device come first, and a hub is given so many commands at a time, fewer with payloads above 4 KiB"
 )

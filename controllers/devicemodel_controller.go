@@ -28,6 +28,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=devicemodels,verbs=get;list;watch
@@ -36,11 +37,7 @@ import (
 const (
 	// countAfter is how long after a device joined or left a model its count is taken: devices come in numbers.
 	countAfter = 5 * time.Second
-	// fetchRetry is how often a repository that failed is asked again.
-	fetchRetry = 30 * time.Second
-	// otherWithin is how long a DeviceModel waits for another one before a person is to look: they are applied one after the
-	// other, and a pipeline may give up what is Stalled.
-	otherWithin = 5 * time.Minute
+
 	// parseSoon is how soon a large model is parsed once that is on record: the cache has to show the record.
 	parseSoon = 200 * time.Millisecond
 )
@@ -78,7 +75,7 @@ func (r *DeviceModelReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PnPDevice{}, r.counts()).
 		WatchesRawSource(source.Channel(r.changed, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff(waitAPIServer)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: newBackoff(waits.APIServer)}).
 		Complete(calm(r))
 }
 
@@ -181,7 +178,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 		case trouble.Soon:
 			after = parseSoon
 		case !trouble.Final:
-			after = waitRepository.most
+			after = waits.Repository.Most
 		}
 		return found, after, nil
 	}
@@ -195,7 +192,7 @@ func (r *DeviceModelReconciler) judge(ctx context.Context, object *v1alpha1.Devi
 // waits makes a finding that another DeviceModel may mend one that is waited for, and returns for how long: 0 once a person is
 // to look.
 func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Duration {
-	left := waitOther.most
+	left := waits.Other.Most
 	reconciling := apimeta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionReconciling)
 	if reconciling != nil && reconciling.Reason != f.verdict.Reason { // its time is of something else
 		apimeta.RemoveStatusCondition(&object.Status.Conditions, v1alpha1.ConditionReconciling)
@@ -208,7 +205,7 @@ func (f *finding) waits(object *v1alpha1.DeviceModel, now time.Time) time.Durati
 		return &c.LastTransitionTime
 	}
 	if began := since(v1alpha1.ConditionReconciling); began != nil {
-		left = max(0, began.Add(waitOther.most).Sub(now))
+		left = max(0, began.Add(waits.Other.Most).Sub(now))
 	} else if since(v1alpha1.ConditionStalled) != nil {
 		left = 0
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 func TestADeviceModelWaitsForAnotherOneBeforeItIsStalled(t *testing.T) {
@@ -22,13 +23,13 @@ func TestADeviceModelWaitsForAnotherOneBeforeItIsStalled(t *testing.T) {
 		before []metav1.Condition
 		left   time.Duration // 0: Stalled
 	}{
-		"at first":                         {nil, waitOther.most},
-		"after a while":                    {is(v1alpha1.ConditionReconciling, reason, time.Minute, 2), waitOther.most - time.Minute},
-		"after minutes":                    {is(v1alpha1.ConditionReconciling, reason, waitOther.most, 2), 0},
+		"at first":                         {nil, waits.Other.Most},
+		"after a while":                    {is(v1alpha1.ConditionReconciling, reason, time.Minute, 2), waits.Other.Most - time.Minute},
+		"after minutes":                    {is(v1alpha1.ConditionReconciling, reason, waits.Other.Most, 2), 0},
 		"after hours":                      {is(v1alpha1.ConditionStalled, reason, time.Hour, 2), 0},
-		"after it was edited":              {is(v1alpha1.ConditionStalled, reason, time.Hour, 1), waitOther.most},
-		"after it was parsed for long":     {is(v1alpha1.ConditionReconciling, v1alpha1.ReasonProgressing, time.Hour, 2), waitOther.most},
-		"after it was invalid, by another": {is(v1alpha1.ConditionStalled, v1alpha1.ReasonInvalidModel, time.Hour, 2), waitOther.most},
+		"after it was edited":              {is(v1alpha1.ConditionStalled, reason, time.Hour, 1), waits.Other.Most},
+		"after it was parsed for long":     {is(v1alpha1.ConditionReconciling, v1alpha1.ReasonProgressing, time.Hour, 2), waits.Other.Most},
+		"after it was invalid, by another": {is(v1alpha1.ConditionStalled, v1alpha1.ReasonInvalidModel, time.Hour, 2), waits.Other.Most},
 	} {
 		t.Run(name, func(t *testing.T) {
 			object := &v1alpha1.DeviceModel{ObjectMeta: metav1.ObjectMeta{Generation: 2}, Status: v1alpha1.DeviceModelStatus{Conditions: c.before}}

@@ -11,6 +11,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // halt ends a pass early with a verdict. It is the one error type of the phases; any other error is transient.
@@ -24,7 +25,7 @@ type halt struct {
 	// about something else by now.
 	unchanged bool
 	// row of what a PnPDevice backs off by, in place of after; nil: it does not.
-	row *waitRow
+	row *waits.Row
 	// missing says that a credential cannot be had now, and nothing of the one that was there, and
 	// denied that this is for want of a right.
 	missing, denied bool
@@ -44,13 +45,13 @@ func waiting(reason, message string, after time.Duration) *halt {
 
 // hubRefused halts until a user acts, because the hub refuses a request.
 func hubRefused(message string) *halt {
-	h := stalled(v1alpha1.ReasonHubRefused, message, retryTerminal)
-	h.row = waitHubRefuses
+	h := stalled(v1alpha1.ReasonHubRefused, message, waits.RetryTerminal)
+	h.row = waits.HubRefuses
 	return h
 }
 
 // isRefused reports whether the hub refuses a request for good, by its own word.
-func (h *halt) isRefused() bool { return h.row == waitHubRefuses }
+func (h *halt) isRefused() bool { return h.row == waits.HubRefuses }
 
 // lacking waits for a Secret, a ServiceAccount or a right that is not there.
 func lacking(reason, message string, after time.Duration) *halt {
@@ -85,13 +86,13 @@ func haltOf(err error) *halt {
 	}
 	switch {
 	case iothub.IsNotFound(err):
-		h := stalled(v1alpha1.ReasonDeviceNotFound, convergence.NotFoundText, retryAbsent)
-		h.row = waitDeviceAbsent
+		h := stalled(v1alpha1.ReasonDeviceNotFound, convergence.NotFoundText, waits.RetryAbsent)
+		h.row = waits.DeviceAbsent
 		return h
 	case iothub.IsUnauthorized(err):
 		return nil
 	case iothub.IsTooLarge(err):
-		return stalled(v1alpha1.ReasonTwinTooLarge, tooLargeText, retryTerminal)
+		return stalled(v1alpha1.ReasonTwinTooLarge, tooLargeText, waits.RetryTerminal)
 	case iothub.ClassOf(err) == iothub.Terminal:
 		return hubRefused(stableText(err))
 	}

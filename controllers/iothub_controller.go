@@ -27,6 +27,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=iothubs,verbs=get;list;watch
@@ -157,7 +158,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	dropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
 	case last == nil && r.Hubs.Get(hub) != nil: // the cache is ahead of what it tells
-		return ctrl.Result{RequeueAfter: session.Jittered(waitCache.most)}, nil
+		return ctrl.Result{RequeueAfter: session.Jittered(waits.Cache.Most)}, nil
 	case last == nil || last.Spec.Suspend:
 		r.Hubs.Drop(hub)
 	default:
@@ -191,7 +192,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		judgeHub(hub, h.Verdict)
 	}
 	hub.Status.ObservedGeneration = generation
-	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waitCache.most}
+	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waits.Cache.Most}
 	if transient {
 		e.failure = outcome
 	}
@@ -218,7 +219,7 @@ func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1al
 		judgeHub(hub, conditions.Verdict{Ready: true, Reason: known.Reason, Message: known.Message})
 	}
 	describeSuspended(hub)
-	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waitCache.most}
+	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waits.Cache.Most}
 	e.stored = func(bool) { announceHub(r.Recorder, before, hub) }
 	return endPass(ctx, r.Client, r.Recorder, e)
 }
@@ -230,7 +231,7 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 	}
 	key := client.ObjectKeyFromObject(hub)
 	r.retries.fails(key.String()+probing, cause{
-		row: waitConnect, object: hub.UID, at: trouble{destination: destinationOf(hub), class: budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
+		row: waits.Connect, object: hub.UID, at: trouble{destination: destinationOf(hub), class: budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
 	}, time.Now())
 }
 
@@ -264,7 +265,7 @@ func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
 	if h != nil && h.after > 0 {
 		return h.after
 	}
-	return waitCount.most
+	return waits.Count.Most
 }
 
 // end ends the session for a reason, which it returns.

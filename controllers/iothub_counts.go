@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // deviceCounts keeps the counts in the status of IoTHubs up to date between their own passes. It
@@ -48,7 +49,7 @@ func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	if err := countDevices(ctx, c, hub); err != nil {
 		return ctrl.Result{}, err
 	}
-	return endPass(ctx, c.Client, c.recorder, &ending{before: before, after: hub, behind: waitCache.most})
+	return endPass(ctx, c.Client, c.recorder, &ending{before: before, after: hub, behind: waits.Cache.Most})
 }
 
 // countDevices puts the device counts into status.
@@ -100,9 +101,9 @@ func recountIn(before, after *v1alpha1.PnPDevice) time.Duration {
 	was, is := countOf(before), countOf(after)
 	was.Offline, is.Offline = 0, 0
 	if was == is && hubKey(before) == hubKey(after) {
-		return waitCount.most
+		return waits.Count.Most
 	}
-	return waitRecount.most
+	return waits.Recount.Most
 }
 
 // enqueueCounts has the IoTHubs of a device counted in a while, that which it left as well.
@@ -116,7 +117,7 @@ func enqueueCounts() handler.EventHandler {
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(q, waitRecount.most, e.Object)
+			enqueue(q, waits.Recount.Most, e.Object)
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			was, ok := e.ObjectOld.(*v1alpha1.PnPDevice)
@@ -126,7 +127,7 @@ func enqueueCounts() handler.EventHandler {
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			enqueue(q, waitRecount.most, e.Object)
+			enqueue(q, waits.Recount.Most, e.Object)
 		},
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // kstatus takes a generation that was observed, without Reconciling or Stalled, for Current.
@@ -45,7 +46,7 @@ func TestAHubIsObservedOnceItIsJudged(t *testing.T) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
 				t.Fatal(err)
 			}
-			r := &IoTHubReconciler{Client: c, Recorder: events.NewFakeRecorder(10), retries: newLasting(waitAPIServer)}
+			r := &IoTHubReconciler{Client: c, Recorder: events.NewFakeRecorder(10), retries: newLasting(waits.APIServer)}
 			if _, err := r.finish(t.Context(), hub.DeepCopy(), hub, test.outcome); (err != nil) != test.fails {
 				t.Errorf("the pass returns %v", err)
 			}
@@ -85,8 +86,8 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 		},
 	}).Build()
 	recorder := events.NewFakeRecorder(10)
-	r := &IoTHubReconciler{Client: c, Recorder: recorder, Brake: NewBrake(), retries: newLasting(waitAPIServer)}
-	r.retries.fails(client.ObjectKeyFromObject(hub).String()+probing, cause{row: waitConnect}, time.Now())
+	r := &IoTHubReconciler{Client: c, Recorder: recorder, Brake: NewBrake(), retries: newLasting(waits.APIServer)}
+	r.retries.fails(client.ObjectKeyFromObject(hub).String()+probing, cause{row: waits.Connect}, time.Now())
 	for i, is := range []bool{true, true, false, false} {
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
 			t.Fatal(err)

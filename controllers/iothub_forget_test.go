@@ -16,6 +16,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // A session that is kept for clearing keeps nobody else to the numbers of an IoTHub that is gone.
@@ -68,6 +69,6 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 	return &IoTHubReconciler{
 		Client: c, Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
 		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),
-		retries: newLasting(waitAPIServer), lifetime: t.Context(),
+		retries: newLasting(waits.APIServer), lifetime: t.Context(),
 	}
 }

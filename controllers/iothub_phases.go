@@ -25,6 +25,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // connect makes sure that the hub has a session built from the current spec and Secret. A *halt names what is wrong.
@@ -136,7 +137,7 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	case of.err == nil || iothub.ClassOf(of.err) == iothub.Terminal:
 		s.Accepted()
 	default: // the hub did not say
-		r.ask(key, s, max(s.AskAfter(), waitDoubt.first))
+		r.ask(key, s, max(s.AskAfter(), waits.Doubt.First))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 const (
@@ -81,7 +82,7 @@ func (of *proof) discard() {
 func (p *proofs) refused(hub types.NamespacedName, fingerprint string, now time.Time) (after time.Duration, again bool) {
 	before, refused := p.refusals.of(hub.String())
 	again = refused && before.about == fingerprint
-	return p.refusals.fails(hub.String(), cause{row: waitCredential, about: fingerprint}, now), again
+	return p.refusals.fails(hub.String(), cause{row: waits.Credential, about: fingerprint}, now), again
 }
 
 // isRefused reports whether the hub refused what was proved last.

@@ -20,6 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // mostNamed objects are halted, or confirmed, by name: what is beyond stays halted until the next
@@ -157,7 +158,7 @@ func (r *IoTHubReconciler) enqueueHalted() handler.EventHandler {
 	look := func(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		device, ok := o.(*v1alpha1.PnPDevice)
 		if ok && r.isHalted(ctx, hubKey(device)) {
-			q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, waitCensus.most)
+			q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, waits.Census.Most)
 		}
 	}
 	return handler.Funcs{

@@ -31,6 +31,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
@@ -156,7 +157,7 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 	defer cancel()
 	result, err := endPass(ctx, r.Client, r.Recorder, e)
 	if s.memory != nil && s.memory.End() && err == nil {
-		result = ctrl.Result{RequeueAfter: soon}
+		result = ctrl.Result{RequeueAfter: waits.Soon}
 	}
 	return result, err
 }
@@ -230,7 +231,7 @@ func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome er
 	case !transient:
 		return h, false
 	}
-	r.fails(ctx, s, waitHubFails, outcome)
+	r.fails(ctx, s, waits.HubFails, outcome)
 	if s.Now.Sub(r.failingSince(s)) < r.Grace {
 		h = unchanged(s.Device)
 		h.Message = cmp.Or(h.Message, troubleOf(outcome).Message)
@@ -253,7 +254,7 @@ func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
 }
 
 // fails notes that a pass failed, and returns when the object is to be tried again.
-func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow, outcome error) time.Duration {
+func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waits.Row, outcome error) time.Duration {
 	key := client.ObjectKeyFromObject(s.Device)
 	why := cause{row: row, object: s.Device.UID, about: triedFor(s.Device)}
 	why.wake = func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }
@@ -261,9 +262,9 @@ func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waitRow,
 	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:
 		why.at = trouble{destination: s.Destination, class: e.Op.Class()}
-	case row == waitDeviceAbsent:
+	case row == waits.DeviceAbsent:
 		why.at = trouble{destination: s.Destination, class: budget.TwinRead}
-	case row == waitHubRefuses:
+	case row == waits.HubRefuses:
 		why.at = trouble{destination: s.Destination, class: budget.TwinWrite}
 	}
 	return r.retries.fails(key.String(), why, time.Now()) // a call may have taken longer than the wait is

@@ -13,6 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 var (
@@ -85,7 +86,7 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, removals []t
 	s.counted = permit.counted
 	switch {
 	case permit.allowed && s.hubGone && r.hasSessionEnded(s):
-		return false, r.putOff(s, waitCache.most)
+		return false, r.putOff(s, waits.Cache.Most)
 	case permit.news:
 		r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.Hub))
 	}
@@ -119,10 +120,10 @@ func (r *PnPDeviceReconciler) write(ctx context.Context, s *scope, changes []twi
 		return err
 	}
 	if !r.mayHold(s) {
-		return r.putOff(s, session.Jittered(waitLarge.most))
+		return r.putOff(s, session.Jittered(waits.LargeTwin.Most))
 	}
 	if holds, err := r.stillHolds(ctx, s); err != nil || !holds {
-		return cmp.Or(err, r.putOff(s, soon))
+		return cmp.Or(err, r.putOff(s, waits.Soon))
 	}
 	patch, isRendered, err := s.Render(changes)
 	if !isRendered {

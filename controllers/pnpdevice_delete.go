@@ -15,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // notClearedError ends a deletion whose clearing cannot be done any more: the object goes, loudly.
@@ -177,7 +178,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 		}
 		return unreached(s.Device, hub)
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
-		return quietly(waitCache.most)
+		return quietly(waits.Cache.Most)
 	}
 	s.Hub, s.session, s.Destination, s.memory = hub, session, session.Destination, session.PassOver(s.Device.DeviceID(), s.Device.UID)
 	return nil

@@ -17,10 +17,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/events"
+	"pgregory.net/rapid"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"pgregory.net/rapid"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -29,6 +28,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // TestWhoseAValueIsOverAnyHistory makes passes over one device while everything that moves ownership
@@ -222,7 +222,7 @@ func (h *history) start() {
 	h.session = session.NewSession(&historyHub{history: h}, h.hub.Spec.HostName, "")
 	h.r = &PnPDeviceReconciler{
 		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
-		Models: models.NewLibrary(Shelf{Reader: h}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waitHubFails),
+		Models: models.NewLibrary(Shelf{Reader: h}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waits.HubFails),
 	}
 	h.r.Brake.Client, h.r.Brake.Reader = h, h
 	h.r.Hubs.Put(h.t.Context(), client.ObjectKeyFromObject(h.hub), h.session, func(context.Context) {})

@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // bench is one device, its object and its hub, over which a test makes passes.
@@ -61,7 +62,7 @@ func newBench(t *testing.T, declared string) *bench {
 	b.session = session.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
 	b.r = &PnPDeviceReconciler{
 		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
-		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waitAPIServer),
+		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waits.APIServer),
 	}
 	b.r.Hubs.Put(t.Context(), client.ObjectKeyFromObject(b.hub), b.session, func(context.Context) {})
 	b.r.origins.put(b.device, &origin{})
@@ -139,7 +140,7 @@ func TestAWaitWhoseStatusIsRefusedIsNotTriedAtEachEvent(t *testing.T) {
 	b := newBench(t, `{"speed": 5}`)
 	b.refuses = true
 	b.get = func() (*twin.Twin, error) { return nil, noToken(budget.TwinRead) }
-	if next := b.pass(); next <= 0 || next > 2*waitStatusRefused.first {
+	if next := b.pass(); next <= 0 || next > 2*waits.StatusRefused.First {
 		t.Errorf("the next pass is in %v, want it when the status is tried again", next)
 	}
 	tried := b.statuses
@@ -266,7 +267,7 @@ func TestFewPassesWaitWithALargeTwin(t *testing.T) {
 			b.asked()
 			b.r.large.Store(maxLarge)
 			next := b.pass()
-			if asked := b.asked(); asked != c.writes || next == 0 || next > 2*waitLarge.most {
+			if asked := b.asked(); asked != c.writes || next == 0 || next > 2*waits.LargeTwin.Most {
 				t.Errorf("the hub is asked %s, and the next pass is due in %v", asked, next)
 			}
 			if c.writes == "PatchTwin" {

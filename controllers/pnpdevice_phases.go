@@ -22,6 +22,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 func hubKey(device *v1alpha1.PnPDevice) types.NamespacedName {
@@ -68,9 +69,9 @@ func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
 	switch said := conditions.ReadyOf(device).Reason; {
 	case access.Status == metav1.ConditionFalse:
 	case said == v1alpha1.ReasonHubNotFound, said == v1alpha1.ReasonHubNotReady:
-		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is being connected", hub.Name), safetyNet)
+		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is being connected", hub.Name), waits.SafetyNet)
 	default:
-		return quietly(safetyNet)
+		return quietly(waits.SafetyNet)
 	}
 	h := waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
 	h.Stalled = conditions.IsTrue(hub, v1alpha1.ConditionStalled)
@@ -97,7 +98,7 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 		who = fmt.Sprintf("PnPDevice %q", winner.Name)
 	}
 	return stalled(v1alpha1.ReasonDeviceAlreadyDeclared,
-		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.Device.DeviceID(), s.Hub.Spec.HostName, who), waitRival.most)
+		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.Device.DeviceID(), s.Hub.Spec.HostName, who), waits.Rival.Most)
 }
 
 // check refuses a declaration that the twin's own rules forbid. Nothing of it is written.
@@ -188,7 +189,7 @@ func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) 
 func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	found, err := r.Models.CheckDevice(ctx, s.Device.Namespace, cmp.Or(s.Device.Spec.ModelID, s.Twin.ModelID), s.Declared)
 	if errors.Is(err, models.ErrLine) {
-		return quietly(session.Jittered(waitLine.most))
+		return quietly(session.Jittered(waits.Line.Most))
 	}
 	if err != nil {
 		return fmt.Errorf("checking against the DeviceModel: %w", err)

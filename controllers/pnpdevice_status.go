@@ -5,6 +5,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // summarise has status say what the pass found, and returns when the next pass is due, 0 if only
@@ -41,7 +42,7 @@ func (s *scope) followUp(o convergence.Outlook) time.Duration {
 	if !ok {
 		return 0
 	}
-	return max(in, soon)
+	return max(in, waits.Soon)
 }
 
 // told is what a pass that halted has its object say, nil if it went through.
@@ -56,7 +57,7 @@ func (h *halt) told() *convergence.Halt {
 func haltOn(h *convergence.Halt) *halt {
 	is := &halt{Verdict: h.Verdict, after: h.After}
 	if h.Because == convergence.Refusal {
-		is.row = waitHubRefuses
+		is.row = waits.HubRefuses
 	}
 	return is
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // A device without a session says what is so of its IoTHub, and nothing where it said nothing of
@@ -35,7 +36,7 @@ func TestADeviceWithoutASessionSaysNothingOfAnEarlierIoTHub(t *testing.T) {
 			conditions.Set(hub, v1alpha1.ConditionAuthenticated, test.access == metav1.ConditionTrue, v1alpha1.ReasonUnauthorized, "no")
 		}
 		h, ok := errors.AsType[*halt](unreached(device, hub))
-		if !ok || h.quiet != (test.want == "") || h.Message != test.want || h.after != safetyNet && test.access != metav1.ConditionFalse {
+		if !ok || h.quiet != (test.want == "") || h.Message != test.want || h.after != waits.SafetyNet && test.access != metav1.ConditionFalse {
 			t.Errorf("%s: %+v", name, h)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // What becomes of a status that the API server refuses: less of it is written, with the reason StatusRefused. Statuses are
@@ -77,7 +78,7 @@ func announceRefusal(to events.EventRecorder, o conditioned, err error) {
 
 // statusRefused is why the status of an object is not tried at each event. An edit ends that.
 func statusRefused(o client.Object) cause {
-	return cause{row: waitStatusRefused, at: trouble{destination: "the API server"}, about: triedFor(o)}
+	return cause{row: waits.StatusRefused, at: trouble{destination: "the API server"}, about: triedFor(o)}
 }
 
 // lessOf makes what is offered in place of a refused status of a device: what facts rest on, or else

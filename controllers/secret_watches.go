@@ -20,6 +20,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // secretWatches wakes IoTHubs when a Secret that they refer to changes. Each Secret has a watch of its own that names it, in its namespace: a right on that
@@ -119,7 +120,7 @@ func (w *secretWatches) denied(key types.NamespacedName, now time.Time) time.Dur
 	defer w.mu.Unlock()
 	s := w.secrets[key]
 	if s == nil {
-		return waitRight.most
+		return waits.Right.Most
 	}
 	if s.stop != nil {
 		s.stop()
@@ -128,7 +129,7 @@ func (w *secretWatches) denied(key types.NamespacedName, now time.Time) time.Dur
 	if s.denied.IsZero() {
 		s.denied = now
 	}
-	return waitRight.after(now.Sub(s.denied))
+	return waits.Right.After(now.Sub(s.denied))
 }
 
 // start watches one Secret. What the first list brings wakes its IoTHubs as well if the Secret has changed since it was read.

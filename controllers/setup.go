@@ -15,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/session"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // Options of the controllers.
@@ -69,7 +70,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
-		retries: &lasting{backoff{failing, waitAPIServer, probing}},
+		retries: &lasting{backoff{failing, waits.APIServer, probing}},
 		Hubs:    sessions, Wakes: wakes, Workers: workers, Brake: brake, Flights: flights, latest: written, clearing: deletions, ClearWithin: o.ClearWithin,
 		AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
@@ -84,7 +85,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	device := &PnPDeviceReconciler{
-		Client: mgr.GetClient(), Recorder: recorder, retries: &lasting{backoff{failing, waitAPIServer, ""}},
+		Client: mgr.GetClient(), Recorder: recorder, retries: &lasting{backoff{failing, waits.APIServer, ""}},
 		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 		commands: flights.runs,
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
+	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 const (
@@ -121,7 +122,7 @@ func (w *workloadIdentities) patience(hub *v1alpha1.IoTHub, now time.Time) time.
 		since = now
 		lazymap.Put(&w.lacking, key, now)
 	}
-	return waitRight.after(now.Sub(since))
+	return waits.Right.After(now.Sub(since))
 }
 
 // hasAll notes that an IoTHub lacks nothing any more.
@@ -178,7 +179,7 @@ func (r *IoTHubReconciler) identityProblem(ctx context.Context, hub *v1alpha1.Io
 		return lacking(v1alpha1.ReasonServiceAccountNotFound, fmt.Sprintf("ServiceAccount %q does not exist in namespace %q", account, hub.Namespace),
 			r.identities.patience(hub, time.Now()))
 	case entra.IsRefused(e):
-		return stalled(v1alpha1.ReasonIdentityRefused, refusalText(hub, e), waitCredential.most)
+		return stalled(v1alpha1.ReasonIdentityRefused, refusalText(hub, e), waits.Credential.Most)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package controllers
+package waits
 
 import (
 	"fmt"
@@ -18,9 +18,9 @@ import (
 )
 
 func TestTriesAreAsFarApartAsACauseHasLasted(t *testing.T) {
-	row := &waitRow{first: time.Second, most: 30 * time.Second, each: 2 * time.Second}
+	row := &Row{First: time.Second, Most: 30 * time.Second, Each: 2 * time.Second}
 	for name, c := range map[string]struct {
-		row    *waitRow
+		row    *Row
 		many   int
 		lasted time.Duration
 		want   time.Duration
@@ -30,10 +30,10 @@ func TestTriesAreAsFarApartAsACauseHasLasted(t *testing.T) {
 		"for ever":                   {row, 1, time.Hour, 30 * time.Second},
 		"of many at one hub":         {row, 1000, time.Hour, 2000 * time.Second},
 		"with a clock that was set":  {row, 0, -time.Hour, time.Second},
-		"with a row of one length":   {&waitRow{most: time.Minute}, 1, time.Hour, time.Minute},
-		"nothing counts at the hubs": {&waitRow{first: time.Second, most: time.Minute}, 1000, time.Second, time.Second},
+		"with a row of one length":   {&Row{Most: time.Minute}, 1, time.Hour, time.Minute},
+		"nothing counts at the hubs": {&Row{First: time.Second, Most: time.Minute}, 1000, time.Second, time.Second},
 	} {
-		if got := c.row.among(c.many, c.lasted); got != c.want {
+		if got := c.row.Among(c.many, c.lasted); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
@@ -41,13 +41,13 @@ func TestTriesAreAsFarApartAsACauseHasLasted(t *testing.T) {
 
 // The page has a table with a line for each row, in their order.
 func TestPageShowsTheRegisterOfWaits(t *testing.T) {
-	page, err := os.ReadFile("../docs/operations.md")
+	page, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var want strings.Builder
 	want.WriteString("| object | waits for the end of | ended by | and else asks |\n| --- | --- | --- | --- |\n")
-	for _, w := range waits {
+	for _, w := range Register {
 		fmt.Fprintf(&want, "| %s | %s | %s | %s |\n", w.kind, w.cause, w.event, w.asks())
 	}
 	if !strings.Contains(string(page), "\n## What heals by itself, and how fast\n") || !strings.Contains(string(page), want.String()) {
@@ -56,13 +56,13 @@ func TestPageShowsTheRegisterOfWaits(t *testing.T) {
 }
 
 // asks says in words when an object asks by itself.
-func (w *waitRow) asks() string {
-	text := "every " + spoken(w.most)
-	if w.first > 0 {
-		text = fmt.Sprintf("after %s, then as long as it has lasted, %s at most", spoken(w.first), spoken(w.most))
+func (w *Row) asks() string {
+	text := "every " + spoken(w.Most)
+	if w.First > 0 {
+		text = fmt.Sprintf("after %s, then as long as it has lasted, %s at most", spoken(w.First), spoken(w.Most))
 	}
-	if w.each > 0 {
-		text += fmt.Sprintf("; with many at one hub, %s for each", spoken(w.each))
+	if w.Each > 0 {
+		text += fmt.Sprintf("; with many at one hub, %s for each", spoken(w.Each))
 	}
 	return text
 }
@@ -80,7 +80,7 @@ func spoken(d time.Duration) string {
 // Each row is walked by a test or a spec.
 func TestEachRowOfTheRegisterHasItsProof(t *testing.T) {
 	var tests strings.Builder
-	for _, pattern := range []string{"*_test.go", "../internal/*/*_test.go"} {
+	for _, pattern := range []string{"../*/*_test.go", "../../controllers/*_test.go", "../../controllers/*/*_test.go"} {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			raw, err := os.ReadFile(file)
@@ -90,7 +90,7 @@ func TestEachRowOfTheRegisterHasItsProof(t *testing.T) {
 			tests.Write(raw)
 		}
 	}
-	for _, w := range waits {
+	for _, w := range Register {
 		if w.proof == "" || !strings.Contains(tests.String(), `"`+w.proof) && !strings.Contains(tests.String(), "func "+w.proof+"(") {
 			t.Errorf("no test %q walks: %s: %s", w.proof, w.kind, w.cause)
 		}
@@ -102,7 +102,7 @@ var oneReason = regexp.MustCompile(`^[A-Z][a-z]+([A-Z][a-z]+)+$`)
 
 // The reasons that rows name exist, on objects of their kinds.
 func TestEachRowOfTheRegisterNamesReasonsOfItsKind(t *testing.T) {
-	for _, w := range waits {
+	for _, w := range Register {
 		_, named, _ := strings.Cut(w.cause, ": ")
 		for word := range strings.SplitSeq(named, ", ") {
 			row := reasons.Of(word)
@@ -122,7 +122,7 @@ var notWaits = map[string]string{
 	"rounded, or turned into a time":                                        `reserve review wasReadAfter describeConnection describeEnablement transition connection on until roll began next soonest Accepted StartClock summarise deadline`,
 	"how old something may be, or how long it may last before it is told":   `censusFor brakeWindow reservedFor DefaultClearWithin DefaultGrace sendWithin lookHolds retryMargin damagedFor lateAfter holdFor DefaultEchoWithin valueSweepEvery grace afterMidnight clocksDiffer probeWithin whileAsked confirmAfter slowBy restoreIn restoreStep recently eventEvery minWait withDefaults Settled drainFor pace tolerance early tellsWithin claimsWithin FightWindow`,
 	"steps of waits that have a row, or gather what came for less than one": `quietTime answerTime untilCached judgeEvery hintDelay resyncRetry firstLook firstSweepDelay eventDelay askFree followUpDelays SettleFor`,
-	"waits of DeviceCommands and DeviceModels, to be given rows":            `cacheRetry recordRetry showAfter hearFor gatherFor verifyEvery ledgerSweep retryLook placeRetry ledgerRetry countAfter fetchRetry otherWithin parseSoon`,
+	"waits of DeviceCommands and DeviceModels, to be given rows":            `cacheRetry recordRetry showAfter hearFor gatherFor verifyEvery ledgerSweep countAfter parseSoon`,
 	"times that rows of the register have by another name":                  `RetryTerminal RetryAbsent Soon`,
 }
 
@@ -137,10 +137,13 @@ func TestDurationsAreThoseOfTheRegister(t *testing.T) {
 		register = append(register, raw...)
 	}
 	known := strings.Fields(strings.Join(slices.Collect(maps.Values(notWaits)), " "))
-	for _, pattern := range []string{"*.go", "../internal/convergence/*.go", "../internal/session/*.go", "../internal/eventstream/*.go", "../internal/budget/*.go", "../internal/command/*.go"} {
+	for _, pattern := range []string{
+		"../../controllers/*.go", "../../controllers/*/*.go", "../backoff/*.go", "../budget/*.go", "../command/*.go", "../convergence/*.go", "../eventstream/*.go",
+		"../halt/*.go", "../hubcalls/*.go", "../revision/*.go", "../session/*.go",
+	} {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") || slices.Contains(registerFiles, file) {
+			if strings.HasSuffix(file, "_test.go") {
 				continue
 			}
 			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
@@ -150,7 +153,7 @@ func TestDurationsAreThoseOfTheRegister(t *testing.T) {
 			for _, d := range parsed.Decls {
 				for name, node := range namedIn(d) {
 					if hasDuration(node) && !slices.Contains(known, name) && !strings.Contains(string(register), "."+name+",") {
-						t.Errorf("%s: %s has a time of its own: give it a row in waits.go", file, name)
+						t.Errorf("%s: %s has a time of its own: give it a row in internal/waits", file, name)
 					}
 				}
 			}
