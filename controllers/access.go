@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 )
 
 // maxCommand leaves room for the rest of a condition's message and an Event's note, which are a kilobyte at most.
@@ -71,22 +72,17 @@ func grantCommand(namespace, role, subject string, what right) string {
 }
 
 // accessDenied says which right is missing and how it is granted.
-func (r *IoTHubReconciler) accessDenied(ctx context.Context, hub *v1alpha1.IoTHub, secret types.NamespacedName) *halt {
+func (r *IoTHubReconciler) accessDenied(ctx context.Context, hub *v1alpha1.IoTHub, secret types.NamespacedName) *halt.Error {
 	message := fmt.Sprintf("The operator may not read Secret %q. Grant it: ", secret.Name)
 	command := grantCommand(hub.Namespace, "pnp-operator-hub-"+hub.Name, r.identity.subject(ctx), right{"get,list,watch", "secrets", secretsOf(hub)})
 	if len(command) > maxCommand || slices.ContainsFunc(secretsOf(hub), notPlain) {
 		command = "kubectl apply -k config/tenant -n " + hub.Namespace
 	}
-	return denied(message+command, r.watches.denied(secret, time.Now()))
+	return halt.Denied(message+command, r.watches.denied(secret, time.Now()))
 }
 
 // notPlain keeps out of a command what a shell could take for more than a name. The CRD refuses it as well.
 func notPlain(name string) bool { return len(validation.IsDNS1123Subdomain(name)) > 0 }
-
-func isDenied(err error) bool {
-	h, ok := errors.AsType[*halt](err)
-	return ok && h != nil && h.denied
-}
 
 // goesOn reports whether the session that there is may outlive a right that was withdrawn: it was built from the spec as it is, and the hub accepts it.
 func (r *IoTHubReconciler) goesOn(hub *v1alpha1.IoTHub) bool {
@@ -95,8 +91,8 @@ func (r *IoTHubReconciler) goesOn(hub *v1alpha1.IoTHub) bool {
 }
 
 // goingOn turns a denial into a verdict on the session that there is: it works, but not for ever.
-func goingOn(err error) *halt {
-	h, _ := errors.AsType[*halt](err)
-	return &halt{after: h.after, Verdict: conditions.Verdict{
+func goingOn(err error) *halt.Error {
+	h, _ := errors.AsType[*halt.Error](err)
+	return &halt.Error{After: h.After, Verdict: conditions.Verdict{
 		Ready: true, Reason: h.Reason, Message: "Goes on with the credential that was read before, until it changes or the operator restarts. " + h.Message}}
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
@@ -118,7 +119,7 @@ func (c *clearing) forget(device *v1alpha1.PnPDevice) {
 // cleared at the hub, it is kept for that, as long as nothing but time speaks against it: a hub
 // that does not answer, or what the session was built from being gone.
 func (r *IoTHubReconciler) retire(ctx context.Context, hub types.NamespacedName, why error) {
-	if h, ok := errors.AsType[*halt](why); ok && !h.missing || !r.mayClear(ctx, hub) {
+	if h, ok := errors.AsType[*halt.Error](why); ok && !h.Missing || !r.mayClear(ctx, hub) {
 		r.Hubs.Drop(hub)
 		return
 	}
@@ -156,7 +157,7 @@ func isBeingCleared(device *v1alpha1.PnPDevice) bool {
 
 // obstacleOf is what keeps an IoTHub from having a session until a person acts, "" if nothing does.
 func obstacleOf(outcome error) string {
-	if h, ok := errors.AsType[*halt](outcome); ok && !h.Ready && !h.quiet {
+	if h, ok := errors.AsType[*halt.Error](outcome); ok && !h.Ready && !h.KeepStatus {
 		return h.Reason
 	}
 	return ""

@@ -17,6 +17,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -192,7 +193,7 @@ func outcomeOf(err error, clears, waits, goes string) string {
 		return clears
 	case left:
 		return goes
-	case isHalt(err):
+	case halt.Is(err):
 		return waits
 	}
 	return err.Error()

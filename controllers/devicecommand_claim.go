@@ -16,6 +16,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -109,11 +110,11 @@ func (s *commandScope) adoptRelease() {
 // failures are transient.
 func heldBy(err error) error {
 	if _, damaged := errors.AsType[*damagedError](err); damaged {
-		return waiting(v1alpha1.ReasonLedgerUnreadable,
+		return halt.Waiting(v1alpha1.ReasonLedgerUnreadable,
 			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", waits.Ledger.Most)
 	}
 	if full, ok := errors.AsType[*ledger.FullError](err); ok {
-		return waiting(v1alpha1.ReasonLedgerFull, fmt.Sprintf(
+		return halt.Waiting(v1alpha1.ReasonLedgerFull, fmt.Sprintf(
 			"The record of the commands of this namespace is full until %s, when notAfter of the first of them is over", full.Until.UTC().Format(time.RFC3339)), waits.Ledger.Most)
 	}
 	return err
@@ -135,17 +136,17 @@ func (r *DeviceCommandReconciler) settleOpen(ctx context.Context, s *commandScop
 	switch {
 	case retries && left > 0:
 		adopt(&s.command.Status, e)
-		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+againOnceText, left)
+		return halt.Waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+againOnceText, left)
 	case retries:
 		s.proof = ledger.Retried
 		return nil
 	case !mine && left > 0:
-		return waiting(v1alpha1.ReasonEarlierAttempt, message+"; what became of it is waited for until "+e.Until.UTC().Format(time.RFC3339), left)
+		return halt.Waiting(v1alpha1.ReasonEarlierAttempt, message+"; what became of it is waited for until "+e.Until.UTC().Format(time.RFC3339), left)
 	}
 	adopt(&s.command.Status, e)
 	outcome := s.finish(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown, message)
 	if s.doubted && e.Released { // the ledger has it before status: a released attempt lets the next object be sent
-		conditions.SetVerdict(s.command, haltOf(outcome).Verdict)
+		conditions.SetVerdict(s.command, halt.Of(outcome).Verdict)
 		if err := r.Flights.Ledger.Conclude(ctx, s.invocation, concluded(s.command)); err != nil && !errors.Is(err, ledger.ErrChanged) {
 			return err
 		}
@@ -185,7 +186,7 @@ func (s *commandScope) settleUnaccounted() error {
 		status.StartTime = &metav1.Time{Time: s.now}
 	}
 	if wait := status.StartTime.Add(s.longest()).Sub(s.now); wait > 0 {
-		return waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+againOnceText, wait)
+		return halt.Waiting(v1alpha1.ReasonRetryingUnknownOutcome, message+againOnceText, wait)
 	}
 	s.retriesForeign = true
 	return nil
@@ -206,7 +207,7 @@ func (s *commandScope) show(e *ledger.Entry) error {
 		v.Reason = v1alpha1.ReasonRecorded
 		v.Message = "Nothing was sent: an earlier DeviceCommand of this name and spec has this outcome. " + v.Message
 	}
-	return &halt{Verdict: v}
+	return &halt.Error{Verdict: v}
 }
 
 // recordedVerdict says what an outcome of the ledger means.
@@ -278,7 +279,7 @@ func (s *commandScope) longest() time.Duration {
 func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error {
 	key := client.ObjectKeyFromObject(s.command)
 	if r.Flights.hasEnded(s.command) { // as something else than it would be now: it was passed by
-		return quietly(waits.Outcome.Most)
+		return halt.Quiet(waits.Outcome.Most)
 	}
 	if err := r.Flights.runs.Failure(key); err != nil {
 		return heldBy(err)
@@ -303,7 +304,7 @@ func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error
 func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey) (slot *command.Slot, giveBack func(), err error) {
 	payload := payloadOf(s.command)
 	if wait, ok := s.session.TakeForCommand(key.String(), payload); !ok {
-		return nil, nil, waitingFor(wait)
+		return nil, nil, halt.WaitingFor(wait)
 	}
 	giveBack = func() { s.session.GiveBack(key.String(), payload) }
 	slot, err = r.Flights.runs.Reserve(command.Request{
@@ -314,9 +315,9 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	case err == nil:
 		return slot, giveBack, nil
 	case errors.Is(err, command.ErrClosing):
-		err = quietly(waits.SafetyNet)
+		err = halt.Quiet(waits.SafetyNet)
 	default:
-		err = waiting(v1alpha1.ReasonQueued, queuedText, waits.Turn.Most)
+		err = halt.Waiting(v1alpha1.ReasonQueued, queuedText, waits.Turn.Most)
 	}
 	giveBack()
 	return nil, nil, err

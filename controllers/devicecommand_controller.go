@@ -18,6 +18,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -143,9 +144,9 @@ func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) 
 	if s.sent || e.failure == nil {
 		return endPass(ctx, r.Client, r.Recorder, e)
 	}
-	if h := haltOf(e.failure); h != nil {
-		e.failure, e.next = nil, s.soonest(h.after)
-		if !h.quiet {
+	if h := halt.Of(e.failure); h != nil {
+		e.failure, e.next = nil, s.soonest(h.After)
+		if !h.KeepStatus {
 			s.command.Status.ObservedGeneration = s.command.Generation
 			conditions.SetVerdict(s.command, h.Verdict)
 			r.says(ctx, s, e)

@@ -6,6 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 )
 
 // A command that is being deleted is there for as long as finalizers of others hold it. It is not
@@ -24,7 +25,7 @@ func (r *DeviceCommandReconciler) leave(_ context.Context, s *commandScope) erro
 	r.Flights.leaveLine(client.ObjectKeyFromObject(s.command))
 	held := holdersOf(s.command)
 	if held == "" {
-		return quietly(0)
+		return halt.Quiet(0)
 	}
-	return waiting(v1alpha1.ReasonProgressing, heldCommandText+held, 0)
+	return halt.Waiting(v1alpha1.ReasonProgressing, heldCommandText+held, 0)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -35,7 +36,7 @@ func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) 
 	device := &v1alpha1.PnPDevice{}
 	err := r.Get(ctx, client.ObjectKey{Namespace: s.command.Namespace, Name: s.command.Spec.DeviceRef.Name}, device)
 	if apierrors.IsNotFound(err) {
-		return waiting(v1alpha1.ReasonPnPDeviceNotFound,
+		return halt.Waiting(v1alpha1.ReasonPnPDeviceNotFound,
 			fmt.Sprintf("PnPDevice %q does not exist in namespace %q", s.command.Spec.DeviceRef.Name, s.command.Namespace), 0)
 	}
 	if err != nil {
@@ -43,16 +44,16 @@ func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) 
 	}
 	s.device = device
 	if !device.DeletionTimestamp.IsZero() {
-		return waiting(v1alpha1.ReasonPnPDeviceNotFound, fmt.Sprintf("PnPDevice %q is being deleted", device.Name), 0)
+		return halt.Waiting(v1alpha1.ReasonPnPDeviceNotFound, fmt.Sprintf("PnPDevice %q is being deleted", device.Name), 0)
 	}
 	if err := r.resolveHub(ctx, s); err != nil {
 		return err
 	}
 	switch {
 	case s.hub.Spec.Suspend:
-		return waiting(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended", s.hub.Name), 0)
+		return halt.Waiting(v1alpha1.ReasonHubSuspended, fmt.Sprintf("IoTHub %q is suspended", s.hub.Name), 0)
 	case device.Spec.Suspend:
-		return waiting(v1alpha1.ReasonSuspended, fmt.Sprintf("PnPDevice %q is suspended", device.Name), 0)
+		return halt.Waiting(v1alpha1.ReasonSuspended, fmt.Sprintf("PnPDevice %q is suspended", device.Name), 0)
 	}
 	return r.holdsDevice(ctx, s)
 }
@@ -65,10 +66,10 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 	}
 	s.hub, s.session = hub, r.Hubs.Get(hubKey(s.device))
 	if access := accessOf(hub); access.Status != metav1.ConditionTrue {
-		return waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, access.Message), ": "), 0)
+		return halt.Waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, access.Message), ": "), 0)
 	}
 	if s.session == nil || s.session.HostName() != hub.Spec.HostName {
-		return quietly(waits.SafetyNet)
+		return halt.Quiet(waits.SafetyNet)
 	}
 	return nil
 }
@@ -81,16 +82,16 @@ func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandSco
 		return err
 	}
 	if winner.UID != s.device.UID {
-		return waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), waits.Holder.Most)
+		return halt.Waiting(v1alpha1.ReasonDeviceAlreadyDeclared, fmt.Sprintf("PnPDevice %q does not have its device: another PnPDevice declares it", s.device.Name), waits.Holder.Most)
 	}
 	if convergence.IsAdopted(s.device, s.session.Destination) {
 		return nil
 	}
 	text := fmt.Sprintf("PnPDevice %q has not been read at IoTHub %q yet", s.device.Name, s.hub.Name)
 	if why := conditions.ReadyOf(s.device); why.Status == metav1.ConditionFalse {
-		return waiting(why.Reason, text+": "+why.Message, 0)
+		return halt.Waiting(why.Reason, text+": "+why.Message, 0)
 	}
-	return waiting(v1alpha1.ReasonProgressing, text, 0)
+	return halt.Waiting(v1alpha1.ReasonProgressing, text, 0)
 }
 
 // settleModel finds out which model the device has, if that matters: if one is declared, or
@@ -118,7 +119,7 @@ func (r *DeviceCommandReconciler) settleModel(ctx context.Context, s *commandSco
 		memory.Doubt()
 		r.Wakes.device(ctx, wake{key: client.ObjectKeyFromObject(s.device), priority: priorityEvent})
 	}
-	return waiting(v1alpha1.ReasonModelMismatch, fmt.Sprintf("PnPDevice %q does not have its device: %s", s.device.Name, mismatchText(want, model)), waits.RetryAbsent)
+	return halt.Waiting(v1alpha1.ReasonModelMismatch, fmt.Sprintf("PnPDevice %q does not have its device: %s", s.device.Name, mismatchText(want, model)), waits.RetryAbsent)
 }
 
 func (r *DeviceCommandReconciler) modelMatters(ctx context.Context, s *commandScope) (bool, error) {
@@ -158,21 +159,21 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 	}
 	err := seen.err
 	if full, ok := errors.AsType[*budget.WaitError](err); ok {
-		return "", waitingFor(full.Wait)
+		return "", halt.WaitingFor(full.Wait)
 	}
 	if iothub.IsUnauthorized(err) && s.session.Refused(seen.asked) {
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
-	if h := haltOf(err); h != nil {
-		return "", waiting(h.Reason, h.Message, min(h.after, waits.Look.Most))
+	if h := halt.Of(err); h != nil {
+		return "", halt.Waiting(h.Reason, h.Message, min(h.After, waits.Look.Most))
 	}
 	return "", fmt.Errorf("looking at the model of device %q: %w", s.device.DeviceID(), err)
 }
 
 // lookingSince halts until a device was looked at. Should that have to wait for other calls, status
 // says so after a while.
-func lookingSince(lined time.Duration) *halt {
-	return waitingFor(budget.Wait{Class: budget.TwinRead, Why: budget.WhySlow, For: DefaultGrace, Lasts: lined})
+func lookingSince(lined time.Duration) *halt.Error {
+	return halt.WaitingFor(budget.Wait{Class: budget.TwinRead, Why: budget.WhySlow, For: halt.DefaultGrace, Lasts: lined})
 }
 
 // conform fails a command that the DeviceModel of the device does not allow, and one whose numbers were changed.
@@ -180,7 +181,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	found, err := r.Models.CheckCommand(ctx, s.command.Namespace, s.model, &s.command.Spec)
 	switch {
 	case errors.Is(err, models.ErrLine):
-		return quietly(session.Jittered(waits.Line.Most))
+		return halt.Quiet(session.Jittered(waits.Line.Most))
 	case err != nil:
 		return fmt.Errorf("checking against the DeviceModel: %w", err)
 	case found.Refuses() && (s.proof == ledger.Retried || s.retriesForeign):
@@ -190,7 +191,7 @@ func (r *DeviceCommandReconciler) conform(ctx context.Context, s *commandScope) 
 	case found.Refuses():
 		return s.finish(v1alpha1.CommandFailed, v1alpha1.ReasonModelViolation, found.Text())
 	case found.NotReady != "":
-		return waiting(v1alpha1.ReasonModelNotReady, convergence.NotReadyText(found), 0)
+		return halt.Waiting(v1alpha1.ReasonModelNotReady, convergence.NotReadyText(found), 0)
 	case len(found.Violations) > 0:
 		r.Recorder.Eventf(s.command, nil, corev1.EventTypeWarning, v1alpha1.ReasonModelViolation, actionRun, "%s", found.Text())
 	}

@@ -166,10 +166,10 @@ func TestLooksAreBounded(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		last := all[99]
-		if h := lookingSince(l.lined(last, time.Now())); h.quiet || h.Reason != v1alpha1.ReasonHubSlow {
+		if h := lookingSince(l.lined(last, time.Now())); h.KeepStatus || h.Reason != v1alpha1.ReasonHubSlow {
 			t.Errorf("nobody is told that the hub is slow: %+v", h)
 		}
-		if h := lookingSince(l.lined(all[0], time.Now())); !h.quiet {
+		if h := lookingSince(l.lined(all[0], time.Now())); !h.KeepStatus {
 			t.Errorf("it waits for no other: %+v", h)
 		}
 		for _, one := range slices.Backward(all[1:]) {

@@ -13,6 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
@@ -68,7 +69,7 @@ func (s *commandScope) soonest(after time.Duration) time.Duration {
 func (s *commandScope) finish(outcome v1alpha1.CommandOutcome, reason, message string) error {
 	s.command.Status.Outcome = outcome
 	s.command.Status.CompletionTime = &metav1.Time{Time: s.now}
-	return &halt{Verdict: conditions.Verdict{Ready: outcome == v1alpha1.CommandSucceeded, Stalled: true, Reason: reason, Message: message}}
+	return &halt.Error{Verdict: conditions.Verdict{Ready: outcome == v1alpha1.CommandSucceeded, Stalled: true, Reason: reason, Message: message}}
 }
 
 // expire ends a command that must not be sent any more, and one that never can be.
@@ -115,7 +116,7 @@ func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) er
 		return err
 	}
 	if len(first) > 0 && first[0].UID != s.command.UID {
-		return waiting(v1alpha1.ReasonQueued, queuedText, 0)
+		return halt.Waiting(v1alpha1.ReasonQueued, queuedText, 0)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 )
 
 func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
@@ -44,8 +45,8 @@ func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
 				}
 				return
 			}
-			h := haltOf(err)
-			if h == nil || h.Reason != test.reason || h.after != test.after {
+			h := halt.Of(err)
+			if h == nil || h.Reason != test.reason || h.After != test.after {
 				t.Fatalf("%+v, want %s after %s", h, test.reason, test.after)
 			}
 		})

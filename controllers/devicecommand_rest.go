@@ -13,6 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
@@ -37,9 +38,9 @@ func (r *DeviceCommandReconciler) rest(_ context.Context, s *commandScope) error
 	case left == 0:
 		return nil
 	case s.isBehind || s.command.Status.RequestID != is.RequestID || claimOf(s.command) != "":
-		return quietly(left)
+		return halt.Quiet(left)
 	}
-	return &halt{Verdict: conditions.Verdict{Reason: is.Reason, Message: is.Message}, after: left}
+	return &halt.Error{Verdict: conditions.Verdict{Reason: is.Reason, Message: is.Message}, After: left}
 }
 
 // facts returns what is known of the device while a command rests.

@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -117,7 +118,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	}
 	allowance := r.budgetOf(ctx, hub)
 	connected := r.connect(ctx, hub, e, allowance)
-	if h, ok := errors.AsType[*halt](connected); ok && h.quiet { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
+	if h, ok := errors.AsType[*halt.Error](connected); ok && h.KeepStatus { // the credential is being proved, which wakes the IoTHub; what stood in its way is gone
 		r.Hubs.Obstruct(req.NamespacedName, "")
 		return r.finishUnproved(ctx, before, hub, h)
 	}
@@ -140,8 +141,8 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	r.quotaEnded(ctx, before, hub)
 	describeSweeps(hub, r.Hubs.Get(req.NamespacedName))
 	result, err := r.finish(ctx, before, hub, connected)
-	if err == nil && e.problem != nil && e.problem.after > 0 {
-		result.RequeueAfter = min(result.RequeueAfter, session.Jittered(e.problem.after))
+	if err == nil && e.problem != nil && e.problem.After > 0 {
+		result.RequeueAfter = min(result.RequeueAfter, session.Jittered(e.problem.After))
 	}
 	return result, err
 }
@@ -180,14 +181,14 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 	transient := outcome != nil && h == nil && !errors.As(outcome, &h)
 	generation := hub.Generation
 	switch {
-	case h != nil && h.quiet:
+	case h != nil && h.KeepStatus:
 		generation = before.Status.ObservedGeneration
 	case outcome == nil:
 		judgeHub(hub, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated, Message: "The hub accepted the credential"})
 	case transient && !isHubError(outcome): // the API server's trouble says nothing about the hub: the generation is not judged yet
 		generation = before.Status.ObservedGeneration
 	case transient:
-		judgeHub(hub, troubleOf(outcome))
+		judgeHub(hub, halt.VerdictOn(outcome))
 	default:
 		judgeHub(hub, h.Verdict)
 	}
@@ -210,7 +211,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 // finishUnproved ends a pass that knows nothing of the hub yet. Status says of a suspension and of
 // removals all the same, and a confirmation counts: the proof of a credential takes up to proofTime,
 // and the session with the former credential goes on beside it.
-func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1alpha1.IoTHub, h *halt) (ctrl.Result, error) {
+func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1alpha1.IoTHub, h *halt.Error) (ctrl.Result, error) {
 	if err := r.brake(ctx, hub); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -248,9 +249,9 @@ func judgeHub(hub *v1alpha1.IoTHub, access conditions.Verdict) {
 }
 
 // haltForBudget waits for the token of the call that proves the credential; nil: there was one.
-func haltForBudget(outcome error) *halt {
+func haltForBudget(outcome error) *halt.Error {
 	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
-		return waitingFor(full.Wait)
+		return halt.WaitingFor(full.Wait)
 	}
 	return nil
 }
@@ -261,9 +262,9 @@ func isHubError(err error) bool {
 }
 
 // nextWake is when an IoTHub is looked at again if nothing wakes it.
-func (r *IoTHubReconciler) nextWake(h *halt) time.Duration {
-	if h != nil && h.after > 0 {
-		return h.after
+func (r *IoTHubReconciler) nextWake(h *halt.Error) time.Duration {
+	if h != nil && h.After > 0 {
+		return h.After
 	}
 	return waits.Count.Most
 }

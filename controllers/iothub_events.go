@@ -15,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/allowlist"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
@@ -24,7 +25,7 @@ type eventStream struct {
 	wanted *v1alpha1.EventSource
 	config eventstream.Config
 	// problem keeps the stream from being read; the rest of the hub works without it.
-	problem *halt
+	problem *halt.Error
 	// goesOn is true if the right to read its Secret was withdrawn from under it: it is read with what was known before.
 	goesOn bool
 }
@@ -50,7 +51,7 @@ func (r *IoTHubReconciler) eventsOf(ctx context.Context, hub *v1alpha1.IoTHub) (
 	if err != nil && !errors.As(err, &e.problem) {
 		return e, err
 	}
-	if isDenied(err) && r.goesOn(hub) {
+	if halt.IsDenied(err) && r.goesOn(hub) {
 		e.problem, e.goesOn = goingOn(err), true
 		return e, nil
 	}
@@ -64,13 +65,13 @@ func (r *IoTHubReconciler) eventConfig(ctx context.Context, hub *v1alpha1.IoTHub
 		return config, err
 	}
 	if err := r.checkEventHost(config.Namespace, hub.Spec.Events.Endpoint); err != nil {
-		return config, stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
+		return config, halt.Stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
 	}
 	config.ConsumerGroup, config.Instance = hub.Spec.Events.ConsumerGroup, "pnp-operator/"+hub.Namespace+"/"+hub.Name
 	config.Endpoint, config.CABundle = hub.Spec.Events.Endpoint, []byte(hub.Spec.Events.CABundle)
 	config.WebSocket = hub.Spec.Events.Transport == v1alpha1.EventTransportWebSocket
 	if err := config.Check(); err != nil {
-		return config, stalled(v1alpha1.ReasonInvalidEndpoint, "spec.events: "+err.Error(), 0)
+		return config, halt.Stalled(v1alpha1.ReasonInvalidEndpoint, "spec.events: "+err.Error(), 0)
 	}
 	return config, nil
 }
@@ -99,7 +100,7 @@ func (r *IoTHubReconciler) eventSource(ctx context.Context, hub *v1alpha1.IoTHub
 	}
 	config, err := eventstream.ParseConnectionString(secret)
 	if err != nil {
-		return config, stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
+		return config, halt.Stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
 	}
 	return config, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -29,7 +30,7 @@ func TestAHubIsObservedOnceItIsJudged(t *testing.T) {
 		fails    bool   // the pass, which controller-runtime then repeats
 	}{
 		"it is connected":               {nil, 2, "", false},
-		"a person has to act":           {stalled(v1alpha1.ReasonUnauthorized, "", 0), 2, v1alpha1.ReasonUnauthorized, false},
+		"a person has to act":           {halt.Stalled(v1alpha1.ReasonUnauthorized, "", 0), 2, v1alpha1.ReasonUnauthorized, false},
 		"the hub fails: asked again":    {&iothub.Error{StatusCode: 503}, 2, "", true},
 		"the API server fails: not yet": {errors.New("etcd has no leader"), 1, "", true},
 	}
@@ -94,7 +95,7 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 		}
 		before := hub.DeepCopy()
 		hub.Spec.Suspend = is
-		if _, err := r.finishUnproved(t.Context(), before, hub, quietly(0)); err != nil {
+		if _, err := r.finishUnproved(t.Context(), before, hub, halt.Quiet(0)); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {

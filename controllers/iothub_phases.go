@@ -23,6 +23,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -33,7 +34,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	options, fingerprint, err := r.options(ctx, hub, e)
 	s := r.Hubs.Get(client.ObjectKeyFromObject(hub))
 	switch isSame := s != nil && s.Fingerprint == fingerprint; {
-	case isDenied(err) && r.goesOn(hub):
+	case halt.IsDenied(err) && r.goesOn(hub):
 		if refused := r.confirm(ctx, hub, s); refused != nil {
 			return refused
 		}
@@ -43,7 +44,7 @@ func (r *IoTHubReconciler) connect(ctx context.Context, hub *v1alpha1.IoTHub, e 
 			return refused
 		}
 		return r.standing(ctx, hub)
-	case isHalt(err):
+	case halt.Is(err):
 		return r.end(ctx, hub, err)
 	case err != nil: // a session outlives an API server that fails for now
 		return err
@@ -57,13 +58,13 @@ func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub
 	proof, pending := r.proofs.take(key, fingerprint)
 	switch {
 	case pending:
-		return quietly(0)
+		return halt.Quiet(0)
 	case proof == nil:
 		return r.begin(ctx, hub, options, fingerprint, b)
 	}
 	if err := r.proved(ctx, hub, proof); err != nil {
 		proof.client.Close()
-		if haltForBudget(err) == nil && !isQuiet(err) { // a wait for a token says nothing about the session there is
+		if haltForBudget(err) == nil && !halt.IsQuiet(err) { // a wait for a token says nothing about the session there is
 			return r.end(ctx, hub, err)
 		}
 		return err
@@ -168,9 +169,9 @@ func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, of 
 	case iothub.ClassOf(err) == iothub.Terminal:
 		after, again := r.proofs.refused(of.object, of.fingerprint, time.Now())
 		if !again { // it may be the word of something on the way to the hub, for a moment
-			return quietly(after)
+			return halt.Quiet(after)
 		}
-		return stalled(v1alpha1.ReasonHubRefused, stableText(err), after)
+		return halt.Stalled(v1alpha1.ReasonHubRefused, halt.StableText(err), after)
 	}
 	return err
 }
@@ -180,17 +181,17 @@ func unauthorized(hub *v1alpha1.IoTHub, after time.Duration) error {
 	if hub.Spec.Authentication.WorkloadIdentity != nil {
 		return roleMissing(hub, after)
 	}
-	return stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", after)
+	return halt.Stalled(v1alpha1.ReasonUnauthorized, "The hub refused the credential: check the policy, its key and that it grants ServiceConnect", after)
 }
 
 // options reads everything that the session depends on. The fingerprint changes with any of it.
 func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub, e eventStream) (iothub.Options, string, error) {
 	spec := hub.Spec
 	if err := iothub.Allowed(r.AllowedHostSuffixes).Check(spec.HostName, spec.Endpoint); err != nil {
-		return iothub.Options{}, "", stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
+		return iothub.Options{}, "", halt.Stalled(v1alpha1.ReasonHostNotAllowed, err.Error(), 0)
 	}
 	if spec.CABundle != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(spec.CABundle)) {
-		return iothub.Options{}, "", stalled(v1alpha1.ReasonInvalidEndpoint, "spec.caBundle holds no PEM certificate", 0)
+		return iothub.Options{}, "", halt.Stalled(v1alpha1.ReasonInvalidEndpoint, "spec.caBundle holds no PEM certificate", 0)
 	}
 	o := iothub.Options{
 		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
@@ -221,10 +222,10 @@ func (r *IoTHubReconciler) authenticate(ctx context.Context, hub *v1alpha1.IoTHu
 	}
 	o.ConnectionString, err = iothub.ParseConnectionString(secret)
 	if err != nil {
-		return "", stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
+		return "", halt.Stalled(v1alpha1.ReasonInvalidConnectionString, keyName(ref)+": "+err.Error(), 0)
 	}
 	if !strings.EqualFold(o.ConnectionString.HostName, hub.Spec.HostName) {
-		return "", stalled(v1alpha1.ReasonHostNameMismatch, fmt.Sprintf(
+		return "", halt.Stalled(v1alpha1.ReasonHostNameMismatch, fmt.Sprintf(
 			"%s is for host %q; spec.hostName is %q", keyName(ref), o.ConnectionString.HostName, hub.Spec.HostName), 0)
 	}
 	return secret, nil
@@ -260,14 +261,14 @@ func (r *IoTHubReconciler) secretValue(ctx context.Context, hub *v1alpha1.IoTHub
 		r.watches.granted(key, secret.ResourceVersion)
 	}
 	if apierrors.IsNotFound(err) {
-		return "", lacking(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %q does not exist in namespace %q", ref.Name, hub.Namespace), 0)
+		return "", halt.Lacking(v1alpha1.ReasonSecretNotFound, fmt.Sprintf("Secret %q does not exist in namespace %q", ref.Name, hub.Namespace), 0)
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading Secret %q: %w", ref.Name, err)
 	}
 	value, ok := secret.Data[ref.Key]
 	if !ok {
-		return "", lacking(v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q", ref.Name, ref.Key), 0)
+		return "", halt.Lacking(v1alpha1.ReasonSecretKeyNotFound, fmt.Sprintf("Secret %q has no key %q", ref.Name, ref.Key), 0)
 	}
 	return strings.TrimSpace(string(value)), nil
 }

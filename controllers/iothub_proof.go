@@ -9,6 +9,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -110,10 +111,10 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 	c, err := iothub.New(options)
 	if err != nil {
 		r.drop(ctx, hub)
-		return stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
+		return halt.Stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
 	}
 	r.proofs.begin(&proof{
 		hubQuestion: hubQuestion{object: key, host: gate.Host}, fingerprint: fingerprint, client: c, gate: gate, anew: r.proofs.isRefused(key),
 	})
-	return quietly(0)
+	return halt.Quiet(0)
 }

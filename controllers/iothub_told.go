@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
 )
 
@@ -23,7 +23,6 @@ const (
 	suspendedText = "Nothing is written to the hub and no command is sent; reads, events and status go on. Set spec.suspend: false to go on"
 	resumedText   = "The IoTHub is suspended no more: writes and commands go on"
 	messagesText  = "There are messages of the day again: requests go on"
-	allWaitText   = " are used: requests wait until 00:00 UTC, or until it is raised"
 )
 
 // describeSuspended has a condition be there as long as the IoTHub is suspended.
@@ -47,14 +46,14 @@ func troubleVerdict(trouble budget.Trouble, throttled []budget.Class, daily budg
 	case budget.HubThrottles:
 		return conditions.Verdict{Reason: v1alpha1.ReasonHubThrottles, Message: throttledText(throttled)}
 	case budget.SweepsStopped:
-		return conditions.Verdict{Reason: v1alpha1.ReasonSweepsStopped, Message: dailyText("80 percent of ", daily, hub) + " are used: sweeps wait until 00:00 UTC"}
+		return conditions.Verdict{Reason: v1alpha1.ReasonSweepsStopped, Message: halt.DailyText("80 percent of ", daily, hub) + " are used: sweeps wait until 00:00 UTC"}
 	case budget.FollowUpsStopped:
 		return conditions.Verdict{Reason: v1alpha1.ReasonFollowUpsStopped,
-			Message: dailyText("90 percent of ", daily, hub) + " are used: sweeps and reads that follow events or writes wait until 00:00 UTC"}
+			Message: halt.DailyText("90 percent of ", daily, hub) + " are used: sweeps and reads that follow events or writes wait until 00:00 UTC"}
 	case budget.AllStopped:
-		return conditions.Verdict{Reason: v1alpha1.ReasonDailyMessagesUsed, Message: dailyText("", daily, hub) + allWaitText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonDailyMessagesUsed, Message: halt.DailyText("", daily, hub) + halt.AllWaitText}
 	default:
-		return conditions.Verdict{Reason: v1alpha1.ReasonQuotaExceeded, Message: quotaText}
+		return conditions.Verdict{Reason: v1alpha1.ReasonQuotaExceeded, Message: halt.QuotaText}
 	}
 }
 
@@ -70,22 +69,6 @@ func plurals(of []budget.Class) string {
 		names[i] = c.Plural()
 	}
 	return strings.Join(names, ", ")
-}
-
-// dailyText names the number of messages that counts, and the IoTHub that states it: of several of
-// one hub the lowest does. An IoTHub of another namespace is not named.
-func dailyText(share string, daily budget.Daily, hub types.NamespacedName) string {
-	whose := "another namespace's IoTHub of this hub"
-	namespace, name, _ := strings.Cut(daily.Owner, string(types.Separator))
-	switch {
-	case daily.Owner == "":
-		whose = "the IoTHub"
-	case hub.Namespace == "":
-		whose = "an IoTHub of this hub"
-	case namespace == hub.Namespace:
-		whose = fmt.Sprintf("IoTHub %q", name)
-	}
-	return fmt.Sprintf("%sspec.requestBudget.dailyMessages: %d of %s", share, daily.Messages, whose)
 }
 
 // announceHub tells of a stop by a person or for want of messages, and of its end. Ready says

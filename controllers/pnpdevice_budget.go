@@ -8,6 +8,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
@@ -73,9 +74,9 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	if s.WasRead {
 		s.memory.Defer()
 	}
-	h := &halt{Verdict: waitVerdict(w, hubKey(s.Device))}
+	h := &halt.Error{Verdict: halt.VerdictOnWait(w, hubKey(s.Device))}
 	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
-	case concerns && isLong(w, r.Grace):
+	case concerns && halt.IsLong(w, r.Grace):
 	case s.Wrote:
 		h = unchanged(s.Device)
 	default:

@@ -26,6 +26,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
@@ -36,9 +37,6 @@ import (
 
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=iot.pnp-operator.io,resources=pnpdevices/status,verbs=patch
-
-// DefaultGrace is how long the hub may fail before status says so.
-const DefaultGrace = 30 * time.Second
 
 // PnPDeviceReconciler converges the twin of each PnPDevice with its declaration.
 type PnPDeviceReconciler struct {
@@ -71,7 +69,7 @@ type PnPDeviceReconciler struct {
 // SetupWithManager registers the controller.
 func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
-		r.Grace = DefaultGrace
+		r.Grace = halt.DefaultGrace
 	}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), putBack())
 	return ctrl.NewControllerManagedBy(mgr).
@@ -174,8 +172,8 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 		return r.await(ctx, before, s, full.Wait)
 	}
 	h, transient := r.classify(ctx, s, outcome)
-	if h != nil && h.quiet {
-		return &ending{next: session.Jittered(h.after)}
+	if h != nil && h.KeepStatus {
+		return &ending{next: session.Jittered(h.After)}
 	}
 	if !transient {
 		r.carry(s)
@@ -205,7 +203,7 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 
 // isDealtWith reports whether nothing is left of what the pass was made for that the operator could
 // do: it is done, or a person has to act first.
-func (s *scope) isDealtWith(h *halt) bool {
+func (s *scope) isDealtWith(h *halt.Error) bool {
 	if h == nil {
 		return !s.Claiming
 	}
@@ -214,18 +212,18 @@ func (s *scope) isDealtWith(h *halt) bool {
 
 // classify turns the outcome of a pass into a halt, nil if the pass went through, and says whether it is transient. A
 // transient failure halts with what status says already, and with its own verdict once it has lasted.
-func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome error) (h *halt, transient bool) {
+func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome error) (h *halt.Error, transient bool) {
 	if outcome != nil {
-		h = haltOf(outcome)
+		h = halt.Of(outcome)
 		transient = h == nil
 	}
 	switch {
 	case s.memory == nil && transient:
 		return unchanged(s.Device), true
-	case s.memory != nil && h != nil && h.row != nil:
-		h.after = r.fails(ctx, s, h.row, outcome)
+	case s.memory != nil && h != nil && h.Row != nil:
+		h.After = r.fails(ctx, s, h.Row, outcome)
 		return h, false
-	case !transient && (h == nil || !h.quiet):
+	case !transient && (h == nil || !h.KeepStatus):
 		r.retries.over(nameOfDevice(s.Device))
 		return h, false
 	case !transient:
@@ -234,10 +232,10 @@ func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome er
 	r.fails(ctx, s, waits.HubFails, outcome)
 	if s.Now.Sub(r.failingSince(s)) < r.Grace {
 		h = unchanged(s.Device)
-		h.Message = cmp.Or(h.Message, troubleOf(outcome).Message)
+		h.Message = cmp.Or(h.Message, halt.VerdictOn(outcome).Message)
 		return h, true
 	}
-	return &halt{Verdict: troubleOf(outcome)}, true
+	return &halt.Error{Verdict: halt.VerdictOn(outcome)}, true
 }
 
 // nameOfDevice is how failures, and budgets, know an object.
@@ -282,12 +280,12 @@ func forRecord(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // unchanged halts with the verdict that status holds, unless that is about something else by now,
 // or that of a beginning.
-func unchanged(device *v1alpha1.PnPDevice) *halt {
+func unchanged(device *v1alpha1.PnPDevice) *halt.Error {
 	is := conditions.ReadyOf(device)
 	if is.Reason == "" {
-		return waiting(v1alpha1.ReasonProgressing, convergence.AskingText, 0)
+		return halt.Waiting(v1alpha1.ReasonProgressing, convergence.AskingText, 0)
 	}
-	return &halt{unchanged: true}
+	return &halt.Error{KeepConditions: true}
 }
 
 // says has the device say at the end of a pass what its status holds, unless the API server refused

@@ -175,7 +175,7 @@ func failureFacts(err error) convergence.Failure {
 // putOff leaves a write to a later pass.
 func (r *PnPDeviceReconciler) putOff(s *scope, after time.Duration) error {
 	h := unchanged(s.Device)
-	h.after = after
+	h.After = after
 	r.uncount(s, h)
 	return h
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -57,7 +58,7 @@ func (r *PnPDeviceReconciler) leave(ctx context.Context, before *v1alpha1.PnPDev
 		return ctrl.Result{}, nil
 	}
 	st.Properties, st.Components, st.NotShown, s.Lost = nil, nil, 0, true
-	s.summarise(waiting(v1alpha1.ReasonProgressing, heldText+held, 0))
+	s.summarise(halt.Waiting(v1alpha1.ReasonProgressing, heldText+held, 0))
 	return endPass(ctx, r.Client, r.Recorder, r.says(ctx, before, s))
 }
 
@@ -112,16 +113,16 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 	s.look()
 	s.Recall(true)
 	err := r.converge(ctx, s)
-	switch h, halted := errors.AsType[*halt](err); {
+	switch h, halted := errors.AsType[*halt.Error](err); {
 	case err == nil || iothub.IsNotFound(err):
 		r.clearing.settle(s.Device)
 		return nil
 	case iothub.IsUnauthorized(err):
 		return r.unauthorized(s, err)
-	case halted && h.isRefused():
+	case halted && h.IsRefused():
 		return r.notCleared(s, err, h.Message)
-	case iothub.ClassOf(err) == iothub.Terminal && !isHalt(err):
-		return r.notCleared(s, err, stableText(err))
+	case iothub.ClassOf(err) == iothub.Terminal && !halt.Is(err):
+		return r.notCleared(s, err, halt.StableText(err))
 	}
 	return err
 }
@@ -132,7 +133,7 @@ func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 	case r.Hubs.Get(hubKey(s.Device)) == nil: // nobody builds another session
 		return r.notCleared(s, err, "the hub refused the credential")
 	case s.session.TookSince(r.clearing.refusedSince(s.Device, s.Now)):
-		return r.notCleared(s, err, stableText(err))
+		return r.notCleared(s, err, halt.StableText(err))
 	}
 	return err
 }
@@ -146,11 +147,6 @@ func (r *PnPDeviceReconciler) notCleared(s *scope, refusal error, why string) er
 	return &notClearedError{why}
 }
 
-func isHalt(err error) bool {
-	_, ok := errors.AsType[*halt](err)
-	return ok
-}
-
 // hubForClearing finds a session that can clear: that of the IoTHub, or the one that is kept since
 // the IoTHub, its Secret or the right to read that went. Facts decide, and none of them is what an
 // IoTHub says of itself: without a session, a hub that has not been tried yet or does not answer is
@@ -159,7 +155,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	key := hubKey(s.Device)
 	session, until := r.Hubs.ForClearing(key) // first: it is there for longer than the IoTHub
 	hub, err := hubOf(ctx, r, s.Device)
-	absent, ok := errors.AsType[*halt](err)
+	absent, ok := errors.AsType[*halt.Error](err)
 	if s.hubGone = ok; ok {
 		hub = r.clearing.goneHub(key)
 	} else if err != nil {
@@ -178,7 +174,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 		}
 		return unreached(s.Device, hub)
 	case s.hubGone && (until.IsZero() || hub == nil): // that it went is about to be dealt with
-		return quietly(waits.Cache.Most)
+		return halt.Quiet(waits.Cache.Most)
 	}
 	s.Hub, s.session, s.Destination, s.memory = hub, session, session.Destination, session.PassOver(s.Device.DeviceID(), s.Device.UID)
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
@@ -62,7 +63,7 @@ func newBench(t *testing.T, declared string) *bench {
 	b.session = session.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
 	b.r = &PnPDeviceReconciler{
 		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
-		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waits.APIServer),
+		Models: models.NewLibrary(Shelf{Reader: b}, nil), Grace: halt.DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: newLasting(waits.APIServer),
 	}
 	b.r.Hubs.Put(t.Context(), client.ObjectKeyFromObject(b.hub), b.session, func(context.Context) {})
 	b.r.origins.put(b.device, &origin{})

@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -34,7 +35,7 @@ func hubOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) (*v
 	hub := &v1alpha1.IoTHub{}
 	err := c.Get(ctx, hubKey(device), hub)
 	if apierrors.IsNotFound(err) {
-		return nil, waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", device.Spec.HubRef.Name, device.Namespace), 0)
+		return nil, halt.Waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", device.Spec.HubRef.Name, device.Namespace), 0)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading IoTHub %q: %w", device.Spec.HubRef.Name, err)
@@ -69,11 +70,11 @@ func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
 	switch said := conditions.ReadyOf(device).Reason; {
 	case access.Status == metav1.ConditionFalse:
 	case said == v1alpha1.ReasonHubNotFound, said == v1alpha1.ReasonHubNotReady:
-		return waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is being connected", hub.Name), waits.SafetyNet)
+		return halt.Waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is being connected", hub.Name), waits.SafetyNet)
 	default:
-		return quietly(waits.SafetyNet)
+		return halt.Quiet(waits.SafetyNet)
 	}
-	h := waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
+	h := halt.Waiting(v1alpha1.ReasonHubNotReady, fmt.Sprintf("IoTHub %q is not ready: %s: %s", hub.Name, access.Reason, access.Message), 0)
 	h.Stalled = conditions.IsTrue(hub, v1alpha1.ConditionStalled)
 	return h
 }
@@ -97,7 +98,7 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 	if winner.Namespace == s.Device.Namespace {
 		who = fmt.Sprintf("PnPDevice %q", winner.Name)
 	}
-	return stalled(v1alpha1.ReasonDeviceAlreadyDeclared,
+	return halt.Stalled(v1alpha1.ReasonDeviceAlreadyDeclared,
 		fmt.Sprintf("Device %q of hub %s is already declared by %s", s.Device.DeviceID(), s.Hub.Spec.HostName, who), waits.Rival.Most)
 }
 
@@ -105,7 +106,7 @@ func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
 func (r *PnPDeviceReconciler) check(_ context.Context, s *scope) error {
 	declared, violations := declaration.Check(&s.Device.Spec, s.Hub)
 	if len(violations) > 0 {
-		return stalled(v1alpha1.ReasonInvalidDeclaration, strings.Join(violations, "; "), 0)
+		return halt.Stalled(v1alpha1.ReasonInvalidDeclaration, strings.Join(violations, "; "), 0)
 	}
 	s.Declared = declared
 	return nil
@@ -189,7 +190,7 @@ func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) 
 func (r *PnPDeviceReconciler) conform(ctx context.Context, s *scope) error {
 	found, err := r.Models.CheckDevice(ctx, s.Device.Namespace, cmp.Or(s.Device.Spec.ModelID, s.Twin.ModelID), s.Declared)
 	if errors.Is(err, models.ErrLine) {
-		return quietly(session.Jittered(waits.Line.Most))
+		return halt.Quiet(session.Jittered(waits.Line.Most))
 	}
 	if err != nil {
 		return fmt.Errorf("checking against the DeviceModel: %w", err)

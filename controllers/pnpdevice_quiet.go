@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
@@ -27,7 +28,7 @@ const answerTime = 250 * time.Millisecond
 
 // awaitAnswer returns how long to wait for the device's answer before status is written, 0 if not at all, as when the operator is stopping. Memory keeps what
 // status would say of the write meanwhile.
-func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *halt) time.Duration {
+func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *halt.Error) time.Duration {
 	if h != nil || ctx.Err() != nil || !s.ExpectsAnswer(before) {
 		return 0
 	}

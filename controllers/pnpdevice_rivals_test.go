@@ -20,6 +20,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
@@ -144,7 +145,7 @@ func TestWhoLostADeviceSaysNothingOfIt(t *testing.T) {
 	}
 	s := newScope(device, time.Now())
 	s.Hub, s.Destination = hub, "h"
-	s.summarise(haltOf(r.compete(t.Context(), s)))
+	s.summarise(halt.Of(r.compete(t.Context(), s)))
 	if is := conditions.ReadyOf(device); is.Reason != v1alpha1.ReasonDeviceAlreadyDeclared {
 		t.Fatalf("Ready says %s: %s", is.Reason, is.Message)
 	}

@@ -4,17 +4,18 @@ import (
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // summarise has status say what the pass found, and returns when the next pass is due, 0 if only
 // when woken.
-func (s *scope) summarise(h *halt) time.Duration {
+func (s *scope) summarise(h *halt.Error) time.Duration {
 	s.look()
 	s.Show()
 	s.lookForPresence()
-	o := s.Conclude(h.told())
+	o := s.Conclude(h.Told())
 	in := o.In
 	if o.FollowUps {
 		in = convergence.Sooner(in, s.followUp(o))
@@ -45,19 +46,11 @@ func (s *scope) followUp(o convergence.Outlook) time.Duration {
 	return max(in, waits.Soon)
 }
 
-// told is what a pass that halted has its object say, nil if it went through.
-func (h *halt) told() *convergence.Halt {
-	if h == nil {
-		return nil
-	}
-	return &convergence.Halt{Verdict: h.Verdict, After: h.after, IsUnchanged: h.unchanged}
-}
-
 // haltOn ends a pass as convergence has it.
-func haltOn(h *convergence.Halt) *halt {
-	is := &halt{Verdict: h.Verdict, after: h.After}
+func haltOn(h *convergence.Halt) *halt.Error {
+	is := &halt.Error{Verdict: h.Verdict, After: h.After}
 	if h.Because == convergence.Refusal {
-		is.row = waits.HubRefuses
+		is.Row = waits.HubRefuses
 	}
 	return is
 }

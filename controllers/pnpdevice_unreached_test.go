@@ -8,6 +8,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
@@ -35,8 +36,8 @@ func TestADeviceWithoutASessionSaysNothingOfAnEarlierIoTHub(t *testing.T) {
 		if test.access != "" {
 			conditions.Set(hub, v1alpha1.ConditionAuthenticated, test.access == metav1.ConditionTrue, v1alpha1.ReasonUnauthorized, "no")
 		}
-		h, ok := errors.AsType[*halt](unreached(device, hub))
-		if !ok || h.quiet != (test.want == "") || h.Message != test.want || h.after != waits.SafetyNet && test.access != metav1.ConditionFalse {
+		h, ok := errors.AsType[*halt.Error](unreached(device, hub))
+		if !ok || h.KeepStatus != (test.want == "") || h.Message != test.want || h.After != waits.SafetyNet && test.access != metav1.ConditionFalse {
 			t.Errorf("%s: %+v", name, h)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
+	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -146,7 +146,7 @@ func (r *IoTHubReconciler) standing(ctx context.Context, hub *v1alpha1.IoTHub) e
 		return nil
 	case usable:
 		_, _ = has.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{has.scope}}) // tries again in the background
-		return &halt{after: h.after, Verdict: conditions.Verdict{Ready: true, Reason: h.Reason, Message: "Goes on with the token that it has, until that expires. " + h.Message}}
+		return &halt.Error{After: h.After, Verdict: conditions.Verdict{Ready: true, Reason: h.Reason, Message: "Goes on with the token that it has, until that expires. " + h.Message}}
 	}
 	r.drop(ctx, hub)
 	return h
@@ -165,7 +165,7 @@ func (r *IoTHubReconciler) refused(ctx context.Context, hub *v1alpha1.IoTHub, fi
 }
 
 // identityProblem is what a user has to do about a token that could not be had; nil if it may pass by itself.
-func (r *IoTHubReconciler) identityProblem(ctx context.Context, hub *v1alpha1.IoTHub, err error) *halt {
+func (r *IoTHubReconciler) identityProblem(ctx context.Context, hub *v1alpha1.IoTHub, err error) *halt.Error {
 	e, ok := errors.AsType[*entra.Error](err)
 	if !ok {
 		return nil
@@ -173,13 +173,13 @@ func (r *IoTHubReconciler) identityProblem(ctx context.Context, hub *v1alpha1.Io
 	account := hub.Spec.Authentication.WorkloadIdentity.ServiceAccountName
 	switch {
 	case apierrors.IsForbidden(e.Err):
-		return denied(fmt.Sprintf("The operator may not make tokens of ServiceAccount %q. Grant it: ", account)+
+		return halt.Denied(fmt.Sprintf("The operator may not make tokens of ServiceAccount %q. Grant it: ", account)+
 			r.grantToken(ctx, hub), r.identities.patience(hub, time.Now()))
 	case apierrors.IsNotFound(e.Err):
-		return lacking(v1alpha1.ReasonServiceAccountNotFound, fmt.Sprintf("ServiceAccount %q does not exist in namespace %q", account, hub.Namespace),
+		return halt.Lacking(v1alpha1.ReasonServiceAccountNotFound, fmt.Sprintf("ServiceAccount %q does not exist in namespace %q", account, hub.Namespace),
 			r.identities.patience(hub, time.Now()))
 	case entra.IsRefused(e):
-		return stalled(v1alpha1.ReasonIdentityRefused, refusalText(hub, e), waits.Credential.Most)
+		return halt.Stalled(v1alpha1.ReasonIdentityRefused, refusalText(hub, e), waits.Credential.Most)
 	}
 	return nil
 }
@@ -211,30 +211,8 @@ func refusalText(hub *v1alpha1.IoTHub, e *entra.Error) string {
 }
 
 // roleMissing is the verdict on a hub that takes no token of the identity.
-func roleMissing(hub *v1alpha1.IoTHub, after time.Duration) *halt {
-	return stalled(v1alpha1.ReasonUnauthorized, fmt.Sprintf("The hub refused the token of client %[1]s: it needs a role with data actions, Owner and Contributor have none, and new ones take minutes to count: "+
+func roleMissing(hub *v1alpha1.IoTHub, after time.Duration) *halt.Error {
+	return halt.Stalled(v1alpha1.ReasonUnauthorized, fmt.Sprintf("The hub refused the token of client %[1]s: it needs a role with data actions, Owner and Contributor have none, and new ones take minutes to count: "+
 		"az role assignment create --assignee %[1]s --role 'IoT Hub Data Contributor' --scope $(az iot hub show --name %[2]s --query id --output tsv)",
 		hub.Spec.Authentication.WorkloadIdentity.ClientID, hubName(hub)), after)
-}
-
-// entraText names a failure of Microsoft Entra ID by its kind.
-func entraText(e *entra.Error) string {
-	switch {
-	case e.Kind == entra.Unreadable:
-		return "the answer is not one of Microsoft Entra ID, but perhaps of a proxy" + ofStatus(e)
-	case e.Kind == entra.NoAssertion:
-		return "the API server made no token of the ServiceAccount"
-	case e.Kind == entra.IssuerUnreachable:
-		return fmt.Sprintf("it cannot reach the cluster's issuer %q (%s): are its /.well-known/openid-configuration and /openid/v1/jwks public?", e.Issuer, e.Code)
-	case e.Err != nil:
-		return failureOf(e.Err)
-	}
-	return strings.TrimSpace("it fails or is busy" + ofStatus(e))
-}
-
-func ofStatus(e *entra.Error) string {
-	if e.Status == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (HTTP %d)", e.Status)
 }
