@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -114,10 +115,10 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 		"of a credential that is kept, after an outage": {waits.HubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.unauthorized(s, denied) }, denied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &PnPDeviceReconciler{Grace: grace, Hubs: &session.Registry{}, clearing: &clearing{}, retries: newLasting(waits.APIServer)}
+			r := &PnPDeviceReconciler{Grace: grace, Hubs: &session.Registry{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
 			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d", UID: "1"}}
 			if test.before != nil {
-				r.retries.fails(nameOfDevice(device), cause{row: test.before, object: device.UID}, began.Add(-10*time.Minute))
+				r.retries.Fails(nameOfDevice(device), backoff.Cause{Row: test.before, Object: device.UID}, began.Add(-10*time.Minute))
 			}
 			after := func(passed time.Duration) bool {
 				_, left := errors.AsType[*notClearedError](test.giveUp(r, newScope(device, began.Add(passed))))
@@ -158,7 +159,7 @@ func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 				device.Spec.DeletionPolicy, device.Status.ConnectionState, device.Status.Summary = policy, convergence.Connected, "1/1"
 				conditions.SetVerdict(device, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged})
 				c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(device).WithStatusSubresource(device).Build()
-				r := &PnPDeviceReconciler{Client: c, Hubs: &session.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: newLasting(waits.APIServer), Recorder: events.NewFakeRecorder(10)}
+				r := &PnPDeviceReconciler{Client: c, Hubs: &session.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""), Recorder: events.NewFakeRecorder(10)}
 				for range 2 {
 					if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(device)}); err != nil {
 						t.Fatal(err)

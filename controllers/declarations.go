@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -23,7 +24,7 @@ type declarations struct {
 	// destination of the session.
 	destination string
 	sessions    *session.Registry
-	failing     *failingObjects
+	failing     *backoff.Failures
 }
 
 // List returns the devices of the hub.
@@ -74,7 +75,7 @@ func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause sessi
 	for _, d := range w.declaring(ctx, deviceID) {
 		next := wake{key: client.ObjectKeyFromObject(d), priority: prioritySweep, after: after}
 		if cause == session.CauseEvent {
-			next.priority, next.after = priorityEvent, max(after, w.failing.hold(nameOfDevice(d), time.Now()))
+			next.priority, next.after = priorityEvent, max(after, w.failing.Hold(nameOfDevice(d), time.Now()))
 		}
 		w.wakes.device(ctx, next)
 	}

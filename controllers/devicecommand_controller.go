@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -39,12 +40,12 @@ type DeviceCommandReconciler struct {
 	// Concurrency is the number of workers. None of them waits for a device, or its hub.
 	Concurrency int
 
-	retries *lasting
+	retries *backoff.Lasting
 }
 
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.retries = newLasting(waits.APIServer)
+	r.retries = backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")
 	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen(), r.Flights.arrivals.seen())).
@@ -57,7 +58,7 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Channel(r.Wakes.commands, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
-		Complete(calm(r))
+		Complete(backoff.Calm(r))
 }
 
 // Reconcile makes one pass: a command that is not finished goes through the phases settle, expire,
@@ -67,7 +68,7 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 	s := &commandScope{now: time.Now()}
 	defer func() {
 		if err == nil && !s.looks { // else the pass goes on when the hub has answered
-			r.retries.ended(req)
+			r.retries.Ended(req)
 		}
 	}()
 	command := &v1alpha1.DeviceCommand{}

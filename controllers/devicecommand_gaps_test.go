@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -74,7 +75,7 @@ func TestACommandThatReplacesAnotherDoesNotWaitForItsCall(t *testing.T) {
 				synctest.Wait()
 				c := a.stored()
 				c.UID, c.ResourceVersion = test.object, ""
-				r := &DeviceCommandReconciler{Client: a.Client, Flights: a.Flights, retries: newLasting(waits.APIServer)}
+				r := &DeviceCommandReconciler{Client: a.Client, Flights: a.Flights, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
 				if err := errors.Join(a.Client.Delete(t.Context(), a.stored()), a.Client.Create(t.Context(), c)); err != nil {
 					t.Fatal(err)
 				}

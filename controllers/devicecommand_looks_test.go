@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -97,7 +98,7 @@ func TestLooksThatFailAreFurtherAndFurtherApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, p, look := afterStart(t, func() (*twin.Twin, error) { return nil, errors.New("503") })
 		defer p.stop()
-		p.r.retries = newLasting(waits.APIServer)
+		p.r.retries = backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")
 		request := ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "factory", Name: "c"}}
 		var last time.Duration
 		for range 5 {

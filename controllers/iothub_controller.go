@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -71,7 +72,7 @@ type IoTHubReconciler struct {
 	identity   *identity
 	identities *workloadIdentities
 	proofs     *proofs
-	retries    *lasting
+	retries    *backoff.Lasting
 	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
 	lifetime context.Context
 }
@@ -93,7 +94,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		Watches(&v1alpha1.PnPDevice{}, r.enqueueHalted()).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
-		Complete(calm(r))
+		Complete(backoff.Calm(r))
 }
 
 // Reconcile builds the session that the spec, and the Secret or the ServiceAccount, describe and proves that the hub accepts it. The order is
@@ -154,7 +155,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	r.identities.forget(hub)
 	r.proofs.forget(hub)
 	r.proofs.accepted(hub)
-	r.retries.ended(ctrl.Request{NamespacedName: hub})
+	r.retries.Ended(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
 	dropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
@@ -202,7 +203,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		if transient {
 			r.fails(hub, outcome)
 		} else {
-			r.retries.ended(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
+			r.retries.Ended(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
 		}
 	}
 	return endPass(ctx, r.Client, r.Recorder, e)
@@ -231,8 +232,8 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 		return
 	}
 	key := client.ObjectKeyFromObject(hub)
-	r.retries.fails(key.String()+probing, cause{
-		row: waits.Connect, object: hub.UID, at: trouble{destination: destinationOf(hub), class: budget.Query}, about: triedFor(hub), wake: func() { r.Wakes.hub(r.lifetime, key) },
+	r.retries.Fails(key.String()+probing, backoff.Cause{
+		Row: waits.Connect, Object: hub.UID, At: backoff.Trouble{Destination: destinationOf(hub), Class: budget.Query}, About: backoff.About(hub), Wake: func() { r.Wakes.hub(r.lifetime, key) },
 	}, time.Now())
 }
 

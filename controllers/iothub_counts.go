@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -33,7 +34,7 @@ type deviceCounts struct {
 func (c *deviceCounts) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("iothub-counts").
 		Watches(&v1alpha1.PnPDevice{}, enqueueCounts(), builder.WithPredicates(countChanged())).
-		Complete(calm(c))
+		Complete(backoff.Calm(c))
 }
 
 // Reconcile counts the devices of one IoTHub. A lock that is lost is tried again.

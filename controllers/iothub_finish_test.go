@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -47,7 +48,7 @@ func TestAHubIsObservedOnceItIsJudged(t *testing.T) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
 				t.Fatal(err)
 			}
-			r := &IoTHubReconciler{Client: c, Recorder: events.NewFakeRecorder(10), retries: newLasting(waits.APIServer)}
+			r := &IoTHubReconciler{Client: c, Recorder: events.NewFakeRecorder(10), retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
 			if _, err := r.finish(t.Context(), hub.DeepCopy(), hub, test.outcome); (err != nil) != test.fails {
 				t.Errorf("the pass returns %v", err)
 			}
@@ -87,8 +88,8 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 		},
 	}).Build()
 	recorder := events.NewFakeRecorder(10)
-	r := &IoTHubReconciler{Client: c, Recorder: recorder, Brake: NewBrake(), retries: newLasting(waits.APIServer)}
-	r.retries.fails(client.ObjectKeyFromObject(hub).String()+probing, cause{row: waits.Connect}, time.Now())
+	r := &IoTHubReconciler{Client: c, Recorder: recorder, Brake: NewBrake(), retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
+	r.retries.Fails(client.ObjectKeyFromObject(hub).String()+probing, backoff.Cause{Row: waits.Connect}, time.Now())
 	for i, is := range []bool{true, true, false, false} {
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {
 			t.Fatal(err)
@@ -108,7 +109,7 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 	if is := conditions.ReadyOf(hub); is.Reason != said.Reason || is.ObservedGeneration != said.ObservedGeneration || hub.Status.ObservedGeneration != 1 {
 		t.Errorf("it says %+v of the hub", is)
 	}
-	if _, fails := r.retries.of(client.ObjectKeyFromObject(hub).String() + probing); !fails {
+	if _, fails := r.retries.Of(client.ObjectKeyFromObject(hub).String() + probing); !fails {
 		t.Error("its back-off is over")
 	}
 }

@@ -83,7 +83,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
 	s.HasStream = e.wanted != nil && e.problem == nil
-	list := &declarations{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, sessions: r.Hubs, failing: r.retries.failingObjects}
+	list := &declarations{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, sessions: r.Hubs, failing: r.retries.Failures}
 	logger := log.FromContext(ctx)
 	sweep := &session.Sweep{
 		Session: s, Declarations: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
@@ -28,7 +29,7 @@ type proofs struct {
 	*hubQuestions[*proof]
 
 	// refusals are the IoTHubs whose hubs refuse what was to be proved.
-	refusals failingObjects
+	refusals backoff.Failures
 }
 
 func newProofs(ctx context.Context, wake func(hub types.NamespacedName)) *proofs {
@@ -81,19 +82,19 @@ func (of *proof) discard() {
 // refused notes that a hub refused what was to be proved with a fingerprint. It returns when to ask it
 // again, in a moment at first, since such answers may pass, and whether it had refused that before.
 func (p *proofs) refused(hub types.NamespacedName, fingerprint string, now time.Time) (after time.Duration, again bool) {
-	before, refused := p.refusals.of(hub.String())
-	again = refused && before.about == fingerprint
-	return p.refusals.fails(hub.String(), cause{row: waits.Credential, about: fingerprint}, now), again
+	before, refused := p.refusals.Of(hub.String())
+	again = refused && before.About == fingerprint
+	return p.refusals.Fails(hub.String(), backoff.Cause{Row: waits.Credential, About: fingerprint}, now), again
 }
 
 // isRefused reports whether the hub refused what was proved last.
 func (p *proofs) isRefused(hub types.NamespacedName) bool {
-	_, refused := p.refusals.of(hub.String())
+	_, refused := p.refusals.Of(hub.String())
 	return refused
 }
 
 // accepted notes that there is no refusal any more.
-func (p *proofs) accepted(hub types.NamespacedName) { p.refusals.over(hub.String()) }
+func (p *proofs) accepted(hub types.NamespacedName) { p.refusals.Over(hub.String()) }
 
 // begin has the credential of an IoTHub proved. Until that is done its status stays as it is.
 func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, options iothub.Options, fingerprint string, b *budget.Budget) error {
@@ -103,7 +104,7 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
 	}
 	gate.Answered = func(class budget.Class, who string) {
-		for _, wake := range r.retries.taken(trouble{destination: gate.Host, class: class}, who, time.Now()) {
+		for _, wake := range r.retries.Taken(backoff.Trouble{Destination: gate.Host, Class: class}, who, time.Now()) {
 			wake()
 		}
 	}

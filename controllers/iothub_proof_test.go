@@ -17,8 +17,8 @@ func TestARefusedCredentialIsTriedAgainSoonAndThenLessOften(t *testing.T) {
 		{0, "a", 2 * time.Second}, {5 * time.Second, "a", 5 * time.Second}, {time.Hour, "a", 30 * time.Second},
 		{time.Hour, "another key", 2 * time.Second},
 	} {
-		before, refused := p.refusals.of(hub.String())
-		isNew := !refused || before.about != test.fingerprint
+		before, refused := p.refusals.Of(hub.String())
+		isNew := !refused || before.About != test.fingerprint
 		if got, again := p.refused(hub, test.fingerprint, now.Add(test.after)); got != test.want || again == isNew || !p.isRefused(hub) {
 			t.Errorf("%+v: %s, again %t", test, got, again)
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -59,9 +59,9 @@ type PnPDeviceReconciler struct {
 	rewinds     rewinds
 	holders     holders
 	origins     origins
-	refusals    failingObjects // of statuses, by the API server
+	refusals    backoff.Failures // of statuses, by the API server
 	stopwatches stopwatches
-	retries     *lasting
+	retries     *backoff.Lasting
 	// large counts the passes that hold a large twin, see mayHold.
 	large atomic.Int32
 }
@@ -81,7 +81,7 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
 		WatchesRawSource(source.Channel(r.Wakes.members, r.enqueueMembers())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workersOf(r.Concurrency), RateLimiter: r.retries}).
-		Complete(calm(r))
+		Complete(backoff.Calm(r))
 }
 
 // workersOf is how many workers there have to be for so many to wait for one hub: it gets half of
@@ -96,7 +96,7 @@ func (r *PnPDeviceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (
 	defer r.ended(req, s)
 	before, err := r.latest.get(ctx, r.Client, req.NamespacedName)
 	if apierrors.IsNotFound(err) {
-		r.retries.ended(req)
+		r.retries.Ended(req)
 		return ctrl.Result{}, nil
 	} else if err != nil {
 		return ctrl.Result{}, err
@@ -224,7 +224,7 @@ func (r *PnPDeviceReconciler) classify(ctx context.Context, s *scope, outcome er
 		h.After = r.fails(ctx, s, h.Row, outcome)
 		return h, false
 	case !transient && (h == nil || !h.KeepStatus):
-		r.retries.over(nameOfDevice(s.Device))
+		r.retries.Over(nameOfDevice(s.Device))
 		return h, false
 	case !transient:
 		return h, false
@@ -245,8 +245,8 @@ func nameOfDevice(device *v1alpha1.PnPDevice) string {
 
 // failingSince is when the object began to fail, now if it does not.
 func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
-	if one, fails := r.retries.of(nameOfDevice(s.Device)); fails {
-		return one.since
+	if one, fails := r.retries.Of(nameOfDevice(s.Device)); fails {
+		return one.Since
 	}
 	return s.Now
 }
@@ -254,23 +254,18 @@ func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
 // fails notes that a pass failed, and returns when the object is to be tried again.
 func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waits.Row, outcome error) time.Duration {
 	key := client.ObjectKeyFromObject(s.Device)
-	why := cause{row: row, object: s.Device.UID, about: triedFor(s.Device)}
-	why.wake = func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }
+	why := backoff.Cause{Row: row, Object: s.Device.UID, About: backoff.About(s.Device)}
+	why.Wake = func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
 	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:
-		why.at = trouble{destination: s.Destination, class: e.Op.Class()}
+		why.At = backoff.Trouble{Destination: s.Destination, Class: e.Op.Class()}
 	case row == waits.DeviceAbsent:
-		why.at = trouble{destination: s.Destination, class: budget.TwinRead}
+		why.At = backoff.Trouble{Destination: s.Destination, Class: budget.TwinRead}
 	case row == waits.HubRefuses:
-		why.at = trouble{destination: s.Destination, class: budget.TwinWrite}
+		why.At = backoff.Trouble{Destination: s.Destination, Class: budget.TwinWrite}
 	}
-	return r.retries.fails(key.String(), why, time.Now()) // a call may have taken longer than the wait is
-}
-
-// triedFor is what begins a back-off anew: an edit, or a person who asks for a try.
-func triedFor(o client.Object) string {
-	return fmt.Sprintf("%d %s", o.GetGeneration(), o.GetAnnotations()[v1alpha1.AnnotationReconcileRequestedAt])
+	return r.retries.Fails(key.String(), why, time.Now()) // a call may have taken longer than the wait is
 }
 
 // forRecord is a context for what has to be recorded although the operator is told to stop. It ends long before Kubernetes loses patience.
@@ -292,7 +287,7 @@ func unchanged(device *v1alpha1.PnPDevice) *halt.Error {
 // that of the object lately. Of a status that it refuses less is written.
 func (r *PnPDeviceReconciler) says(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *ending {
 	e := r.shows(ctx, before, s)
-	e.withheld = r.refusals.left(string(s.Device.UID), triedFor(s.Device), time.Now())
+	e.withheld = r.refusals.Left(string(s.Device.UID), backoff.About(s.Device), time.Now())
 	return e
 }
 
@@ -313,13 +308,13 @@ func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDev
 		if !isOnRecord {
 			announceRefusal(r.Recorder, before, refusal)
 		}
-		return &refusedError{session.Jittered(r.refusals.fails(uid, statusRefused(before), time.Now())), refusal}
+		return &refusedError{session.Jittered(r.refusals.Fails(uid, statusRefused(before), time.Now())), refusal}
 	}
 	e.stored = func(isNews bool) {
 		if isNews {
 			s.quieten(before)
 		}
-		r.refusals.over(uid)
+		r.refusals.Over(uid)
 		s.stored()
 	}
 	return e

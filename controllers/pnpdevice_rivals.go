@@ -224,7 +224,7 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 			session.Forget(device.DeviceID())
 		}
 		r.clearing.forget(device)
-		r.refusals.over(string(device.UID))
+		r.refusals.Over(string(device.UID))
 		if r.wasLast(device) { // somebody may wait to delete the IoTHub
 			r.Wakes.hub(context.Background(), hubKey(device))
 		}

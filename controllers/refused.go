@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
@@ -77,8 +78,8 @@ func announceRefusal(to events.EventRecorder, o conditioned, err error) {
 }
 
 // statusRefused is why the status of an object is not tried at each event. An edit ends that.
-func statusRefused(o client.Object) cause {
-	return cause{row: waits.StatusRefused, at: trouble{destination: "the API server"}, about: triedFor(o)}
+func statusRefused(o client.Object) backoff.Cause {
+	return backoff.Cause{Row: waits.StatusRefused, At: backoff.Trouble{Destination: "the API server"}, About: backoff.About(o)}
 }
 
 // lessOf makes what is offered in place of a refused status of a device: what facts rest on, or else

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
@@ -61,7 +62,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if err := errors.Join(mgr.Add(objectStates.whileLeading(&objects)), mgr.Add(hubBudgets.whileLeading(&sessions.Budgets))); err != nil {
 		return err
 	}
-	failing := &failingObjects{}
+	failing := &backoff.Failures{}
 	workers := places.New(workersOf(o.Concurrency), time.Now)
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	recorder := newRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
@@ -70,7 +71,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
 	hub := &IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
-		retries: &lasting{backoff{failing, waits.APIServer, probing}},
+		retries: backoff.NewLasting(failing, waits.APIServer, probing),
 		Hubs:    sessions, Wakes: wakes, Workers: workers, Brake: brake, Flights: flights, latest: written, clearing: deletions, ClearWithin: o.ClearWithin,
 		AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
@@ -85,7 +86,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	device := &PnPDeviceReconciler{
-		Client: mgr.GetClient(), Recorder: recorder, retries: &lasting{backoff{failing, waits.APIServer, ""}},
+		Client: mgr.GetClient(), Recorder: recorder, retries: backoff.NewLasting(failing, waits.APIServer, ""),
 		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 		commands: flights.runs,
 	}

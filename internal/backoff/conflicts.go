@@ -1,4 +1,4 @@
-package controllers
+package backoff
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
-// calm has a pass that lost to another writer of its object made again without an error in the log: that is what the optimistic
+// Calm has a pass that lost to another writer of its object made again without an error in the log: that is what the optimistic
 // lock of every write is for. The wait grows as after any failure.
-func calm(inner reconcile.Reconciler) reconcile.Reconciler {
-	tries := newBackoff(waits.Contended)
+func Calm(inner reconcile.Reconciler) reconcile.Reconciler {
+	tries := New(waits.Contended)
 	return reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 		result, err := inner.Reconcile(ctx, req)
 		if apierrors.IsConflict(err) {

@@ -1,4 +1,4 @@
-package controllers
+package backoff
 
 import (
 	"fmt"
@@ -12,25 +12,25 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
-var writesAtFactory = trouble{destination: "factory.azure-devices.net", class: budget.TwinWrite}
+var writesAtFactory = Trouble{Destination: "factory.azure-devices.net", Class: budget.TwinWrite}
 
 // crowd is objects that fail at one hub.
 type crowd struct {
-	failingObjects
+	Failures
 
 	woken []string
 }
 
 func (c *crowd) fail(now time.Time, row *waits.Row, names ...string) {
 	for _, name := range names {
-		c.fails(name, cause{row: row, at: writesAtFactory, wake: func() { c.woken = append(c.woken, name) }}, now)
+		c.Fails(name, Cause{Row: row, At: writesAtFactory, Wake: func() { c.woken = append(c.woken, name) }}, now)
 	}
 }
 
 // succeed has a request for an object succeed, and returns who is woken by that.
 func (c *crowd) succeed(now time.Time, name string) []string {
 	c.woken = nil
-	for _, wake := range c.taken(writesAtFactory, name, now) {
+	for _, wake := range c.Taken(writesAtFactory, name, now) {
 		wake()
 	}
 	return c.woken
@@ -56,7 +56,7 @@ func TestSuccessesWakeThoseThatFailInBoundedBursts(t *testing.T) {
 		next := inFlight[0]
 		inFlight = inFlight[1:]
 		woken := c.succeed(now, next)
-		c.over(next)
+		c.Over(next)
 		if len(woken) > wakeBurst {
 			t.Fatalf("%d were woken at once", len(woken))
 		}
@@ -96,11 +96,11 @@ func TestSuccessesOfOthersWakeNobodyAgainAndAgain(t *testing.T) {
 
 func TestBackoffIsByTheTimeOfFailing(t *testing.T) {
 	start := time.Now()
-	why := cause{row: waits.HubFails}
-	asked := cause{row: waits.HubFails, about: "a person asked"}
+	why := Cause{Row: waits.HubFails}
+	asked := Cause{Row: waits.HubFails, About: "a person asked"}
 	for name, c := range map[string]struct {
 		tries []time.Duration // since the first one
-		last  cause
+		last  Cause
 		want  time.Duration
 	}{
 		"at first":      {[]time.Duration{0}, why, 500 * time.Millisecond},
@@ -110,13 +110,13 @@ func TestBackoffIsByTheTimeOfFailing(t *testing.T) {
 		"for long, until a person asks":  {[]time.Duration{0, time.Hour}, asked, 500 * time.Millisecond},
 		"with a clock that was set back": {[]time.Duration{0, -time.Hour}, why, 500 * time.Millisecond},
 	} {
-		f, got := &failingObjects{}, time.Duration(0)
+		f, got := &Failures{}, time.Duration(0)
 		for i, at := range c.tries {
 			one := why
 			if i == len(c.tries)-1 {
 				one = c.last
 			}
-			got = f.fails("factory/d", one, start.Add(at))
+			got = f.Fails("factory/d", one, start.Add(at))
 		}
 		if got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
@@ -129,38 +129,38 @@ func TestBackoffIsByTheTimeOfFailing(t *testing.T) {
 func TestManyThatFailAtAHubShareItsQuestions(t *testing.T) {
 	c, now := &crowd{}, time.Now()
 	c.fail(now, waits.HubFails, names(1000)...)
-	if next := c.fails("factory/d-0", cause{row: waits.HubFails, at: writesAtFactory}, now); next != 1000*waits.HubFails.Each {
+	if next := c.Fails("factory/d-0", Cause{Row: waits.HubFails, At: writesAtFactory}, now); next != 1000*waits.HubFails.Each {
 		t.Errorf("each of 1,000 is tried again in %v", next)
 	}
-	if held := c.hold("factory/d-1", now.Add(time.Second)); held != 1000*waits.Event.Most-time.Second {
+	if held := c.Hold("factory/d-1", now.Add(time.Second)); held != 1000*waits.Event.Most-time.Second {
 		t.Errorf("an event is held for %v", held)
 	}
 	alone := &crowd{}
 	alone.fail(now, waits.HubFails, "factory/d")
 	for after, want := range map[time.Duration]time.Duration{0: waits.Event.Most, time.Second: time.Second, time.Minute: 0, -time.Hour: 0} {
-		if held := alone.hold("factory/d", now.Add(after)); held != want {
+		if held := alone.Hold("factory/d", now.Add(after)); held != want {
 			t.Errorf("an event %v after the last try is held for %v, want %v", after, held, want)
 		}
 	}
-	if alone.hold("factory/well", now) != 0 {
+	if alone.Hold("factory/well", now) != 0 {
 		t.Error("an event of a device that does not fail is held")
 	}
 }
 
 // A cause that comes and goes leaves nothing behind.
 func TestFailuresThatComeAndGoBeginAnew(t *testing.T) {
-	b, item := newLasting(waits.APIServer), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "factory", Name: "d"}}
+	b, item := NewLasting(&Failures{}, waits.APIServer, ""), reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "factory", Name: "d"}}
 	for range 100 {
 		if wait := b.When(item); wait > waits.APIServer.First*11/10 {
 			t.Fatalf("the first try after a success comes in %v", wait)
 		}
-		b.ended(item)
+		b.Ended(item)
 	}
-	b.fails(b.nameOf(item), cause{row: waits.HubRefuses}, time.Now())
+	b.Fails(b.nameOf(item), Cause{Row: waits.HubRefuses}, time.Now())
 	if wait := b.When(item); wait < waits.HubRefuses.First*8/10 {
 		t.Errorf("a failure that was noted is tried again in %v", wait)
 	}
-	if b.left(b.nameOf(item), "", time.Now().Add(-time.Hour)) > waits.HubRefuses.First {
+	if b.Left(b.nameOf(item), "", time.Now().Add(-time.Hour)) > waits.HubRefuses.First {
 		t.Error("a clock that was set back makes a wait longer")
 	}
 }
@@ -170,10 +170,10 @@ func TestAbsentDevicesKeepNobodyWaiting(t *testing.T) {
 	c, now := &crowd{}, time.Now()
 	c.fail(now, waits.DeviceAbsent, names(1000)...)
 	c.fail(now, waits.HubFails, "factory/known")
-	if next := c.left("factory/known", "", now); next != waits.HubFails.Each {
+	if next := c.Left("factory/known", "", now); next != waits.HubFails.Each {
 		t.Errorf("one that fails beside 1,000 absent ones is tried again in %v", next)
 	}
-	if held := c.hold("factory/d-1", now); held != waits.Event.Most {
+	if held := c.Hold("factory/d-1", now); held != waits.Event.Most {
 		t.Errorf("the event that tells that a device is there is held for %v", held)
 	}
 	if woken := c.succeed(now.Add(time.Minute), "factory/d-1"); len(woken) != 1 || woken[0] != "factory/known" {
@@ -195,13 +195,13 @@ func TestRefusalsEndTogether(t *testing.T) {
 }
 
 func TestAnObjectDoesNotFailForAnEarlierOneOfItsName(t *testing.T) {
-	var f failingObjects
+	var f Failures
 	began := time.Now()
-	f.fails("factory/d", cause{row: waits.HubFails, object: "1", at: writesAtFactory}, began)
+	f.Fails("factory/d", Cause{Row: waits.HubFails, Object: "1", At: writesAtFactory}, began)
 	later := began.Add(10 * time.Minute)
-	wait := f.fails("factory/d", cause{row: waits.HubFails, object: "2", at: writesAtFactory}, later)
-	one, _ := f.of("factory/d")
-	if wait != waits.HubFails.Each || !one.since.Equal(later) || !one.anew.Equal(later) || len(f.at[one.at]) != 1 {
-		t.Errorf("it waits %v, has failed since %v, and %d fail there", wait, one.since.Sub(began), len(f.at[one.at]))
+	wait := f.Fails("factory/d", Cause{Row: waits.HubFails, Object: "2", At: writesAtFactory}, later)
+	one, _ := f.Of("factory/d")
+	if wait != waits.HubFails.Each || !one.Since.Equal(later) || !one.anew.Equal(later) || len(f.at[one.At]) != 1 {
+		t.Errorf("it waits %v, has failed since %v, and %d fail there", wait, one.Since.Sub(began), len(f.at[one.At]))
 	}
 }
