@@ -106,7 +106,7 @@ func (r *DeviceCommandReconciler) settleModel(ctx context.Context, s *commandSco
 	memory := s.session.Device(s.device.DeviceID())
 	model, known := memory.Model()
 	if known {
-		r.Flights.looks.forget(client.ObjectKeyFromObject(s.command))
+		r.Flights.looks.Forget(client.ObjectKeyFromObject(s.command))
 	} else if model, err = r.lookAtModel(ctx, s); err != nil {
 		return err
 	}
@@ -149,10 +149,10 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 	switch {
 	case pending != nil:
 		s.looks = true
-		return "", lookingSince(looks.lined(pending, s.now))
+		return "", lookingSince(looks.Lined(pending, s.now))
 	case seen == nil:
 		s.looks = true
-		looks.begin(newLook(key, s.session, s.device.DeviceID()))
+		looks.Begin(newLook(key, s.session, s.device.DeviceID()))
 		return "", lookingSince(0)
 	case seen.err == nil:
 		return seen.model, nil
@@ -161,7 +161,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 	if full, ok := errors.AsType[*budget.WaitError](err); ok {
 		return "", halt.WaitingFor(full.Wait)
 	}
-	if iothub.IsUnauthorized(err) && s.session.Refused(seen.asked) {
+	if iothub.IsUnauthorized(err) && s.session.Refused(seen.Asked) {
 		r.Wakes.hub(ctx, hubKey(s.device))
 	}
 	if h := halt.Of(err); h != nil {

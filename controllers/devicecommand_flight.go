@@ -119,7 +119,7 @@ func (f *Flights) start(one *flight) {
 // abandon stops waiting for the answer to a command whose object is gone. Its device is listened
 // for all the same: if its last attempt reached it after all, another object must not be sent.
 func (f *Flights) abandon(key types.NamespacedName) {
-	f.looks.forget(key)
+	f.looks.Forget(key)
 	doubted := f.runs.Gone(key)
 	if doubted == nil {
 		return
@@ -131,13 +131,13 @@ func (f *Flights) abandon(key types.NamespacedName) {
 
 // leaveLine has a command that is not sent any more wait for no place, and no look at its device.
 func (f *Flights) leaveLine(key types.NamespacedName) {
-	f.looks.forget(key)
+	f.looks.Forget(key)
 	f.runs.LeaveLine(key)
 }
 
 // clear drops what is known of a command that needs it no more.
 func (f *Flights) clear(key types.NamespacedName) {
-	f.looks.forget(key)
+	f.looks.Forget(key)
 	f.runs.Clear(key)
 }
 

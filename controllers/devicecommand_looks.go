@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/internal/budget"
+	"github.com/pnp-operator/pnp-operator/internal/hubcalls"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
@@ -18,15 +19,15 @@ const (
 )
 
 // looks are the calls that say which model a device has, before it is sent a command.
-type looks struct{ *hubQuestions[*look] }
+type looks struct{ *hubcalls.Pool[*look] }
 
 func newLooks(ctx context.Context, wake func(types.NamespacedName)) looks {
-	return looks{newHubQuestions[*look](ctx, maxLooks, wake)}
+	return looks{hubcalls.New[*look](ctx, maxLooks, wake)}
 }
 
 // look is one call, and what it came to.
 type look struct {
-	hubQuestion
+	hubcalls.Common
 
 	session  *session.Session
 	deviceID string
@@ -39,13 +40,13 @@ type look struct {
 }
 
 func newLook(command types.NamespacedName, session *session.Session, deviceID string) *look {
-	return &look{hubQuestion: hubQuestion{object: command, host: session.Destination}, session: session, deviceID: deviceID}
+	return &look{Common: hubcalls.Common{Object: command, Host: session.Destination}, session: session, deviceID: deviceID}
 }
 
 // take hands over what was seen of a device for a command, once. pending is what is still under way,
 // or waits for a place. A look at another device, or by another session, is given up.
 func (l looks) take(command types.NamespacedName, session *session.Session, deviceID string) (of, pending *look) {
-	of, pending = l.hubQuestions.take(command, func(of *look) bool { return of.session == session && of.deviceID == deviceID })
+	of, pending = l.Pool.Take(command, func(of *look) bool { return of.session == session && of.deviceID == deviceID })
 	if of != nil && of.isOver(time.Now()) {
 		return nil, nil
 	}
@@ -57,8 +58,8 @@ func (of *look) isOver(now time.Time) bool {
 	return of.err == nil && (now.Sub(of.ended) > lookHolds || of.session.Device(of.deviceID).Doubts() != of.doubts)
 }
 
-func (of *look) ask(ctx context.Context) {
-	caller := budget.Caller{Key: of.object.String() + " model", Priority: budget.PriorityCommand}
+func (of *look) Ask(ctx context.Context) {
+	caller := budget.Caller{Key: of.Object.String() + " model", Priority: budget.PriorityCommand}
 	t, err := of.session.As(caller).GetTwin(ctx, of.deviceID)
 	of.err, of.ended, of.doubts = err, time.Now(), of.session.Device(of.deviceID).Doubts()
 	if err == nil {
@@ -66,4 +67,4 @@ func (of *look) ask(ctx context.Context) {
 	}
 }
 
-func (*look) discard() {}
+func (*look) Discard() {}

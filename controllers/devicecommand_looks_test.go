@@ -152,7 +152,7 @@ func TestLooksAreBounded(t *testing.T) {
 			at := session.NewSession(slow, host, "")
 			for i := range n {
 				one := newLook(types.NamespacedName{Namespace: host, Name: fmt.Sprint(i)}, at, "d")
-				l.begin(one)
+				l.Begin(one)
 				all = append(all, one)
 			}
 			synctest.Wait()
@@ -167,14 +167,14 @@ func TestLooksAreBounded(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		last := all[99]
-		if h := lookingSince(l.lined(last, time.Now())); h.KeepStatus || h.Reason != v1alpha1.ReasonHubSlow {
+		if h := lookingSince(l.Lined(last, time.Now())); h.KeepStatus || h.Reason != v1alpha1.ReasonHubSlow {
 			t.Errorf("nobody is told that the hub is slow: %+v", h)
 		}
-		if h := lookingSince(l.lined(all[0], time.Now())); !h.KeepStatus {
+		if h := lookingSince(l.Lined(all[0], time.Now())); !h.KeepStatus {
 			t.Errorf("it waits for no other: %+v", h)
 		}
 		for _, one := range slices.Backward(all[1:]) {
-			l.forget(one.object)
+			l.Forget(one.Object)
 		}
 		synctest.Wait()
 		if len(slow.asked) != maxLooks/2+1 {
@@ -182,10 +182,10 @@ func TestLooksAreBounded(t *testing.T) {
 		}
 		close(slow.answer)
 		synctest.Wait()
-		if of, _ := l.take(all[0].object, all[0].session, "d"); of == nil || of.err != nil || woken != 2 {
+		if of, _ := l.take(all[0].Object, all[0].session, "d"); of == nil || of.err != nil || woken != 2 {
 			t.Errorf("%+v, %d wakes", of, woken)
 		}
-		if before := len(slow.asked); len(l.under) != 1 || len(begin("a", maxLooks/2)) != len(slow.asked)-before {
+		if before := len(slow.asked); len(begin("a", maxLooks/2)) != len(slow.asked)-before {
 			t.Error("not all places are free")
 		}
 	})

@@ -153,7 +153,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName) (ctrl.Result, error) {
 	r.watches.follow(hub, nil)
 	r.identities.forget(hub)
-	r.proofs.forget(hub)
+	r.proofs.Forget(hub)
 	r.proofs.accepted(hub)
 	r.retries.Ended(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
@@ -274,7 +274,7 @@ func (r *IoTHubReconciler) nextWake(h *halt.Error) time.Duration {
 func (r *IoTHubReconciler) end(ctx context.Context, hub *v1alpha1.IoTHub, why error) error {
 	key := client.ObjectKeyFromObject(hub)
 	r.limitsChanged(ctx, r.Hubs.Budgets.Distrust(key.String()))
-	r.proofs.forget(key)
+	r.proofs.Forget(key)
 	r.retire(ctx, key, why)
 	return why
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
+	"github.com/pnp-operator/pnp-operator/internal/hubcalls"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -123,7 +124,7 @@ const doubted = "?"
 func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s *session.Session) error {
 	key := client.ObjectKeyFromObject(hub)
 	if !s.Doubted() {
-		r.proofs.forget(key) // of settings that were taken back
+		r.proofs.Forget(key) // of settings that were taken back
 		return nil
 	}
 	of, pending := r.proofs.take(key, s.Fingerprint+doubted)
@@ -145,8 +146,8 @@ func (r *IoTHubReconciler) confirm(ctx context.Context, hub *v1alpha1.IoTHub, s 
 
 // ask has the hub asked after a while whether it takes the credential of a session, with a new token.
 func (r *IoTHubReconciler) ask(hub types.NamespacedName, s *session.Session, after time.Duration) {
-	r.proofs.begin(&proof{
-		hubQuestion: hubQuestion{object: hub, host: s.Destination, after: after}, fingerprint: s.Fingerprint + doubted, client: s.As(proverOf(hub)), anew: true,
+	r.proofs.Begin(&proof{
+		Common: hubcalls.Common{Object: hub, Host: s.Destination, After: after}, fingerprint: s.Fingerprint + doubted, client: s.As(proverOf(hub)), anew: true,
 	})
 }
 
@@ -164,10 +165,10 @@ func (r *IoTHubReconciler) proved(ctx context.Context, hub *v1alpha1.IoTHub, of 
 	case err == nil:
 		return nil
 	case iothub.IsUnauthorized(err):
-		after, _ := r.proofs.refused(of.object, of.fingerprint, time.Now())
+		after, _ := r.proofs.refused(of.Object, of.fingerprint, time.Now())
 		return unauthorized(hub, after)
 	case iothub.ClassOf(err) == iothub.Terminal:
-		after, again := r.proofs.refused(of.object, of.fingerprint, time.Now())
+		after, again := r.proofs.refused(of.Object, of.fingerprint, time.Now())
 		if !again { // it may be the word of something on the way to the hub, for a moment
 			return halt.Quiet(after)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
+	"github.com/pnp-operator/pnp-operator/internal/hubcalls"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -26,19 +27,19 @@ const (
 
 // proofs are the calls that prove credentials.
 type proofs struct {
-	*hubQuestions[*proof]
+	*hubcalls.Pool[*proof]
 
 	// refusals are the IoTHubs whose hubs refuse what was to be proved.
 	refusals backoff.Failures
 }
 
 func newProofs(ctx context.Context, wake func(hub types.NamespacedName)) *proofs {
-	return &proofs{hubQuestions: newHubQuestions[*proof](ctx, maxProofs, wake)}
+	return &proofs{Pool: hubcalls.New[*proof](ctx, maxProofs, wake)}
 }
 
 // proof is one call, and what it is about.
 type proof struct {
-	hubQuestion
+	hubcalls.Common
 
 	fingerprint string
 	client      session.Hub
@@ -50,7 +51,7 @@ type proof struct {
 // take hands over what was proved with a fingerprint, once. pending is true while that is still under
 // way. A proof with another fingerprint is given up.
 func (p *proofs) take(hub types.NamespacedName, fingerprint string) (of *proof, pending bool) {
-	of, under := p.hubQuestions.take(hub, func(of *proof) bool { return of.fingerprint == fingerprint })
+	of, under := p.Pool.Take(hub, func(of *proof) bool { return of.fingerprint == fingerprint })
 	return of, under != nil
 }
 
@@ -62,18 +63,18 @@ func proverOf(hub types.NamespacedName) budget.Caller {
 	return budget.Caller{Key: hub.String() + probing, Priority: budget.PriorityEdit}
 }
 
-// ask makes the cheapest call that needs ServiceConnect and no device.
-func (of *proof) ask(ctx context.Context) {
+// Ask makes the cheapest call that needs ServiceConnect and no device.
+func (of *proof) Ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
 	if of.anew {
 		ctx = iothub.Anew(ctx)
 	}
-	_, of.err = session.As(of.client, proverOf(of.object)).Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
+	_, of.err = session.As(of.client, proverOf(of.Object)).Query(ctx, iothub.Query{SQL: "SELECT deviceId FROM devices", MaxItems: 1})
 }
 
-// discard leaves the client of a session alone.
-func (of *proof) discard() {
+// Discard leaves the client of a session alone.
+func (of *proof) Discard() {
 	if of.gate != nil {
 		of.client.Close()
 	}
@@ -114,8 +115,8 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 		r.drop(ctx, hub)
 		return halt.Stalled(v1alpha1.ReasonInvalidEndpoint, err.Error(), 0)
 	}
-	r.proofs.begin(&proof{
-		hubQuestion: hubQuestion{object: key, host: gate.Host}, fingerprint: fingerprint, client: c, gate: gate, anew: r.proofs.isRefused(key),
+	r.proofs.Begin(&proof{
+		Common: hubcalls.Common{Object: key, Host: gate.Host}, fingerprint: fingerprint, client: c, gate: gate, anew: r.proofs.isRefused(key),
 	})
 	return halt.Quiet(0)
 }

@@ -150,7 +150,7 @@ func TestAWriteOfALostHistoryIsForgotten(t *testing.T) {
 
 func TestAnObjectThatIsBackFromItsDeletionIsClearedAgain(t *testing.T) {
 	var c clearing
-	deleted, is := copyOf("8", 3, 7), copyOf("7", 2, 7)
+	deleted, is := version("8"), version("7")
 	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	c.settle(deleted)
 	c.isBackAgain().Update(event.UpdateEvent{ObjectOld: deleted, ObjectNew: deleted})
