@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
+	"github.com/pnp-operator/pnp-operator/internal/revision"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -73,7 +74,7 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.written != nil && isNewer(g.written, hub) {
+	if g.written != nil && revision.IsNewer(g.written, hub) {
 		hub = g.written
 	}
 	const tries = 3 // others write the status as well
@@ -215,7 +216,7 @@ func (b *Brake) recedes(hub *v1alpha1.IoTHub, c census) bool {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.written == nil || !isNewer(g.written, hub) {
+	if g.written == nil || !revision.IsNewer(g.written, hub) {
 		g.look(hub)
 	}
 	from := g.pending

@@ -21,6 +21,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/revision"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -46,9 +47,9 @@ type DeviceCommandReconciler struct {
 // SetupWithManager registers the controller.
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.retries = backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")
-	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
+	rewinds := &revision.Rewinds{Found: r.Flights.Ledger.Verify}
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.seen(), r.Flights.arrivals.seen())).
+		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.Seen(), r.Flights.arrivals.seen())).
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfSiblings), builder.WithPredicates(rivalryChanged())).

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
+	"github.com/pnp-operator/pnp-operator/internal/revision"
 )
 
 // arrivals are the resource versions with which commands were seen first. A creation is known to the
@@ -57,7 +58,7 @@ func (a *arrivals) of(o client.Object) string {
 
 // inOrder compares two commands by when they were created.
 func (a *arrivals) inOrder(x, y *v1alpha1.DeviceCommand) int {
-	return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), orderOf(a.of(x), a.of(y)), cmp.Compare(x.Name, y.Name))
+	return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), revision.Compare(a.of(x), a.of(y)), cmp.Compare(x.Name, y.Name))
 }
 
 // heads lists, of the commands that are not finished, the first one of each device. They are the cache's

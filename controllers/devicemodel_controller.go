@@ -28,6 +28,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/dtdl"
 	"github.com/pnp-operator/pnp-operator/internal/models"
+	"github.com/pnp-operator/pnp-operator/internal/revision"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -70,7 +71,7 @@ func (r *DeviceModelReconciler) SetupWithManager(ctx context.Context, mgr ctrl.M
 	r.Library.Repositories.Wake = func(key types.NamespacedName) {
 		send(ctx, r.changed, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(key)}})
 	}
-	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack()))
+	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, revision.PutBack()))
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.DeviceModel{}, edited).
 		Watches(&v1alpha1.DeviceModel{}, handler.EnqueueRequestsFromMapFunc(r.dependents), builder.WithPredicates(predicate.GenerationChangedPredicate{})).

@@ -28,6 +28,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/places"
+	"github.com/pnp-operator/pnp-operator/internal/revision"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -87,10 +88,10 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		return fmt.Errorf("making a client for watches of Secrets: %w", err)
 	}
 	r.watches = watches
-	rewinds := &rewinds{found: r.Flights.Ledger.Verify}
-	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, putBack())
+	rewinds := &revision.Rewinds{Found: r.Flights.Ledger.Verify}
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, revision.PutBack())
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.seen(), changed)).
+		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.Seen(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, r.enqueueHalted()).
 		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).

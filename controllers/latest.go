@@ -6,13 +6,13 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
+	"github.com/pnp-operator/pnp-operator/internal/revision"
 )
 
 // latest bridges the time until the informer shows our own writes: a pass that started from the older object would
@@ -32,7 +32,7 @@ func (l *latest) get(ctx context.Context, cache client.Reader, key types.Namespa
 	if err := cache.Get(ctx, key, &cached, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	if written != nil && isNewer(written, &cached) {
+	if written != nil && revision.IsNewer(written, &cached) {
 		return written, nil
 	}
 	return &cached, nil
@@ -70,7 +70,10 @@ func (l *latest) remember(written *v1alpha1.PnPDevice) {
 // seen is a predicate that lets everything pass: it drops what the informer has caught up with.
 func (l *latest) seen() predicate.Predicate {
 	return predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool { l.drop(e.ObjectNew, wentBack(e.ObjectOld, e.ObjectNew)); return true },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			l.drop(e.ObjectNew, revision.WentBack(e.ObjectOld, e.ObjectNew))
+			return true
+		},
 		DeleteFunc: func(e event.DeleteEvent) bool { l.drop(e.Object, true); return true },
 	}
 }
@@ -80,7 +83,7 @@ func (l *latest) drop(o client.Object, gone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := client.ObjectKeyFromObject(o)
-	if written, ok := l.objects[key]; ok && (gone || !isNewer(written, o)) {
+	if written, ok := l.objects[key]; ok && (gone || !revision.IsNewer(written, o)) {
 		l.forget(key, written)
 	}
 }
@@ -105,18 +108,4 @@ func (l *latest) refused(base *v1alpha1.PnPDevice, err error) {
 func (l *latest) forget(key types.NamespacedName, written *v1alpha1.PnPDevice) {
 	delete(l.objects, key)
 	delete(l.doubted, written)
-}
-
-// isNewer reports whether a was written after b. Versions that do not compare are treated as older.
-func isNewer(a, b client.Object) bool {
-	return orderOf(a.GetResourceVersion(), b.GetResourceVersion()) > 0
-}
-
-// orderOf compares two resource versions of one kind, 0 if they do not compare.
-func orderOf(a, b string) int {
-	order, err := resourceversion.CompareResourceVersion(a, b)
-	if err != nil {
-		return 0
-	}
-	return order
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
+	"github.com/pnp-operator/pnp-operator/internal/revision"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -56,7 +57,7 @@ type PnPDeviceReconciler struct {
 	latest      *latest           // shared with the sweeps
 	commands    *command.Registry // that wait for devices; nil: none do
 	clearing    *clearing
-	rewinds     rewinds
+	rewinds     revision.Rewinds
 	holders     holders
 	origins     origins
 	refusals    backoff.Failures // of statuses, by the API server
@@ -71,9 +72,9 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
 		r.Grace = halt.DefaultGrace
 	}
-	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), putBack())
+	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), revision.PutBack())
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
+		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.Seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
 		Watches(&v1alpha1.IoTHub{}, enqueueBehind(r.rivalsAt), builder.WithPredicates(standingChanged())).
 		Watches(&v1alpha1.PnPDevice{}, enqueueEdited()).

@@ -133,7 +133,7 @@ func (r *PnPDeviceReconciler) begin(_ context.Context, s *scope) error {
 
 // doubtOlderCopy has the twin read if the object, or its status, went back behind what is known.
 func (r *PnPDeviceReconciler) doubtOlderCopy(s *scope, isAdopted bool) {
-	if r.rewinds.take(s.Device) || isAdopted && s.memory.IsBehind(s.Device.UID, shownIn(&s.Device.Status)) {
+	if r.rewinds.Take(s.Device) || isAdopted && s.memory.IsBehind(s.Device.UID, shownIn(&s.Device.Status)) {
 		s.memory.Unheard()
 	}
 }

@@ -90,7 +90,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
 		commands: flights.runs,
 	}
-	device.rewinds.found = record.Verify
+	device.rewinds.Found = record.Verify
 	if err := device.SetupWithManager(mgr); err != nil {
 		return err
 	}

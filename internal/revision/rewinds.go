@@ -1,4 +1,4 @@
-package controllers
+package revision
 
 import (
 	"sync"
@@ -12,19 +12,19 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
-// rewinds notices that objects were put back to older copies, as by a restore of etcd while the
+// Rewinds notices that objects were put back to older copies, as by a restore of etcd while the
 // operator runs. What status says then was true once: the hub has to be read before it is believed.
 // The zero value is ready to use.
-type rewinds struct {
-	// found, if set, is called for each object that was put back.
-	found func()
+type Rewinds struct {
+	// Found, if set, is called for each object that was put back.
+	Found func()
 
 	mu      sync.Mutex
 	objects map[types.UID]struct{} // PnPDevices that were not read since
 }
 
-// seen is a predicate that lets everything pass.
-func (w *rewinds) seen() predicate.Predicate {
+// Seen is a predicate that lets everything pass.
+func (w *Rewinds) Seen() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool {
 			if !e.IsInInitialList && isUsed(e.Object) {
@@ -33,28 +33,28 @@ func (w *rewinds) seen() predicate.Predicate {
 			return true
 		},
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			if wentBack(e.ObjectOld, e.ObjectNew) {
+			if WentBack(e.ObjectOld, e.ObjectNew) {
 				w.note(e.ObjectNew)
 			}
 			return true
 		},
-		DeleteFunc: func(e event.DeleteEvent) bool { w.take(e.Object); return true },
+		DeleteFunc: func(e event.DeleteEvent) bool { w.Take(e.Object); return true },
 	}
 }
 
-func (w *rewinds) note(o client.Object) {
+func (w *Rewinds) note(o client.Object) {
 	if _, is := o.(*v1alpha1.PnPDevice); is {
 		w.mu.Lock()
 		lazymap.Put(&w.objects, o.GetUID(), struct{}{})
 		w.mu.Unlock()
 	}
-	if w.found != nil {
-		w.found()
+	if w.Found != nil {
+		w.Found()
 	}
 }
 
-// take reports whether an object was put back since it was asked last.
-func (w *rewinds) take(o client.Object) bool {
+// Take reports whether an object was put back since it was asked last.
+func (w *Rewinds) Take(o client.Object) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_, was := w.objects[o.GetUID()]
@@ -62,24 +62,24 @@ func (w *rewinds) take(o client.Object) bool {
 	return was
 }
 
-// putBack passes updates to an older copy. Where a restore gave the copy a newer resourceVersion,
+// PutBack passes updates to an older copy. Where a restore gave the copy a newer resourceVersion,
 // the versions of the twin in status tell; what the operator itself wrote passes as well if a
 // device was created anew, and costs a pass without a call.
-func putBack() predicate.Predicate {
+func PutBack() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return wentBack(e.ObjectOld, e.ObjectNew) || statusWentBack(e.ObjectOld, e.ObjectNew)
+			return WentBack(e.ObjectOld, e.ObjectNew) || statusWentBack(e.ObjectOld, e.ObjectNew)
 		},
 	}
 }
 
-// wentBack reports whether an object is an older copy of itself. The numbers that the API server
+// WentBack reports whether an object is an older copy of itself. The numbers that the API server
 // gives only grow.
-func wentBack(was, is client.Object) bool {
-	return was.GetUID() == is.GetUID() && (isNewer(was, is) || is.GetGeneration() < was.GetGeneration())
+func WentBack(was, is client.Object) bool {
+	return was.GetUID() == is.GetUID() && (IsNewer(was, is) || is.GetGeneration() < was.GetGeneration())
 }
 
 // statusWentBack reports whether status is about an earlier state of a twin than before.
