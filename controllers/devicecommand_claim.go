@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
+	"github.com/pnp-operator/pnp-operator/internal/managedfields"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
@@ -365,7 +366,7 @@ func (f *Flights) seal(ctx context.Context, one *flight) error {
 	base := one.command.DeepCopy()
 	sealed := one.command.DeepCopy()
 	metav1.SetMetaDataAnnotation(&sealed.ObjectMeta, v1alpha1.AnnotationAttempt, one.requestID)
-	if err := f.Client.Patch(ctx, sealed, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), fieldOwner); err != nil {
+	if err := f.Client.Patch(ctx, sealed, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), managedfields.Owner); err != nil {
 		return err
 	}
 	one.command = sealed
@@ -380,3 +381,38 @@ func isRefused(err error) bool {
 
 // newRequestID is one that no attempt had.
 func newRequestID() string { return uuid.NewString() }
+
+// keepSeal has the annotation of a command that was sent, and has it among the operator's own
+// fields. A restore needs it where the ledger is not.
+func (r *DeviceCommandReconciler) keepSeal(ctx context.Context, c *v1alpha1.DeviceCommand) error {
+	if !time.Now().Before(c.Spec.NotAfter.Time) {
+		return nil
+	}
+	sealed, id := c.Annotations[v1alpha1.AnnotationAttempt], c.Status.RequestID
+	var patch client.Patch
+	options := []client.PatchOption{managedfields.Owner}
+	changed := c.DeepCopy()
+	switch {
+	case sealed == "" && id != "":
+		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, v1alpha1.AnnotationAttempt, id)
+		patch = client.MergeFromWithOptions(c, client.MergeFromWithOptimisticLock{})
+	case managedfields.IsForeignAttempt(c):
+		patch = managedfields.Apply("DeviceCommand", c, map[string]any{"annotations": map[string]string{v1alpha1.AnnotationAttempt: sealed}})
+		options = append(options, client.ForceOwnership)
+	default:
+		return nil
+	}
+	if err := r.Patch(ctx, changed, patch, options...); err != nil {
+		return ignoreOvertaken(fmt.Errorf("keeping the annotation of the attempt: %w", err))
+	}
+	*c = *changed
+	return nil
+}
+
+// ignoreOvertaken: an object that changed meanwhile is looked at again because of that.
+func ignoreOvertaken(err error) error {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
+	"github.com/pnp-operator/pnp-operator/internal/managedfields"
 )
 
 // A command that is being deleted is there for as long as finalizers of others hold it. It is not
@@ -23,7 +24,7 @@ func (r *DeviceCommandReconciler) leave(_ context.Context, s *commandScope) erro
 		return nil
 	}
 	r.Flights.leaveLine(client.ObjectKeyFromObject(s.command))
-	held := holdersOf(s.command)
+	held := managedfields.OtherFinalizers(s.command)
 	if held == "" {
 		return halt.Quiet(0)
 	}

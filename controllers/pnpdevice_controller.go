@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -25,7 +24,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -124,28 +122,6 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 		}
 	}
 	return nil
-}
-
-// keepFinalizer has the finalizer exactly while the deletion policy needs it, as one of the
-// operator's own fields, and returns the object as it is then. A suspended object that owns nothing
-// gets none, and neither does one that is too large to be written at all.
-func (r *PnPDeviceReconciler) keepFinalizer(ctx context.Context, device *v1alpha1.PnPDevice) (*v1alpha1.PnPDevice, error) {
-	has := controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear)
-	mayWrite := !device.Spec.Suspend && !declaration.IsTooLarge(&device.Spec)
-	wants := device.Spec.DeletionPolicy == v1alpha1.DeletionClear && (has || mayWrite || convergence.EntriesOf(&device.Status).OwnsAnything())
-	switch {
-	case has && wants && isForeignFinalizer(device):
-		return r.ownFinalizer(ctx, device)
-	case has == wants:
-		return device, nil
-	}
-	changed := device.DeepCopy()
-	if wants {
-		controllerutil.AddFinalizer(changed, v1alpha1.FinalizerClear)
-	} else {
-		controllerutil.RemoveFinalizer(changed, v1alpha1.FinalizerClear)
-	}
-	return changed, r.Patch(ctx, changed, client.MergeFromWithOptions(device, client.MergeFromWithOptimisticLock{}), fieldOwner)
 }
 
 // finish ends a pass. Events that arrived during it, and that are not in its outcome, need another

@@ -15,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
+	"github.com/pnp-operator/pnp-operator/internal/managedfields"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -53,7 +54,7 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDe
 // leave has an object that only the finalizers of others hold say that, once, and nothing of its
 // device any more: nobody tells it of that, and what it set there is gone, or left there.
 func (r *PnPDeviceReconciler) leave(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) (ctrl.Result, error) {
-	st, held := &s.Device.Status, holdersOf(s.Device)
+	st, held := &s.Device.Status, managedfields.OtherFinalizers(s.Device)
 	if held == "" {
 		return ctrl.Result{}, nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
+	"github.com/pnp-operator/pnp-operator/internal/managedfields"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 )
 
@@ -111,7 +112,7 @@ func slimDevice(device *v1alpha1.PnPDevice) {
 func slimManagers(o client.Object) []metav1.ManagedFieldsEntry {
 	device, isDevice := o.(*v1alpha1.PnPDevice)
 	command, isCommand := o.(*v1alpha1.DeviceCommand)
-	if isDevice && isForeignFinalizer(device) || isCommand && isForeignAttempt(command) {
+	if isDevice && managedfields.IsForeignFinalizer(device) || isCommand && managedfields.IsForeignAttempt(command) {
 		return []metav1.ManagedFieldsEntry{{Manager: "another"}}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/managedfields"
 )
 
 func text(s string) string { return string([]byte(s)) } // as decoding makes it: in memory of its own
@@ -130,7 +131,7 @@ func TestAForeignAttemptIsSeenInTheCache(t *testing.T) {
 		Annotations:   map[string]string{v1alpha1.AnnotationAttempt: "a"},
 		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubectl"}},
 	}}
-	if _, err := Slim(command); err != nil || !isForeignAttempt(command) {
+	if _, err := Slim(command); err != nil || !managedfields.IsForeignAttempt(command) {
 		t.Error("it looks like the operator's own")
 	}
 }
