@@ -25,6 +25,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/cli"
 	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
 	"github.com/pnp-operator/pnp-operator/internal/leadership"
@@ -128,7 +129,7 @@ func run(o options) error {
 	}
 	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer end(nil)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(cli.SplitList(o.allowedModelRepositories), nil))
+	library := models.NewLibrary(cached.Models{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(cli.SplitList(o.allowedModelRepositories), nil))
 	library.Guarded = true
 	setup := controllers.Options{
 		AllowedHubSuffixes:      cli.SplitList(o.allowedHubSuffixes),
@@ -246,7 +247,7 @@ func newManager(o options, serving webhook.Server, leading *leadership.Watch) (m
 		LeaderElectionConfig:          election,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 new(leadership.LeaseDuration),
-		Cache:                         cache.Options{DefaultTransform: controllers.Slim, DefaultNamespaces: watched(o)},
+		Cache:                         cache.Options{DefaultTransform: cached.Slim, DefaultNamespaces: watched(o)},
 	})
 }
 

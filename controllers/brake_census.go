@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -37,7 +38,7 @@ func (c census) pending(confirmed members) int {
 // takeCensus counts the properties that the hub's objects own, and those that are to be removed
 // now. The window, if there is one, forgets what is declared again.
 func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub, w *window) (census, error) {
-	devices, err := membersOf(ctx, reader, client.ObjectKeyFromObject(hub))
+	devices, err := cached.MembersOf(ctx, reader, client.ObjectKeyFromObject(hub))
 	if err != nil {
 		return census{}, fmt.Errorf("counting owned properties: %w", err)
 	}

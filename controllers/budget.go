@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 )
 
@@ -16,7 +17,7 @@ import (
 // hub has accepted the credential. An object that waits for a number of it is woken if that changes the
 // limits in force.
 func (r *IoTHubReconciler) budgetOf(ctx context.Context, hub *v1alpha1.IoTHub) *budget.Budget {
-	b, affected := r.Hubs.Budgets.State(destinationOf(hub), client.ObjectKeyFromObject(hub).String(), limitsOf(hub))
+	b, affected := r.Hubs.Budgets.State(cached.DestinationOf(hub), client.ObjectKeyFromObject(hub).String(), limitsOf(hub))
 	r.limitsChanged(ctx, affected)
 	return b
 }

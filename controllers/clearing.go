@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
@@ -131,7 +132,7 @@ func (r *IoTHubReconciler) retire(ctx context.Context, hub types.NamespacedName,
 
 // mayClear reports whether any object of an IoTHub is cleared when it is deleted.
 func (r *IoTHubReconciler) mayClear(ctx context.Context, hub types.NamespacedName) bool {
-	devices, err := membersOf(ctx, r, hub)
+	devices, err := cached.MembersOf(ctx, r, hub)
 	return err != nil || slices.ContainsFunc(devices, func(d *v1alpha1.PnPDevice) bool {
 		return controllerutil.ContainsFinalizer(d, v1alpha1.FinalizerClear)
 	})
@@ -139,7 +140,7 @@ func (r *IoTHubReconciler) mayClear(ctx context.Context, hub types.NamespacedNam
 
 // wakeDeleted has the objects of an IoTHub that are being deleted reconciled.
 func (r *IoTHubReconciler) wakeDeleted(ctx context.Context, hub types.NamespacedName) {
-	devices, err := membersOf(ctx, r, hub)
+	devices, err := cached.MembersOf(ctx, r, hub)
 	if err != nil {
 		return // the cache has the index
 	}

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -29,7 +30,7 @@ type declarations struct {
 
 // List returns the devices of the hub.
 func (w *declarations) List(ctx context.Context) ([]session.Declared, error) {
-	devices, err := membersOf(ctx, w.reader, w.hub)
+	devices, err := cached.MembersOf(ctx, w.reader, w.hub)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func (w *declarations) believed(ctx context.Context, key types.NamespacedName) s
 }
 
 func (w *declarations) declaring(ctx context.Context, deviceID string) []*v1alpha1.PnPDevice {
-	declarations, err := declarationsAt(ctx, w.reader, w.hub, deviceID)
+	declarations, err := cached.DeclarationsAt(ctx, w.reader, w.hub, deviceID)
 	if err != nil {
 		return nil
 	}

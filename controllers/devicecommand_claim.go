@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -309,7 +310,7 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 	}
 	giveBack = func() { s.session.GiveBack(key.String(), payload) }
 	slot, err = r.Flights.runs.Reserve(command.Request{
-		Key: key, Object: s.command.UID, Site: siteOf(hubKey(s.device), s.session), Device: s.device.DeviceID(), Payload: len(payload),
+		Key: key, Object: s.command.UID, Site: siteOf(cached.HubKey(s.device), s.session), Device: s.device.DeviceID(), Payload: len(payload),
 		Freed: func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) },
 	})
 	switch {

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -221,7 +222,7 @@ func (r *DeviceCommandReconciler) nextInLine(ctx context.Context, o client.Objec
 	if !ok {
 		return nil
 	}
-	return r.headsIn(ctx, command.Namespace, client.MatchingFields{indexUnfinished: command.Spec.DeviceRef.Name})
+	return r.headsIn(ctx, command.Namespace, client.MatchingFields{cached.IndexUnfinished: command.Spec.DeviceRef.Name})
 }
 
 // lineMoves passes what may make another command the first of its device.
@@ -238,7 +239,7 @@ func lineMoves() predicate.Predicate {
 }
 
 func (r *DeviceCommandReconciler) commandsOfDevice(ctx context.Context, device client.Object) []reconcile.Request {
-	return r.headsIn(ctx, device.GetNamespace(), client.MatchingFields{indexUnfinished: device.GetName()})
+	return r.headsIn(ctx, device.GetNamespace(), client.MatchingFields{cached.IndexUnfinished: device.GetName()})
 }
 
 // commandsOfSiblings are those for the other declarations of a device: they may have it now, or not any

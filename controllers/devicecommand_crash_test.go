@@ -19,10 +19,11 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -109,16 +110,7 @@ func newFactory(t *testing.T, edit func(*v1alpha1.DeviceCommandSpec)) *factory {
 		},
 	}
 	edit(&command.Spec)
-	unfinished := func(o client.Object) []string {
-		if o.(*v1alpha1.DeviceCommand).Finished() {
-			return nil
-		}
-		return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
-	}
-	bucket := func(o client.Object) []string { return []string{bucketOf(o.(*v1alpha1.PnPDevice).DeviceID())} }
-	model := func(o client.Object) []string { return []string{models.ModelIDOf(o.(*v1alpha1.DeviceModel))} }
-	return &factory{t: t, delivers: true, api: fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(command).
-		WithIndex(command, indexUnfinished, unfinished).WithIndex(&v1alpha1.PnPDevice{}, indexDevice, bucket).WithIndex(&v1alpha1.DeviceModel{}, indexModel, model).
+	return &factory{t: t, delivers: true, api: cachedtest.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(command).
 		WithObjects(
 			command,
 			&v1alpha1.IoTHub{
@@ -168,7 +160,7 @@ func (f *factory) start(at crash) *process {
 	sessions.Put(p.dead, client.ObjectKey{Namespace: "factory", Name: "hub"}, session.NewSession(p, "h", ""), func(context.Context) {})
 	recorder := events.NewFakeRecorder(1000)
 	p.r = &DeviceCommandReconciler{
-		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: NewWakes(), Models: models.NewLibrary(Shelf{Reader: p.api}, models.NewRepositories(nil, nil)),
+		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: NewWakes(), Models: models.NewLibrary(cached.Models{Reader: p.api}, models.NewRepositories(nil, nil)),
 		Flights: NewFlights(p.dead, p.api, p.api, recorder, NewLedger(p.dead, p.api, p.api, "operator", logr.Discard()), logr.Discard()),
 	}
 	return p
@@ -641,7 +633,7 @@ func TestAnOutcomeIsNotThatOfTheNextObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory(t, func(*v1alpha1.DeviceCommandSpec) {})
 		f.answer = func(iothub.Invocation) (iothub.CommandAnswer, error) {
-			return iothub.CommandAnswer{StatusCode: 200, Payload: []byte(`"` + strings.Repeat("x", 2*maxResult) + `"`)}, nil
+			return iothub.CommandAnswer{StatusCode: 200, Payload: []byte(`"` + strings.Repeat("x", 2<<10) + `"`)}, nil
 		}
 		p := f.start(crash{never, false})
 		defer p.stop()
@@ -649,7 +641,7 @@ func TestAnOutcomeIsNotThatOfTheNextObject(t *testing.T) {
 		p.run(time.Minute)
 		was := f.stored()
 		f.again(p, "2", func(c *v1alpha1.DeviceCommand) { c.Spec.Command = "erase" })
-		if _, err := Slim(was); err != nil || was.Annotations[models.AnnotationAbridged] == "" {
+		if _, err := cached.Slim(was); err != nil || was.Annotations[models.AnnotationAbridged] == "" {
 			t.Fatal("it is whole", err)
 		}
 		p.r.Client = oldCache{p.api, was}

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -60,12 +61,12 @@ func (r *DeviceCommandReconciler) resolve(ctx context.Context, s *commandScope) 
 
 // resolveHub finds the session. One with another host is that of an earlier spec.
 func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScope) error {
-	hub, err := hubOf(ctx, r, s.device)
+	hub, err := cached.HubOf(ctx, r, s.device)
 	if err != nil {
 		return err
 	}
-	s.hub, s.session = hub, r.Hubs.Get(hubKey(s.device))
-	if access := accessOf(hub); access.Status != metav1.ConditionTrue {
+	s.hub, s.session = hub, r.Hubs.Get(cached.HubKey(s.device))
+	if access := conditions.AccessOf(hub); access.Status != metav1.ConditionTrue {
 		return halt.Waiting(v1alpha1.ReasonHubNotReady, strings.TrimRight(fmt.Sprintf("IoTHub %q is not ready: %s", hub.Name, access.Message), ": "), 0)
 	}
 	if s.session == nil || s.session.HostName() != hub.Spec.HostName {
@@ -162,7 +163,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		return "", halt.WaitingFor(full.Wait)
 	}
 	if iothub.IsUnauthorized(err) && s.session.Refused(seen.Asked) {
-		r.Wakes.hub(ctx, hubKey(s.device))
+		r.Wakes.hub(ctx, cached.HubKey(s.device))
 	}
 	if h := halt.Of(err); h != nil {
 		return "", halt.Waiting(h.Reason, h.Message, min(h.After, waits.Look.Most))

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/revision"
 )
@@ -100,7 +101,7 @@ func (f *Flights) passBy(command *v1alpha1.DeviceCommand) {
 // be that any more.
 func (f *Flights) lookInLine(command types.NamespacedName, device string) {
 	go func() {
-		first, err := f.heads(f.lifetime, f.Client, client.InNamespace(command.Namespace), client.MatchingFields{indexUnfinished: device})
+		first, err := f.heads(f.lifetime, f.Client, client.InNamespace(command.Namespace), client.MatchingFields{cached.IndexUnfinished: device})
 		if err != nil {
 			f.look(command)
 			return

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -111,7 +112,7 @@ func (r *DeviceCommandReconciler) queue(ctx context.Context, s *commandScope) er
 	if r.Flights.hasEnded(s.command) { // others have gone on
 		return nil
 	}
-	first, err := r.Flights.heads(ctx, r, client.InNamespace(s.command.Namespace), client.MatchingFields{indexUnfinished: s.command.Spec.DeviceRef.Name})
+	first, err := r.Flights.heads(ctx, r, client.InNamespace(s.command.Namespace), client.MatchingFields{cached.IndexUnfinished: s.command.Spec.DeviceRef.Name})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -113,7 +114,7 @@ func lineOf(hub types.NamespacedName, s *session.Session) command.Hub {
 // listen has what the device does end the rest of a command at the session that its IoTHub has now:
 // the one that it began at may be gone, or may have been another process's.
 func (f *Flights) listen(s *commandScope, is command.Rest) {
-	at := siteOf(hubKey(s.device), s.session)
+	at := siteOf(cached.HubKey(s.device), s.session)
 	if is.At.Host != "" {
 		f.runs.Move(client.ObjectKeyFromObject(s.command), at)
 		return
@@ -167,7 +168,7 @@ func (c *hubCommands) recall(ctx context.Context) error {
 		}
 		device := &v1alpha1.PnPDevice{}
 		err := c.flights.Client.Get(ctx, client.ObjectKey{Namespace: one.Namespace, Name: one.Spec.DeviceRef.Name}, device)
-		if err != nil || hubKey(device) != c.at.IoTHub {
+		if err != nil || cached.HubKey(device) != c.at.IoTHub {
 			continue // should its device be here again, it has not been heard
 		}
 		c.flights.recall(one, c.at)

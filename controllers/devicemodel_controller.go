@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -229,7 +230,7 @@ func describeModel(status *v1alpha1.DeviceModelStatus, device *dtdl.Interface) {
 
 func (r *DeviceModelReconciler) count(ctx context.Context, object *v1alpha1.DeviceModel) error {
 	var list v1alpha1.PnPDeviceList
-	err := r.List(ctx, &list, client.InNamespace(object.Namespace), client.MatchingFields{indexModel: object.Status.ModelID}, client.UnsafeDisableDeepCopy)
+	err := r.List(ctx, &list, client.InNamespace(object.Namespace), client.MatchingFields{cached.IndexModel: object.Status.ModelID}, client.UnsafeDisableDeepCopy)
 	object.Status.Devices = int32(min(len(list.Items), 1<<30))
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -234,7 +235,7 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 	}
 	key := client.ObjectKeyFromObject(hub)
 	r.retries.Fails(key.String()+probing, backoff.Cause{
-		Row: waits.Connect, Object: hub.UID, At: backoff.Trouble{Destination: destinationOf(hub), Class: budget.Query}, About: backoff.About(hub), Wake: func() { r.Wakes.hub(r.lifetime, key) },
+		Row: waits.Connect, Object: hub.UID, At: backoff.Trouble{Destination: cached.DestinationOf(hub), Class: budget.Query}, About: backoff.About(hub), Wake: func() { r.Wakes.hub(r.lifetime, key) },
 	}, time.Now())
 }
 

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -55,7 +56,7 @@ func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 
 // countDevices puts the device counts into status.
 func countDevices(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub) error {
-	devices, err := membersOf(ctx, reader, client.ObjectKeyFromObject(hub))
+	devices, err := cached.MembersOf(ctx, reader, client.ObjectKeyFromObject(hub))
 	if err != nil {
 		return fmt.Errorf("listing the hub's devices: %w", err)
 	}
@@ -92,7 +93,7 @@ func countChanged() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		was, ok := e.ObjectOld.(*v1alpha1.PnPDevice)
 		is, okay := e.ObjectNew.(*v1alpha1.PnPDevice)
-		return ok && okay && (countOf(was) != countOf(is) || hubKey(was) != hubKey(is))
+		return ok && okay && (countOf(was) != countOf(is) || cached.HubKey(was) != cached.HubKey(is))
 	}}
 }
 
@@ -101,7 +102,7 @@ func countChanged() predicate.Predicate {
 func recountIn(before, after *v1alpha1.PnPDevice) time.Duration {
 	was, is := countOf(before), countOf(after)
 	was.Offline, is.Offline = 0, 0
-	if was == is && hubKey(before) == hubKey(after) {
+	if was == is && cached.HubKey(before) == cached.HubKey(after) {
 		return waits.Count.Most
 	}
 	return waits.Recount.Most
@@ -112,7 +113,7 @@ func enqueueCounts() handler.EventHandler {
 	enqueue := func(q workqueue.TypedRateLimitingInterface[reconcile.Request], in time.Duration, objects ...client.Object) {
 		for _, o := range objects {
 			if device, ok := o.(*v1alpha1.PnPDevice); ok {
-				q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, in)
+				q.AddAfter(reconcile.Request{NamespacedName: cached.HubKey(device)}, in)
 			}
 		}
 	}

@@ -10,10 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -65,8 +65,7 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 			t.Fatal(err)
 		}
 	}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
-		WithIndex(&v1alpha1.PnPDevice{}, indexHub, func(o client.Object) []string { return []string{o.(*v1alpha1.PnPDevice).Spec.HubRef.Name} }).Build()
+	c := cachedtest.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
 	return &IoTHubReconciler{
 		Client: c, Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
 		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -71,7 +72,7 @@ func (r *IoTHubReconciler) connectAnew(ctx context.Context, hub *v1alpha1.IoTHub
 		return err
 	}
 	r.proofs.accepted(key)
-	s := session.NewSession(proof.client, destinationOf(hub), fingerprint)
+	s := session.NewSession(proof.client, cached.DestinationOf(hub), fingerprint)
 	allowance, affected := r.Hubs.Budgets.Trust(s.Destination, key.String())
 	proof.gate.Budget, s.Budget = allowance, allowance
 	r.limitsChanged(ctx, affected)
@@ -230,11 +231,6 @@ func (r *IoTHubReconciler) authenticate(ctx context.Context, hub *v1alpha1.IoTHu
 			"%s is for host %q; spec.hostName is %q", keyName(ref), o.ConnectionString.HostName, hub.Spec.HostName), 0)
 	}
 	return secret, nil
-}
-
-// destinationOf is what an IoTHub has its credential sent to.
-func destinationOf(hub *v1alpha1.IoTHub) string {
-	return iothub.Destination(hub.Spec.HostName, hub.Spec.Endpoint, []byte(hub.Spec.CABundle))
 }
 
 // settingsOf is the part of a session's fingerprint that needs no Secret.

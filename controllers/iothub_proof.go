@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -102,7 +103,7 @@ func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, opti
 	key := client.ObjectKeyFromObject(hub)
 	gate := &session.Gate{
 		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) },
-		Workers: r.Workers, Host: destinationOf(hub), Tenant: hub.Namespace,
+		Workers: r.Workers, Host: cached.DestinationOf(hub), Tenant: hub.Namespace,
 	}
 	gate.Answered = func(class budget.Class, who string) {
 		for _, wake := range r.retries.Taken(backoff.Trouble{Destination: gate.Host, Class: class}, who, time.Now()) {

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
@@ -157,8 +158,8 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 func (r *IoTHubReconciler) enqueueHalted() handler.EventHandler {
 	look := func(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		device, ok := o.(*v1alpha1.PnPDevice)
-		if ok && r.isHalted(ctx, hubKey(device)) {
-			q.AddAfter(reconcile.Request{NamespacedName: hubKey(device)}, waits.Census.Most)
+		if ok && r.isHalted(ctx, cached.HubKey(device)) {
+			q.AddAfter(reconcile.Request{NamespacedName: cached.HubKey(device)}, waits.Census.Most)
 		}
 	}
 	return handler.Funcs{

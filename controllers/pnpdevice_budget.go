@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -74,7 +75,7 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	if s.WasRead {
 		s.memory.Defer()
 	}
-	h := &halt.Error{Verdict: halt.VerdictOnWait(w, hubKey(s.Device))}
+	h := &halt.Error{Verdict: halt.VerdictOnWait(w, cached.HubKey(s.Device))}
 	switch concerns := s.isEdited() || w.Class == budget.TwinWrite && s.origin == nil; {
 	case concerns && halt.IsLong(w, r.Grace):
 	case s.Wrote:

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -131,7 +132,7 @@ func (r *PnPDeviceReconciler) removeOwned(ctx context.Context, s *scope) error {
 // unauthorized gives up if the hub refused the credential for good, or takes it and refuses it for this.
 func (r *PnPDeviceReconciler) unauthorized(s *scope, err error) error {
 	switch {
-	case r.Hubs.Get(hubKey(s.Device)) == nil: // nobody builds another session
+	case r.Hubs.Get(cached.HubKey(s.Device)) == nil: // nobody builds another session
 		return r.notCleared(s, err, "the hub refused the credential")
 	case s.session.TookSince(r.clearing.refusedSince(s.Device, s.Now)):
 		return r.notCleared(s, err, halt.StableText(err))
@@ -153,9 +154,9 @@ func (r *PnPDeviceReconciler) notCleared(s *scope, refusal error, why string) er
 // IoTHub says of itself: without a session, a hub that has not been tried yet or does not answer is
 // waited for, and one that a person has to mend is not.
 func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) error {
-	key := hubKey(s.Device)
+	key := cached.HubKey(s.Device)
 	session, until := r.Hubs.ForClearing(key) // first: it is there for longer than the IoTHub
-	hub, err := hubOf(ctx, r, s.Device)
+	hub, err := cached.HubOf(ctx, r, s.Device)
 	absent, ok := errors.AsType[*halt.Error](err)
 	if s.hubGone = ok; ok {
 		hub = r.clearing.goneHub(key)

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -224,7 +225,7 @@ func (h *history) start() {
 	h.session = session.NewSession(&historyHub{history: h}, h.hub.Spec.HostName, "")
 	h.r = &PnPDeviceReconciler{
 		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(),
-		Models: models.NewLibrary(Shelf{Reader: h}, nil), Grace: halt.DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.HubFails, ""),
+		Models: models.NewLibrary(cached.Models{Reader: h}, nil), Grace: halt.DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.HubFails, ""),
 	}
 	h.r.Brake.Client, h.r.Brake.Reader = h, h
 	h.r.Hubs.Put(h.t.Context(), client.ObjectKeyFromObject(h.hub), h.session, func(context.Context) {})

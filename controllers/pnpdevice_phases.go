@@ -8,12 +8,11 @@ import (
 	"reflect"
 	"strings"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
@@ -26,27 +25,10 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
-func hubKey(device *v1alpha1.PnPDevice) types.NamespacedName {
-	return types.NamespacedName{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}
-}
-
-// hubOf finds the IoTHub of a device. It halts if there is none.
-func hubOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) (*v1alpha1.IoTHub, error) {
-	hub := &v1alpha1.IoTHub{}
-	err := c.Get(ctx, hubKey(device), hub)
-	if apierrors.IsNotFound(err) {
-		return nil, halt.Waiting(v1alpha1.ReasonHubNotFound, fmt.Sprintf("IoTHub %q does not exist in namespace %q", device.Spec.HubRef.Name, device.Namespace), 0)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading IoTHub %q: %w", device.Spec.HubRef.Name, err)
-	}
-	return hub, nil
-}
-
 // resolveHub finds the session. Whether there is one decides, and not whether the IoTHub is Ready,
 // which is for people and may be about something else.
 func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
-	hub, err := hubOf(ctx, r, s.Device)
+	hub, err := cached.HubOf(ctx, r, s.Device)
 	if err != nil {
 		return err
 	}
@@ -66,7 +48,7 @@ func (r *PnPDeviceReconciler) resolveHub(ctx context.Context, s *scope) error {
 // if it was reached before the operator started, or is new. The object does not go on
 // saying that an IoTHub is not there, or not ready. A device is Stalled if its IoTHub is.
 func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
-	access := accessOf(hub)
+	access := conditions.AccessOf(hub)
 	switch said := conditions.ReadyOf(device).Reason; {
 	case access.Status == metav1.ConditionFalse:
 	case said == v1alpha1.ReasonHubNotFound, said == v1alpha1.ReasonHubNotReady:
@@ -173,7 +155,7 @@ func (r *PnPDeviceReconciler) wakeCommands(ctx context.Context, s *scope) {
 	if r.commands == nil {
 		return
 	}
-	for _, command := range r.commands.Waits(lineOf(hubKey(s.Device), s.session), s.Device.DeviceID()) {
+	for _, command := range r.commands.Waits(lineOf(cached.HubKey(s.Device), s.session), s.Device.DeviceID()) {
 		r.Wakes.command(ctx, command)
 	}
 }
@@ -181,7 +163,7 @@ func (r *PnPDeviceReconciler) wakeCommands(ctx context.Context, s *scope) {
 // refused has the IoTHub ask whether the hub still takes the credential that it refused.
 func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) error {
 	if iothub.IsUnauthorized(err) && s.session.Refused(s.Now) {
-		r.Wakes.hub(ctx, hubKey(s.Device))
+		r.Wakes.hub(ctx, cached.HubKey(s.Device))
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -45,7 +46,7 @@ var untilCached = wait.Backoff{Steps: 5, Duration: 100 * time.Millisecond, Facto
 func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
 	var errs []error
 	for _, unshown := range r.Hubs.Unshown() {
-		declarations, err := declarationsOf(stopping, r, unshown.DeviceID)
+		declarations, err := cached.DeclarationsOf(stopping, r, unshown.DeviceID)
 		errs = append(errs, err)
 		for _, d := range declarations {
 			if d.UID == unshown.Object {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
@@ -62,7 +63,7 @@ func winnerAmong(
 
 // rivalsOf are the other declarations of a device. They are the cache's own: not to be changed.
 func rivalsOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) ([]*v1alpha1.PnPDevice, error) {
-	all, err := declarationsOf(ctx, c, device.DeviceID())
+	all, err := cached.DeclarationsOf(ctx, c, device.DeviceID())
 	if err != nil {
 		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
 	}
@@ -76,15 +77,15 @@ func rivalsOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) 
 // A session that is kept for clearing tells as well, of an object that is being deleted.
 func competes(ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, destination string) (bool, error) {
 	if !device.DeletionTimestamp.IsZero() {
-		if session, _ := sessions.ForClearing(hubKey(device)); session != nil {
+		if session, _ := sessions.ForClearing(cached.HubKey(device)); session != nil {
 			return session.Destination == destination, nil
 		}
 	}
 	var hub v1alpha1.IoTHub
-	if err := c.Get(ctx, hubKey(device), &hub); err != nil {
+	if err := c.Get(ctx, cached.HubKey(device), &hub); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	if session := sessions.Get(hubKey(device)); session != nil {
+	if session := sessions.Get(cached.HubKey(device)); session != nil {
 		return session.Destination == destination, nil
 	}
 	return acceptedAt(&hub) == destination, nil
@@ -94,10 +95,10 @@ func competes(ctx context.Context, c client.Reader, sessions *session.Registry, 
 // does any more. The spec may name another one by now. A CRD of an earlier version keeps no record of
 // it.
 func acceptedAt(hub *v1alpha1.IoTHub) string {
-	if accessOf(hub).Status != metav1.ConditionTrue {
+	if conditions.AccessOf(hub).Status != metav1.ConditionTrue {
 		return ""
 	}
-	return cmp.Or(hub.Status.Destination, destinationOf(hub))
+	return cmp.Or(hub.Status.Destination, cached.DestinationOf(hub))
 }
 
 func outranks(a, b *v1alpha1.PnPDevice, destination string) bool {
@@ -143,7 +144,7 @@ func siblingsOf(ctx context.Context, c client.Reader, o client.Object) []*v1alph
 }
 
 func rivalsAt(ctx context.Context, c client.Reader, hub client.Object) []*v1alpha1.PnPDevice {
-	devices, err := membersOf(ctx, c, client.ObjectKeyFromObject(hub))
+	devices, err := cached.MembersOf(ctx, c, client.ObjectKeyFromObject(hub))
 	if err != nil {
 		return nil // the cache has the index
 	}
@@ -192,7 +193,7 @@ func hubMatters() predicate.Predicate {
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.IoTHub), e.ObjectNew.(*v1alpha1.IoTHub)
-			before, after := accessOf(was), accessOf(is)
+			before, after := conditions.AccessOf(was), conditions.AccessOf(is)
 			return was.Generation != is.Generation || before.Reason != after.Reason || before.Status != after.Status || halted(was) != halted(is) ||
 				conditions.IsTrue(was, v1alpha1.ConditionStalled) != conditions.IsTrue(is, v1alpha1.ConditionStalled) || saysOtherwise(before, after)
 		},
@@ -220,13 +221,13 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 		if !ok {
 			return true
 		}
-		if session, _ := r.Hubs.ForClearing(hubKey(device)); session != nil && !r.isStillDeclared(device) {
+		if session, _ := r.Hubs.ForClearing(cached.HubKey(device)); session != nil && !r.isStillDeclared(device) {
 			session.Forget(device.DeviceID())
 		}
 		r.clearing.forget(device)
 		r.refusals.Over(string(device.UID))
 		if r.wasLast(device) { // somebody may wait to delete the IoTHub
-			r.Wakes.hub(context.Background(), hubKey(device))
+			r.Wakes.hub(context.Background(), cached.HubKey(device))
 		}
 		if rivals, err := rivalsOf(context.Background(), r, device); err == nil && len(rivals) == 0 {
 			r.holders.forget(device.DeviceID())
@@ -238,14 +239,12 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 
 // wasLast reports whether the IoTHub of an object that is gone has no other one.
 func (r *PnPDeviceReconciler) wasLast(gone *v1alpha1.PnPDevice) bool {
-	var list v1alpha1.PnPDeviceList
-	err := r.List(context.Background(), &list, client.InNamespace(gone.Namespace), client.MatchingFields{indexHub: gone.Spec.HubRef.Name},
-		client.UnsafeDisableDeepCopy, client.Limit(1))
-	return err == nil && len(list.Items) == 0
+	hasOthers, err := cached.HasMembers(context.Background(), r, cached.HubKey(gone))
+	return err == nil && !hasOthers
 }
 
 // isStillDeclared reports whether another object declares the same device at the same IoTHub: what memory holds is its.
 func (r *PnPDeviceReconciler) isStillDeclared(gone *v1alpha1.PnPDevice) bool {
-	declarations, err := declarationsAt(context.Background(), r, hubKey(gone), gone.DeviceID())
+	declarations, err := cached.DeclarationsAt(context.Background(), r, cached.HubKey(gone), gone.DeviceID())
 	return err != nil || slices.ContainsFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.UID != gone.UID })
 }

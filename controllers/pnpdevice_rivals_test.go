@@ -14,10 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -55,7 +55,7 @@ func TestOneObjectOfADeviceMayWrite(t *testing.T) {
 		for _, b := range standings {
 			for _, c := range standings {
 				sessions := &session.Registry{}
-				objects := fake.NewClientBuilder().WithScheme(scheme).WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} })
+				objects := cachedtest.NewClientBuilder().WithScheme(scheme)
 				var devices []*v1alpha1.PnPDevice
 				for i, is := range []standing{a, b, c} {
 					device, hub := is.objects(fmt.Sprint(i), time.Unix(int64(10-i), 0))
@@ -125,8 +125,7 @@ func losing(t *testing.T, rows ...v1alpha1.PropertyStatus) (r *PnPDeviceReconcil
 	for _, one := range []client.Object{winnersHub, hub} {
 		sessions.Put(t.Context(), client.ObjectKeyFromObject(one), session.NewSession(nil, "h", ""), func(context.Context) {})
 	}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(winner, winnersHub, device, hub).
-		WithIndex(&v1alpha1.PnPDevice{}, indexDevice, func(client.Object) []string { return []string{bucketOf("d")} }).Build()
+	c := cachedtest.NewClientBuilder().WithScheme(scheme).WithObjects(winner, winnersHub, device, hub).Build()
 	return &PnPDeviceReconciler{Hubs: sessions, Client: c, clearing: &clearing{}}, device, hub
 }
 

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -50,7 +51,7 @@ type Options struct {
 
 // Setup registers all controllers. Sessions with hubs live until the context ends.
 func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
-	if err := Index(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := cached.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	// The look-ups fill the caches of the other kinds in replicas that wait; IoTHubs have none.

@@ -19,6 +19,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/simulator"
 )
@@ -61,7 +62,7 @@ func startReplica() (o *operator, watched func() []string) {
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
+	library := models.NewLibrary(cached.Models{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models: library, AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 1, Namespace: operatorNamespace,
 	})).To(Succeed())

@@ -30,6 +30,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -206,11 +207,11 @@ func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Controller: config.Controller{SkipNameValidation: &unnamed},
-		Cache:      cache.Options{DefaultTransform: controllers.Slim},
+		Cache:      cache.Options{DefaultTransform: cached.Slim},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
+	library := models.NewLibrary(cached.Models{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories([]string{"127.0.0.1"}, modelRepository.transport()))
 	library.Guarded = true
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 )
 
 // Wakes carries what happened outside the API server to the controllers.
@@ -58,7 +59,7 @@ func (w *Wakes) device(ctx context.Context, what wake) {
 // themselves.
 func (r *PnPDeviceReconciler) enqueueMembers() handler.EventHandler {
 	enqueue := func(ctx context.Context, hub client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		devices, err := membersOf(ctx, r, client.ObjectKeyFromObject(hub))
+		devices, err := cached.MembersOf(ctx, r, client.ObjectKeyFromObject(hub))
 		if err != nil {
 			return
 		}

@@ -14,14 +14,14 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// cached lists the same devices whatever is asked for.
-type cached struct {
+// listing lists the same devices whatever is asked for.
+type listing struct {
 	client.Client
 
 	devices []*v1alpha1.PnPDevice
 }
 
-func (c cached) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+func (c listing) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
 	list.(*v1alpha1.PnPDeviceList).Items = c.devices
 	return nil
 }
@@ -33,7 +33,7 @@ func deviceOf(name string, generation, observed int64) *v1alpha1.PnPDevice {
 func TestWhatAHubThatBecameReadyWakesComesAfterEdits(t *testing.T) {
 	q := priorityqueue.New[reconcile.Request]("test")
 	defer q.ShutDown()
-	r := &PnPDeviceReconciler{Client: cached{devices: []*v1alpha1.PnPDevice{deviceOf("same", 1, 1), deviceOf("new", 1, -1), deviceOf("edited", 2, 1)}}}
+	r := &PnPDeviceReconciler{Client: listing{devices: []*v1alpha1.PnPDevice{deviceOf("same", 1, 1), deviceOf("new", 1, -1), deviceOf("edited", 2, 1)}}}
 	r.enqueueMembers().Generic(t.Context(), event.GenericEvent{Object: &v1alpha1.IoTHub{}}, q)
 	var order []string
 	for range 3 {

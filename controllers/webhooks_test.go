@@ -31,7 +31,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/internal/certificate"
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/webhooks"
@@ -203,12 +203,12 @@ func serveWith(port, dir string) (context.CancelFunc, <-chan error, healthz.Chec
 	options := webhooks.Options{CertDir: dir}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", WebhookServer: serving,
-		Controller: config.Controller{SkipNameValidation: new(true)}, Cache: cache.Options{DefaultTransform: controllers.Slim},
+		Controller: config.Controller{SkipNameValidation: new(true)}, Cache: cache.Options{DefaultTransform: cached.Slim},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	lifetime, cancel := context.WithCancel(ctx)
-	Expect(controllers.Index(lifetime, mgr.GetFieldIndexer())).To(Succeed())
-	library := models.NewLibrary(controllers.Shelf{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
+	Expect(cached.Index(lifetime, mgr.GetFieldIndexer())).To(Succeed())
+	library := models.NewLibrary(cached.Models{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(nil, nil))
 	Expect(webhooks.Setup(mgr, library, options)).To(Succeed())
 	done := make(chan error, 1)
 	go func() {

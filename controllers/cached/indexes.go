@@ -1,4 +1,4 @@
-package controllers
+package cached
 
 import (
 	"context"
@@ -17,10 +17,10 @@ const (
 	indexHub = "spec.hubRef.name"
 	// indexDevice is the bucket of the device id, see declarationsOf.
 	indexDevice = "deviceBucket"
-	// indexUnfinished is the device of a command that is not finished.
-	indexUnfinished = "unfinished"
-	// indexModel is the model of a PnPDevice, and the one that a DeviceModel is for.
-	indexModel = "modelID"
+	// IndexUnfinished is the device of a command that is not finished.
+	IndexUnfinished = "unfinished"
+	// IndexModel is the model of a PnPDevice, and the one that a DeviceModel is for.
+	IndexModel = "modelID"
 	// indexInterface is an interface that a DeviceModel brings along.
 	indexInterface = "interface"
 )
@@ -38,16 +38,16 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		{&v1alpha1.PnPDevice{}, indexDevice, func(o client.Object) []string {
 			return []string{bucketOf(o.(*v1alpha1.PnPDevice).DeviceID())}
 		}},
-		{&v1alpha1.DeviceCommand{}, indexUnfinished, func(o client.Object) []string {
+		{&v1alpha1.DeviceCommand{}, IndexUnfinished, func(o client.Object) []string {
 			if o.(*v1alpha1.DeviceCommand).Finished() {
 				return nil
 			}
 			return []string{o.(*v1alpha1.DeviceCommand).Spec.DeviceRef.Name}
 		}},
-		{&v1alpha1.PnPDevice{}, indexModel, func(o client.Object) []string {
+		{&v1alpha1.PnPDevice{}, IndexModel, func(o client.Object) []string {
 			return []string{o.(*v1alpha1.PnPDevice).ModelID()}
 		}},
-		{&v1alpha1.DeviceModel{}, indexModel, func(o client.Object) []string {
+		{&v1alpha1.DeviceModel{}, IndexModel, func(o client.Object) []string {
 			return []string{models.ModelIDOf(o.(*v1alpha1.DeviceModel))}
 		}},
 		{&v1alpha1.DeviceModel{}, indexInterface, func(o client.Object) []string {
@@ -71,22 +71,29 @@ func bucketOf(deviceID string) string {
 	return strconv.Itoa(int(hash.Sum32() % deviceBuckets))
 }
 
-// declarationsOf lists the PnPDevices that declare a device. They are the cache's own: not to be changed.
-func declarationsOf(ctx context.Context, c client.Reader, deviceID string, where ...client.ListOption) ([]*v1alpha1.PnPDevice, error) {
+// DeclarationsOf lists the PnPDevices that declare a device. They are the cache's own: not to be changed.
+func DeclarationsOf(ctx context.Context, c client.Reader, deviceID string, where ...client.ListOption) ([]*v1alpha1.PnPDevice, error) {
 	var list v1alpha1.PnPDeviceList
 	err := c.List(ctx, &list, append(where, client.MatchingFields{indexDevice: bucketOf(deviceID)}, client.UnsafeDisableDeepCopy)...)
 	return slices.DeleteFunc(list.Items, func(d *v1alpha1.PnPDevice) bool { return d.DeviceID() != deviceID }), err
 }
 
-// declarationsAt lists those at one IoTHub.
-func declarationsAt(ctx context.Context, c client.Reader, hub types.NamespacedName, deviceID string) ([]*v1alpha1.PnPDevice, error) {
-	declarations, err := declarationsOf(ctx, c, deviceID, client.InNamespace(hub.Namespace))
+// DeclarationsAt lists those at one IoTHub.
+func DeclarationsAt(ctx context.Context, c client.Reader, hub types.NamespacedName, deviceID string) ([]*v1alpha1.PnPDevice, error) {
+	declarations, err := DeclarationsOf(ctx, c, deviceID, client.InNamespace(hub.Namespace))
 	return slices.DeleteFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.Spec.HubRef.Name != hub.Name }), err
 }
 
-// membersOf lists the PnPDevices that use an IoTHub. They are the cache's own: not to be changed.
-func membersOf(ctx context.Context, c client.Reader, hub types.NamespacedName) ([]*v1alpha1.PnPDevice, error) {
+// MembersOf lists the PnPDevices that use an IoTHub. They are the cache's own: not to be changed.
+func MembersOf(ctx context.Context, c client.Reader, hub types.NamespacedName) ([]*v1alpha1.PnPDevice, error) {
 	var list v1alpha1.PnPDeviceList
 	err := c.List(ctx, &list, client.InNamespace(hub.Namespace), client.MatchingFields{indexHub: hub.Name}, client.UnsafeDisableDeepCopy)
 	return list.Items, err
+}
+
+// HasMembers reports whether any PnPDevice uses an IoTHub.
+func HasMembers(ctx context.Context, c client.Reader, hub types.NamespacedName) (bool, error) {
+	var list v1alpha1.PnPDeviceList
+	err := c.List(ctx, &list, client.InNamespace(hub.Namespace), client.MatchingFields{indexHub: hub.Name}, client.UnsafeDisableDeepCopy, client.Limit(1))
+	return len(list.Items) > 0, err
 }

@@ -1,13 +1,27 @@
-package controllers
+package cached
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
+
+// listed lists the same devices whatever is asked for.
+type listed struct {
+	client.Reader
+
+	devices []*v1alpha1.PnPDevice
+}
+
+func (c listed) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1alpha1.PnPDeviceList).Items = c.devices
+	return nil
+}
 
 func TestDeclarationsOfADeviceAreNotThoseOfItsNeighbours(t *testing.T) {
 	device := func(name, id string) *v1alpha1.PnPDevice {
@@ -19,7 +33,7 @@ func TestDeclarationsOfADeviceAreNotThoseOfItsNeighbours(t *testing.T) {
 			neighbour = id
 		}
 	}
-	found, err := declarationsOf(t.Context(), cached{devices: []*v1alpha1.PnPDevice{device("a", "press"), device("b", neighbour), device("press", "")}}, "press")
+	found, err := DeclarationsOf(t.Context(), listed{devices: []*v1alpha1.PnPDevice{device("a", "press"), device("b", neighbour), device("press", "")}}, "press")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package controllers
+package cached
 
 import (
 	"cmp"
@@ -10,31 +10,31 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// Shelf finds DeviceModels in the cache, by the indexes that Index registers.
-type Shelf struct {
+// Models finds DeviceModels in the cache, by the indexes that Index registers.
+type Models struct {
 	client.Reader
 	// API is asked for the content of large DeviceModels, which the cache does not hold.
 	API client.Reader
 }
 
 // Whole reads a DeviceModel from the API server.
-func (s Shelf) Whole(ctx context.Context, object *v1alpha1.DeviceModel) (*v1alpha1.DeviceModel, error) {
+func (s Models) Whole(ctx context.Context, object *v1alpha1.DeviceModel) (*v1alpha1.DeviceModel, error) {
 	whole := &v1alpha1.DeviceModel{}
 	err := s.API.Get(ctx, client.ObjectKeyFromObject(object), whole)
 	return whole, err
 }
 
 // ByModelID finds those for devices of a model, the oldest first.
-func (s Shelf) ByModelID(ctx context.Context, namespace, modelID string) ([]*v1alpha1.DeviceModel, error) {
-	return s.find(ctx, namespace, client.MatchingFields{indexModel: modelID})
+func (s Models) ByModelID(ctx context.Context, namespace, modelID string) ([]*v1alpha1.DeviceModel, error) {
+	return s.find(ctx, namespace, client.MatchingFields{IndexModel: modelID})
 }
 
 // ByInterface finds those that bring an interface along, the oldest first.
-func (s Shelf) ByInterface(ctx context.Context, namespace, dtmi string) ([]*v1alpha1.DeviceModel, error) {
+func (s Models) ByInterface(ctx context.Context, namespace, dtmi string) ([]*v1alpha1.DeviceModel, error) {
 	return s.find(ctx, namespace, client.MatchingFields{indexInterface: dtmi})
 }
 
-func (s Shelf) find(ctx context.Context, namespace string, which client.MatchingFields) ([]*v1alpha1.DeviceModel, error) {
+func (s Models) find(ctx context.Context, namespace string, which client.MatchingFields) ([]*v1alpha1.DeviceModel, error) {
 	var list v1alpha1.DeviceModelList
 	if err := s.List(ctx, &list, client.InNamespace(namespace), which, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
