@@ -2,51 +2,33 @@ package controllers
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
-	"github.com/prometheus/client_golang/prometheus"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
-	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/storable"
+	"github.com/pnp-operator/pnp-operator/internal/storable/storabletest"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 	"github.com/pnp-operator/pnp-operator/internal/validate"
 )
 
-// surface is a field in which a person reads text from outside. A new one has its row below; what
-// devices, tenants and hubs say in log lines is in internal/process, in
-// internal/webhooks/denial_test.go what a refusal says, and in internal/iothub what a hub's error
-// says.
-type surface struct {
-	limit int // bytes
-	show  func(t *testing.T, text string) string
-}
-
-var surfaces = map[string]surface{
+// Each field in which a person reads text from outside has a row in a test like this one, here or in
+// the package that has the field; what devices, tenants and hubs say in log lines is in
+// internal/process, in internal/webhooks/denial_test.go what a refusal says, and in internal/iothub
+// what a hub's error says.
+var surfaces = map[string]storabletest.Surface{
 	"message of a condition": {conditions.MaxMessage, func(_ *testing.T, text string) string {
 		o := &v1alpha1.IoTHub{}
 		conditions.SetVerdict(o, conditions.Verdict{Reason: "Test", Message: text})
 		return conditions.ReadyOf(o).Message
-	}},
-	"note of an Event": {maxNote, func(_ *testing.T, text string) string {
-		heard := &lastEvent{}
-		newRecorder(heard, runtime.NewScheme()).Eventf(&v1alpha1.PnPDevice{}, nil, "Warning", "Test", "Test", "%s", text)
-		return heard.note
-	}},
-	"field path of an Event": {maxFieldPath, func(_ *testing.T, text string) string {
-		return fieldOf(&v1alpha1.PnPDevice{}, twin.Leaf{Component: text, Name: text}).FieldPath
 	}},
 	"value in a message": {convergence.MaxShown, func(_ *testing.T, text string) string { return convergence.ShownValue(map[string]any{text: text}) }},
 	"status: ackDescription": {convergence.MaxAckDescription, func(t *testing.T, text string) string {
@@ -81,23 +63,6 @@ var surfaces = map[string]surface{
 		raw, _ := command.Response([]byte(encoded(t, text)))
 		return string(raw)
 	}},
-	"outcome of a command": {conditions.MaxMessage, func(t *testing.T, text string) string {
-		o := &v1alpha1.DeviceCommand{}
-		conditions.SetVerdict(o, conditions.Verdict{Reason: "Test", Message: answeredText(200) + text})
-		return concluded(o).Outcome.Message
-	}},
-	"label of telemetry": {maxLabel, func(t *testing.T, text string) string {
-		newMeter(types.NamespacedName{Namespace: t.Name(), Name: "hub"}).Telemetry(text)
-		return labelIn(t, telemetryMessages, "component")
-	}},
-	"label of a measurement": {maxLabel, func(t *testing.T, text string) string {
-		newMeter(types.NamespacedName{}).Measured(session.Measurement{Object: types.NamespacedName{Namespace: t.Name()}, Component: text, Field: text})
-		return labelIn(t, deviceTelemetry, "field")
-	}},
-	"label of a partition": {maxLabel, func(t *testing.T, text string) string {
-		newMeter(types.NamespacedName{Namespace: t.Name()}).Lag(text, 1)
-		return labelIn(t, streamLag, "partition")
-	}},
 	"line of validate": {4 << 10, func(_ *testing.T, text string) string {
 		return validate.Finding{File: text, Object: text, Message: text}.String()
 	}},
@@ -109,32 +74,7 @@ var surfaces = map[string]surface{
 	}},
 }
 
-func TestTextFromOutsideIsCleanWhereverItSurfaces(t *testing.T) {
-	for name, s := range surfaces {
-		for kind, text := range map[string]string{
-			"ESC": "a\x1b[2Jb", "BEL": "a\x07b", "C1": "a\u009b32mb", "C1 as a byte": "a\x9bb", "bidi": "a\u202eb", "isolates": "a\u2066b\u2069", "CR LF": "a\r\n::error::b",
-			"NUL": "a\x00b", "invalid UTF-8": "a\xff\xc3b", "separators": "a\u2028b\u2029c\u0085d", "tags": "a\U000e0041b", "DEL": "a\x7fb",
-			"100 KB": strings.Repeat("温\x1b", 25_000), "quotes": `a"\b`,
-		} {
-			t.Run(name+"/"+kind, func(t *testing.T) {
-				got := s.show(t, text)
-				if !utf8.ValidString(got) || !storable.IsClean(got) || strings.ContainsAny(got, "\x00\x1b\x07\r\n\x7f") {
-					t.Errorf("%.200q", got)
-				}
-				if len(got) > s.limit {
-					t.Errorf("%d bytes, want at most %d", len(got), s.limit)
-				}
-			})
-		}
-	}
-}
-
-// lastEvent keeps the text of an Event.
-type lastEvent struct{ note string }
-
-func (e *lastEvent) Eventf(_, _ runtime.Object, _, _, _, note string, args ...any) {
-	e.note = fmt.Sprintf(note, args...)
-}
+func TestTextFromOutsideIsCleanWhereverItSurfaces(t *testing.T) { storabletest.Check(t, surfaces) }
 
 func encoded(t *testing.T, v any) string {
 	t.Helper()
@@ -173,37 +113,10 @@ func described(t *testing.T, mode v1alpha1.ReportedScope, body map[string]any) v
 		t.Fatal(err)
 	}
 	device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Name: "d"}, Spec: v1alpha1.PnPDeviceSpec{Reported: mode, Properties: jsonText(t, map[string]any{"x": 1})}}
-	s := newScope(device, time.Now())
+	s := convergence.New(convergence.Facts{Device: device, Now: time.Now()})
 	s.Declared = twin.Declaration{{Name: "x"}: json.Number("1")}
 	s.Recall(false)
 	s.Took(now)
 	s.Describe()
 	return device.Status
-}
-
-// labelIn is a label of the series of the test's namespace, which it removes.
-func labelIn(t *testing.T, of interface {
-	prometheus.Collector
-	DeletePartialMatch(labels prometheus.Labels) int
-}, name string,
-) string {
-	t.Helper()
-	defer of.DeletePartialMatch(prometheus.Labels{"namespace": t.Name()})
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(of)
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range families[0].GetMetric() {
-		labels := map[string]string{}
-		for _, l := range one.GetLabel() {
-			labels[l.GetName()] = l.GetValue()
-		}
-		if labels["namespace"] == t.Name() {
-			return labels[name]
-		}
-	}
-	t.Fatal("there is no series")
-	return ""
 }
