@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/revision"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -141,7 +142,7 @@ func (b *Brake) reserve(ctx context.Context, g *guard, hub *v1alpha1.IoTHub, r r
 	err := b.Client.Status().Patch(ctx, changed, client.MergeFromWithOptions(hub, client.MergeFromWithOptimisticLock{}))
 	switch {
 	case err == nil:
-		statusPatches.WithLabelValues("IoTHub").Inc()
+		metrics.StatusPatches.WithLabelValues("IoTHub").Inc()
 		g.window.own, g.written = r, changed
 		return changed, nil
 	case apierrors.IsConflict(err):

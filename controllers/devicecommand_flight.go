@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -446,7 +447,7 @@ func endsCommand(e *ending, command *v1alpha1.DeviceCommand) {
 // counts is false of an outcome that an earlier object had: it was told of then.
 func announceOutcome(to events.EventRecorder, command *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice, counts bool) {
 	if command.Finished() && counts {
-		commandOutcomes.WithLabelValues(string(command.Status.Outcome)).Inc()
+		metrics.CommandOutcomes.WithLabelValues(string(command.Status.Outcome)).Inc()
 		announceCommand(to, command, device)
 	}
 }

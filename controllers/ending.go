@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -92,7 +93,7 @@ var errWithheld = errors.New("it was refused lately")
 
 // write writes a status and tells of it. Its object stays as it is.
 func (e *ending) write(ctx context.Context, c client.Client, to events.EventRecorder, says conditioned) error {
-	statusPatches.WithLabelValues(kindOf(says)).Inc()
+	metrics.StatusPatches.WithLabelValues(kindOf(says)).Inc()
 	written := says.DeepCopyObject().(conditioned)
 	noteWarning(e.before, written)
 	err := c.Status().Patch(ctx, written, e.patchOf())

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -159,7 +160,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	r.proofs.accepted(hub)
 	r.retries.Ended(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
-	dropStream(hub)
+	metrics.DropStream(hub)
 	switch last := r.clearing.goneHub(hub); {
 	case last == nil && r.Hubs.Get(hub) != nil: // the cache is ahead of what it tells
 		return ctrl.Result{RequeueAfter: session.Jittered(waits.Cache.Most)}, nil

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -90,7 +91,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	sweep := &session.Sweep{
 		Session: s, Declarations: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
 		Swept: func(outcome session.Swept) {
-			countSweep(outcome)
+			metrics.CountSweep(outcome)
 			if outcome.IsNews {
 				r.Wakes.hub(r.lifetime, key)
 			}
@@ -100,7 +101,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 		var all sync.WaitGroup
 		defer all.Wait()
 		if s.HasStream {
-			meter := newMeter(key)
+			meter := metrics.NewMeter(key)
 			group := streamKey(e.config)
 			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
 			free := func() bool { return r.Hubs.StreamIsFree(key, group) }
@@ -197,7 +198,7 @@ func (r *IoTHubReconciler) options(ctx context.Context, hub *v1alpha1.IoTHub, e 
 	}
 	o := iothub.Options{
 		HostName: spec.HostName, Endpoint: spec.Endpoint, CABundle: []byte(spec.CABundle),
-		AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Fence: r.Fence, Observe: observeRequest,
+		AllowedHostSuffixes: r.AllowedHostSuffixes, Timeout: r.HubTimeout, Fence: r.Fence, Observe: metrics.ObserveRequest,
 	}
 	secret, err := r.authenticate(ctx, hub, &o)
 	if err != nil {

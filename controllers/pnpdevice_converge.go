@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -204,7 +205,7 @@ func (r *PnPDeviceReconciler) tell(ctx context.Context, s *scope, changes []twin
 	log.FromContext(ctx).Info("Patched the twin", "deviceID", s.Device.DeviceID(), "leaves", leaves, "desiredVersion", s.Twin.DesiredVersion)
 	for _, c := range changes {
 		if c.Cause == twin.Drifted {
-			driftCorrected.Inc()
+			metrics.DriftCorrected.Inc()
 			announceCorrection(r.Recorder, s.Device, c)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -37,7 +38,7 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDe
 	outcome := r.clear(ctx, s)
 	if left, ok := errors.AsType[*notClearedError](outcome); ok {
 		log.FromContext(ctx).Info("Deleting without clearing the twin", "deviceID", device.DeviceID(), "reason", left.why)
-		devicesNotCleared.Inc()
+		metrics.DevicesNotCleared.Inc()
 		announceNotCleared(r.Recorder, device, left.why)
 		r.clearing.settle(device)
 		outcome = nil

@@ -9,10 +9,12 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
@@ -132,7 +134,7 @@ func shownIn(status *v1alpha1.PnPDeviceStatus) session.Shown {
 func (r *PnPDeviceReconciler) listen(s *scope) {
 	wanted := interestOf(s.Device)
 	if before := s.memory.Interested(wanted); !reflect.DeepEqual(before, wanted) {
-		dropTelemetry(before.Object)
+		metrics.DropTelemetry(before.Object)
 	}
 }
 
@@ -191,4 +193,16 @@ func (r *PnPDeviceReconciler) modelOf(ctx context.Context, device *v1alpha1.PnPD
 		}
 		return known, verdict
 	}
+}
+
+// interestOf is the telemetry that an object wants to see.
+func interestOf(device *v1alpha1.PnPDevice) session.Interest {
+	if len(device.Spec.Telemetry) == 0 {
+		return session.Interest{}
+	}
+	i := session.Interest{Object: types.NamespacedName{Namespace: device.Namespace, Name: device.Name}, Fields: map[string][]string{}}
+	for _, t := range device.Spec.Telemetry {
+		i.Fields[t.Component] = t.Fields
+	}
+	return i
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
@@ -232,7 +233,7 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 		if rivals, err := rivalsOf(context.Background(), r, device); err == nil && len(rivals) == 0 {
 			r.holders.forget(device.DeviceID())
 		}
-		dropTelemetry(client.ObjectKeyFromObject(device))
+		metrics.DropTelemetry(client.ObjectKeyFromObject(device))
 		return true
 	}}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -60,7 +61,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	sessions, wakes, brake, written, deletions := &session.Registry{}, NewWakes(), NewBrake(), &latest{}, &clearing{}
 	objects := client.Reader(mgr.GetClient())
-	if err := errors.Join(mgr.Add(objectStates.whileLeading(&objects)), mgr.Add(hubBudgets.whileLeading(&sessions.Budgets))); err != nil {
+	if err := errors.Join(mgr.Add(metrics.Objects.WhileLeading(&objects)), mgr.Add(metrics.Budgets.WhileLeading(&sessions.Budgets))); err != nil {
 		return err
 	}
 	failing := &backoff.Failures{}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -75,7 +76,7 @@ func (s *stopwatches) patched(device *v1alpha1.PnPDevice, changes []twin.Change,
 	}
 	w.patched = now
 	s.running[device.UID] = w
-	timeToConverge.WithLabelValues(stepPatched).Observe(now.Sub(w.seen).Seconds())
+	metrics.TimeToConverge.WithLabelValues(stepPatched).Observe(now.Sub(w.seen).Seconds())
 }
 
 func declares(changes []twin.Change) bool {
@@ -100,6 +101,6 @@ func (s *stopwatches) settled(device *v1alpha1.PnPDevice, now time.Time) {
 	}
 	delete(s.running, device.UID)
 	if !w.patched.IsZero() {
-		timeToConverge.WithLabelValues(stepAcknowledged).Observe(now.Sub(w.patched).Seconds())
+		metrics.TimeToConverge.WithLabelValues(stepAcknowledged).Observe(now.Sub(w.patched).Seconds())
 	}
 }

@@ -1,4 +1,4 @@
-package controllers
+package metrics
 
 import (
 	"context"
@@ -15,8 +15,8 @@ type leading[T any] struct {
 	all   []*T // in the order in which their operators began to lead
 }
 
-// whileLeading returns what a manager runs: it keeps one until the operator's lease or life ends.
-func (l *leading[T]) whileLeading(one *T) manager.RunnableFunc {
+// WhileLeading returns what a manager runs: it keeps one until the operator's lease or life ends.
+func (l *leading[T]) WhileLeading(one *T) manager.RunnableFunc {
 	return func(ctx context.Context) error {
 		l.mutex.Lock()
 		l.all = append(l.all, one)

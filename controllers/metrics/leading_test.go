@@ -1,4 +1,4 @@
-package controllers
+package metrics
 
 import (
 	"context"
@@ -12,7 +12,7 @@ func TestMetricsShowTheOperatorThatBeganLast(t *testing.T) {
 		first, second := "first", "second"
 		start := func(one *string) context.CancelFunc {
 			ctx, cancel := context.WithCancel(t.Context())
-			go func() { _ = leaders.whileLeading(one)(ctx) }() // it returns nil alone
+			go func() { _ = leaders.WhileLeading(one)(ctx) }() // it returns nil alone
 			synctest.Wait()
 			return cancel
 		}

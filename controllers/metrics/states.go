@@ -1,4 +1,4 @@
-package controllers
+package metrics
 
 import (
 	"context"
@@ -24,9 +24,9 @@ var (
 // Prometheus asks: two replicas that count the same would double every sum.
 type states struct{ leading[client.Reader] }
 
-var objectStates = &states{}
+var Objects = &states{}
 
-func init() { metrics.Registry.MustRegister(objectStates) }
+func init() { metrics.Registry.MustRegister(Objects) }
 
 // Describe lists what is collected.
 func (s *states) Describe(to chan<- *prometheus.Desc) {

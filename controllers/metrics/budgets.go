@@ -1,4 +1,4 @@
-package controllers
+package metrics
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,9 +26,9 @@ var (
 // budgets tells of the budgets there are when Prometheus asks: one that is gone has no series.
 type budgets struct{ leading[budget.Hosts] }
 
-var hubBudgets = &budgets{}
+var Budgets = &budgets{}
 
-func init() { metrics.Registry.MustRegister(hubBudgets) }
+func init() { metrics.Registry.MustRegister(Budgets) }
 
 // Describe lists what is collected.
 func (b *budgets) Describe(to chan<- *prometheus.Desc) {

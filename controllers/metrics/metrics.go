@@ -1,4 +1,4 @@
-package controllers
+package metrics
 
 import (
 	"strconv"
@@ -21,20 +21,20 @@ var (
 		Name: "pnp_hub_request_duration_seconds", Help: "Calls to IoT hubs by operation and HTTP status, 0 if no answer arrived.",
 		Buckets: []float64{.01, .05, .1, .5, 1, 5, 15, 60},
 	}, []string{"operation", "code"})
-	timeToConverge = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	TimeToConverge = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pnp_device_convergence_seconds", Help: "Time that declarations took: from a generation seen to its write at the hub (patched), and from there to the device's answer (acknowledged).",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 	}, []string{"step"})
-	driftCorrected = prometheus.NewCounter(prometheus.CounterOpts{
+	DriftCorrected = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "pnp_device_drift_corrected_total", Help: "Foreign changes of declared properties that were put back.",
 	})
-	devicesNotCleared = prometheus.NewCounter(prometheus.CounterOpts{
+	DevicesNotCleared = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "pnp_device_not_cleared_total", Help: "PnPDevices with deletionPolicy Clear that were let go with properties left at the hub.",
 	})
-	statusPatches = prometheus.NewCounterVec(prometheus.CounterOpts{
+	StatusPatches = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_status_patches_total", Help: "Status patches by kind.",
 	}, []string{"kind"})
-	commandOutcomes = prometheus.NewCounterVec(prometheus.CounterOpts{
+	CommandOutcomes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_device_commands_total", Help: "DeviceCommands that ended, by outcome.",
 	}, []string{"outcome"})
 	streamEvents = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -60,8 +60,8 @@ var (
 // outcomes are all that a DeviceCommand can have.
 var outcomes = []v1alpha1.CommandOutcome{v1alpha1.CommandSucceeded, v1alpha1.CommandFailed, v1alpha1.CommandUnknown, v1alpha1.CommandExpired}
 
-// meter counts what the event stream of one IoTHub brings.
-type meter struct {
+// Meter counts what the event stream of one IoTHub brings.
+type Meter struct {
 	hub        types.NamespacedName
 	components *sync.Map // those that have a series of their own
 }
@@ -72,23 +72,23 @@ const (
 	maxLabel = 256
 )
 
-func newMeter(hub types.NamespacedName) meter { return meter{hub: hub, components: &sync.Map{}} }
+func NewMeter(hub types.NamespacedName) Meter { return Meter{hub: hub, components: &sync.Map{}} }
 
 // Event counts an event.
-func (m meter) Event(kind eventstream.Kind) {
+func (m Meter) Event(kind eventstream.Kind) {
 	streamEvents.WithLabelValues(m.hub.Namespace, m.hub.Name, string(kind)).Inc()
 }
 
 // Poison counts an event that cannot be decoded.
-func (m meter) Poison() { m.Event("Poison") }
+func (m Meter) Poison() { m.Event("Poison") }
 
 // Lag shows how far a partition is behind.
-func (m meter) Lag(partition string, events int64) {
+func (m Meter) Lag(partition string, events int64) {
 	streamLag.WithLabelValues(m.hub.Namespace, m.hub.Name, storable.Text(partition, maxLabel)).Set(float64(events))
 }
 
 // Telemetry counts a message. Devices choose the names of components: they must not fill the memory.
-func (m meter) Telemetry(component string) {
+func (m Meter) Telemetry(component string) {
 	component = storable.Text(component, maxLabel)
 	if _, known := m.components.Load(component); !known {
 		n := 0
@@ -103,37 +103,25 @@ func (m meter) Telemetry(component string) {
 }
 
 // Measured shows a number that an object asked for.
-func (m meter) Measured(x session.Measurement) {
+func (m Meter) Measured(x session.Measurement) {
 	deviceTelemetry.WithLabelValues(x.Object.Namespace, x.Object.Name, storable.Text(x.Component, maxLabel), storable.Text(x.Field, maxLabel)).Set(x.Value)
 }
 
-// dropTelemetry removes the series of an object.
-func dropTelemetry(object types.NamespacedName) {
+// DropTelemetry removes the series of an object.
+func DropTelemetry(object types.NamespacedName) {
 	deviceTelemetry.DeletePartialMatch(prometheus.Labels{"namespace": object.Namespace, "name": object.Name})
 }
 
-// dropStream removes the series of an IoTHub.
-func dropStream(hub types.NamespacedName) {
+// DropStream removes the series of an IoTHub.
+func DropStream(hub types.NamespacedName) {
 	labels := prometheus.Labels{"namespace": hub.Namespace, "hub": hub.Name}
 	streamEvents.DeletePartialMatch(labels)
 	streamLag.DeletePartialMatch(labels)
 	telemetryMessages.DeletePartialMatch(labels)
 }
 
-// interestOf is the telemetry that an object wants to see.
-func interestOf(device *v1alpha1.PnPDevice) session.Interest {
-	if len(device.Spec.Telemetry) == 0 {
-		return session.Interest{}
-	}
-	i := session.Interest{Object: types.NamespacedName{Namespace: device.Namespace, Name: device.Name}, Fields: map[string][]string{}}
-	for _, t := range device.Spec.Telemetry {
-		i.Fields[t.Component] = t.Fields
-	}
-	return i
-}
-
-// countSweep counts what became of a sweep.
-func countSweep(outcome session.Swept) {
+// CountSweep counts what became of a sweep.
+func CountSweep(outcome session.Swept) {
 	result := "Complete"
 	switch {
 	case outcome.Err != nil:
@@ -146,13 +134,13 @@ func countSweep(outcome session.Swept) {
 }
 
 func init() {
-	metrics.Registry.MustRegister(hubRequests, timeToConverge, driftCorrected, devicesNotCleared, statusPatches, commandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry, sweeps, devicesSetAside)
+	metrics.Registry.MustRegister(hubRequests, TimeToConverge, DriftCorrected, DevicesNotCleared, StatusPatches, CommandOutcomes, streamEvents, streamLag, telemetryMessages, deviceTelemetry, sweeps, devicesSetAside)
 	// A counter that begins at one has no increase: the first Unknown has to be seen as well.
 	for _, outcome := range outcomes {
-		commandOutcomes.WithLabelValues(string(outcome))
+		CommandOutcomes.WithLabelValues(string(outcome))
 	}
 }
 
-func observeRequest(op iothub.Operation, statusCode int, _ string, d time.Duration) {
+func ObserveRequest(op iothub.Operation, statusCode int, _ string, d time.Duration) {
 	hubRequests.WithLabelValues(op.String(), strconv.Itoa(statusCode)).Observe(d.Seconds())
 }
