@@ -18,6 +18,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -143,32 +144,32 @@ func (r *DeviceCommandReconciler) collect(ctx context.Context, command *v1alpha1
 // advance runs the phases and writes what they say.
 func (r *DeviceCommandReconciler) advance(ctx context.Context, s *commandScope) (ctrl.Result, error) {
 	before := s.command.DeepCopy()
-	e := &ending{before: before, failure: r.pass(ctx, s)}
-	if s.sent || e.failure == nil {
-		return endPass(ctx, r.Client, r.Recorder, e)
+	e := &finish.Ending{Before: before, Failure: r.pass(ctx, s)}
+	if s.sent || e.Failure == nil {
+		return finish.Pass(ctx, r.Client, r.Recorder, e)
 	}
-	if h := halt.Of(e.failure); h != nil {
-		e.failure, e.next = nil, s.soonest(h.After)
+	if h := halt.Of(e.Failure); h != nil {
+		e.Failure, e.Next = nil, s.soonest(h.After)
 		if !h.KeepStatus {
 			s.command.Status.ObservedGeneration = s.command.Generation
 			conditions.SetVerdict(s.command, h.Verdict)
 			r.says(ctx, s, e)
 		}
 	}
-	return endPass(ctx, r.Client, r.Recorder, e)
+	return finish.Pass(ctx, r.Client, r.Recorder, e)
 }
 
 // says has the command say at the end of the pass what its status holds. An outcome that the API
 // server refuses, with the device's answer and without, does not hold up the commands behind it.
-func (r *DeviceCommandReconciler) says(ctx context.Context, s *commandScope, e *ending) {
+func (r *DeviceCommandReconciler) says(ctx context.Context, s *commandScope, e *finish.Ending) {
 	endsCommand(e, s.command)
-	e.answered = func(written conditioned, err error) {
+	e.Answered = func(written finish.Object, err error) {
 		if err == nil {
 			announceOutcome(r.Recorder, written.(*v1alpha1.DeviceCommand), r.deviceOf(ctx, s), !s.isRepeated)
 		}
 	}
-	e.refused = func(refusal error, isOnRecord bool) error {
-		announceRefusal(r.Recorder, e.before, refusal)
+	e.Refused = func(refusal error, isOnRecord bool) error {
+		finish.AnnounceRefusal(r.Recorder, e.Before, refusal)
 		switch {
 		case isOnRecord:
 			r.noted(s)
@@ -178,7 +179,7 @@ func (r *DeviceCommandReconciler) says(ctx context.Context, s *commandScope, e *
 		}
 		return refusal
 	}
-	e.stored = func(isNews bool) {
+	e.Stored = func(isNews bool) {
 		if isNews {
 			r.noted(s)
 		}

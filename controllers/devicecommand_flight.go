@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
@@ -153,7 +154,7 @@ func (f *Flights) Drain(stopping context.Context) error {
 
 // flush has the ledger write what it kept back.
 func (f *Flights) flush() {
-	ctx, cancel := forRecord(context.Background())
+	ctx, cancel := finish.ForRecord(context.Background())
 	defer cancel()
 	f.Ledger.Flush(ctx)
 }
@@ -328,7 +329,7 @@ func (f *Flights) land(ctx context.Context, one *flight, r result) (recorded boo
 			if !f.refresh(context.Background(), one, r) {
 				return false
 			}
-		case isRefusal(err):
+		case finish.IsRefusal(err):
 			if !isAside {
 				isAside = true
 				one.slot.Leave()
@@ -406,25 +407,25 @@ func (f *Flights) record(ctx context.Context, one *flight, r result) error {
 	}
 	changed := one.outcome(r)
 	stored := changed // also if the object is gone
-	e := &ending{before: one.command}
+	e := &finish.Ending{Before: one.command}
 	endsCommand(e, changed)
-	e.answered = func(written conditioned, err error) {
+	e.Answered = func(written finish.Object, err error) {
 		if err == nil {
 			stored = written.(*v1alpha1.DeviceCommand)
 			announceOutcome(f.Recorder, stored, one.device, true)
 		}
 	}
-	e.refused = func(refusal error, isOnRecord bool) error {
+	e.Refused = func(refusal error, isOnRecord bool) error {
 		if !one.refused {
 			one.refused = true
-			announceRefusal(f.Recorder, e.before, refusal)
+			finish.AnnounceRefusal(f.Recorder, e.Before, refusal)
 		}
 		if isOnRecord {
 			return nil
 		}
 		return refusal
 	}
-	if err := e.persist(ctx, f.Client, f.Recorder); err != nil {
+	if err := e.Persist(ctx, f.Client, f.Recorder); err != nil {
 		return err
 	}
 	one.command = stored
@@ -433,13 +434,13 @@ func (f *Flights) record(ctx context.Context, one *flight, r result) error {
 
 // endsCommand has a command say what its status holds. One that the API server does not take with
 // the device's answer is written without.
-func endsCommand(e *ending, command *v1alpha1.DeviceCommand) {
-	e.after = command
-	e.patch = func(read conditioned) client.Patch { return wholeStatus{read.(*v1alpha1.DeviceCommand)} }
-	e.less = func(error) []conditioned {
+func endsCommand(e *finish.Ending, command *v1alpha1.DeviceCommand) {
+	e.After = command
+	e.Patch = func(read finish.Object) client.Patch { return wholeStatus{read.(*v1alpha1.DeviceCommand)} }
+	e.Less = func(error) []finish.Object {
 		less := command.DeepCopy()
 		withoutAnswer(less)
-		return []conditioned{less}
+		return []finish.Object{less}
 	}
 }
 

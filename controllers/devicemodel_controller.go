@@ -24,6 +24,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -105,7 +106,7 @@ func (r *DeviceModelReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	}
 	object.Status.ObservedGeneration = object.Generation
 	conditions.SetVerdict(object, found.verdict)
-	return endPass(ctx, r.Client, r.Recorder, &ending{before: before, after: object, next: session.Jittered(after)})
+	return finish.Pass(ctx, r.Client, r.Recorder, &finish.Ending{Before: before, After: object, Next: session.Jittered(after)})
 }
 
 // tell wakes those who are checked, and the other DeviceModels of the namespace, which may be made of this one, if a model is not what they were told

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
@@ -197,11 +198,11 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 		judgeHub(hub, h.Verdict)
 	}
 	hub.Status.ObservedGeneration = generation
-	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waits.Cache.Most}
+	e := &finish.Ending{Before: before, After: hub, Next: session.Jittered(r.nextWake(h)), Behind: waits.Cache.Most}
 	if transient {
-		e.failure = outcome
+		e.Failure = outcome
 	}
-	e.stored = func(bool) {
+	e.Stored = func(bool) {
 		announceHub(r.Recorder, before, hub)
 		if transient {
 			r.fails(hub, outcome)
@@ -209,7 +210,7 @@ func (r *IoTHubReconciler) finish(ctx context.Context, before, hub *v1alpha1.IoT
 			r.retries.Ended(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(hub)})
 		}
 	}
-	return endPass(ctx, r.Client, r.Recorder, e)
+	return finish.Pass(ctx, r.Client, r.Recorder, e)
 }
 
 // finishUnproved ends a pass that knows nothing of the hub yet. Status says of a suspension and of
@@ -224,9 +225,9 @@ func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1al
 		judgeHub(hub, conditions.Verdict{Ready: true, Reason: known.Reason, Message: known.Message})
 	}
 	describeSuspended(hub)
-	e := &ending{before: before, after: hub, next: session.Jittered(r.nextWake(h)), behind: waits.Cache.Most}
-	e.stored = func(bool) { announceHub(r.Recorder, before, hub) }
-	return endPass(ctx, r.Client, r.Recorder, e)
+	e := &finish.Ending{Before: before, After: hub, Next: session.Jittered(r.nextWake(h)), Behind: waits.Cache.Most}
+	e.Stored = func(bool) { announceHub(r.Recorder, before, hub) }
+	return finish.Pass(ctx, r.Client, r.Recorder, e)
 }
 
 // fails notes that the hub failed while it was connected.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -51,7 +52,7 @@ func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	if err := countDevices(ctx, c, hub); err != nil {
 		return ctrl.Result{}, err
 	}
-	return endPass(ctx, c.Client, c.recorder, &ending{before: before, after: hub, behind: waits.Cache.Most})
+	return finish.Pass(ctx, c.Client, c.recorder, &finish.Ending{Before: before, After: hub, Behind: waits.Cache.Most})
 }
 
 // countDevices puts the device counts into status.

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -76,16 +77,16 @@ func plurals(of []budget.Class) string {
 func announceHub(to events.EventRecorder, before, hub *v1alpha1.IoTHub) {
 	switch was, is := conditions.IsTrue(before, v1alpha1.ConditionSuspended), conditions.IsTrue(hub, v1alpha1.ConditionSuspended); {
 	case is && !was:
-		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, actionReconcile, "%s", suspendedText)
+		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonSuspended, finish.ActionReconcile, "%s", suspendedText)
 	case was && !is:
-		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonResumed, actionReconcile, "%s", resumedText)
+		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonResumed, finish.ActionReconcile, "%s", resumedText)
 	}
 	switch was, is := outOfMessages(before), outOfMessages(hub); {
 	case is.Reason == was.Reason:
 	case is.Reason != "":
-		to.Eventf(hub, nil, corev1.EventTypeWarning, is.Reason, actionReconcile, "%s", is.Message)
+		to.Eventf(hub, nil, corev1.EventTypeWarning, is.Reason, finish.ActionReconcile, "%s", is.Message)
 	default:
-		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonMessagesLeft, actionReconcile, "%s", messagesText)
+		to.Eventf(hub, nil, corev1.EventTypeNormal, v1alpha1.ReasonMessagesLeft, finish.ActionReconcile, "%s", messagesText)
 	}
 }
 

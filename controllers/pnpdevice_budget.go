@@ -8,6 +8,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -71,7 +72,7 @@ func (s *scope) isEdited() bool {
 
 // await ends a pass that has no token for a call: it comes back when it is told to. Status keeps what it says, unless somebody is waiting for a thing to be
 // done, and it takes long; or the hub was written before, which has to be on record.
-func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, w budget.Wait) *ending {
+func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, w budget.Wait) *finish.Ending {
 	if s.WasRead {
 		s.memory.Defer()
 	}
@@ -81,11 +82,11 @@ func (r *PnPDeviceReconciler) await(ctx context.Context, before *v1alpha1.PnPDev
 	case s.Wrote:
 		h = unchanged(s.Device)
 	default:
-		return &ending{next: w.For}
+		return &finish.Ending{Next: w.For}
 	}
 	s.waiting = !s.Wrote
 	s.summarise(h)
 	e := r.says(ctx, before, s)
-	e.next, e.isUrgent = w.For, true
+	e.Next, e.IsUrgent = w.For, true
 	return e
 }

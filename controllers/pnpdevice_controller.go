@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
@@ -128,9 +129,9 @@ func (r *PnPDeviceReconciler) pass(ctx context.Context, s *scope) error {
 // one: they woke nobody. A stop does not keep what was done from being recorded.
 func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) (ctrl.Result, error) {
 	e := r.conclude(ctx, before, s, outcome)
-	ctx, cancel := forRecord(ctx)
+	ctx, cancel := finish.ForRecord(ctx)
 	defer cancel()
-	result, err := endPass(ctx, r.Client, r.Recorder, e)
+	result, err := finish.Pass(ctx, r.Client, r.Recorder, e)
 	if s.memory != nil && s.memory.End() && err == nil {
 		result = ctrl.Result{RequeueAfter: waits.Soon}
 	}
@@ -140,9 +141,9 @@ func (r *PnPDeviceReconciler) finish(ctx context.Context, before *v1alpha1.PnPDe
 // conclude decides what the outcome of a pass means for status, and when the next one is due. An
 // outcome that is no halt is transient: it backs off, and status speaks of it once it has lasted for
 // the grace time. One that has no token for a call waits for it.
-func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) *ending {
+func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnPDevice, s *scope, outcome error) *finish.Ending {
 	if errors.Is(outcome, context.Canceled) && ctx.Err() != nil {
-		return &ending{failure: outcome}
+		return &finish.Ending{Failure: outcome}
 	}
 	if full, ok := errors.AsType[*budget.WaitError](outcome); ok {
 		s.inLine = full.Why == budget.WhySlow
@@ -150,25 +151,25 @@ func (r *PnPDeviceReconciler) conclude(ctx context.Context, before *v1alpha1.PnP
 	}
 	h, transient := r.classify(ctx, s, outcome)
 	if h != nil && h.KeepStatus {
-		return &ending{next: session.Jittered(h.After)}
+		return &finish.Ending{Next: session.Jittered(h.After)}
 	}
 	if !transient {
 		r.carry(s)
 	}
 	next := s.summarise(h)
 	if wait := s.awaitAnswer(ctx, before, h); wait > 0 {
-		return &ending{next: convergence.Sooner(next, wait)}
+		return &finish.Ending{Next: convergence.Sooner(next, wait)}
 	}
 	if quiet := s.quietFor(before); quiet > 0 {
-		return &ending{next: convergence.Sooner(next, quiet)}
+		return &finish.Ending{Next: convergence.Sooner(next, quiet)}
 	}
 	e := r.says(ctx, before, s)
-	e.next = next
+	e.Next = next
 	if transient {
-		e.failure = outcome
+		e.Failure = outcome
 	}
-	stored := e.stored
-	e.stored = func(isNews bool) {
+	stored := e.Stored
+	e.Stored = func(isNews bool) {
 		stored(isNews)
 		r.stopwatches.settled(s.Device, time.Now())
 		if !transient && s.isDealtWith(h) {
@@ -245,11 +246,6 @@ func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waits.Ro
 	return r.retries.Fails(key.String(), why, time.Now()) // a call may have taken longer than the wait is
 }
 
-// forRecord is a context for what has to be recorded although the operator is told to stop. It ends long before Kubernetes loses patience.
-func forRecord(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-}
-
 // unchanged halts with the verdict that status holds, unless that is about something else by now,
 // or that of a beginning.
 func unchanged(device *v1alpha1.PnPDevice) *halt.Error {
@@ -262,32 +258,32 @@ func unchanged(device *v1alpha1.PnPDevice) *halt.Error {
 
 // says has the device say at the end of a pass what its status holds, unless the API server refused
 // that of the object lately. Of a status that it refuses less is written.
-func (r *PnPDeviceReconciler) says(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *ending {
+func (r *PnPDeviceReconciler) says(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *finish.Ending {
 	e := r.shows(ctx, before, s)
-	e.withheld = r.refusals.Left(string(s.Device.UID), backoff.About(s.Device), time.Now())
+	e.Withheld = r.refusals.Left(string(s.Device.UID), backoff.About(s.Device), time.Now())
 	return e
 }
 
 // shows is the same, whatever the API server refused before.
-func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *ending {
+func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDevice, s *scope) *finish.Ending {
 	uid := string(before.UID)
-	e := &ending{before: before, after: s.Device}
-	e.answered = func(written conditioned, err error) {
+	e := &finish.Ending{Before: before, After: s.Device}
+	e.Answered = func(written finish.Object, err error) {
 		if err != nil {
 			r.latest.refused(before, err)
 			return
 		}
 		r.latest.put(context.WithoutCancel(ctx), r, written.(*v1alpha1.PnPDevice))
 	}
-	e.less = func(refusal error) []conditioned { return lessOf(before, s.Device, refusal) }
-	e.refused = func(refusal error, isOnRecord bool) error {
+	e.Less = func(refusal error) []finish.Object { return lessOf(before, s.Device, refusal) }
+	e.Refused = func(refusal error, isOnRecord bool) error {
 		log.FromContext(ctx).Error(refusal, "The API server refused a status")
 		if !isOnRecord {
-			announceRefusal(r.Recorder, before, refusal)
+			finish.AnnounceRefusal(r.Recorder, before, refusal)
 		}
-		return &refusedError{session.Jittered(r.refusals.Fails(uid, statusRefused(before), time.Now())), refusal}
+		return &finish.RefusedError{session.Jittered(r.refusals.Fails(uid, statusRefused(before), time.Now())), refusal}
 	}
-	e.stored = func(isNews bool) {
+	e.Stored = func(isNews bool) {
 		if isNews {
 			s.quieten(before)
 		}

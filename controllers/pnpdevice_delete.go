@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
@@ -46,7 +47,7 @@ func (r *PnPDeviceReconciler) delete(ctx context.Context, before *v1alpha1.PnPDe
 	if outcome != nil {
 		return r.finish(ctx, before, s, outcome)
 	}
-	ctx, cancel := forRecord(ctx)
+	ctx, cancel := finish.ForRecord(ctx)
 	defer cancel()
 	base := device.DeepCopy()
 	controllerutil.RemoveFinalizer(device, v1alpha1.FinalizerClear)
@@ -62,7 +63,7 @@ func (r *PnPDeviceReconciler) leave(ctx context.Context, before *v1alpha1.PnPDev
 	}
 	st.Properties, st.Components, st.NotShown, s.Lost = nil, nil, 0, true
 	s.summarise(halt.Waiting(v1alpha1.ReasonProgressing, heldText+held, 0))
-	return endPass(ctx, r.Client, r.Recorder, r.says(ctx, before, s))
+	return finish.Pass(ctx, r.Client, r.Recorder, r.says(ctx, before, s))
 }
 
 const heldText = "The device is neither read nor written any more, and the object is held by finalizers of others: "

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -60,7 +61,7 @@ func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
 // show makes a pass over one object, and if that does not get as far as its device, writes what
 // memory knows.
 func (r *PnPDeviceReconciler) show(stopping context.Context, object client.ObjectKey, unshown session.Unshown) error {
-	ctx, cancel := forRecord(stopping)
+	ctx, cancel := finish.ForRecord(stopping)
 	defer cancel()
 	isOver := func(context.Context) (bool, error) { return !unshown.IsInPass(), nil }
 	if err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, isOver); err != nil {
@@ -93,7 +94,7 @@ func (r *PnPDeviceReconciler) record(ctx context.Context, object client.ObjectKe
 	}
 	s := newScope(before.DeepCopy(), time.Now())
 	r.carry(s)
-	return r.shows(ctx, before, s).persist(ctx, r.Client, r.Recorder)
+	return r.shows(ctx, before, s).Persist(ctx, r.Client, r.Recorder)
 }
 
 // quietFor returns how long to wait before status is written, 0 if now.

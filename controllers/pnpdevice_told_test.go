@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,34 +16,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
-
-func TestEventsTellOfTheWayIntoTroubleAndOutOfIt(t *testing.T) {
-	told := func(warned string, v conditions.Verdict) *v1alpha1.PnPDevice {
-		device := &v1alpha1.PnPDevice{Status: v1alpha1.PnPDeviceStatus{LastWarning: warned}}
-		conditions.SetVerdict(device, v)
-		return device
-	}
-	good := conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged}
-	waits := conditions.Verdict{Reason: v1alpha1.ReasonAwaitingAcknowledgement}
-	bad := conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonRejected}
-	quota := conditions.Verdict{Reason: v1alpha1.ReasonQuotaExceeded}
-	for name, c := range map[string]struct {
-		before, after *v1alpha1.PnPDevice
-		kind, warned  string
-	}{
-		"into trouble":                           {told("", waits), told("", bad), corev1.EventTypeWarning, v1alpha1.ReasonRejected},
-		"out of messages":                        {told("", waits), told("", quota), corev1.EventTypeWarning, v1alpha1.ReasonQuotaExceeded},
-		"the same trouble":                       {told(v1alpha1.ReasonRejected, bad), told("", bad), "", v1alpha1.ReasonRejected},
-		"from trouble to waiting":                {told(v1alpha1.ReasonRejected, bad), told("", waits), "", v1alpha1.ReasonRejected},
-		"from there to good":                     {told(v1alpha1.ReasonRejected, waits), told("", good), corev1.EventTypeNormal, ""},
-		"straight to good, of an older operator": {told("", bad), told("", good), corev1.EventTypeNormal, ""},
-		"good after an edit is not worth one":    {told("", waits), told("", good), "", ""},
-	} {
-		if kind, warned := toldOf(c.before, c.after), lastWarning(c.before, c.after); kind != c.kind || warned != c.warned {
-			t.Errorf("%s: got %q and %q, want %q and %q", name, kind, warned, c.kind, c.warned)
-		}
-	}
-}
 
 func TestWhatAnIoTHubSaysOfMessagesAndRefusals(t *testing.T) {
 	hub := types.NamespacedName{Namespace: "factory", Name: "hub"}

@@ -1,19 +1,13 @@
 package controllers
 
 import (
-	"errors"
-	"net/http"
 	"slices"
-	"strings"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -26,56 +20,9 @@ import (
 // made so that this does not happen; rules that others have for objects may be stricter.
 
 const (
-	// maxRefusal is what a message quotes of the API server, in bytes.
-	maxRefusal = 512
 	// withheldReason is that of a twin.Omitted in a status that was refused whole.
 	withheldReason = "StatusRefused"
 )
-
-// refusedError is a status of which the API server took less, or nothing.
-type refusedError struct {
-	// wait is how long the same is not tried again.
-	wait time.Duration
-	err  error
-}
-
-func (e *refusedError) Error() string { return "the API server refused the status: " + e.err.Error() }
-
-func (e *refusedError) Unwrap() error { return e.err }
-
-// isRefusal reports whether the API server will not take what it was sent however often it is. That an object is too large
-// for etcd it says in words alone.
-func isRefusal(err error) bool {
-	refusal, ok := errors.AsType[*apierrors.StatusError](err)
-	if !ok {
-		return false
-	}
-	switch refusal.ErrStatus.Code {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return true
-	case http.StatusInternalServerError:
-		return isTooLarge(refusal.ErrStatus.Message)
-	}
-	return false
-}
-
-func isTooLarge(message string) bool {
-	return strings.Contains(message, "request is too large") || strings.Contains(message, "message larger than max")
-}
-
-// refusedVerdict is what an object says whose status was refused.
-func refusedVerdict(err error) conditions.Verdict {
-	why := storable.Text(err.Error(), maxRefusal)
-	if isTooLarge(err.Error()) { // how large differs from try to try
-		why = "with it the object would be larger than etcd takes"
-	}
-	return conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonStatusRefused, Message: "The API server refused the status, and this shows less of it: " + why}
-}
-
-func announceRefusal(to events.EventRecorder, o conditioned, err error) {
-	v := refusedVerdict(err)
-	to.Eventf(o, nil, corev1.EventTypeWarning, v.Reason, actionReconcile, "%s", v.Message)
-}
 
 // statusRefused is why the status of an object is not tried at each event. An edit ends that.
 func statusRefused(o client.Object) backoff.Cause {
@@ -84,11 +31,11 @@ func statusRefused(o client.Object) backoff.Cause {
 
 // lessOf makes what is offered in place of a refused status of a device: what facts rest on, or else
 // what status said before, with a reason. Memory keeps the rest.
-func lessOf(before, device *v1alpha1.PnPDevice, refused error) (all []conditioned) {
+func lessOf(before, device *v1alpha1.PnPDevice, refused error) (all []finish.Object) {
 	for _, status := range []v1alpha1.PnPDeviceStatus{factsOf(&device.Status), unconfirmedOf(before)} {
 		less := device.DeepCopy()
 		less.Status = status
-		conditions.SetVerdict(less, refusedVerdict(refused))
+		conditions.SetVerdict(less, finish.RefusedVerdict(refused))
 		all = append(all, less)
 	}
 	return all

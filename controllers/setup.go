@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -67,7 +68,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	failing := &backoff.Failures{}
 	workers := places.New(workersOf(o.Concurrency), time.Now)
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
-	recorder := newRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
+	recorder := finish.NewRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
 	log := mgr.GetLogger().WithName("commands")
 	record := NewLedger(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)

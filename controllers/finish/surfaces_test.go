@@ -1,4 +1,4 @@
-package controllers
+package finish
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ func TestTextFromOutsideIsCleanInNotesOfEvents(t *testing.T) {
 	storabletest.Check(t, map[string]storabletest.Surface{
 		"note of an Event": {maxNote, func(_ *testing.T, text string) string {
 			heard := &lastEvent{}
-			newRecorder(heard, runtime.NewScheme()).Eventf(&v1alpha1.PnPDevice{}, nil, "Warning", "Test", "Test", "%s", text)
+			NewRecorder(heard, runtime.NewScheme()).Eventf(&v1alpha1.PnPDevice{}, nil, "Warning", "Test", "Test", "%s", text)
 			return heard.note
 		}},
 	})

@@ -1,4 +1,4 @@
-package controllers
+package finish
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ type boundedRecorder struct {
 	limits *eventLimits
 }
 
-func newRecorder(to events.EventRecorder, scheme *runtime.Scheme) boundedRecorder {
+func NewRecorder(to events.EventRecorder, scheme *runtime.Scheme) boundedRecorder {
 	return boundedRecorder{to, scheme, &eventLimits{recent: lru.New(maxLimits)}}
 }
 

@@ -1,4 +1,4 @@
-package controllers
+package finish
 
 import (
 	"context"
@@ -32,9 +32,9 @@ var (
 )
 
 // endings are objects of all kinds: their passes end alike.
-func endings() map[string]conditioned {
+func endings() map[string]Object {
 	meta := metav1.ObjectMeta{Namespace: "factory", Name: "one", Generation: 2}
-	return map[string]conditioned{
+	return map[string]Object{
 		"PnPDevice":     &v1alpha1.PnPDevice{ObjectMeta: meta},
 		"IoTHub":        &v1alpha1.IoTHub{ObjectMeta: meta},
 		"DeviceCommand": &v1alpha1.DeviceCommand{ObjectMeta: meta},
@@ -44,30 +44,30 @@ func endings() map[string]conditioned {
 
 func TestAPassEnds(t *testing.T) {
 	const next, soon = time.Minute, 100 * time.Millisecond
-	stalls := func(o conditioned) {
+	stalls := func(o Object) {
 		conditions.SetVerdict(o, conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonHubRefused, Message: "why"})
 	}
 	for name, c := range map[string]struct {
-		says    func(o conditioned)
+		says    func(o Object)
 		answers []error // of the API server, to one patch each
-		edit    func(e *ending)
+		edit    func(e *Ending)
 		want    ctrl.Result
 		err     error
 		events  int
 		stored  string // what stored was told
 		reason  string // of Ready in the end
 	}{
-		"with nothing new: nothing is written": {says: func(conditioned) {}, want: ctrl.Result{RequeueAfter: next}, stored: "unchanged"},
-		"with nothing to say":                  {edit: func(e *ending) { e.after = nil }, want: ctrl.Result{RequeueAfter: next}},
+		"with nothing new: nothing is written": {says: func(Object) {}, want: ctrl.Result{RequeueAfter: next}, stored: "unchanged"},
+		"with nothing to say":                  {edit: func(e *Ending) { e.After = nil }, want: ctrl.Result{RequeueAfter: next}},
 		"with something new": {
 			says: stalls, answers: []error{nil}, want: ctrl.Result{RequeueAfter: next}, events: 1, stored: "written", reason: v1alpha1.ReasonHubRefused,
 		},
 		"with a failure, which backs off once status is written": {
-			says: stalls, answers: []error{nil}, edit: func(e *ending) { e.failure = errEtcd }, err: errEtcd, events: 1, stored: "written", reason: v1alpha1.ReasonHubRefused,
+			says: stalls, answers: []error{nil}, edit: func(e *Ending) { e.Failure = errEtcd }, err: errEtcd, events: 1, stored: "written", reason: v1alpha1.ReasonHubRefused,
 		},
 		"and somebody else wrote the object": {says: stalls, answers: []error{errConflict}, err: errConflict},
 		"and somebody else wrote the object, which is looked at again soon": {
-			says: stalls, answers: []error{errConflict}, edit: func(e *ending) { e.behind = soon }, want: ctrl.Result{RequeueAfter: soon},
+			says: stalls, answers: []error{errConflict}, edit: func(e *Ending) { e.Behind = soon }, want: ctrl.Result{RequeueAfter: soon},
 		},
 		"and the object is gone":   {says: stalls, answers: []error{errGone}, want: ctrl.Result{RequeueAfter: next}},
 		"and the API server fails": {says: stalls, answers: []error{errEtcd}, err: errEtcd},
@@ -77,34 +77,34 @@ func TestAPassEnds(t *testing.T) {
 		"with a status that is refused, and so is less":           {says: stalls, answers: []error{errRefused, errRefused}, err: errRefused, events: 1},
 		"with a status that is refused, and the API server fails": {says: stalls, answers: []error{errRefused, errEtcd}, err: errEtcd},
 		"with a status that was refused lately": {
-			says: stalls, edit: func(e *ending) { e.withheld = 7 * time.Second }, want: ctrl.Result{RequeueAfter: 7 * time.Second},
+			says: stalls, edit: func(e *Ending) { e.Withheld = 7 * time.Second }, want: ctrl.Result{RequeueAfter: 7 * time.Second},
 		},
 		"with a status that was refused lately, and something that is due before": {
-			says: stalls, edit: func(e *ending) { e.withheld, e.next, e.isUrgent = 7*time.Second, time.Second, true }, want: ctrl.Result{RequeueAfter: time.Second},
+			says: stalls, edit: func(e *Ending) { e.Withheld, e.Next, e.IsUrgent = 7*time.Second, time.Second, true }, want: ctrl.Result{RequeueAfter: time.Second},
 		},
 	} {
 		for kind, o := range endings() {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				patches := 0
 				c2 := clientAnswering(t, o, &patches, c.answers)
-				after := o.DeepCopyObject().(conditioned)
+				after := o.DeepCopyObject().(Object)
 				if c.says != nil {
 					c.says(after)
 				}
 				stored := ""
-				e := &ending{before: o, after: after, next: next, stored: func(isNews bool) { stored = map[bool]string{true: "written", false: "unchanged"}[isNews] }}
+				e := &Ending{Before: o, After: after, Next: next, Stored: func(isNews bool) { stored = map[bool]string{true: "written", false: "unchanged"}[isNews] }}
 				if c.edit != nil {
 					c.edit(e)
 				}
 				recorder := events.NewFakeRecorder(10)
-				got, err := endPass(t.Context(), c2, recorder, e)
+				got, err := Pass(t.Context(), c2, recorder, e)
 				if got.RequeueAfter = got.RequeueAfter.Round(soon); got != c.want || !errors.Is(err, c.err) {
 					t.Errorf("result %v, %v, want %v, %v", got, err, c.want, c.err)
 				}
 				if patches != len(c.answers) || len(recorder.Events) != c.events || stored != c.stored {
 					t.Errorf("%d patches, %d Events, %q, want %d, %d, %q", patches, len(recorder.Events), stored, len(c.answers), c.events, c.stored)
 				}
-				is := o.DeepCopyObject().(conditioned)
+				is := o.DeepCopyObject().(Object)
 				if err := c2.Get(t.Context(), client.ObjectKeyFromObject(o), is); err != nil {
 					t.Fatal(err)
 				}
@@ -118,7 +118,7 @@ func TestAPassEnds(t *testing.T) {
 
 // clientAnswering has an API server answer patches of status by errors, one after the other, and
 // holds an object, which it makes as old as it is there.
-func clientAnswering(t *testing.T, o conditioned, patches *int, answers []error) client.Client {
+func clientAnswering(t *testing.T, o Object, patches *int, answers []error) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
