@@ -19,6 +19,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
@@ -300,7 +301,7 @@ func TestASessionThatEndsTakesItsBrakeAlong(t *testing.T) {
 			p := cluster.start(t)
 			key := client.ObjectKeyFromObject(p.hub)
 			kept := session.NewSession(unusedHub{}, p.hub.Spec.HostName, "")
-			r := &PnPDeviceReconciler{Client: cluster, Hubs: &session.Registry{}, Brake: p.Brake, Wakes: NewWakes()}
+			r := &PnPDeviceReconciler{Client: cluster, Hubs: &session.Registry{}, Brake: p.Brake, Wakes: triggers.New()}
 			r.Hubs.Put(t.Context(), key, kept, func(context.Context) {})
 			s := newScope(owner("leaving", 1), aNoon)
 			s.Hub, s.hubGone, s.session = p.hub, true, kept

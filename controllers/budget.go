@@ -27,7 +27,7 @@ func (r *IoTHubReconciler) budgetOf(ctx context.Context, hub *v1alpha1.IoTHub) *
 func (r *IoTHubReconciler) limitsChanged(ctx context.Context, affected []string) {
 	for _, owner := range affected {
 		namespace, name, _ := strings.Cut(owner, string(types.Separator))
-		r.Wakes.membersOf(ctx, types.NamespacedName{Namespace: namespace, Name: name})
+		r.Wakes.MembersOf(ctx, types.NamespacedName{Namespace: namespace, Name: name})
 	}
 }
 
@@ -39,7 +39,7 @@ func (r *IoTHubReconciler) quotaEnded(ctx context.Context, before, hub *v1alpha1
 		return c != nil && c.Reason == v1alpha1.ReasonQuotaExceeded
 	}
 	if usedUp(before) && !usedUp(hub) {
-		r.Wakes.membersOf(ctx, client.ObjectKeyFromObject(hub))
+		r.Wakes.MembersOf(ctx, client.ObjectKeyFromObject(hub))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
@@ -125,7 +126,7 @@ func (r *IoTHubReconciler) retire(ctx context.Context, hub types.NamespacedName,
 		return
 	}
 	r.Hubs.Keep(hub, r.ClearWithin, func() {
-		r.Wakes.hub(r.lifetime, hub)
+		r.Wakes.Hub(r.lifetime, hub)
 		r.wakeDeleted(r.lifetime, hub)
 	})
 }
@@ -146,7 +147,7 @@ func (r *IoTHubReconciler) wakeDeleted(ctx context.Context, hub types.Namespaced
 	}
 	for _, device := range devices {
 		if isBeingCleared(device) {
-			r.Wakes.device(ctx, wake{key: client.ObjectKeyFromObject(device)})
+			r.Wakes.Device(ctx, triggers.Device{Key: client.ObjectKeyFromObject(device)})
 		}
 	}
 }

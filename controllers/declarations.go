@@ -9,6 +9,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -20,7 +21,7 @@ import (
 type declarations struct {
 	reader client.Reader
 	latest *latest
-	wakes  *Wakes
+	wakes  *triggers.Triggers
 	hub    types.NamespacedName
 	// destination of the session.
 	destination string
@@ -74,11 +75,11 @@ func (w *declarations) Differs(ctx context.Context, t *twin.Twin) bool {
 // not looked at too often.
 func (w *declarations) Enqueue(ctx context.Context, deviceID string, cause session.Cause, after time.Duration) {
 	for _, d := range w.declaring(ctx, deviceID) {
-		next := wake{key: client.ObjectKeyFromObject(d), priority: prioritySweep, after: after}
+		next := triggers.Device{Key: client.ObjectKeyFromObject(d), Priority: triggers.PrioritySweep, After: after}
 		if cause == session.CauseEvent {
-			next.priority, next.after = priorityEvent, max(after, w.failing.Hold(nameOfDevice(d), time.Now()))
+			next.Priority, next.After = triggers.PriorityEvent, max(after, w.failing.Hold(nameOfDevice(d), time.Now()))
 		}
-		w.wakes.device(ctx, next)
+		w.wakes.Device(ctx, next)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -36,7 +37,7 @@ type DeviceCommandReconciler struct {
 	client.Client
 	Recorder events.EventRecorder
 	Hubs     *session.Registry
-	Wakes    *Wakes
+	Wakes    *triggers.Triggers
 	Models   *models.Library
 	// Flights are the commands whose hub is being called.
 	Flights *Flights
@@ -55,10 +56,10 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfSiblings), builder.WithPredicates(rivalryChanged())).
-		Watches(&v1alpha1.IoTHub{}, enqueueBehind(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
-		Watches(&v1alpha1.IoTHub{}, enqueueBehind(r.commandsOfRivals), builder.WithPredicates(standingChanged())).
-		WatchesRawSource(source.Channel(r.Wakes.callers, enqueueBehind(r.commandsOfNamespace))).
-		WatchesRawSource(source.Channel(r.Wakes.commands, &handler.EnqueueRequestForObject{})).
+		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
+		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.commandsOfRivals), builder.WithPredicates(standingChanged())).
+		WatchesRawSource(source.Channel(r.Wakes.Callers, triggers.EnqueueBehind(r.commandsOfNamespace))).
+		WatchesRawSource(source.Channel(r.Wakes.Commands, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
 		Complete(backoff.Calm(r))

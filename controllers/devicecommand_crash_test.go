@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -160,7 +161,7 @@ func (f *factory) start(at crash) *process {
 	sessions.Put(p.dead, client.ObjectKey{Namespace: "factory", Name: "hub"}, session.NewSession(p, "h", ""), func(context.Context) {})
 	recorder := events.NewFakeRecorder(1000)
 	p.r = &DeviceCommandReconciler{
-		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: NewWakes(), Models: models.NewLibrary(cached.Models{Reader: p.api}, models.NewRepositories(nil, nil)),
+		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: triggers.New(), Models: models.NewLibrary(cached.Models{Reader: p.api}, models.NewRepositories(nil, nil)),
 		Flights: NewFlights(p.dead, p.api, p.api, recorder, NewLedger(p.dead, p.api, p.api, "operator", logr.Discard()), logr.Discard()),
 	}
 	return p

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -118,7 +119,7 @@ func (r *DeviceCommandReconciler) settleModel(ctx context.Context, s *commandSco
 	}
 	if !known { // nobody else may have seen that
 		memory.Doubt()
-		r.Wakes.device(ctx, wake{key: client.ObjectKeyFromObject(s.device), priority: priorityEvent})
+		r.Wakes.Device(ctx, triggers.Device{Key: client.ObjectKeyFromObject(s.device), Priority: triggers.PriorityEvent})
 	}
 	return halt.Waiting(v1alpha1.ReasonModelMismatch, fmt.Sprintf("PnPDevice %q does not have its device: %s", s.device.Name, mismatchText(want, model)), waits.RetryAbsent)
 }
@@ -163,7 +164,7 @@ func (r *DeviceCommandReconciler) lookAtModel(ctx context.Context, s *commandSco
 		return "", halt.WaitingFor(full.Wait)
 	}
 	if iothub.IsUnauthorized(err) && s.session.Refused(seen.Asked) {
-		r.Wakes.hub(ctx, cached.HubKey(s.device))
+		r.Wakes.Hub(ctx, cached.HubKey(s.device))
 	}
 	if h := halt.Of(err); h != nil {
 		return "", halt.Waiting(h.Reason, h.Message, min(h.After, waits.Look.Most))

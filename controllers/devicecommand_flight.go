@@ -18,6 +18,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -101,7 +102,7 @@ func (f *Flights) has(key types.NamespacedName) bool { return f.runs.State(key) 
 
 // look has a command reconciled.
 func (f *Flights) look(key types.NamespacedName) {
-	go send(f.lifetime, f.wakes, event.GenericEvent{Object: &v1alpha1.DeviceCommand{ObjectMeta: named(key)}})
+	go triggers.Send(f.lifetime, f.wakes, event.GenericEvent{Object: &v1alpha1.DeviceCommand{ObjectMeta: triggers.Named(key)}})
 }
 
 // nextID returns the request ID of the next attempt: that of a claim that nothing was sent with,

@@ -25,6 +25,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -51,7 +52,7 @@ type DeviceModelReconciler struct {
 	client.Client
 	Recorder events.EventRecorder
 	Library  *models.Library
-	Wakes    *Wakes
+	Wakes    *triggers.Triggers
 
 	changed chan event.GenericEvent // more is known of what a DeviceModel is made of
 
@@ -71,7 +72,7 @@ type finding struct {
 func (r *DeviceModelReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	r.changed = make(chan event.GenericEvent)
 	r.Library.Repositories.Wake = func(key types.NamespacedName) {
-		send(ctx, r.changed, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(key)}})
+		triggers.Send(ctx, r.changed, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: triggers.Named(key)}})
 	}
 	edited := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, revision.PutBack()))
 	return ctrl.NewControllerManagedBy(mgr).
@@ -122,9 +123,9 @@ func (r *DeviceModelReconciler) tell(ctx context.Context, key types.NamespacedNa
 	if err := r.List(ctx, &list, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return err
 	}
-	r.Wakes.modelChanged(ctx, key.Namespace, list.Items)
-	for _, other := range r.dependents(ctx, &v1alpha1.DeviceModel{ObjectMeta: named(key)}) {
-		send(ctx, r.changed, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: named(other.NamespacedName)}})
+	r.Wakes.ModelChanged(ctx, key.Namespace, list.Items)
+	for _, other := range r.dependents(ctx, &v1alpha1.DeviceModel{ObjectMeta: triggers.Named(key)}) {
+		triggers.Send(ctx, r.changed, event.GenericEvent{Object: &v1alpha1.DeviceModel{ObjectMeta: triggers.Named(other.NamespacedName)}})
 	}
 	if was.uid != found.uid {
 		r.Library.Forget(was.uid)

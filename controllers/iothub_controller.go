@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -47,7 +48,7 @@ type IoTHubReconciler struct {
 	Secrets  client.Reader
 	Recorder events.EventRecorder
 	Hubs     *session.Registry
-	Wakes    *Wakes
+	Wakes    *triggers.Triggers
 	Brake    *Brake
 	// Flights have to hear of devices.
 	Flights *Flights
@@ -84,7 +85,7 @@ type IoTHubReconciler struct {
 // SetupWithManager registers the controller.
 func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	r.lifetime = ctx
-	r.proofs = newProofs(ctx, func(hub types.NamespacedName) { r.Wakes.hub(ctx, hub) })
+	r.proofs = newProofs(ctx, func(hub types.NamespacedName) { r.Wakes.Hub(ctx, hub) })
 	r.ClearWithin = cmp.Or(r.ClearWithin, DefaultClearWithin)
 	watches, err := newSecretWatches(ctx, mgr, r.Wakes)
 	if err != nil {
@@ -96,7 +97,7 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.Seen(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, r.enqueueHalted()).
-		WatchesRawSource(source.Channel(r.Wakes.hubs, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.Wakes.Hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
 		Complete(backoff.Calm(r))
 }
@@ -237,7 +238,7 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 	}
 	key := client.ObjectKeyFromObject(hub)
 	r.retries.Fails(key.String()+probing, backoff.Cause{
-		Row: waits.Connect, Object: hub.UID, At: backoff.Trouble{Destination: cached.DestinationOf(hub), Class: budget.Query}, About: backoff.About(hub), Wake: func() { r.Wakes.hub(r.lifetime, key) },
+		Row: waits.Connect, Object: hub.UID, At: backoff.Trouble{Destination: cached.DestinationOf(hub), Class: budget.Query}, About: backoff.About(hub), Wake: func() { r.Wakes.Hub(r.lifetime, key) },
 	}, time.Now())
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -46,8 +47,8 @@ func TestTheNumbersOfAnIoTHubThatIsGoneHoldForNobody(t *testing.T) {
 				t.Errorf("%d messages of %s count", daily.Messages, daily.Owner)
 			}
 			woken := map[string]bool{}
-			for len(r.Wakes.members) > 0 {
-				woken[client.ObjectKeyFromObject((<-r.Wakes.members).Object).String()] = true
+			for len(r.Wakes.Members) > 0 {
+				woken[client.ObjectKeyFromObject((<-r.Wakes.Members).Object).String()] = true
 			}
 			if !woken[high.String()] {
 				t.Errorf("who waits for the number is not woken: %v", woken)
@@ -67,7 +68,7 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 	}
 	c := cachedtest.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
 	return &IoTHubReconciler{
-		Client: c, Hubs: &session.Registry{}, Wakes: NewWakes(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
+		Client: c, Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
 		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),
 		retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""), lifetime: t.Context(),
 	}

@@ -93,7 +93,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 		Swept: func(outcome session.Swept) {
 			metrics.CountSweep(outcome)
 			if outcome.IsNews {
-				r.Wakes.hub(r.lifetime, key)
+				r.Wakes.Hub(r.lifetime, key)
 			}
 		},
 	}
@@ -108,13 +108,13 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 			stream := &eventstream.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &session.Feed{
 				Session: s, Declarations: list, Commands: r.Flights.commandsAt(key, s), Meter: meter, Log: logger.WithName("events"),
-				Changed: func() { r.Wakes.hub(r.lifetime, key) },
+				Changed: func() { r.Wakes.Hub(r.lifetime, key) },
 			}
 			all.Go(func() { s.Watch(ctx, stream, feed) })
 		}
 		sweep.Run(ctx)
 	})
-	r.Wakes.membersOf(ctx, key)
+	r.Wakes.MembersOf(ctx, key)
 }
 
 // doubted tells the proof of a session that there is from that of one to be made with the same settings.

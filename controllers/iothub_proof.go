@@ -102,7 +102,7 @@ func (p *proofs) accepted(hub types.NamespacedName) { p.refusals.Over(hub.String
 func (r *IoTHubReconciler) begin(ctx context.Context, hub *v1alpha1.IoTHub, options iothub.Options, fingerprint string, b *budget.Budget) error {
 	key := client.ObjectKeyFromObject(hub)
 	gate := &session.Gate{
-		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.hub(r.lifetime, key) },
+		Budget: b, Owner: key.String(), Changed: func() { r.Wakes.Hub(r.lifetime, key) },
 		Workers: r.Workers, Host: cached.DestinationOf(hub), Tenant: hub.Namespace,
 	}
 	gate.Answered = func(class budget.Class, who string) {

@@ -147,7 +147,7 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	if next.Halted == nil {
 		r.Brake.release(key, pull)
 		if pulled && !said { // no condition tells those that were halted
-			r.Wakes.membersOf(ctx, key)
+			r.Wakes.MembersOf(ctx, key)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 )
 
@@ -207,14 +208,14 @@ func TestDeclarationsThatArePutBackBeforeAHaltIsOnRecordEndIt(t *testing.T) {
 			if test.declared != `{}` {
 				edit(test.declared, 3)
 			}
-			wakes := NewWakes()
+			wakes := triggers.New()
 			r := &IoTHubReconciler{Brake: p.Brake, Client: c, Wakes: wakes}
 			if err := r.brake(t.Context(), p.hub); err != nil {
 				t.Fatal(err)
 			}
 			_, pulled := p.Halted(client.ObjectKeyFromObject(p.hub))
-			if conditions.IsTrue(p.hub, v1alpha1.ConditionRemovalsHalted) != test.halts || pulled != test.halts || len(wakes.members) == 0 != test.halts {
-				t.Errorf("status has %+v, pulled %v, %d wakes", p.hub.Status.Conditions, pulled, len(wakes.members))
+			if conditions.IsTrue(p.hub, v1alpha1.ConditionRemovalsHalted) != test.halts || pulled != test.halts || len(wakes.Members) == 0 != test.halts {
+				t.Errorf("status has %+v, pulled %v, %d wakes", p.hub.Status.Conditions, pulled, len(wakes.Members))
 			}
 		})
 	}

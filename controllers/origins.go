@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 )
 
 // origins remembers why objects are to be reconciled, until a pass has dealt with it: because a user edited them, or because the operator found them at its
@@ -67,7 +68,7 @@ func (o *origins) seen() predicate.Predicate {
 // created tells what was found at the start from what somebody has just made, or had edited while no operator ran.
 func (o *origins) created(e event.CreateEvent) {
 	switch device := e.Object.(*v1alpha1.PnPDevice); {
-	case !e.IsInInitialList || wasEdited(device):
+	case !e.IsInInitialList || triggers.WasEdited(device):
 		o.put(device, &origin{})
 	case device.Status.ObservedGeneration <= 0:
 		o.put(device, &origin{atStart: true})

@@ -9,6 +9,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -18,7 +19,7 @@ import (
 func (r *PnPDeviceReconciler) asking(ctx context.Context, s *scope) session.Hub {
 	key := client.ObjectKeyFromObject(s.Device)
 	return s.session.As(budget.Caller{
-		Key: key.String(), Priority: s.priority(), Called: func() { r.Wakes.device(ctx, wake{key: key}) }, // its turn has come: before all others
+		Key: key.String(), Priority: s.priority(), Called: func() { r.Wakes.Device(ctx, triggers.Device{Key: key}) }, // its turn has come: before all others
 	})
 }
 

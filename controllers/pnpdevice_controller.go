@@ -20,6 +20,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/command"
@@ -43,7 +44,7 @@ type PnPDeviceReconciler struct {
 	client.Client
 	Recorder events.EventRecorder
 	Hubs     *session.Registry
-	Wakes    *Wakes
+	Wakes    *triggers.Triggers
 	Brake    *Brake
 	Models   *models.Library
 	// Workers are shared between hubs while they wait for them, see workersOf; nil: a hub may have all.
@@ -75,11 +76,11 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.Seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
-		Watches(&v1alpha1.IoTHub{}, enqueueBehind(r.rivalsAt), builder.WithPredicates(standingChanged())).
-		Watches(&v1alpha1.PnPDevice{}, enqueueEdited()).
+		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.rivalsAt), builder.WithPredicates(standingChanged())).
+		Watches(&v1alpha1.PnPDevice{}, triggers.EnqueueEdited()).
 		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
-		WatchesRawSource(source.TypedChannel(r.Wakes.devices, enqueueWakes())).
-		WatchesRawSource(source.Channel(r.Wakes.members, r.enqueueMembers())).
+		WatchesRawSource(source.TypedChannel(r.Wakes.Devices, triggers.EnqueueDevices())).
+		WatchesRawSource(source.Channel(r.Wakes.Members, r.enqueueMembers())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workersOf(r.Concurrency), RateLimiter: r.retries}).
 		Complete(backoff.Calm(r))
 }
@@ -233,7 +234,7 @@ func (r *PnPDeviceReconciler) failingSince(s *scope) time.Time {
 func (r *PnPDeviceReconciler) fails(ctx context.Context, s *scope, row *waits.Row, outcome error) time.Duration {
 	key := client.ObjectKeyFromObject(s.Device)
 	why := backoff.Cause{Row: row, Object: s.Device.UID, About: backoff.About(s.Device)}
-	why.Wake = func() { r.Wakes.device(ctx, wake{key: key, priority: priorityEvent}) }
+	why.Wake = func() { r.Wakes.Device(ctx, triggers.Device{Key: key, Priority: triggers.PriorityEvent}) }
 	switch e, ok := errors.AsType[*iothub.Error](outcome); {
 	case iothub.IsThrottled(outcome): // others succeed meanwhile: that is no sign that the hub takes more
 	case ok:

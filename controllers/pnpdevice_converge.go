@@ -89,7 +89,7 @@ func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, removals []t
 	case permit.allowed && s.hubGone && r.hasSessionEnded(s):
 		return false, r.putOff(s, waits.Cache.Most)
 	case permit.news:
-		r.Wakes.hub(ctx, client.ObjectKeyFromObject(s.Hub))
+		r.Wakes.Hub(ctx, client.ObjectKeyFromObject(s.Hub))
 	}
 	return permit.allowed, nil
 }

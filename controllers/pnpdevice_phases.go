@@ -158,14 +158,14 @@ func (r *PnPDeviceReconciler) wakeCommands(ctx context.Context, s *scope) {
 		return
 	}
 	for _, command := range r.commands.Waits(lineOf(cached.HubKey(s.Device), s.session), s.Device.DeviceID()) {
-		r.Wakes.command(ctx, command)
+		r.Wakes.Command(ctx, command)
 	}
 }
 
 // refused has the IoTHub ask whether the hub still takes the credential that it refused.
 func (r *PnPDeviceReconciler) refused(ctx context.Context, s *scope, err error) error {
 	if iothub.IsUnauthorized(err) && s.session.Refused(s.Now) {
-		r.Wakes.hub(ctx, cached.HubKey(s.Device))
+		r.Wakes.Hub(ctx, cached.HubKey(s.Device))
 	}
 	return err
 }

@@ -228,7 +228,7 @@ func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
 		r.clearing.forget(device)
 		r.refusals.Over(string(device.UID))
 		if r.wasLast(device) { // somebody may wait to delete the IoTHub
-			r.Wakes.hub(context.Background(), cached.HubKey(device))
+			r.Wakes.Hub(context.Background(), cached.HubKey(device))
 		}
 		if rivals, err := rivalsOf(context.Background(), r, device); err == nil && len(rivals) == 0 {
 			r.holders.forget(device.DeviceID())

@@ -19,6 +19,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
@@ -44,9 +45,9 @@ type secretWatch struct {
 	denied time.Time
 }
 
-func newSecretWatches(ctx context.Context, mgr ctrl.Manager, wakes *Wakes) (*secretWatches, error) {
+func newSecretWatches(ctx context.Context, mgr ctrl.Manager, wakes *triggers.Triggers) (*secretWatches, error) {
 	c, err := metadata.NewForConfigAndClient(metadata.ConfigFor(mgr.GetConfig()), mgr.GetHTTPClient())
-	return &secretWatches{client: c, lifetime: ctx, wake: wakes.hub, log: mgr.GetLogger().WithName("secrets")}, err
+	return &secretWatches{client: c, lifetime: ctx, wake: wakes.Hub, log: mgr.GetLogger().WithName("secrets")}, err
 }
 
 // secretsOf names the Secrets that an IoTHub refers to, each once.

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 )
 
 // listing lists the same devices whatever is asked for.
@@ -54,7 +55,7 @@ func TestWhatWasEditedWhileNoOperatorRanComesFirst(t *testing.T) {
 	defer q.ShutDown()
 	edited, same := deviceOf("edited", 2, 1), deviceOf("same", 2, 2)
 	for _, e := range []event.CreateEvent{{Object: same, IsInInitialList: true}, {Object: edited, IsInInitialList: true}} {
-		enqueueEdited().Create(t.Context(), e, q)
+		triggers.EnqueueEdited().Create(t.Context(), e, q)
 	}
 	item, priority, _ := q.GetWithPriority()
 	if item.Name != "edited" || priority != 0 || q.Len() != 0 {
@@ -64,7 +65,7 @@ func TestWhatWasEditedWhileNoOperatorRanComesFirst(t *testing.T) {
 
 func TestWhatConcernsManyComesAfterEdits(t *testing.T) {
 	hub := &v1alpha1.IoTHub{}
-	many := enqueueBehind(func(context.Context, client.Object) []reconcile.Request {
+	many := triggers.EnqueueBehind(func(context.Context, client.Object) []reconcile.Request {
 		return requestsOf([]*v1alpha1.PnPDevice{deviceOf("a", 1, 1), deviceOf("edited", 2, 1)})
 	})
 	for name, tell := range map[string]func(q priorityqueue.PriorityQueue[reconcile.Request]){
@@ -88,7 +89,7 @@ func TestWhatConcernsManyComesAfterEdits(t *testing.T) {
 			tell(q)
 			first, before, _ := q.GetWithPriority()
 			second, after, _ := q.GetWithPriority()
-			if first.Name != "edited" || second.Name != "a" || before != 0 || after >= prioritySweep || q.Len() != 0 {
+			if first.Name != "edited" || second.Name != "a" || before != 0 || after >= triggers.PrioritySweep || q.Len() != 0 {
 				t.Errorf("%s with %d, %s with %d, and %d more", first.Name, before, second.Name, after, q.Len())
 			}
 		})

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/entra"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -92,7 +93,7 @@ func (w *workloadIdentities) assertion(account types.NamespacedName) func(contex
 	return func(ctx context.Context) (string, error) {
 		seconds := int64(assertionSeconds)
 		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{entra.Audience}, ExpirationSeconds: &seconds}}
-		err := w.client.SubResource("token").Create(ctx, &corev1.ServiceAccount{ObjectMeta: named(account)}, request)
+		err := w.client.SubResource("token").Create(ctx, &corev1.ServiceAccount{ObjectMeta: triggers.Named(account)}, request)
 		return request.Status.Token, err
 	}
 }
