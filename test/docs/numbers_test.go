@@ -53,7 +53,7 @@ var stated = []struct {
 	{"pnpdevice.md", "with more than {} numbers", "internal/eventstream/event_telemetry.go", "maxNumbers", number},
 	{"pnpdevice.md", "for {} seconds after that, more of the same", "controllers/pnpdevice_quiet.go", "quietTime", seconds},
 	{"pnpdevice.md", "Read again every {} minutes", "internal/convergence/state.go", "RetryAbsent", minutes},
-	{"pnpdevice.md", "Shown after {} s of failure", "", "DefaultGrace", seconds},
+	{"pnpdevice.md", "Shown after {} s of failure", "internal/halt/halt.go", "DefaultGrace", seconds},
 	{"iothub.md", "good for {} and renews them", "internal/iothub/sas.go", "tokenLifetime", anHour},
 	{"iothub.md", "A query covers up to {} devices", "internal/session/sweep.go", "maxVersionChunk", number},
 	{"iothub.md", "whole twins are compared, {} a query", "internal/session/sweep.go", "maxValueChunk", number},
