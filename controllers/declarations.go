@@ -9,6 +9,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
@@ -50,7 +51,7 @@ func (w *declarations) List(ctx context.Context) ([]session.Declared, error) {
 
 // wins reports whether the object may act on its device. The cache answers.
 func (w *declarations) wins(ctx context.Context, d *v1alpha1.PnPDevice) bool {
-	winner, err := winnerOf(ctx, w.reader, w.sessions, d, w.destination)
+	winner, err := rivals.Winner(ctx, w.reader, w.sessions, d, w.destination)
 	return err == nil && winner.UID == d.UID
 }
 

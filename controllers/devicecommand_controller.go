@@ -19,6 +19,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -55,9 +56,9 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.Seen(), r.Flights.arrivals.seen())).
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
-		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfSiblings), builder.WithPredicates(rivalryChanged())).
-		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.commandsOfNamespace), builder.WithPredicates(hubMatters())).
-		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.commandsOfRivals), builder.WithPredicates(standingChanged())).
+		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfSiblings), builder.WithPredicates(rivals.Changed())).
+		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.commandsOfNamespace), builder.WithPredicates(rivals.HubMatters())).
+		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.commandsOfRivals), builder.WithPredicates(rivals.StandingChanged())).
 		WatchesRawSource(source.Channel(r.Wakes.Callers, triggers.EnqueueBehind(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Wakes.Commands, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
@@ -247,12 +248,12 @@ func (r *DeviceCommandReconciler) commandsOfDevice(ctx context.Context, device c
 // commandsOfSiblings are those for the other declarations of a device: they may have it now, or not any
 // more.
 func (r *DeviceCommandReconciler) commandsOfSiblings(ctx context.Context, device client.Object) []reconcile.Request {
-	return r.commandsOf(ctx, siblingsOf(ctx, r, device))
+	return r.commandsOf(ctx, rivals.Siblings(ctx, r, device))
 }
 
 // commandsOfRivals are those for the other declarations of the devices of an IoTHub.
 func (r *DeviceCommandReconciler) commandsOfRivals(ctx context.Context, hub client.Object) []reconcile.Request {
-	return r.commandsOf(ctx, rivalsAt(ctx, r, hub))
+	return r.commandsOf(ctx, rivals.At(ctx, r, hub))
 }
 
 func (r *DeviceCommandReconciler) commandsOf(ctx context.Context, devices []*v1alpha1.PnPDevice) []reconcile.Request {

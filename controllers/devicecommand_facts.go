@@ -16,6 +16,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -79,7 +80,7 @@ func (r *DeviceCommandReconciler) resolveHub(ctx context.Context, s *commandScop
 // holdsDevice waits until the object has its device: no other object has it, and its twin was read
 // at this hub.
 func (r *DeviceCommandReconciler) holdsDevice(ctx context.Context, s *commandScope) error {
-	winner, err := winnerOf(ctx, r, r.Hubs, s.device, s.session.Destination)
+	winner, err := rivals.Winner(ctx, r, r.Hubs, s.device, s.session.Destination)
 	if err != nil {
 		return err
 	}
@@ -208,7 +209,7 @@ func deviceMatters() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
 			return was.Generation != is.Generation || conditions.ReadyOf(was).Reason != conditions.ReadyOf(is).Reason ||
-				incumbency(was) != incumbency(is) || was.Status.ModelID != is.Status.ModelID
+				rivals.Incumbency(was) != rivals.Incumbency(is) || was.Status.ModelID != is.Status.ModelID
 		},
 	}
 }

@@ -16,10 +16,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
@@ -75,10 +77,10 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), revision.PutBack())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.Seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
-		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivalryChanged())).
-		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.rivalsAt), builder.WithPredicates(standingChanged())).
+		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivals.Changed())).
+		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.rivalsAt), builder.WithPredicates(rivals.StandingChanged())).
 		Watches(&v1alpha1.PnPDevice{}, triggers.EnqueueEdited()).
-		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(hubMatters())).
+		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(rivals.HubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.Devices, triggers.EnqueueDevices())).
 		WatchesRawSource(source.Channel(r.Wakes.Members, r.enqueueMembers())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workersOf(r.Concurrency), RateLimiter: r.retries}).
@@ -305,4 +307,14 @@ func (s *scope) stored() {
 	s.memory.Stored(session.Stored{
 		Shown: shownIn(&s.Device.Status), Withheld: s.Withheld(), Twin: s.Twin, IsPartial: s.Claiming || s.waiting,
 	})
+}
+
+// siblings are the other declarations of the same device id.
+func (r *PnPDeviceReconciler) siblings(ctx context.Context, device client.Object) []reconcile.Request {
+	return rivals.Requests(rivals.Siblings(ctx, r, device))
+}
+
+// rivalsAt are the other declarations of the devices of an IoTHub.
+func (r *PnPDeviceReconciler) rivalsAt(ctx context.Context, hub client.Object) []reconcile.Request {
+	return rivals.Requests(rivals.At(ctx, r, hub))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -85,7 +86,7 @@ func (r *PnPDeviceReconciler) clear(ctx context.Context, s *scope) error {
 	if !convergence.IsOfHost(s.Device, s.Hub.Spec.HostName) {
 		return nil
 	}
-	winner, err := winnerOf(ctx, r, r.Hubs, s.Device, s.Destination)
+	winner, err := rivals.Winner(ctx, r, r.Hubs, s.Device, s.Destination)
 	switch {
 	case err != nil:
 		return err

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
@@ -49,9 +50,9 @@ func (h *holders) forget(deviceID string) {
 }
 
 // takeHold has an object that won its device read it, if another one had it.
-func (r *PnPDeviceReconciler) takeHold(s *scope, rivals []*v1alpha1.PnPDevice) {
-	had := slices.ContainsFunc(rivals, func(d *v1alpha1.PnPDevice) bool { return convergence.IsAdopted(d, s.Destination) })
-	if r.holders.take(s.Destination, s.Device, len(rivals) > 0, had) {
+func (r *PnPDeviceReconciler) takeHold(s *scope, others []*v1alpha1.PnPDevice) {
+	had := slices.ContainsFunc(others, func(d *v1alpha1.PnPDevice) bool { return convergence.IsAdopted(d, s.Destination) })
+	if r.holders.take(s.Destination, s.Device, len(others) > 0, had) {
 		s.memory.Unheard()
 	}
 }
@@ -59,6 +60,6 @@ func (r *PnPDeviceReconciler) takeHold(s *scope, rivals []*v1alpha1.PnPDevice) {
 // stillHolds reports whether the object has its device yet, just before it writes: the IoTHub of one that
 // comes before it may have been accepted since the pass began.
 func (r *PnPDeviceReconciler) stillHolds(ctx context.Context, s *scope) (bool, error) {
-	winner, err := winnerOf(ctx, r, r.Hubs, s.Device, s.Destination)
+	winner, err := rivals.Winner(ctx, r, r.Hubs, s.Device, s.Destination)
 	return err == nil && winner.UID == s.Device.UID, err
 }

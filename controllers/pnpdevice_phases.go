@@ -15,6 +15,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
@@ -65,16 +66,16 @@ func unreached(device *v1alpha1.PnPDevice, hub *v1alpha1.IoTHub) error {
 
 // compete lets one PnPDevice of a device go on, cluster-wide.
 func (r *PnPDeviceReconciler) compete(ctx context.Context, s *scope) error {
-	rivals, err := rivalsOf(ctx, r, s.Device)
+	others, err := rivals.Of(ctx, r, s.Device)
 	if err != nil {
 		return err
 	}
-	winner, err := winnerAmong(ctx, r, r.Hubs, s.Device, rivals, s.Destination)
+	winner, err := rivals.WinnerAmong(ctx, r, r.Hubs, s.Device, others, s.Destination)
 	if err != nil {
 		return err
 	}
 	if winner.UID == s.Device.UID {
-		r.takeHold(s, rivals)
+		r.takeHold(s, others)
 		return nil
 	}
 	s.memory, s.Lost = nil, true // it is the winner's

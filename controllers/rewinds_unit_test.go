@@ -9,16 +9,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
-	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
 // What was written last is newer than anything that the cache will show, if etcd was put back to
@@ -124,47 +121,6 @@ func neighbour(l *Ledger, of invocation) invocation {
 		if shardNameOf(nth(i)) == shardNameOf(of) {
 			return nth(i)
 		}
-	}
-}
-
-func TestWhoCompetesForADevice(t *testing.T) {
-	const here, elsewhere = "h@localhost:1", "h@localhost:2"
-	hub := func(access metav1.ConditionStatus, at, endpoint string) *v1alpha1.IoTHub {
-		h := &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "hub"}}
-		h.Spec.HostName, h.Spec.Endpoint, h.Status.Destination = "h", endpoint, at
-		h.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAuthenticated, Status: access}}
-		return h
-	}
-	for name, c := range map[string]struct {
-		hub  *v1alpha1.IoTHub
-		want bool
-	}{
-		"accepted here":                            {hub(metav1.ConditionTrue, here, "https://localhost:1"), true},
-		"accepted elsewhere":                       {hub(metav1.ConditionTrue, elsewhere, "https://localhost:2"), false},
-		"accepted elsewhere, and named this since": {hub(metav1.ConditionTrue, elsewhere, "https://localhost:1"), false},
-		"accepted here, and named elsewhere since": {hub(metav1.ConditionTrue, here, "https://localhost:2"), true},
-		"refused": {hub(metav1.ConditionFalse, here, "https://localhost:1"), false},
-		"accepted, by a CRD that keeps no record":   {hub(metav1.ConditionTrue, "", "https://localhost:1"), true},
-		"elsewhere, by a CRD that keeps no record":  {hub(metav1.ConditionTrue, "", "https://localhost:2"), false},
-		"accepted at the host, not at its endpoint": {hub(metav1.ConditionTrue, "h", ""), false},
-		"there is no such IoTHub":                   {nil, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			scheme := runtime.NewScheme()
-			if err := v1alpha1.AddToScheme(scheme); err != nil {
-				t.Fatal(err)
-			}
-			objects := fake.NewClientBuilder().WithScheme(scheme)
-			if c.hub != nil {
-				objects.WithObjects(c.hub)
-			}
-			rival := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "d"}}
-			rival.Spec.HubRef.Name = "hub"
-			got, err := competes(t.Context(), objects.Build(), &session.Registry{}, rival, here)
-			if err != nil || got != c.want {
-				t.Errorf("competes: %t, %v, expected %t", got, err, c.want)
-			}
-		})
 	}
 }
 

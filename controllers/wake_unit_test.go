@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 )
 
@@ -66,7 +67,7 @@ func TestWhatWasEditedWhileNoOperatorRanComesFirst(t *testing.T) {
 func TestWhatConcernsManyComesAfterEdits(t *testing.T) {
 	hub := &v1alpha1.IoTHub{}
 	many := triggers.EnqueueBehind(func(context.Context, client.Object) []reconcile.Request {
-		return requestsOf([]*v1alpha1.PnPDevice{deviceOf("a", 1, 1), deviceOf("edited", 2, 1)})
+		return rivals.Requests([]*v1alpha1.PnPDevice{deviceOf("a", 1, 1), deviceOf("edited", 2, 1)})
 	})
 	for name, tell := range map[string]func(q priorityqueue.PriorityQueue[reconcile.Request]){
 		"it is created": func(q priorityqueue.PriorityQueue[reconcile.Request]) {
@@ -85,7 +86,7 @@ func TestWhatConcernsManyComesAfterEdits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			q := priorityqueue.New[reconcile.Request]("test")
 			defer q.ShutDown()
-			q.Add(requestsOf([]*v1alpha1.PnPDevice{deviceOf("edited", 2, 1)})[0])
+			q.Add(rivals.Requests([]*v1alpha1.PnPDevice{deviceOf("edited", 2, 1)})[0])
 			tell(q)
 			first, before, _ := q.GetWithPriority()
 			second, after, _ := q.GetWithPriority()

@@ -1,4 +1,4 @@
-package controllers
+package rivals
 
 import (
 	"cmp"
@@ -15,28 +15,27 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
-	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/reasons"
 	"github.com/pnp-operator/pnp-operator/internal/session"
 )
 
-// winnerOf is the PnPDevice that may act on a device at a destination. The incumbent that status
+// Winner is the PnPDevice that may act on a device at a destination. The incumbent that status
 // records wins over age, since a restore from backup resets creation times, and only objects whose
 // IoTHub has authenticated at this very destination compete, so that a tenant without a credential
 // cannot block another: neither with a wrong one, nor with a hub of its own under the same name.
-func winnerOf(ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, destination string) (*v1alpha1.PnPDevice, error) {
-	rivals, err := rivalsOf(ctx, c, device)
+func Winner(ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, destination string) (*v1alpha1.PnPDevice, error) {
+	rivals, err := Of(ctx, c, device)
 	if err != nil {
 		return nil, err
 	}
-	return winnerAmong(ctx, c, sessions, device, rivals, destination)
+	return WinnerAmong(ctx, c, sessions, device, rivals, destination)
 }
 
-// winnerAmong is winnerOf where the other declarations of the device are known. An object that does not
+// WinnerAmong is winnerOf where the other declarations of the device are known. An object that does not
 // compete any more, and only goes on for a moment, yields to each that does.
-func winnerAmong(
+func WinnerAmong(
 	ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, rivals []*v1alpha1.PnPDevice, destination string,
 ) (*v1alpha1.PnPDevice, error) {
 	best := device
@@ -62,8 +61,8 @@ func winnerAmong(
 	return best, nil
 }
 
-// rivalsOf are the other declarations of a device. They are the cache's own: not to be changed.
-func rivalsOf(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) ([]*v1alpha1.PnPDevice, error) {
+// Of are the other declarations of a device. They are the cache's own: not to be changed.
+func Of(ctx context.Context, c client.Reader, device *v1alpha1.PnPDevice) ([]*v1alpha1.PnPDevice, error) {
 	all, err := cached.DeclarationsOf(ctx, c, device.DeviceID())
 	if err != nil {
 		return nil, fmt.Errorf("looking for other declarations of the device: %w", err)
@@ -89,13 +88,13 @@ func competes(ctx context.Context, c client.Reader, sessions *session.Registry, 
 	if session := sessions.Get(cached.HubKey(device)); session != nil {
 		return session.Destination == destination, nil
 	}
-	return acceptedAt(&hub) == destination, nil
+	return AcceptedAt(&hub) == destination, nil
 }
 
-// acceptedAt is the destination that has accepted the credential of an IoTHub, empty if none has or
+// AcceptedAt is the destination that has accepted the credential of an IoTHub, empty if none has or
 // does any more. The spec may name another one by now. A CRD of an earlier version keeps no record of
 // it.
-func acceptedAt(hub *v1alpha1.IoTHub) string {
+func AcceptedAt(hub *v1alpha1.IoTHub) string {
 	if conditions.AccessOf(hub).Status != metav1.ConditionTrue {
 		return ""
 	}
@@ -114,17 +113,7 @@ func outranks(a, b *v1alpha1.PnPDevice, destination string) bool {
 	) < 0
 }
 
-// siblings are the other declarations of the same device id.
-func (r *PnPDeviceReconciler) siblings(ctx context.Context, device client.Object) []reconcile.Request {
-	return requestsOf(siblingsOf(ctx, r, device))
-}
-
-// rivalsAt are the other declarations of the devices of an IoTHub.
-func (r *PnPDeviceReconciler) rivalsAt(ctx context.Context, hub client.Object) []reconcile.Request {
-	return requestsOf(rivalsAt(ctx, r, hub))
-}
-
-func requestsOf(devices []*v1alpha1.PnPDevice) []reconcile.Request {
+func Requests(devices []*v1alpha1.PnPDevice) []reconcile.Request {
 	requests := make([]reconcile.Request, len(devices))
 	for i, d := range devices {
 		requests[i].NamespacedName = client.ObjectKeyFromObject(d)
@@ -132,64 +121,64 @@ func requestsOf(devices []*v1alpha1.PnPDevice) []reconcile.Request {
 	return requests
 }
 
-func siblingsOf(ctx context.Context, c client.Reader, o client.Object) []*v1alpha1.PnPDevice {
+func Siblings(ctx context.Context, c client.Reader, o client.Object) []*v1alpha1.PnPDevice {
 	device, ok := o.(*v1alpha1.PnPDevice)
 	if !ok {
 		return nil
 	}
-	rivals, err := rivalsOf(ctx, c, device)
+	rivals, err := Of(ctx, c, device)
 	if err != nil {
 		return nil // the cache has the index
 	}
 	return rivals
 }
 
-func rivalsAt(ctx context.Context, c client.Reader, hub client.Object) []*v1alpha1.PnPDevice {
+func At(ctx context.Context, c client.Reader, hub client.Object) []*v1alpha1.PnPDevice {
 	devices, err := cached.MembersOf(ctx, c, client.ObjectKeyFromObject(hub))
 	if err != nil {
 		return nil // the cache has the index
 	}
 	var rivals []*v1alpha1.PnPDevice
 	for _, device := range devices {
-		rivals = append(rivals, siblingsOf(ctx, c, device)...)
+		rivals = append(rivals, Siblings(ctx, c, device)...)
 	}
 	return rivals
 }
 
-// standingChanged passes what can change whether the devices of an IoTHub compete: others wait for
+// StandingChanged passes what can change whether the devices of an IoTHub compete: others wait for
 // them, or need not wait any more.
-func standingChanged() predicate.Predicate {
+func StandingChanged() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return acceptedAt(e.ObjectOld.(*v1alpha1.IoTHub)) != acceptedAt(e.ObjectNew.(*v1alpha1.IoTHub))
+			return AcceptedAt(e.ObjectOld.(*v1alpha1.IoTHub)) != AcceptedAt(e.ObjectNew.(*v1alpha1.IoTHub))
 		},
 	}
 }
 
-// rivalryChanged passes what can change who wins: an object that goes, moves to another hub, or becomes
+// Changed passes what can change who wins: an object that goes, moves to another hub, or becomes
 // or ceases to be the incumbent.
-func rivalryChanged() predicate.Predicate {
+func Changed() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(*v1alpha1.PnPDevice), e.ObjectNew.(*v1alpha1.PnPDevice)
-			return was.Spec.HubRef != is.Spec.HubRef || incumbency(was) != incumbency(is)
+			return was.Spec.HubRef != is.Spec.HubRef || Incumbency(was) != Incumbency(is)
 		},
 	}
 }
 
-func incumbency(d *v1alpha1.PnPDevice) string {
+func Incumbency(d *v1alpha1.PnPDevice) string {
 	if d.Status.Twin == nil || d.Status.Twin.Etag == "" {
 		return ""
 	}
 	return d.Status.Twin.Hub
 }
 
-// hubMatters passes the changes of an IoTHub that devices wait for.
-func hubMatters() predicate.Predicate {
+// HubMatters passes the changes of an IoTHub that devices wait for.
+func HubMatters() predicate.Predicate {
 	return predicate.Funcs{
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
@@ -213,39 +202,4 @@ func halted(hub *v1alpha1.IoTHub) metav1.ConditionStatus {
 		return c.Status
 	}
 	return metav1.ConditionUnknown
-}
-
-// forgets drops what sessions remember of a device whose object goes.
-func (r *PnPDeviceReconciler) forgets() predicate.Predicate {
-	return predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
-		device, ok := e.Object.(*v1alpha1.PnPDevice)
-		if !ok {
-			return true
-		}
-		if session, _ := r.Hubs.ForClearing(cached.HubKey(device)); session != nil && !r.isStillDeclared(device) {
-			session.Forget(device.DeviceID())
-		}
-		r.clearing.forget(device)
-		r.refusals.Over(string(device.UID))
-		if r.wasLast(device) { // somebody may wait to delete the IoTHub
-			r.Wakes.Hub(context.Background(), cached.HubKey(device))
-		}
-		if rivals, err := rivalsOf(context.Background(), r, device); err == nil && len(rivals) == 0 {
-			r.holders.forget(device.DeviceID())
-		}
-		metrics.DropTelemetry(client.ObjectKeyFromObject(device))
-		return true
-	}}
-}
-
-// wasLast reports whether the IoTHub of an object that is gone has no other one.
-func (r *PnPDeviceReconciler) wasLast(gone *v1alpha1.PnPDevice) bool {
-	hasOthers, err := cached.HasMembers(context.Background(), r, cached.HubKey(gone))
-	return err == nil && !hasOthers
-}
-
-// isStillDeclared reports whether another object declares the same device at the same IoTHub: what memory holds is its.
-func (r *PnPDeviceReconciler) isStillDeclared(gone *v1alpha1.PnPDevice) bool {
-	declarations, err := cached.DeclarationsAt(context.Background(), r, cached.HubKey(gone), gone.DeviceID())
-	return err != nil || slices.ContainsFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.UID != gone.UID })
 }
