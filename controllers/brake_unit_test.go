@@ -48,7 +48,7 @@ func newBraked(t *testing.T, owned map[string]int) *braked {
 		objects = append(objects, owner(name, n))
 	}
 	c := &braked{}
-	c.Client = cachedtest.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.IoTHub{}).
+	c.Client = cachedtest.NewClientBuilder(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.IoTHub{}).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(
 			ctx context.Context, under client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption,
 		) error {

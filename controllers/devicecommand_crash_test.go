@@ -111,7 +111,7 @@ func newFactory(t *testing.T, edit func(*v1alpha1.DeviceCommandSpec)) *factory {
 		},
 	}
 	edit(&command.Spec)
-	return &factory{t: t, delivers: true, api: cachedtest.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(command).
+	return &factory{t: t, delivers: true, api: cachedtest.NewClientBuilder(scheme).WithStatusSubresource(command).
 		WithObjects(
 			command,
 			&v1alpha1.IoTHub{

@@ -66,7 +66,7 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 			t.Fatal(err)
 		}
 	}
-	c := cachedtest.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()
+	c := cachedtest.NewClientBuilder(scheme).WithObjects(objects...).Build()
 	return &IoTHubReconciler{
 		Client: c, Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
 		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),

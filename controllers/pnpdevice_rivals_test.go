@@ -51,7 +51,7 @@ func losing(t *testing.T, rows ...v1alpha1.PropertyStatus) (r *PnPDeviceReconcil
 	for _, one := range []client.Object{winnersHub, hub} {
 		sessions.Put(t.Context(), client.ObjectKeyFromObject(one), session.NewSession(nil, "h", ""), func(context.Context) {})
 	}
-	c := cachedtest.NewClientBuilder().WithScheme(scheme).WithObjects(winner, winnersHub, device, hub).Build()
+	c := cachedtest.NewClientBuilder(scheme).WithObjects(winner, winnersHub, device, hub).Build()
 	return &PnPDeviceReconciler{Hubs: sessions, Client: c, clearing: &clearing{}}, device, hub
 }
 

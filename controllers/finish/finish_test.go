@@ -140,16 +140,20 @@ func clientAnswering(t *testing.T, o Object, patches *int, answers []error) clie
 
 // writesStatus are the files that write a status beside the end of a pass, and what they write.
 var writesStatus = map[string]string{
-	"ending.go":               "the end of a pass",
+	"finish.go":               "the end of a pass",
 	"brake.go":                "removals are counted before they are made",
 	"devicecommand_flight.go": "that a command runs, while it does",
 }
 
-// All passes end in endPass: nothing else writes a status for good.
+// All passes end in Pass: nothing else writes a status for good.
 func TestStatusIsWrittenAtTheEndOfAPass(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
+	var files []string
+	for _, pattern := range []string{"../*.go", "../*/*.go"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
 	}
 	for _, file := range files {
 		raw, err := os.ReadFile(file)
@@ -160,8 +164,8 @@ func TestStatusIsWrittenAtTheEndOfAPass(t *testing.T) {
 			continue
 		}
 		n := strings.Count(string(raw), "Status().Patch(") + strings.Count(string(raw), "Status().Update(")
-		if _, may := writesStatus[file]; n > 1 || (n == 1) != may {
-			t.Errorf("%s writes status %d times: end the pass with endPass", file, n)
+		if _, may := writesStatus[filepath.Base(file)]; n > 1 || (n == 1) != may {
+			t.Errorf("%s writes status %d times: end the pass with finish.Pass", file, n)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func TestOneObjectOfADeviceMayWrite(t *testing.T) {
 		for _, b := range standings {
 			for _, c := range standings {
 				sessions := &session.Registry{}
-				objects := cachedtest.NewClientBuilder().WithScheme(scheme)
+				objects := cachedtest.NewClientBuilder(scheme)
 				var devices []*v1alpha1.PnPDevice
 				for i, is := range []standing{a, b, c} {
 					device, hub := is.objects(fmt.Sprint(i), time.Unix(int64(10-i), 0))

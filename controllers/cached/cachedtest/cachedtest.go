@@ -4,6 +4,7 @@ package cachedtest
 import (
 	"context"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -19,8 +20,8 @@ func (b indexed) IndexField(_ context.Context, o client.Object, field string, ex
 }
 
 // NewClientBuilder returns the builder of a fake client with the indexes of the cache.
-func NewClientBuilder() *fake.ClientBuilder {
-	b := fake.NewClientBuilder()
+func NewClientBuilder(scheme *runtime.Scheme) *fake.ClientBuilder {
+	b := fake.NewClientBuilder().WithScheme(scheme)
 	if err := cached.Index(context.Background(), indexed{b}); err != nil {
 		panic(err) // it only adds to the builder
 	}
