@@ -19,9 +19,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
-	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
-	"github.com/pnp-operator/pnp-operator/internal/session"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -278,40 +276,6 @@ func TestWhatWaitsToBeRemoved(t *testing.T) {
 			_, waiting, _ := ownedBy(device, twin.Declaration{{Name: "p0"}: 1, {Name: "p1"}: 1, {Name: "p2"}: 1}, hub)
 			if len(waiting.leaves) != c.want {
 				t.Errorf("%v wait, expected %d", waiting.leaves, c.want)
-			}
-		})
-	}
-}
-
-// TestASessionThatEndsTakesItsBrakeAlong covers passes that are under way when the time to clear at
-// an IoTHub that is gone is up: what the brake counted is forgotten by then.
-func TestASessionThatEndsTakesItsBrakeAlong(t *testing.T) {
-	for name, c := range map[string]struct {
-		end    func(r *PnPDeviceReconciler, hub types.NamespacedName)
-		allows bool
-	}{
-		"goes on while the session is kept": {end: func(*PnPDeviceReconciler, types.NamespacedName) {}, allows: true},
-		"stops once it has ended": {end: func(r *PnPDeviceReconciler, hub types.NamespacedName) {
-			r.Hubs.Drop(hub)
-			r.Brake.Forget(hub)
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cluster := newBraked(t, map[string]int{"leaving": 1})
-			p := cluster.start(t)
-			key := client.ObjectKeyFromObject(p.hub)
-			kept := session.NewSession(unusedHub{}, p.hub.Spec.HostName, "")
-			r := &PnPDeviceReconciler{Client: cluster, Hubs: &session.Registry{}, Brake: p.Brake, Wakes: triggers.New()}
-			r.Hubs.Put(t.Context(), key, kept, func(context.Context) {})
-			s := newScope(owner("leaving", 1), aNoon)
-			s.Hub, s.hubGone, s.session = p.hub, true, kept
-			c.end(r, key)
-			allowed, err := r.braked(t.Context(), s, []twin.Change{{Leaf: twin.Leaf{Name: "p0"}, Cause: twin.Removed}})
-			if (err == nil) != c.allows || allowed != c.allows {
-				t.Errorf("changes may be sent: %v (%v), expected %v", allowed, err, c.allows)
-			}
-			if counted := r.Brake.of(key).window.size(); (counted == 1) != c.allows {
-				t.Errorf("the brake counts %d removals", counted)
 			}
 		})
 	}

@@ -154,7 +154,7 @@ func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 		for _, policy := range []v1alpha1.DeletionPolicy{v1alpha1.DeletionClear, v1alpha1.DeletionRetain} {
 			t.Run(name+", "+string(policy), func(t *testing.T) {
 				now := metav1.Now()
-				device := owner("d", 1)
+				device := owning("d")
 				device.DeletionTimestamp, device.Finalizers, device.Generation = &now, test.finalizers, 2
 				device.Spec.DeletionPolicy, device.Status.ConnectionState, device.Status.Summary = policy, convergence.Connected, "1/1"
 				conditions.SetVerdict(device, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged})

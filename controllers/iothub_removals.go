@@ -114,43 +114,14 @@ func review(was v1alpha1.HubRemovals, waiting iter.Seq[removing], halting, confi
 	return next
 }
 
-// brake keeps what is halted and what is confirmed in status, and the RemovalsHalted condition with
-// it: true while removals are halted, and false while confirmed ones go on. A suspended IoTHub keeps
-// what is halted, ends what was confirmed, and takes a confirmation once it is resumed.
+// brake keeps what is halted and what is confirmed in status. Objects that wait for removals which no
+// condition told of are told once those go on.
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
-	key := client.ObjectKeyFromObject(hub)
-	answer := convergence.Echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
-	isNew := !hub.Spec.Suspend && convergence.IsOpenRequest(answer, hub.Status.LastConfirmedRemovals)
-	if isNew {
-		hub.Status.LastConfirmedRemovals = answer
+	hasEnded, err := r.Brake.describe(ctx, r, hub)
+	if hasEnded {
+		r.Wakes.MembersOf(ctx, client.ObjectKeyFromObject(hub))
 	}
-	condition := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
-	pull, pulled := r.Brake.Halted(key)
-	if condition == nil && !pulled {
-		return nil
-	}
-	c, err := takeCensus(ctx, r, hub, nil)
-	if err != nil {
-		return err
-	}
-	was := v1alpha1.HubRemovals{}
-	if hub.Status.Removals != nil {
-		was = *hub.Status.Removals
-	}
-	if hub.Spec.Suspend {
-		was.Confirmed = nil
-	}
-	said := isHaltedIn(hub) // before a halt is on record there is nothing to confirm
-	halting := (said || pulled) && !r.Brake.recedes(hub, c)
-	next := review(was, maps.Values(c.waiting), halting, said && isNew, time.Now())
-	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
-	if next.Halted == nil {
-		r.Brake.release(key, pull)
-		if pulled && !said { // no condition tells those that were halted
-			r.Wakes.MembersOf(ctx, key)
-		}
-	}
-	return nil
+	return err
 }
 
 // enqueueHalted has an IoTHub whose removals are halted look at what is left of them soon after one of its
@@ -203,7 +174,7 @@ func describeRemovals(hub *v1alpha1.IoTHub, next v1alpha1.HubRemovals, halted ..
 	switch {
 	case next.Halted != nil:
 		conditions.Set(hub, v1alpha1.ConditionRemovalsHalted, true, v1alpha1.ReasonMassRemoval,
-			fmt.Sprintf(haltedText, countText(next.Halted), someOf(halted)))
+			fmt.Sprintf(haltedText, countText(next.Halted), conditions.SomeOf(halted)))
 	case next.Confirmed != nil:
 		conditions.Set(hub, v1alpha1.ConditionRemovalsHalted, false, v1alpha1.ReasonConfirmed,
 			fmt.Sprintf("The removals of %s were confirmed, and go on. No others are", countText(next.Confirmed)))
@@ -244,4 +215,41 @@ func massRemovalText(s *scope) string {
 		return text + ". What is being deleted cannot be put back: set deletionPolicy: Retain, and put it back once it is gone, or " + confirmText
 	}
 	return text + ". Put the declarations back, or " + confirmText
+}
+
+// describe keeps what is halted and what is confirmed in status, and the RemovalsHalted condition with
+// it: true while removals are halted, and false while confirmed ones go on. A suspended IoTHub keeps
+// what is halted, ends what was confirmed, and takes a confirmation once it is resumed. hasEnded is
+// true if a halt is over that no condition told of.
+func (b *Brake) describe(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub) (hasEnded bool, err error) {
+	key := client.ObjectKeyFromObject(hub)
+	answer := convergence.Echoable(hub.Annotations[v1alpha1.AnnotationConfirmRemovals])
+	isNew := !hub.Spec.Suspend && convergence.IsOpenRequest(answer, hub.Status.LastConfirmedRemovals)
+	if isNew {
+		hub.Status.LastConfirmedRemovals = answer
+	}
+	condition := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
+	pull, pulled := b.Halted(key)
+	if condition == nil && !pulled {
+		return false, nil
+	}
+	c, err := takeCensus(ctx, cache, hub, nil)
+	if err != nil {
+		return false, err
+	}
+	was := v1alpha1.HubRemovals{}
+	if hub.Status.Removals != nil {
+		was = *hub.Status.Removals
+	}
+	if hub.Spec.Suspend {
+		was.Confirmed = nil
+	}
+	said := isHaltedIn(hub) // before a halt is on record there is nothing to confirm
+	halting := (said || pulled) && !b.recedes(hub, c)
+	next := review(was, maps.Values(c.waiting), halting, said && isNew, time.Now())
+	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
+	if next.Halted == nil {
+		b.release(key, pull)
+	}
+	return next.Halted == nil && pulled && !said, nil
 }

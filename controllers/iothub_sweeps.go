@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"fmt"
-	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
@@ -26,17 +25,8 @@ func describeSweeps(hub *v1alpha1.IoTHub, session *session.Session) {
 			"Sweeps fail and are tried again: changes that no event tells of are not noticed meanwhile; the operator's log says why")
 	case len(coverage.Aside) > 0:
 		conditions.Set(hub, v1alpha1.ConditionSweepsIncomplete, true, v1alpha1.ReasonDevicesUnreadable, fmt.Sprintf(
-			"Sweeps do not compare the values of %d devices, whose twins cannot be read by query: %s", len(coverage.Aside), someOf(coverage.Aside)))
+			"Sweeps do not compare the values of %d devices, whose twins cannot be read by query: %s", len(coverage.Aside), conditions.SomeOf(coverage.Aside)))
 	default:
 		apimeta.RemoveStatusCondition(hub.GetConditions(), v1alpha1.ConditionSweepsIncomplete)
 	}
-}
-
-// someOf names the first three.
-func someOf(names []string) string {
-	const most = 3
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

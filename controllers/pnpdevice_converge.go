@@ -61,8 +61,8 @@ func (r *PnPDeviceReconciler) do(ctx context.Context, s *scope, step convergence
 }
 
 // permit finds out whether removals may be made.
-func (r *PnPDeviceReconciler) permit(ctx context.Context, s *scope, removals []twin.Change) error {
-	allowed, err := r.braked(ctx, s, removals)
+func (r *PnPDeviceReconciler) permit(ctx context.Context, s *scope, gone []twin.Change) error {
+	allowed, err := r.braked(ctx, s, gone)
 	switch {
 	case err != nil:
 		return err
@@ -76,9 +76,9 @@ func (r *PnPDeviceReconciler) permit(ctx context.Context, s *scope, removals []t
 
 // braked reports whether removals may be made: the hub's are not halted. They count as removed
 // then.
-func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, removals []twin.Change) (allowed bool, err error) {
+func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, gone []twin.Change) (allowed bool, err error) {
 	asked := removing{
-		object: s.Device.UID, member: memberOf(s.Device.UID, s.Device.Generation), leaves: convergence.LeavesOf(removals), unrecorded: s.hubGone,
+		object: s.Device.UID, member: memberOf(s.Device.UID, s.Device.Generation), leaves: convergence.LeavesOf(gone), unrecorded: s.hubGone,
 	}
 	permit, err := r.Brake.allow(ctx, r, s.Hub, asked, time.Now())
 	if err != nil {
