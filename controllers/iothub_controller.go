@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
@@ -49,7 +50,7 @@ type IoTHubReconciler struct {
 	Recorder events.EventRecorder
 	Hubs     *session.Registry
 	Wakes    *triggers.Triggers
-	Brake    *Brake
+	Brake    *removals.Brake
 	// Flights have to hear of devices.
 	Flights *Flights
 	// Checkpoints keeps the places in event streams.
@@ -222,7 +223,7 @@ func (r *IoTHubReconciler) finishUnproved(ctx context.Context, before, hub *v1al
 		return ctrl.Result{}, err
 	}
 	known := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionAuthenticated)
-	if isHaltedIn(hub) != isHaltedIn(before) && known != nil && known.Status == metav1.ConditionTrue {
+	if removals.IsHaltedIn(hub) != removals.IsHaltedIn(before) && known != nil && known.Status == metav1.ConditionTrue {
 		judgeHub(hub, conditions.Verdict{Ready: true, Reason: known.Reason, Message: known.Message})
 	}
 	describeSuspended(hub)
@@ -246,7 +247,7 @@ func (r *IoTHubReconciler) fails(hub *v1alpha1.IoTHub, outcome error) {
 // hub can be used then, but whoever waits for it to be Ready should hear that a person has to look.
 func judgeHub(hub *v1alpha1.IoTHub, access conditions.Verdict) {
 	conditions.Set(hub, v1alpha1.ConditionAuthenticated, access.Ready, access.Reason, access.Message)
-	if access.Ready && isHaltedIn(hub) {
+	if access.Ready && removals.IsHaltedIn(hub) {
 		removals := apimeta.FindStatusCondition(hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
 		conditions.SetVerdict(hub, conditions.Verdict{Stalled: true, Reason: removals.Reason, Message: removals.Message})
 		return

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -88,7 +89,7 @@ func TestAHubThatIsBeingProvedSaysThatItIsSuspended(t *testing.T) {
 		},
 	}).Build()
 	recorder := events.NewFakeRecorder(10)
-	r := &IoTHubReconciler{Client: c, Recorder: recorder, Brake: NewBrake(), retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
+	r := &IoTHubReconciler{Client: c, Recorder: recorder, Brake: removals.New(), retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
 	r.retries.Fails(client.ObjectKeyFromObject(hub).String()+probing, backoff.Cause{Row: waits.Connect}, time.Now())
 	for i, is := range []bool{true, true, false, false} {
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(hub), hub); err != nil {

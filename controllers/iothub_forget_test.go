@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
@@ -68,7 +69,7 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 	}
 	c := cachedtest.NewClientBuilder(scheme).WithObjects(objects...).Build()
 	return &IoTHubReconciler{
-		Client: c, Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: NewBrake(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
+		Client: c, Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: removals.New(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
 		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),
 		retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""), lifetime: t.Context(),
 	}

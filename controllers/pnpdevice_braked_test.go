@@ -14,6 +14,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -60,7 +61,7 @@ func TestASessionThatEndsTakesItsBrakeAlong(t *testing.T) {
 			cluster := cachedtest.NewClientBuilder(scheme).WithObjects(hub, owning("leaving")).WithStatusSubresource(&v1alpha1.IoTHub{}).Build()
 			key, now := client.ObjectKeyFromObject(hub), time.Now()
 			kept := session.NewSession(unusedHub{}, hub.Spec.HostName, "")
-			r := &PnPDeviceReconciler{Client: cluster, Hubs: &session.Registry{}, Brake: NewBrake(), Wakes: triggers.New()}
+			r := &PnPDeviceReconciler{Client: cluster, Hubs: &session.Registry{}, Brake: removals.New(), Wakes: triggers.New()}
 			r.Brake.Client, r.Brake.Reader = cluster, cluster
 			r.Hubs.Put(t.Context(), key, kept, func(context.Context) {})
 			s := newScope(owning("leaving"), now)
@@ -70,12 +71,12 @@ func TestASessionThatEndsTakesItsBrakeAlong(t *testing.T) {
 			if (err == nil) != c.allows || allowed != c.allows {
 				t.Errorf("changes may be sent: %v (%v), expected %v", allowed, err, c.allows)
 			}
-			atMost := removing{object: "another", unrecorded: true} // what one sync may remove if nothing counts
+			atMost := removals.Request{Object: "another", Unrecorded: true} // what one sync may remove if nothing counts
 			for i := range 20 {
-				atMost.leaves = append(atMost.leaves, twin.Leaf{Name: fmt.Sprint("p", i)})
+				atMost.Leaves = append(atMost.Leaves, twin.Leaf{Name: fmt.Sprint("p", i)})
 			}
-			if next, err := r.Brake.allow(t.Context(), cluster, hub, atMost, now); err != nil || next.allowed == c.allows {
-				t.Errorf("as if the brake counted a removal: %v (%v), expected %v", !next.allowed, err, c.allows)
+			if next, err := r.Brake.Allow(t.Context(), cluster, hub, atMost, now); err != nil || next.Allowed == c.allows {
+				t.Errorf("as if the brake counted a removal: %v (%v), expected %v", !next.Allowed, err, c.allows)
 			}
 		})
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/rivals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
@@ -47,7 +48,7 @@ type PnPDeviceReconciler struct {
 	Recorder events.EventRecorder
 	Hubs     *session.Registry
 	Wakes    *triggers.Triggers
-	Brake    *Brake
+	Brake    *removals.Brake
 	Models   *models.Library
 	// Workers are shared between hubs while they wait for them, see workersOf; nil: a hub may have all.
 	Workers *places.Pool

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/internal/convergence"
 	"github.com/pnp-operator/pnp-operator/internal/iothub"
 	"github.com/pnp-operator/pnp-operator/internal/session"
@@ -77,21 +78,21 @@ func (r *PnPDeviceReconciler) permit(ctx context.Context, s *scope, gone []twin.
 // braked reports whether removals may be made: the hub's are not halted. They count as removed
 // then.
 func (r *PnPDeviceReconciler) braked(ctx context.Context, s *scope, gone []twin.Change) (allowed bool, err error) {
-	asked := removing{
-		object: s.Device.UID, member: memberOf(s.Device.UID, s.Device.Generation), leaves: convergence.LeavesOf(gone), unrecorded: s.hubGone,
+	asked := removals.Request{
+		Object: s.Device.UID, Member: removals.MemberOf(s.Device.UID, s.Device.Generation), Leaves: convergence.LeavesOf(gone), Unrecorded: s.hubGone,
 	}
-	permit, err := r.Brake.allow(ctx, r, s.Hub, asked, time.Now())
+	permit, err := r.Brake.Allow(ctx, r, s.Hub, asked, time.Now())
 	if err != nil {
 		return false, err
 	}
-	s.counted = permit.counted
+	s.counted = permit.Counted
 	switch {
-	case permit.allowed && s.hubGone && r.hasSessionEnded(s):
+	case permit.Allowed && s.hubGone && r.hasSessionEnded(s):
 		return false, r.putOff(s, waits.Cache.Most)
-	case permit.news:
+	case permit.News:
 		r.Wakes.Hub(ctx, client.ObjectKeyFromObject(s.Hub))
 	}
-	return permit.allowed, nil
+	return permit.Allowed, nil
 }
 
 // hasSessionEnded reports whether the session of an IoTHub that is gone has ended during the pass.
@@ -108,7 +109,7 @@ func (r *PnPDeviceReconciler) uncount(s *scope, failure error) {
 		return
 	}
 	if failure != nil && len(s.counted) > 0 {
-		r.Brake.takeBack(client.ObjectKeyFromObject(s.Hub), s.Device.UID, s.counted)
+		r.Brake.TakeBack(client.ObjectKeyFromObject(s.Hub), s.Device.UID, s.counted)
 	}
 	s.counted = nil
 }
@@ -222,4 +223,16 @@ func (r *PnPDeviceReconciler) release(s *scope, step convergence.Step) {
 	if step.IsSettled {
 		s.memory.Unblocked()
 	}
+}
+
+// massRemovalText is what each object says.
+func massRemovalText(s *scope) string {
+	text := "O" + removals.ShareText + "Removals are halted" + convergence.Listed(": not removed: ", s.Departing())
+	switch {
+	case s.hubGone:
+		return text + ", and the IoTHub is gone: put it back and " + removals.ConfirmText + ", or the object goes within minutes and its properties stay"
+	case !s.Device.DeletionTimestamp.IsZero():
+		return text + ". What is being deleted cannot be put back: set deletionPolicy: Retain, and put it back once it is gone, or " + removals.ConfirmText
+	}
+	return text + ". Put the declarations back, or " + removals.ConfirmText
 }

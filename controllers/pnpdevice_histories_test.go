@@ -23,6 +23,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -225,7 +226,7 @@ func newHistory(t *testing.T, rt *rapid.T) *history {
 func (h *history) start() {
 	h.session = session.NewSession(&historyHub{history: h}, h.hub.Spec.HostName, "")
 	h.r = &PnPDeviceReconciler{
-		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: NewBrake(),
+		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: removals.New(),
 		Models: models.NewLibrary(cached.Models{Reader: h}, nil), Grace: halt.DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.HubFails, ""),
 	}
 	h.r.Brake.Client, h.r.Brake.Reader = h, h

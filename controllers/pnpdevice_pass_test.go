@@ -18,6 +18,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
@@ -65,7 +66,7 @@ func newBench(t *testing.T, declared string) *bench {
 	conditions.SetVerdict(b.hub, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonAuthenticated})
 	b.session = session.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
 	b.r = &PnPDeviceReconciler{
-		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: NewBrake(),
+		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: removals.New(),
 		Models: models.NewLibrary(cached.Models{Reader: b}, nil), Grace: halt.DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""),
 	}
 	b.r.Hubs.Put(t.Context(), client.ObjectKeyFromObject(b.hub), b.session, func(context.Context) {})

@@ -14,6 +14,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -61,7 +62,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.IoTHub{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
-	sessions, wakes, brake, written, deletions := &session.Registry{}, triggers.New(), NewBrake(), &latest{}, &clearing{}
+	sessions, wakes, brake, written, deletions := &session.Registry{}, triggers.New(), removals.New(), &latest{}, &clearing{}
 	objects := client.Reader(mgr.GetClient())
 	if err := errors.Join(mgr.Add(metrics.Objects.WhileLeading(&objects)), mgr.Add(metrics.Budgets.WhileLeading(&sessions.Budgets))); err != nil {
 		return err

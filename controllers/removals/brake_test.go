@@ -1,4 +1,4 @@
-package controllers
+package removals
 
 import (
 	"context"
@@ -90,7 +90,7 @@ type life struct {
 
 func (c *braked) start(t *testing.T) *life {
 	t.Helper()
-	b := NewBrake()
+	b := New()
 	b.Client, b.Reader = c, c
 	p := &life{Brake: b, t: t, cluster: c}
 	p.catchUp()
@@ -107,14 +107,14 @@ func (p *life) catchUp() {
 }
 
 // removes asks for n properties of an object at its generation 2.
-func (p *life) removes(object types.UID, n int, now time.Time) (permit, error) {
-	return p.allow(p.t.Context(), p.cluster, p.hub, removal(object, n), now)
+func (p *life) removes(object types.UID, n int, now time.Time) (Permit, error) {
+	return p.Allow(p.t.Context(), p.cluster, p.hub, removal(object, n), now)
 }
 
 func (p *life) expect(want bool, object types.UID, n int, now time.Time) {
 	p.t.Helper()
-	if got, err := p.removes(object, n, now); err != nil || got.allowed != want {
-		p.t.Errorf("%d removals of %s: allowed %v, expected %v (%v)", n, object, got.allowed, want, err)
+	if got, err := p.removes(object, n, now); err != nil || got.Allowed != want {
+		p.t.Errorf("%d removals of %s: allowed %v, expected %v (%v)", n, object, got.Allowed, want, err)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestRemovalsCountBeforeTheyAreSent(t *testing.T) {
 		},
 		"not if they certainly did not happen": func(_ *testing.T, _ *braked, p *life) {
 			got, _ := p.removes("a", 15, aNoon)
-			p.takeBack(client.ObjectKeyFromObject(p.hub), "a", got.counted)
+			p.TakeBack(client.ObjectKeyFromObject(p.hub), "a", got.Counted)
 			p.expect(true, "b", 15, aNoon.Add(minute))
 		},
 		"with two leaders": func(t *testing.T, c *braked, p *life) {
@@ -198,8 +198,8 @@ func TestRemovalsCountBeforeTheyAreSent(t *testing.T) {
 		},
 		"or are not sent": func(_ *testing.T, c *braked, p *life) {
 			c.refuses = errors.New("etcd has no leader")
-			if got, err := p.removes("a", 1, aNoon); got.allowed || err == nil {
-				t.Errorf("allowed %v (%v) without a record", got.allowed, err)
+			if got, err := p.removes("a", 1, aNoon); got.Allowed || err == nil {
+				t.Errorf("allowed %v (%v) without a record", got.Allowed, err)
 			}
 			c.refuses = nil
 			p.expect(true, "a", 20, aNoon)
@@ -238,7 +238,7 @@ func TestWorkersShareTheBrake(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			allowed[i] = got.allowed
+			allowed[i] = got.Allowed
 		})
 	}
 	all.Wait()
@@ -274,8 +274,8 @@ func TestWhatWaitsToBeRemoved(t *testing.T) {
 			hub := &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net"}}
 			c.edit(device, hub)
 			_, waiting, _ := ownedBy(device, twin.Declaration{{Name: "p0"}: 1, {Name: "p1"}: 1, {Name: "p2"}: 1}, hub)
-			if len(waiting.leaves) != c.want {
-				t.Errorf("%v wait, expected %d", waiting.leaves, c.want)
+			if len(waiting.Leaves) != c.want {
+				t.Errorf("%v wait, expected %d", waiting.Leaves, c.want)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package controllers
+package removals
 
 import (
 	"fmt"
@@ -15,16 +15,16 @@ import (
 var aNoon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
 // removal of properties of an object, p0 to the last one.
-func removal(object types.UID, leaves int) removing {
-	one := removing{object: object, member: memberOf(object, 2)}
+func removal(object types.UID, leaves int) Request {
+	one := Request{Object: object, Member: MemberOf(object, 2)}
 	for i := range leaves {
-		one.leaves = append(one.leaves, twin.Leaf{Name: fmt.Sprintf("p%d", i)})
+		one.Leaves = append(one.Leaves, twin.Leaf{Name: fmt.Sprintf("p%d", i)})
 	}
 	return one
 }
 
 func TestWhatCountsAsOneSync(t *testing.T) {
-	all := func(w *window, now time.Time, removals ...removing) {
+	all := func(w *window, now time.Time, removals ...Request) {
 		for _, one := range removals {
 			w.count(one, now)
 		}
@@ -32,16 +32,16 @@ func TestWhatCountsAsOneSync(t *testing.T) {
 	for name, c := range map[string]struct {
 		do      func(*window)
 		after   time.Duration
-		waiting []removing
+		waiting []Request
 		want    int
 	}{
 		"nothing":                   {do: func(*window) {}, want: 0},
-		"what waits":                {do: func(*window) {}, waiting: []removing{removal("a", 3), removal("b", 4)}, want: 7},
+		"what waits":                {do: func(*window) {}, waiting: []Request{removal("a", 3), removal("b", 4)}, want: 7},
 		"what was removed":          {do: func(w *window) { all(w, aNoon, removal("a", 3), removal("b", 4)) }, want: 7},
 		"for ten minutes":           {do: func(w *window) { all(w, aNoon, removal("a", 3)) }, after: brakeWindow - 1, want: 3},
 		"and no longer":             {do: func(w *window) { all(w, aNoon, removal("a", 3)) }, after: brakeWindow, want: 0},
-		"shown late, once":          {do: func(w *window) { all(w, aNoon, removal("a", 3)) }, waiting: []removing{removal("a", 3)}, want: 3},
-		"an object's next ones too": {do: func(w *window) { all(w, aNoon, removal("a", 3)) }, waiting: []removing{removal("a", 5)}, want: 5},
+		"shown late, once":          {do: func(w *window) { all(w, aNoon, removal("a", 3)) }, waiting: []Request{removal("a", 3)}, want: 3},
+		"an object's next ones too": {do: func(w *window) { all(w, aNoon, removal("a", 3)) }, waiting: []Request{removal("a", 5)}, want: 5},
 		"tried twice, once":         {do: func(w *window) { all(w, aNoon, removal("a", 3), removal("a", 3)) }, want: 3},
 		"taken back, not at all": {do: func(w *window) {
 			w.takeBack("a", w.count(removal("a", 3), aNoon))
@@ -55,16 +55,16 @@ func TestWhatCountsAsOneSync(t *testing.T) {
 			w.declared("a", twin.Declaration{{Name: "p0"}: 1, {Name: "p2"}: 1})
 			w.declared("b", twin.Declaration{{Name: "p1"}: 1})
 		}, want: 1},
-		"what others did": {do: func(w *window) { w.carried = reservation{count: 9, until: aNoon.Add(time.Minute)} }, waiting: []removing{removal("a", 3)}, want: 12},
+		"what others did": {do: func(w *window) { w.carried = reservation{count: 9, until: aNoon.Add(time.Minute)} }, waiting: []Request{removal("a", 3)}, want: 12},
 		"until it is over": {do: func(w *window) { w.carried = reservation{count: 9, until: aNoon.Add(time.Minute)} }, after: time.Minute,
-			waiting: []removing{removal("a", 3)}, want: 3},
+			waiting: []Request{removal("a", 3)}, want: 3},
 		"what others began, once": {do: func(w *window) {
-			w.carried = reservation{count: 9, until: aNoon.Add(time.Hour), members: membersFrom(slices.Values([]member{memberOf("a", 2), memberOf("z", 2)}), 9)}
+			w.carried = reservation{count: 9, until: aNoon.Add(time.Hour), members: membersFrom(slices.Values([]Member{MemberOf("a", 2), MemberOf("z", 2)}), 9)}
 			all(w, aNoon, removal("a", 3))
-		}, waiting: []removing{removal("a", 3), removal("b", 1)}, want: 10},
+		}, waiting: []Request{removal("a", 3), removal("b", 1)}, want: 10},
 		"another generation of what others began": {do: func(w *window) {
-			w.carried = reservation{count: 9, until: aNoon.Add(time.Hour), members: membersFrom(slices.Values([]member{memberOf("a", 1)}), 9)}
-		}, waiting: []removing{removal("a", 3)}, want: 12},
+			w.carried = reservation{count: 9, until: aNoon.Add(time.Hour), members: membersFrom(slices.Values([]Member{MemberOf("a", 1)}), 9)}
+		}, waiting: []Request{removal("a", 3)}, want: 12},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &window{}
@@ -101,23 +101,23 @@ func TestStatusIsNotWrittenForEachRemoval(t *testing.T) {
 func TestSetsOfMembers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		all := rapid.SliceOfN(rapid.Uint32(), 0, 20).Draw(t, "all")
-		set := membersFrom(func(yield func(member) bool) {
+		set := membersFrom(func(yield func(Member) bool) {
 			for _, m := range all {
-				if !yield(member(m)) {
+				if !yield(Member(m)) {
 					return
 				}
 			}
 		}, 100)
-		if other := rapid.Uint32().Draw(t, "other"); set.has(member(other)) != slices.Contains(all, other) {
-			t.Errorf("%d is in %v: %v", other, all, set.has(member(other)))
+		if other := rapid.Uint32().Draw(t, "other"); set.has(Member(other)) != slices.Contains(all, other) {
+			t.Errorf("%d is in %v: %v", other, all, set.has(Member(other)))
 		}
 		for _, m := range all {
-			if !set.has(member(m)) {
+			if !set.has(Member(m)) {
 				t.Errorf("%d is not in %v", m, all)
 			}
 		}
 	})
-	if set := membersFrom(slices.Values([]member{3, 1, 2, 2}), 2); set.len() != 2 || !set.has(1) || !set.has(2) {
+	if set := membersFrom(slices.Values([]Member{3, 1, 2, 2}), 2); set.len() != 2 || !set.has(1) || !set.has(2) {
 		t.Errorf("of 3, 1 and 2 the first two are %v", slices.Collect(set.all()))
 	}
 }
@@ -135,18 +135,18 @@ func TestStatusNeverCountsTooFew(t *testing.T) {
 			w.expire(now)
 			object := rapid.IntRange(0, 30).Draw(t, "object")
 			one := removal(types.UID(fmt.Sprint(object)), 1+(object+int(now.Unix()))%3)
-			one.member = memberOf(one.object, now.Unix())
+			one.Member = MemberOf(one.Object, now.Unix())
 			if !w.covers(one, now) {
 				stored = w.reserve(one, now)
 				w.own = stored
 			}
 			counted := w.count(one, now)
 			if rapid.IntRange(0, 5).Draw(t, "refused") == 0 {
-				w.takeBack(one.object, counted)
+				w.takeBack(one.Object, counted)
 				continue
 			}
-			for _, leaf := range one.leaves {
-				done[string(one.object)+leaf.Name] = now
+			for _, leaf := range one.Leaves {
+				done[string(one.Object)+leaf.Name] = now
 			}
 			truly := 0
 			for _, at := range done {
@@ -171,7 +171,7 @@ func TestStatusNeverCountsTooFew(t *testing.T) {
 func TestWhatIsTakenBackIsNobodyElsesCount(t *testing.T) {
 	w, again, other := &window{}, removal("again", 3), removal("other", 1)
 	w.own = w.reserve(again, aNoon)
-	w.takeBack(again.object, w.count(again, aNoon))
+	w.takeBack(again.Object, w.count(again, aNoon))
 	if !w.covers(again, aNoon) || w.covers(other, aNoon) {
 		t.Fatalf("status has to be written for it: %t, for another one: %t", !w.covers(again, aNoon), !w.covers(other, aNoon))
 	}

@@ -1,4 +1,4 @@
-package controllers
+package removals
 
 import (
 	"cmp"
@@ -29,34 +29,34 @@ const (
 	mostCounted = 256
 )
 
-// removing is an object with properties that are to be removed from its device.
-type removing struct {
+// Request is an object with properties that are to be removed from its device.
+type Request struct {
 	name   string
-	object types.UID
-	member member
-	leaves []twin.Leaf
+	Object types.UID
+	Member Member
+	Leaves []twin.Leaf
 	shown  bool // the object itself says that they are halted
-	// unrecorded are asked for where there is no IoTHub any more that could count them.
-	unrecorded bool
+	// Unrecorded are asked for where there is no IoTHub any more that could count them.
+	Unrecorded bool
 }
 
-// member is a hash of an object at one generation: status has room for no more of each. What is to
+// Member is a hash of an object at one generation: status has room for no more of each. What is to
 // be removed follows from the generation, since any edit raises it.
-type member uint32
+type Member uint32
 
-func memberOf(object types.UID, generation int64) member {
+func MemberOf(object types.UID, generation int64) Member {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(string(object) + "/" + strconv.FormatInt(generation, 10)))
-	return member(hash.Sum32())
+	return Member(hash.Sum32())
 }
 
-// members are a set of them in the form that status keeps: sorted, four bytes each.
-type members []byte
+// Members are a set of them in the form that status keeps: sorted, four bytes each.
+type Members []byte
 
 const memberBytes = 4
 
-func membersFrom(all iter.Seq[member], most int) members {
-	var set members
+func membersFrom(all iter.Seq[Member], most int) Members {
+	var set Members
 	for _, m := range slices.Compact(slices.Sorted(all)) {
 		if len(set) == most*memberBytes {
 			break
@@ -66,11 +66,11 @@ func membersFrom(all iter.Seq[member], most int) members {
 	return set
 }
 
-func (s members) at(i int) member { return member(binary.BigEndian.Uint32(s[i*memberBytes:])) }
+func (s Members) at(i int) Member { return Member(binary.BigEndian.Uint32(s[i*memberBytes:])) }
 
-func (s members) len() int { return len(s) / memberBytes }
+func (s Members) len() int { return len(s) / memberBytes }
 
-func (s members) has(m member) bool {
+func (s Members) has(m Member) bool {
 	low, high := 0, s.len()
 	for low < high {
 		switch middle := (low + high) / 2; cmp.Compare(s.at(middle), m) {
@@ -85,8 +85,8 @@ func (s members) has(m member) bool {
 	return false
 }
 
-func (s members) all() iter.Seq[member] {
-	return func(yield func(member) bool) {
+func (s Members) all() iter.Seq[Member] {
+	return func(yield func(Member) bool) {
 		for i := range s.len() {
 			if !yield(s.at(i)) {
 				return
@@ -99,7 +99,7 @@ func (s members) all() iter.Seq[member] {
 type reservation struct {
 	count   int
 	until   time.Time
-	members members // objects all of whose removals are in the count
+	members Members // objects all of whose removals are in the count
 	// returned are removals of those that did not happen. A reader of status takes them for
 	// counted, so that their part of the count is no other object's.
 	returned map[types.UID]int
@@ -115,7 +115,7 @@ type window struct {
 
 // removals of one object.
 type removals struct {
-	member member
+	member Member
 	at     map[twin.Leaf]time.Time
 }
 
@@ -153,10 +153,10 @@ func (w *window) size() int {
 }
 
 // with is how many count together with those that wait.
-func (w *window) with(waiting iter.Seq[removing]) int {
+func (w *window) with(waiting iter.Seq[Request]) int {
 	n := w.size()
 	for one := range waiting {
-		if !w.carried.members.has(one.member) {
+		if !w.carried.members.has(one.Member) {
 			n += len(w.fresh(one))
 		}
 	}
@@ -164,34 +164,34 @@ func (w *window) with(waiting iter.Seq[removing]) int {
 }
 
 // exceeds reports whether a sync is larger than one may be.
-func (w *window) exceeds(c census, confirmed members) bool {
+func (w *window) exceeds(c census, confirmed Members) bool {
 	return w.with(beyond(confirmed, maps.Values(c.waiting))) > max(brakeAtLeast, (c.owned+w.size())/brakeShare)
 }
 
 // fresh are the leaves that do not count yet.
-func (w *window) fresh(one removing) []twin.Leaf {
-	r := w.removed[one.object]
+func (w *window) fresh(one Request) []twin.Leaf {
+	r := w.removed[one.Object]
 	if r == nil {
-		return one.leaves
+		return one.Leaves
 	}
-	return slices.DeleteFunc(slices.Clone(one.leaves), func(leaf twin.Leaf) bool { _, counts := r.at[leaf]; return counts })
+	return slices.DeleteFunc(slices.Clone(one.Leaves), func(leaf twin.Leaf) bool { _, counts := r.at[leaf]; return counts })
 }
 
 // count takes note of removals that are about to be sent, and returns those that did not count
 // before: should they certainly not happen, they can be taken back.
-func (w *window) count(one removing, now time.Time) []twin.Leaf {
+func (w *window) count(one Request, now time.Time) []twin.Leaf {
 	fresh := w.fresh(one)
-	r := w.removed[one.object]
+	r := w.removed[one.Object]
 	if r == nil {
 		r = &removals{at: map[twin.Leaf]time.Time{}}
 		if w.removed == nil {
 			w.removed = map[types.UID]*removals{}
 		}
-		w.removed[one.object] = r
+		w.removed[one.Object] = r
 	}
-	r.member = one.member
-	delete(w.own.returned, one.object)
-	for _, leaf := range one.leaves {
+	r.member = one.Member
+	delete(w.own.returned, one.Object)
+	for _, leaf := range one.Leaves {
 		r.at[leaf] = now
 	}
 	return fresh
@@ -213,10 +213,10 @@ func (w *window) takeBack(object types.UID, leaves []twin.Leaf) {
 }
 
 // covers reports whether status counts removals that are about to be sent.
-func (w *window) covers(one removing, now time.Time) bool {
+func (w *window) covers(one Request, now time.Time) bool {
 	need := w.need(one)
 	for object, n := range w.own.returned {
-		if object != one.object {
+		if object != one.Object {
 			need += n
 		}
 	}
@@ -224,8 +224,8 @@ func (w *window) covers(one removing, now time.Time) bool {
 }
 
 // need is what status has to count before they are sent.
-func (w *window) need(one removing) int {
-	if w.carried.members.has(one.member) {
+func (w *window) need(one Request) int {
+	if w.carried.members.has(one.Member) {
 		return w.size()
 	}
 	return w.size() + len(w.fresh(one))
@@ -233,7 +233,7 @@ func (w *window) need(one removing) int {
 
 // reserve is what status should count before removals are sent: these, and a few more, so that it
 // need not be written for each.
-func (w *window) reserve(one removing, now time.Time) reservation {
+func (w *window) reserve(one Request, now time.Time) reservation {
 	need, made := w.need(one), 0
 	for _, r := range w.removed {
 		made += len(r.at)
@@ -246,9 +246,9 @@ func (w *window) reserve(one removing, now time.Time) reservation {
 }
 
 // counted are the objects all of whose removals are in the count.
-func (w *window) counted(one removing) iter.Seq[member] {
-	return func(yield func(member) bool) {
-		if !yield(one.member) {
+func (w *window) counted(one Request) iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		if !yield(one.Member) {
 			return
 		}
 		for _, r := range w.removed {

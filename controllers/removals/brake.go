@@ -1,4 +1,4 @@
-package controllers
+package removals
 
 import (
 	"context"
@@ -58,20 +58,20 @@ type guard struct {
 	reset   time.Time // the confirmation that the window began anew with
 }
 
-// permit is the brake's answer.
-type permit struct {
-	allowed bool
-	counted []twin.Leaf // those that count now and did not before: they can be taken back
-	news    bool        // the IoTHub does not say yet that these are halted
+// Permit is the brake's answer.
+type Permit struct {
+	Allowed bool
+	Counted []twin.Leaf // those that count now and did not before: they can be taken back
+	News    bool        // the IoTHub does not say yet that these are halted
 }
 
-// NewBrake returns a brake that is off.
-func NewBrake() *Brake { return &Brake{hubs: map[types.NamespacedName]*guard{}} }
+// New returns a brake that is off.
+func New() *Brake { return &Brake{hubs: map[types.NamespacedName]*guard{}} }
 
-// allow says whether properties of one object's device may be removed now. If so they count, on
+// Allow says whether properties of one object's device may be removed now. If so they count, on
 // record, as removed; what a person confirmed does not. Without an IoTHub they count in memory,
 // which is where the session is as well.
-func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (permit, error) {
+func (b *Brake) Allow(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one Request, now time.Time) (Permit, error) {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,32 +83,32 @@ func (b *Brake) allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 		if hub != g.written {
 			g.look(hub)
 		}
-		if confirmedAt(hub).has(one.member) {
-			return permit{allowed: true}, nil
+		if confirmedAt(hub).has(one.Member) {
+			return Permit{Allowed: true}, nil
 		}
 		if conditions.IsTrue(hub, v1alpha1.ConditionRemovalsHalted) {
-			return g.halt(haltedAt(hub).has(one.member), now), nil
+			return g.halt(haltedAt(hub).has(one.Member), now), nil
 		}
 		exceeds, err := g.exceeds(ctx, cache, hub, one, now)
 		if err != nil {
-			return permit{}, err
+			return Permit{}, err
 		}
 		if exceeds {
 			g.pull(confirmedAt(hub))
-			return permit{news: true}, nil
+			return Permit{News: true}, nil
 		}
-		if one.unrecorded || g.window.covers(one, now) {
-			return permit{allowed: true, counted: g.window.count(one, now)}, nil
+		if one.Unrecorded || g.window.covers(one, now) {
+			return Permit{Allowed: true, Counted: g.window.count(one, now)}, nil
 		}
 		if hub, err = b.reserve(ctx, g, hub, g.window.reserve(one, now)); err != nil {
-			return permit{}, fmt.Errorf("noting removals in the status of the IoTHub: %w", err)
+			return Permit{}, fmt.Errorf("noting removals in the status of the IoTHub: %w", err)
 		}
 	}
-	return permit{}, errHubContended
+	return Permit{}, errHubContended
 }
 
 // pull halts removals until that is on record, or released.
-func (g *guard) pull(confirmed members) {
+func (g *guard) pull(confirmed Members) {
 	if !g.halted {
 		g.pending = 0
 	}
@@ -118,16 +118,16 @@ func (g *guard) pull(confirmed members) {
 
 // halt is the answer while removals are halted. The IoTHub need not look at each of ten thousand by
 // itself.
-func (g *guard) halt(named bool, now time.Time) permit {
+func (g *guard) halt(named bool, now time.Time) Permit {
 	if named || now.Sub(g.told) < censusFor {
-		return permit{}
+		return Permit{}
 	}
 	g.told = now
-	return permit{news: true}
+	return Permit{News: true}
 }
 
-// takeBack takes back what allow counted: it certainly was not removed.
-func (b *Brake) takeBack(hub types.NamespacedName, object types.UID, counted []twin.Leaf) {
+// TakeBack takes back what allow counted: it certainly was not removed.
+func (b *Brake) TakeBack(hub types.NamespacedName, object types.UID, counted []twin.Leaf) {
 	g := b.of(hub)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -185,7 +185,7 @@ func (g *guard) look(hub *v1alpha1.IoTHub) {
 // exceeds reports whether the sync that is going on is larger than one may be. One whose object the
 // cache does not show yet counts as well. The brake is not pulled for what waited when it was last
 // counted.
-func (g *guard) exceeds(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one removing, now time.Time) (bool, error) {
+func (g *guard) exceeds(ctx context.Context, cache client.Reader, hub *v1alpha1.IoTHub, one Request, now time.Time) (bool, error) {
 	g.window.expire(now)
 	isFresh := now.Sub(g.takenAt) >= censusFor
 	if isFresh {
@@ -205,15 +205,15 @@ func (g *guard) exceeds(ctx context.Context, cache client.Reader, hub *v1alpha1.
 	return g.isLarge(one, confirmedAt(hub)), nil
 }
 
-func (g *guard) isLarge(one removing, confirmed members) bool {
-	g.census.waiting[one.object] = one
+func (g *guard) isLarge(one Request, confirmed Members) bool {
+	g.census.waiting[one.Object] = one
 	return g.window.exceeds(g.census, confirmed)
 }
 
-// recedes reports whether declarations were put back, so that what is still halted is no more than one
+// Recedes reports whether declarations were put back, so that what is still halted is no more than one
 // sync may remove. Time alone does not do that: what was removed before the halt counts for as long as
 // it lasts. Nor do declarations that are added, or objects that are suspended to look into it.
-func (b *Brake) recedes(hub *v1alpha1.IoTHub, c census) bool {
+func (b *Brake) Recedes(hub *v1alpha1.IoTHub, c census) bool {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -260,9 +260,9 @@ func (b *Brake) Halted(hub types.NamespacedName) (pull int, is bool) {
 	return g.pulls, g.halted
 }
 
-// release lets go of a brake that was pulled, because nothing is left that is halted, or a person
+// Release lets go of a brake that was pulled, because nothing is left that is halted, or a person
 // confirmed: it is pulled again if need be. A brake that was pulled since stays so.
-func (b *Brake) release(hub types.NamespacedName, pull int) {
+func (b *Brake) Release(hub types.NamespacedName, pull int) {
 	g := b.of(hub)
 	g.mu.Lock()
 	defer g.mu.Unlock()

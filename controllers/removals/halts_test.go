@@ -1,4 +1,4 @@
-package controllers
+package removals
 
 import (
 	"context"
@@ -18,54 +18,54 @@ import (
 )
 
 // setNamed is a set of removals as status has it.
-func setNamed(at time.Time, all ...removing) *v1alpha1.RemovalSet {
+func setNamed(at time.Time, all ...Request) *v1alpha1.RemovalSet {
 	return setOf(slices.Values(all), metav1.NewTime(at))
 }
 
 func TestWhatAConfirmationIsOf(t *testing.T) {
 	const minute = time.Minute
-	shown := func(object types.UID, leaves int) removing {
+	shown := func(object types.UID, leaves int) Request {
 		one := removal(object, leaves)
 		one.shown = true
 		return one
 	}
-	edited := func(object types.UID, leaves int) removing {
+	edited := func(object types.UID, leaves int) Request {
 		one := removal(object, leaves)
-		one.member = memberOf(object, 3)
+		one.Member = MemberOf(object, 3)
 		return one
 	}
 	before := aNoon.Add(-minute)
 	recent := &v1alpha1.RecentRemovals{Count: 9, Until: metav1.NewTime(aNoon.Add(minute))}
 	for name, c := range map[string]struct {
 		was               v1alpha1.HubRemovals
-		waiting           []removing
+		waiting           []Request
 		halting, confirms bool
 		want              string
 		condition         string
-		names             []removing // in force afterwards: halted, else confirmed
+		names             []Request // in force afterwards: halted, else confirmed
 	}{
-		"a halt names what waits": {waiting: []removing{removal("a", 25), shown("b", 1)}, halting: true,
-			want: "halted", condition: "True/MassRemoval 26 properties of 2 PnPDevices", names: []removing{removal("a", 25), removal("b", 1)}},
-		"and what comes": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []removing{removal("a", 25), removal("b", 1)}, halting: true,
-			want: "halted before", condition: "True/MassRemoval 26 properties of 2 PnPDevices", names: []removing{removal("b", 1)}},
+		"a halt names what waits": {waiting: []Request{removal("a", 25), shown("b", 1)}, halting: true,
+			want: "halted", condition: "True/MassRemoval 26 properties of 2 PnPDevices", names: []Request{removal("a", 25), removal("b", 1)}},
+		"and what comes": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []Request{removal("a", 25), removal("b", 1)}, halting: true,
+			want: "halted before", condition: "True/MassRemoval 26 properties of 2 PnPDevices", names: []Request{removal("b", 1)}},
 		"and ends with nothing left": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25)), Recent: recent}, halting: true, want: "recent"},
 		"a person confirms what was named": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25)), Recent: recent},
-			waiting: []removing{removal("a", 25)}, halting: true, confirms: true,
-			want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []removing{removal("a", 25)}},
-		"and what objects say of themselves": {waiting: []removing{shown("a", 25)}, halting: true, confirms: true,
-			want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []removing{removal("a", 25)}},
-		"not what came after": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []removing{removal("a", 25), removal("b", 30)},
-			halting: true, confirms: true, want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []removing{removal("a", 25)}},
-		"not another edit of it": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []removing{edited("a", 30)},
+			waiting: []Request{removal("a", 25)}, halting: true, confirms: true,
+			want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []Request{removal("a", 25)}},
+		"and what objects say of themselves": {waiting: []Request{shown("a", 25)}, halting: true, confirms: true,
+			want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []Request{removal("a", 25)}},
+		"not what came after": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []Request{removal("a", 25), removal("b", 30)},
+			halting: true, confirms: true, want: "confirmed", condition: "False/Confirmed 25 properties of 1 PnPDevice", names: []Request{removal("a", 25)}},
+		"not another edit of it": {was: v1alpha1.HubRemovals{Halted: setNamed(before, removal("a", 25))}, waiting: []Request{edited("a", 30)},
 			halting: true, confirms: true, want: ""},
 		"it goes on while any of it waits": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25), removal("b", 1)), Recent: recent},
-			waiting: []removing{removal("b", 1)}, want: "confirmed before, recent", condition: "False/Confirmed 26 properties of 2 PnPDevices", names: []removing{removal("a", 25)}},
-		"and ends when none does": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25))}, waiting: []removing{removal("c", 30)}, want: ""},
-		"others are halted beside it": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25))}, waiting: []removing{removal("a", 25), removal("c", 30)},
-			halting: true, want: "halted, confirmed before", condition: "True/MassRemoval 30 properties of 1 PnPDevice", names: []removing{removal("c", 30)}},
+			waiting: []Request{removal("b", 1)}, want: "confirmed before, recent", condition: "False/Confirmed 26 properties of 2 PnPDevices", names: []Request{removal("a", 25)}},
+		"and ends when none does": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25))}, waiting: []Request{removal("c", 30)}, want: ""},
+		"others are halted beside it": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25))}, waiting: []Request{removal("a", 25), removal("c", 30)},
+			halting: true, want: "halted, confirmed before", condition: "True/MassRemoval 30 properties of 1 PnPDevice", names: []Request{removal("c", 30)}},
 		"and confirmed as well": {was: v1alpha1.HubRemovals{Confirmed: setNamed(before, removal("a", 25)), Halted: setNamed(before, removal("c", 30))},
-			waiting: []removing{removal("a", 25), removal("c", 30)}, halting: true, confirms: true,
-			want: "confirmed", condition: "False/Confirmed 55 properties of 2 PnPDevices", names: []removing{removal("a", 25), removal("c", 30)}},
+			waiting: []Request{removal("a", 25), removal("c", 30)}, halting: true, confirms: true,
+			want: "confirmed", condition: "False/Confirmed 55 properties of 2 PnPDevices", names: []Request{removal("a", 25), removal("c", 30)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			next := review(c.was, slices.Values(c.waiting), c.halting, c.confirms, aNoon)
@@ -102,8 +102,8 @@ func TestWhatAConfirmationIsOf(t *testing.T) {
 				in = confirmedAt(hub)
 			}
 			for _, one := range c.names {
-				if !in.has(one.member) {
-					t.Errorf("%s is not named", one.object)
+				if !in.has(one.Member) {
+					t.Errorf("%s is not named", one.Object)
 				}
 			}
 		})
@@ -169,7 +169,7 @@ func TestABrakeThatIsPulledDuringALookAtItStaysSo(t *testing.T) {
 	cache := &pulling{Client: c, pull: func() { p.expect(false, "b", 25, aNoon) }}
 	for _, want := range []string{"False/" + v1alpha1.ReasonConfirmed, "True/" + v1alpha1.ReasonMassRemoval} {
 		p.catchUp()
-		if _, err := p.describe(t.Context(), cache, p.hub); err != nil {
+		if _, err := p.Describe(t.Context(), cache, p.hub); err != nil {
 			t.Fatal(err)
 		}
 		is := apimeta.FindStatusCondition(p.hub.Status.Conditions, v1alpha1.ConditionRemovalsHalted)
@@ -207,7 +207,7 @@ func TestDeclarationsThatArePutBackBeforeAHaltIsOnRecordEndIt(t *testing.T) {
 			if test.declared != `{}` {
 				edit(test.declared, 3)
 			}
-			hasEnded, err := p.describe(t.Context(), c, p.hub)
+			hasEnded, err := p.Describe(t.Context(), c, p.hub)
 			if err != nil {
 				t.Fatal(err)
 			}

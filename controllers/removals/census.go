@@ -1,4 +1,4 @@
-package controllers
+package removals
 
 import (
 	"context"
@@ -20,17 +20,17 @@ import (
 // census counts properties of one hub.
 type census struct {
 	owned   int
-	waiting map[types.UID]removing // to be removed
+	waiting map[types.UID]Request // to be removed
 	// resting are those that would be, were their objects not suspended, or observing.
 	resting int
 }
 
 // pending counts what is to be removed, now or once its objects are resumed, beside what was
 // confirmed.
-func (c census) pending(confirmed members) int {
+func (c census) pending(confirmed Members) int {
 	n := c.resting
 	for one := range beyond(confirmed, maps.Values(c.waiting)) {
-		n += len(one.leaves)
+		n += len(one.Leaves)
 	}
 	return n
 }
@@ -42,7 +42,7 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 	if err != nil {
 		return census{}, fmt.Errorf("counting owned properties: %w", err)
 	}
-	c := census{waiting: map[types.UID]removing{}}
+	c := census{waiting: map[types.UID]Request{}}
 	for _, device := range devices {
 		declared, err := declaration.Of(&device.Spec)
 		owned, waiting, resting := ownedBy(device, declared, hub)
@@ -51,7 +51,7 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 			continue // nothing of it is removed
 		}
 		c.resting += resting
-		if len(waiting.leaves) > 0 {
+		if len(waiting.Leaves) > 0 {
 			c.waiting[device.UID] = waiting
 		}
 		if w != nil && device.DeletionTimestamp == nil {
@@ -63,8 +63,8 @@ func takeCensus(ctx context.Context, reader client.Reader, hub *v1alpha1.IoTHub,
 
 // ownedBy counts what an object owns at a hub, lists what of it is to be removed, and counts what is not for
 // now, because the object is suspended or observes.
-func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting removing, resting int) {
-	waiting = removing{object: device.UID, name: device.Name, member: memberOf(device.UID, device.Generation), shown: showsHalt(device)}
+func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha1.IoTHub) (owned int, waiting Request, resting int) {
+	waiting = Request{Object: device.UID, name: device.Name, Member: MemberOf(device.UID, device.Generation), shown: showsHalt(device)}
 	if !convergence.IsOfHost(device, hub.Spec.HostName) {
 		return 0, waiting, 0
 	}
@@ -76,7 +76,7 @@ func ownedBy(device *v1alpha1.PnPDevice, declared twin.Declaration, hub *v1alpha
 		owned++
 		switch _, kept := declared[leaf]; {
 		case removes && (clears || !kept):
-			waiting.leaves = append(waiting.leaves, leaf)
+			waiting.Leaves = append(waiting.Leaves, leaf)
 		case !clears && !kept:
 			resting++
 		}
