@@ -15,6 +15,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -71,7 +72,7 @@ const (
 // object of its name and spec.
 func (r *DeviceCommandReconciler) settle(ctx context.Context, s *commandScope) error {
 	status, key := &s.command.Status, client.ObjectKeyFromObject(s.command)
-	s.invocation = invocationOf(s.command)
+	s.invocation = ledgerstore.InvocationOf(s.command)
 	entry, err := r.Flights.Ledger.Look(ctx, s.invocation)
 	if err != nil {
 		return heldBy(err)
@@ -111,7 +112,7 @@ func (s *commandScope) adoptRelease() {
 // heldBy says why a command is held that may not be sent as long as the ledger is not there. Other
 // failures are transient.
 func heldBy(err error) error {
-	if _, damaged := errors.AsType[*damagedError](err); damaged {
+	if _, damaged := errors.AsType[*ledgerstore.DamagedError](err); damaged {
 		return halt.Waiting(v1alpha1.ReasonLedgerUnreadable,
 			"The operator's record of the commands of this namespace cannot be read, and nothing is sent without it: its administrator has to look at the operator's log", waits.Ledger.Most)
 	}
@@ -257,9 +258,9 @@ func (r *DeviceCommandReconciler) account(ctx context.Context, c *v1alpha1.Devic
 	if id == "" || !time.Now().Before(c.Spec.NotAfter.Time) {
 		return nil
 	}
-	i := invocationOf(c)
+	i := ledgerstore.InvocationOf(c)
 	entry, err := r.Flights.Ledger.Look(ctx, i)
-	if _, damaged := errors.AsType[*damagedError](err); damaged {
+	if _, damaged := errors.AsType[*ledgerstore.DamagedError](err); damaged {
 		return nil // nothing of this name is sent meanwhile
 	}
 	if err != nil {

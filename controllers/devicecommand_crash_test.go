@@ -24,6 +24,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/cached/cachedtest"
+	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
@@ -162,7 +163,7 @@ func (f *factory) start(at crash) *process {
 	recorder := events.NewFakeRecorder(1000)
 	p.r = &DeviceCommandReconciler{
 		Client: p.api, Recorder: recorder, Hubs: sessions, Wakes: triggers.New(), Models: models.NewLibrary(cached.Models{Reader: p.api}, models.NewRepositories(nil, nil)),
-		Flights: NewFlights(p.dead, p.api, p.api, recorder, NewLedger(p.dead, p.api, p.api, "operator", logr.Discard()), logr.Discard()),
+		Flights: NewFlights(p.dead, p.api, p.api, recorder, ledgerstore.New(p.dead, p.api, p.api, "operator", logr.Discard()), logr.Discard()),
 	}
 	return p
 }
@@ -247,7 +248,7 @@ func (p *process) run(within time.Duration) {
 // onRecord is what the ledger has of the command.
 func (p *process) onRecord() *ledger.Entry {
 	p.factory.t.Helper()
-	e, err := p.r.Flights.Ledger.Look(p.factory.t.Context(), invocationOf(p.factory.stored()))
+	e, err := p.r.Flights.Ledger.Look(p.factory.t.Context(), ledgerstore.InvocationOf(p.factory.stored()))
 	if err != nil {
 		p.factory.t.Fatal(err)
 	}
@@ -754,7 +755,7 @@ func TestACommandThatIsMadeAnewRestsAsTheFirstOneWould(t *testing.T) {
 				f.answer = okAnswer
 				f.again(p, "2", func(c *v1alpha1.DeviceCommand) { test.meanwhile(p, c) })
 				if test.restarts {
-					time.Sleep(2 * lateAfter)
+					time.Sleep(2 * 5 * time.Second)
 					p.stop()
 					p = f.start(crash{never, false})
 				}

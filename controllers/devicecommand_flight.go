@@ -17,6 +17,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/budget"
@@ -61,7 +62,7 @@ type flight struct {
 
 	// The following are for the claim. claims is false if there is one already.
 	claims     bool
-	invocation invocation
+	invocation ledgerstore.Invocation
 	over       *ledger.Entry // what is on record before it
 	proof      ledger.Proof  // that it may follow, where that is not known from the entry
 	longest    time.Duration // that the attempt may go on
@@ -77,7 +78,7 @@ type Flights struct {
 	Client   client.Client
 	Reader   client.Reader // of the API server, not of a cache
 	Recorder events.EventRecorder
-	Ledger   *Ledger
+	Ledger   *ledgerstore.Store
 	Log      logr.Logger
 
 	wakes    chan event.GenericEvent
@@ -88,7 +89,7 @@ type Flights struct {
 }
 
 // NewFlights returns an owner of no flight. Wakes are dropped once ctx ends.
-func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, ledger *Ledger, log logr.Logger) *Flights {
+func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, ledger *ledgerstore.Store, log logr.Logger) *Flights {
 	f := &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
 	}
@@ -127,7 +128,7 @@ func (f *Flights) abandon(key types.NamespacedName) {
 	if doubted == nil {
 		return
 	}
-	f.Ledger.ConcludeLater(invocation{key.Namespace, doubted.Record}, ledger.Entry{
+	f.Ledger.ConcludeLater(ledgerstore.Invocation{key.Namespace, doubted.Record}, ledger.Entry{
 		Request: doubted.RequestID, NotAfter: time.Now(), Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandUnknown, Message: doubtText, At: time.Now()},
 	})
 }
@@ -212,7 +213,7 @@ func (f *Flights) ask(ctx context.Context, one *flight) result {
 
 // showRunning is for people: no decision depends on it, so that it is tried once.
 func (f *Flights) showRunning(one *flight) {
-	ctx, cancel := context.WithTimeout(context.Background(), ledgerCall)
+	ctx, cancel := context.WithTimeout(context.Background(), ledgerstore.CallTime)
 	defer cancel()
 	changed := one.command.DeepCopy()
 	one.begun(&changed.Status)

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
@@ -94,11 +95,11 @@ func newAirport(t *testing.T, invoke func(context.Context, iothub.Invocation) (i
 			return c.SubResource(sub).Patch(ctx, o, p, opts...)
 		},
 	})
-	ledger := NewLedger(t.Context(), c, c, "operator", logr.Discard())
+	ledger := ledgerstore.New(t.Context(), c, c, "operator", logr.Discard())
 	a.Flights = NewFlights(t.Context(), c, c, events.NewFakeRecorder(100), ledger, logr.Discard())
 	a.flight = &flight{
 		key: client.ObjectKeyFromObject(claimed), destination: "h", command: a.stored(), device: &v1alpha1.PnPDevice{}, session: session.NewSession(a.hub, "h", ""),
-		deviceID: "d", requestID: "r1", claimed: time.Now(), invocation: invocationOf(claimed),
+		deviceID: "d", requestID: "r1", claimed: time.Now(), invocation: ledgerstore.InvocationOf(claimed),
 	}
 	a.flight.slot = a.reserve(a.flight.key)
 	if a.flight.slot == nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/declaration"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -39,7 +40,7 @@ type commandScope struct {
 	// model that the device has, as far as that matters.
 	model string
 	// invocation is what the ledger knows the command by, entry what it has of it, nil if nothing.
-	invocation invocation
+	invocation ledgerstore.Invocation
 	entry      *ledger.Entry
 	// proof is Retried if the command may have run and is sent again all the same; retriesForeign
 	// if only the object knew of that attempt.

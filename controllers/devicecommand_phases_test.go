@@ -5,9 +5,13 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
 )
 
@@ -30,7 +34,7 @@ func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := &DeviceCommandReconciler{Flights: NewFlights(t.Context(), nil, nil, nil, memoryLedger(t), logr.Discard())}
+			r := &DeviceCommandReconciler{Flights: NewFlights(t.Context(), nil, nil, nil, ledgerInMemory(t), logr.Discard())}
 			s := &commandScope{now: now, command: &v1alpha1.DeviceCommand{
 				ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.AnnotationAttempt: "r1"}},
 				Spec: v1alpha1.DeviceCommandSpec{
@@ -51,4 +55,15 @@ func TestAnUnknownAttemptIsRetriedOnlyOnceItCannotRunAnyMore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ledgerInMemory is a record of commands over an API server in memory.
+func ledgerInMemory(t *testing.T) *ledgerstore.Store {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).Build()
+	return ledgerstore.New(t.Context(), c, c, "operator", logr.Discard())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/internal/command"
 	"github.com/pnp-operator/pnp-operator/internal/conditions"
 	"github.com/pnp-operator/pnp-operator/internal/halt"
@@ -96,7 +97,7 @@ func restOnRecord(status *v1alpha1.DeviceCommandStatus) command.Rest {
 func (f *Flights) leaveAlone(one *flight, r result) {
 	says := conditions.ReadyOf(one.outcome(r))
 	one.slot.Rest(command.Rest{
-		RequestID: one.requestID, Record: one.invocation.key, NotAfter: one.command.Spec.NotAfter.Time,
+		RequestID: one.requestID, Record: one.invocation.Key, NotAfter: one.command.Spec.NotAfter.Time,
 		Reason: says.Reason, Message: says.Message, Awaits: r.attempt.Awaits(r.meaning),
 	})
 }
@@ -127,7 +128,7 @@ func (f *Flights) listen(s *commandScope, is command.Rest) {
 // recall has a command rest by what is on record of it.
 func (f *Flights) recall(one *v1alpha1.DeviceCommand, at command.Site) {
 	is := restOnRecord(&one.Status)
-	is.Record, is.NotAfter, is.At = invocationOf(one).key, one.Spec.NotAfter.Time, at
+	is.Record, is.NotAfter, is.At = ledgerstore.InvocationOf(one).Key, one.Spec.NotAfter.Time, at
 	f.runs.Recall(client.ObjectKeyFromObject(one), is, one.Status.DeviceID, windowOf(one.Status.DeviceOffline))
 }
 

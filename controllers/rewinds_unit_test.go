@@ -3,10 +3,8 @@ package controllers
 import (
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
 // What was written last is newer than anything that the cache will show, if etcd was put back to
@@ -75,52 +72,6 @@ func TestAnObjectThatIsBackFromItsDeletionIsClearedAgain(t *testing.T) {
 	c.isBackAgain().Update(event.UpdateEvent{ObjectOld: deleted, ObjectNew: is})
 	if c.isSettled(is) {
 		t.Error("its next deletion would leave its values behind")
-	}
-}
-
-func TestARecordOfCommandsThatWasPutBackIsMended(t *testing.T) {
-	for name, notice := range map[string]func(*Ledger, invocation){
-		"once objects were found to be put back": func(l *Ledger, _ invocation) { l.Verify(); l.Verify() },
-		"at the next write": func(l *Ledger, other invocation) {
-			l.ConcludeLater(other, ledger.Entry{Request: "x", Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandFailed}, NotAfter: time.Now().Add(time.Hour)})
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				v := newVault(t)
-				l := v.open(t)
-				ran := ledger.Entry{Request: "r1", Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandSucceeded}}
-				if err := errors.Join(l.Claim(t.Context(), nth(0), claimNow("r1")), l.Conclude(t.Context(), nth(0), ran)); err != nil {
-					t.Fatal(err)
-				}
-				var m corev1.ConfigMap
-				if err := v.api.Get(t.Context(), types.NamespacedName{Namespace: "operator", Name: shardNameOf(nth(0)).String()}, &m); err != nil {
-					t.Fatal(err)
-				}
-				m.Data[ledgerKey] = `{"format":1,"entries":{}}`
-				if err := v.api.Update(t.Context(), &m); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(time.Minute)
-				notice(l, neighbour(l, nth(0)))
-				if e, err := l.Look(t.Context(), nth(0)); err != nil || e == nil || e.Outcome == nil {
-					t.Errorf("this process knows %+v, %v", e, err)
-				}
-				time.Sleep(time.Minute)
-				if e, err := v.open(t).Look(t.Context(), nth(0)); err != nil || e == nil || e.Outcome == nil {
-					t.Errorf("the next process knows %+v, %v", e, err)
-				}
-			})
-		})
-	}
-}
-
-// neighbour is an invocation whose record is in the same ConfigMap.
-func neighbour(l *Ledger, of invocation) invocation {
-	for i := 100; ; i++ {
-		if shardNameOf(nth(i)) == shardNameOf(of) {
-			return nth(i)
-		}
 	}
 }
 

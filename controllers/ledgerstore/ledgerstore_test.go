@@ -1,4 +1,4 @@
-package controllers
+package ledgerstore
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -23,7 +24,7 @@ import (
 )
 
 // memoryLedger is one over an API server in memory, which has nothing.
-func memoryLedger(t *testing.T) *Ledger {
+func memoryLedger(t *testing.T) *Store {
 	t.Helper()
 	return newVault(t).open(t)
 }
@@ -68,13 +69,13 @@ func newVault(t *testing.T) *vault {
 }
 
 // open is the ledger of another process.
-func (v *vault) open(t *testing.T) *Ledger {
+func (v *vault) open(t *testing.T) *Store {
 	t.Helper()
-	return NewLedger(t.Context(), v.api, v.api, "operator", logr.Discard())
+	return New(t.Context(), v.api, v.api, "operator", logr.Discard())
 }
 
-func nth(i int) invocation {
-	return invocation{"factory", ledger.Key{Name: fmt.Sprintf("c%d", i), Spec: "s"}}
+func nth(i int) Invocation {
+	return Invocation{"factory", ledger.Key{Name: fmt.Sprintf("c%d", i), Spec: "s"}}
 }
 
 func claimNow(request string) ledger.Claim {
@@ -88,7 +89,7 @@ func TestOneOfTwoProcessesGetsAClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault(t)
 		first, second := v.open(t), v.open(t)
-		for _, l := range []*Ledger{first, second} {
+		for _, l := range []*Store{first, second} {
 			if e, err := l.Look(t.Context(), nth(0)); e != nil || err != nil {
 				t.Fatal(e, err)
 			}
@@ -200,7 +201,7 @@ func TestAClaimWhoseAnswerIsLostIsReleased(t *testing.T) {
 		}))
 		i := nth(8)
 		for shardNameOf(i) != shardNameOf(nth(0)) {
-			i.key.Name += "x"
+			i.Key.Name += "x"
 		}
 		if err := l.Claim(t.Context(), i, claimNow("r1")); err == nil {
 			t.Fatal("the answer was lost")
@@ -213,7 +214,7 @@ func TestAClaimWhoseAnswerIsLostIsReleased(t *testing.T) {
 	})
 }
 
-func (l *Ledger) api(c client.Client) { l.Client = c }
+func (l *Store) api(c client.Client) { l.Client = c }
 
 func TestADamagedShardIsNeitherReadNorWritten(t *testing.T) {
 	for name, text := range map[string]string{
@@ -224,20 +225,20 @@ func TestADamagedShardIsNeitherReadNorWritten(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newVault(t)
 				l := v.open(t)
-				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: shardNameOf(nth(0)).String()}, Data: map[string]string{ledgerKey: text}}
+				m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "operator", Name: shardNameOf(nth(0)).String()}, Data: map[string]string{DataKey: text}}
 				if err := v.api.Create(t.Context(), m); err != nil {
 					t.Fatal(err)
 				}
 				v.writes = 0
 				_, looked := l.Look(t.Context(), nth(0))
 				claimed := l.Claim(t.Context(), nth(0), claimNow("r1"))
-				if _, held := errors.AsType[*damagedError](looked); !held {
+				if _, held := errors.AsType[*DamagedError](looked); !held {
 					t.Errorf("looked: %v", looked)
 				}
-				if _, held := errors.AsType[*damagedError](claimed); !held || v.writes > 0 {
+				if _, held := errors.AsType[*DamagedError](claimed); !held || v.writes > 0 {
 					t.Errorf("claimed: %v, %d writes", claimed, v.writes)
 				}
-				m.Data[ledgerKey] = `{"format":1,"entries":{}}`
+				m.Data[DataKey] = `{"format":1,"entries":{}}`
 				if err := v.api.Update(t.Context(), m); err != nil {
 					t.Fatal(err)
 				}
@@ -300,38 +301,38 @@ func TestWhatIsOverIsSwept(t *testing.T) {
 // Records that are over leave memory, too, and those about to be written do not.
 func TestWhatIsOverLeavesMemory(t *testing.T) {
 	for name, test := range map[string]struct {
-		meanwhile func(*testing.T, *vault, *Ledger)
+		meanwhile func(*testing.T, *vault, *Store)
 		stays     bool
 	}{
-		"nothing happens": {func(*testing.T, *vault, *Ledger) {}, false},
-		"it was looked at": {func(t *testing.T, _ *vault, l *Ledger) {
+		"nothing happens": {func(*testing.T, *vault, *Store) {}, false},
+		"it was looked at": {func(t *testing.T, _ *vault, l *Store) {
 			if _, err := l.Look(t.Context(), nth(0)); err != nil {
 				t.Error(err)
 			}
 		}, false},
-		"an outcome is late": {func(_ *testing.T, _ *vault, l *Ledger) { l.ReleaseLater(nth(0), "r1", false) }, true},
-		"an outcome cannot be written": {func(t *testing.T, v *vault, l *Ledger) {
+		"an outcome is late": {func(_ *testing.T, _ *vault, l *Store) { l.ReleaseLater(nth(0), "r1", false) }, true},
+		"an outcome cannot be written": {func(t *testing.T, v *vault, l *Store) {
 			v.refuse = func() error { return errors.New("the API server is away") }
 			l.ConcludeLater(nth(0), ledger.Entry{Request: "r1", NotAfter: time.Now().Add(time.Hour), Outcome: &ledger.Outcome{At: time.Now()}})
 			time.Sleep(2 * lateAfter)
 		}, true},
-		"another claim is being made": {func(t *testing.T, _ *vault, l *Ledger) {
+		"another claim is being made": {func(t *testing.T, _ *vault, l *Store) {
 			go func() { _ = l.Claim(t.Context(), nth(0), claimNow("r2")) }()
 			synctest.Wait()
 		}, true},
-		"another claim was made": {func(t *testing.T, _ *vault, l *Ledger) {
+		"another claim was made": {func(t *testing.T, _ *vault, l *Store) {
 			if err := l.Claim(t.Context(), nth(0), claimNow("r2")); err != nil {
 				t.Error(err)
 			}
 		}, true},
-		"somebody is about to use it": {func(_ *testing.T, _ *vault, l *Ledger) { l.enter(nth(0)) }, true},
+		"somebody is about to use it": {func(_ *testing.T, _ *vault, l *Store) { l.enter(nth(0)) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := newVault(t)
 				ctx, stop := context.WithCancel(t.Context())
 				defer stop()
-				l := NewLedger(ctx, v.api, v.api, "operator", logr.Discard())
+				l := New(ctx, v.api, v.api, "operator", logr.Discard())
 				if err := l.Claim(ctx, nth(0), claimNow("r1")); err != nil {
 					t.Fatal(err)
 				}
@@ -361,7 +362,7 @@ func TestNamespacesHaveShardsOfTheirOwn(t *testing.T) {
 	seen := map[string]string{}
 	for _, namespace := range []string{"a", "a-0", "a-0-1", "0", "commands"} {
 		for i := range 50 {
-			name := shardNameOf(invocation{namespace, ledger.Key{Name: fmt.Sprint(i)}}).String()
+			name := shardNameOf(Invocation{namespace, ledger.Key{Name: fmt.Sprint(i)}}).String()
 			if of, ok := seen[name]; ok && of != namespace {
 				t.Errorf("%s is of %s and of %s", name, of, namespace)
 			}
@@ -370,5 +371,51 @@ func TestNamespacesHaveShardsOfTheirOwn(t *testing.T) {
 	}
 	if len(seen) != 5*ledgerShards {
 		t.Errorf("%d shards of 5 namespaces", len(seen))
+	}
+}
+
+func TestARecordOfCommandsThatWasPutBackIsMended(t *testing.T) {
+	for name, notice := range map[string]func(*Store, Invocation){
+		"once objects were found to be put back": func(l *Store, _ Invocation) { l.Verify(); l.Verify() },
+		"at the next write": func(l *Store, other Invocation) {
+			l.ConcludeLater(other, ledger.Entry{Request: "x", Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandFailed}, NotAfter: time.Now().Add(time.Hour)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVault(t)
+				l := v.open(t)
+				ran := ledger.Entry{Request: "r1", Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandSucceeded}}
+				if err := errors.Join(l.Claim(t.Context(), nth(0), claimNow("r1")), l.Conclude(t.Context(), nth(0), ran)); err != nil {
+					t.Fatal(err)
+				}
+				var m corev1.ConfigMap
+				if err := v.api.Get(t.Context(), types.NamespacedName{Namespace: "operator", Name: shardNameOf(nth(0)).String()}, &m); err != nil {
+					t.Fatal(err)
+				}
+				m.Data[DataKey] = `{"format":1,"entries":{}}`
+				if err := v.api.Update(t.Context(), &m); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				notice(l, neighbour(l, nth(0)))
+				if e, err := l.Look(t.Context(), nth(0)); err != nil || e == nil || e.Outcome == nil {
+					t.Errorf("this process knows %+v, %v", e, err)
+				}
+				time.Sleep(time.Minute)
+				if e, err := v.open(t).Look(t.Context(), nth(0)); err != nil || e == nil || e.Outcome == nil {
+					t.Errorf("the next process knows %+v, %v", e, err)
+				}
+			})
+		})
+	}
+}
+
+// neighbour is an invocation whose record is in the same ConfigMap.
+func neighbour(l *Store, of Invocation) Invocation {
+	for i := 100; ; i++ {
+		if shardNameOf(nth(i)) == shardNameOf(of) {
+			return nth(i)
+		}
 	}
 }

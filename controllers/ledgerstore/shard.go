@@ -1,4 +1,4 @@
-package controllers
+package ledgerstore
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // shard is one ConfigMap of the ledger. It has one writer, which lives while there is something to
 // write: what comes meanwhile gathers for the next write.
 type shard struct {
-	ledger *Ledger
+	ledger *Store
 	name   shardName
 	// urgent wakes the writer that waits for what may be late.
 	urgent chan struct{}
@@ -192,7 +192,7 @@ func (s *shard) writeOnce() {
 	queue, late := s.queue, s.late
 	s.queue = nil
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), ledgerCall)
+	ctx, cancel := context.WithTimeout(context.Background(), CallTime)
 	defer cancel()
 	results, err := s.write(ctx, queue, late)
 	for tries := 1; err != nil && tries < 3 && isOvertaken(err); tries++ {
@@ -323,7 +323,7 @@ func (s *shard) known(ctx context.Context) (ledger.Entries, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.damaged = nil
-	if _, is := errors.AsType[*damagedError](err); is {
+	if _, is := errors.AsType[*DamagedError](err); is {
 		s.damaged, s.again = err, time.Now().Add(damagedFor)
 	}
 	if err != nil {
