@@ -88,7 +88,7 @@ var stated = []struct {
 	{"security.md", "| {} | [TestReviewsUnderWayAreBounded]", "internal/webhooks/limits.go", "maxChecking", mib},
 	{"security.md", "| {} | [TestModelsThatAreKeptAreBounded]", "internal/models/library.go", "maxOutcomes", mib},
 	{"security.md", "| {} | [TestWhatIsHeldOfRepositoriesIsBounded]", "internal/models/repositories.go", "maxHeld", mib},
-	{"security.md", "models that were fetched | {} in one namespace", "internal/models/repositories.go", "maxHeldOfTenant", mib},
+	{"security.md", "fetched models | {} in one namespace", "internal/models/repositories.go", "maxHeldOfTenant", mib},
 	{"security.md", "200 files; {} at a time", "internal/models/repositories.go", "maxFetches", number},
 	{"security.md", "| {} | [TestPrefetchIsBounded]", "internal/eventstream/intake.go", "maxArrived", mib},
 }
