@@ -12,7 +12,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
@@ -46,7 +45,9 @@ func TestFactsDecideWhetherADeletionWaits(t *testing.T) {
 		r.Hubs.Put(context.Background(), key, session.NewSession(unusedHub{}, "a", ""), func(context.Context) {})
 	}
 	kept := func(r *PnPDeviceReconciler) { live(r); r.Hubs.Keep(key, time.Hour, func() {}) }
-	went := func(r *PnPDeviceReconciler) { r.clearing.left().Delete(event.DeleteEvent{Object: hubAt("a")}) }
+	went := func(r *PnPDeviceReconciler) {
+		r.GoneHub = func(client.ObjectKey) *v1alpha1.IoTHub { return hubAt("a") }
+	}
 	const clears, waits, goes = "clears", "waits", "goes"
 	type facts = []func(*PnPDeviceReconciler)
 	tests := map[string]struct {
@@ -78,7 +79,7 @@ func TestFactsDecideWhetherADeletionWaits(t *testing.T) {
 			if test.hub != nil {
 				objects = objects.WithObjects(test.hub)
 			}
-			r := &PnPDeviceReconciler{Client: objects.Build(), Hubs: &session.Registry{}, clearing: &clearing{}}
+			r := &PnPDeviceReconciler{Client: objects.Build(), Hubs: &session.Registry{}, GoneHub: func(client.ObjectKey) *v1alpha1.IoTHub { return nil }}
 			for _, fact := range test.facts {
 				fact(r)
 			}
@@ -115,7 +116,7 @@ func TestOneRefusalAfterOtherFailuresLeavesNothingBehind(t *testing.T) {
 		"of a credential that is kept, after an outage": {waits.HubFails, func(r *PnPDeviceReconciler, s *scope) error { return r.unauthorized(s, denied) }, denied},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &PnPDeviceReconciler{Grace: grace, Hubs: &session.Registry{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
+			r := &PnPDeviceReconciler{Grace: grace, Hubs: &session.Registry{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")}
 			device := &v1alpha1.PnPDevice{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: "d", UID: "1"}}
 			if test.before != nil {
 				r.retries.Fails(nameOfDevice(device), backoff.Cause{Row: test.before, Object: device.UID}, began.Add(-10*time.Minute))
@@ -159,7 +160,7 @@ func TestAnObjectThatOthersHoldSaysSo(t *testing.T) {
 				device.Spec.DeletionPolicy, device.Status.ConnectionState, device.Status.Summary = policy, convergence.Connected, "1/1"
 				conditions.SetVerdict(device, conditions.Verdict{Ready: true, Reason: v1alpha1.ReasonDeviceAcknowledged})
 				c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(device).WithStatusSubresource(device).Build()
-				r := &PnPDeviceReconciler{Client: c, Hubs: &session.Registry{}, clearing: &clearing{}, latest: &latest{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""), Recorder: events.NewFakeRecorder(10)}
+				r := &PnPDeviceReconciler{Client: c, Hubs: &session.Registry{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""), Recorder: events.NewFakeRecorder(10)}
 				for range 2 {
 					if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(device)}); err != nil {
 						t.Fatal(err)

@@ -30,6 +30,11 @@ type declarations struct {
 	failing     *backoff.Failures
 }
 
+// Declarations returns the PnPDevices of an IoTHub that has a session at a destination.
+func (r *PnPDeviceReconciler) Declarations(hub types.NamespacedName, destination string) session.Declarations {
+	return &declarations{reader: r.Client, latest: &r.latest, wakes: r.Wakes, hub: hub, destination: destination, sessions: r.Hubs, failing: r.Failures}
+}
+
 // List returns the devices of the hub.
 func (w *declarations) List(ctx context.Context) ([]session.Declared, error) {
 	devices, err := cached.MembersOf(ctx, w.reader, w.hub)

@@ -39,7 +39,7 @@ func TestACommandThatIsNotSentGivesItsTokenBack(t *testing.T) {
 				a.flight.claimed = time.Time{}
 			}
 			a.start(a.flight)
-			a.runs.Wait()
+			a.Registry.Wait()
 			if got := a.flight.session.Budget.Stats().DailyMessages; got != c.want {
 				t.Errorf("%s: %d messages, expected %d", name, got, c.want)
 			}

@@ -77,7 +77,7 @@ func (r *DeviceCommandReconciler) settle(ctx context.Context, s *commandScope) e
 	if err != nil {
 		return heldBy(err)
 	}
-	if id := status.RequestID; id == status.ReleasedRequestID && r.Flights.runs.IsDoubted(key, id) {
+	if id := status.RequestID; id == status.ReleasedRequestID && r.Flights.Registry.IsDoubted(key, id) {
 		doubt(status)
 		s.doubted = true
 	}
@@ -284,7 +284,7 @@ func (r *DeviceCommandReconciler) send(_ context.Context, s *commandScope) error
 	if r.Flights.hasEnded(s.command) { // as something else than it would be now: it was passed by
 		return halt.Quiet(waits.Outcome.Most)
 	}
-	if err := r.Flights.runs.Failure(key); err != nil {
+	if err := r.Flights.Registry.Failure(key); err != nil {
 		return heldBy(err)
 	}
 	if err := r.Flights.Ledger.HasRoom(s.invocation); err != nil {
@@ -310,8 +310,8 @@ func (r *DeviceCommandReconciler) reserve(s *commandScope, key client.ObjectKey)
 		return nil, nil, halt.WaitingFor(wait)
 	}
 	giveBack = func() { s.session.GiveBack(key.String(), payload) }
-	slot, err = r.Flights.runs.Reserve(command.Request{
-		Key: key, Object: s.command.UID, Site: siteOf(cached.HubKey(s.device), s.session), Device: s.device.DeviceID(), Payload: len(payload),
+	slot, err = r.Flights.Registry.Reserve(command.Request{
+		Key: key, Object: s.command.UID, Site: s.session.CommandSite(cached.HubKey(s.device)), Device: s.device.DeviceID(), Payload: len(payload),
 		Freed: func() { r.Flights.lookInLine(key, s.command.Spec.DeviceRef.Name) },
 	})
 	switch {
@@ -334,10 +334,10 @@ func (f *Flights) claim(one *flight) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sendWithin)
 	defer cancel()
 	one.claimed, one.at = time.Now(), time.Now()
-	if f.runs.IsClosing() {
+	if f.Registry.IsClosing() {
 		return context.Canceled
 	}
-	f.runs.Claiming(one.key, one.requestID)
+	f.Registry.Claiming(one.key, one.requestID)
 	c := ledger.Claim{
 		UID: string(one.command.UID), Request: one.requestID, At: one.at, Until: one.at.Add(sendWithin + one.longest),
 		NotAfter: one.command.Spec.NotAfter.Time, Proof: one.proof,
@@ -356,7 +356,7 @@ func (f *Flights) claim(one *flight) error {
 		f.withdraw(one)
 		return fmt.Errorf("recording the claim: %w", err)
 	}
-	f.runs.Claimed(one.key)
+	f.Registry.Claimed(one.key)
 	return nil
 }
 

@@ -84,7 +84,7 @@ func (r *DeviceCommandReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.Flights.has(req.NamespacedName) {
-		if r.Flights.runs.RunsFor(req.NamespacedName) != command.UID { // nobody saw that the former one went
+		if r.Flights.Registry.RunsFor(req.NamespacedName) != command.UID { // nobody saw that the former one went
 			r.Flights.abandon(req.NamespacedName)
 		}
 		return ctrl.Result{}, nil
@@ -191,7 +191,7 @@ func (r *DeviceCommandReconciler) says(ctx context.Context, s *commandScope, e *
 // noted drops the doubt about an attempt that this pass put on record.
 func (r *DeviceCommandReconciler) noted(s *commandScope) {
 	if s.doubted {
-		r.Flights.runs.DoubtIsOnRecord(client.ObjectKeyFromObject(s.command))
+		r.Flights.Registry.DoubtIsOnRecord(client.ObjectKeyFromObject(s.command))
 	}
 }
 

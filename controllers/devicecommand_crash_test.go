@@ -258,7 +258,7 @@ func (p *process) onRecord() *ledger.Entry {
 // stop ends a process without a trace, and waits for what it still does, which reaches nothing.
 func (p *process) stop() {
 	p.die()
-	p.r.Flights.runs.Wait()
+	p.r.Flights.Registry.Wait()
 }
 
 // hubAnswers are what a hub may say of a command that its device was given.
@@ -498,7 +498,7 @@ func TestAFirstClaimWhoseSealIsRefusedWasNotSent(t *testing.T) {
 // stream begins to read the events of the hub.
 func (p *process) stream() *session.Feed {
 	at := p.r.Hubs.Get(airportHub)
-	feed := &session.Feed{Session: at, Declarations: deaf{}, Commands: p.r.Flights.commandsAt(airportHub, at), Meter: deaf{}}
+	feed := &session.Feed{Session: at, Declarations: deaf{}, Commands: p.r.Flights.At(airportHub, at), Meter: deaf{}}
 	feed.Resume(p.dead, eventstream.Checkpoint{})
 	return feed
 }

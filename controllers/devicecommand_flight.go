@@ -80,12 +80,13 @@ type Flights struct {
 	Recorder events.EventRecorder
 	Ledger   *ledgerstore.Store
 	Log      logr.Logger
+	// Registry has what this process does with each command.
+	Registry *command.Registry
 
 	wakes    chan event.GenericEvent
 	lifetime context.Context
 	looks    looks // at devices, before a command is sent
 	arrivals arrivals
-	runs     *command.Registry
 }
 
 // NewFlights returns an owner of no flight. Wakes are dropped once ctx ends.
@@ -94,12 +95,12 @@ func NewFlights(ctx context.Context, c client.Client, reader client.Reader, reco
 		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),
 	}
 	f.looks = newLooks(ctx, f.look)
-	f.runs = command.NewRegistry(f.look)
+	f.Registry = command.NewRegistry(f.look)
 	return f
 }
 
 // has reports whether an attempt of a command is under way.
-func (f *Flights) has(key types.NamespacedName) bool { return f.runs.State(key) == command.Running }
+func (f *Flights) has(key types.NamespacedName) bool { return f.Registry.State(key) == command.Running }
 
 // look has a command reconciled.
 func (f *Flights) look(key types.NamespacedName) {
@@ -109,12 +110,12 @@ func (f *Flights) look(key types.NamespacedName) {
 // nextID returns the request ID of the next attempt: that of a claim that nothing was sent with,
 // which the annotation may have, or a new one.
 func (f *Flights) nextID(key types.NamespacedName) string {
-	return cmp.Or(f.runs.Unsent(key), newRequestID())
+	return cmp.Or(f.Registry.Unsent(key), newRequestID())
 }
 
 // start begins a flight that has a slot. One that begins while the operator stops sends nothing.
 func (f *Flights) start(one *flight) {
-	if f.runs.IsClosing() {
+	if f.Registry.IsClosing() {
 		one.claimed = time.Time{}
 	}
 	one.slot.Start(func(ctx context.Context) { f.fly(ctx, one) })
@@ -124,7 +125,7 @@ func (f *Flights) start(one *flight) {
 // for all the same: if its last attempt reached it after all, another object must not be sent.
 func (f *Flights) abandon(key types.NamespacedName) {
 	f.looks.Forget(key)
-	doubted := f.runs.Gone(key)
+	doubted := f.Registry.Gone(key)
 	if doubted == nil {
 		return
 	}
@@ -136,20 +137,20 @@ func (f *Flights) abandon(key types.NamespacedName) {
 // leaveLine has a command that is not sent any more wait for no place, and no look at its device.
 func (f *Flights) leaveLine(key types.NamespacedName) {
 	f.looks.Forget(key)
-	f.runs.LeaveLine(key)
+	f.Registry.LeaveLine(key)
 }
 
 // clear drops what is known of a command that needs it no more.
 func (f *Flights) clear(key types.NamespacedName) {
 	f.looks.Forget(key)
-	f.runs.Clear(key)
+	f.Registry.Clear(key)
 }
 
 // Drain runs until the operator stops, and then waits for answers as long as there is time; what is
 // left is recorded as Unknown.
 func (f *Flights) Drain(stopping context.Context) error {
 	<-stopping.Done()
-	f.runs.Drain(drainFor)
+	f.Registry.Drain(drainFor)
 	f.flush()
 	return nil
 }
@@ -190,7 +191,7 @@ func (f *Flights) fly(ctx context.Context, one *flight) {
 func (f *Flights) turnBack(one *flight, err error) {
 	one.giveBack()
 	if !isRefused(err) {
-		f.runs.ClaimFailed(one.key, err)
+		f.Registry.ClaimFailed(one.key, err)
 	}
 	one.slot.End()
 }
@@ -404,7 +405,7 @@ func (f *Flights) refresh(ctx context.Context, one *flight, r result) bool {
 
 // record writes status on top of the object as it was after the claim.
 func (f *Flights) record(ctx context.Context, one *flight, r result) error {
-	if r.meaning == command.Undelivered && f.runs.IsDoubted(one.key, one.requestID) { // its events came while that was about to be recorded
+	if r.meaning == command.Undelivered && f.Registry.IsDoubted(one.key, one.requestID) { // its events came while that was about to be recorded
 		r.meaning, r.attempt.Stirred = command.Unknown, true
 	}
 	changed := one.outcome(r)

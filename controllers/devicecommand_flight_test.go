@@ -117,7 +117,7 @@ func (a *airport) resting() time.Duration {
 
 // reserve takes a place for a command of device d, nil if there is none.
 func (a *airport) reserve(key types.NamespacedName) *command.Slot {
-	slot, _ := a.runs.Reserve(command.Request{Key: key, Object: "1", Site: siteOf(airportHub, a.flight.session), Device: "d", Freed: func() {}})
+	slot, _ := a.Registry.Reserve(command.Request{Key: key, Object: "1", Site: a.flight.session.CommandSite(airportHub), Device: "d", Freed: func() {}})
 	return slot
 }
 
@@ -126,7 +126,7 @@ var airportHub = client.ObjectKey{Namespace: "factory", Name: "hub"}
 
 // feed begins to read the hub's events, by a session.
 func (a *airport) feed(at *session.Session) *session.Feed {
-	feed := &session.Feed{Session: at, Declarations: deaf{}, Commands: a.commandsAt(airportHub, at), Meter: deaf{}}
+	feed := &session.Feed{Session: at, Declarations: deaf{}, Commands: a.At(airportHub, at), Meter: deaf{}}
 	feed.Resume(a.t.Context(), eventstream.Checkpoint{})
 	return feed
 }
@@ -184,7 +184,7 @@ func TestSendingWithinItsTime(t *testing.T) {
 				a.flight.claimed = time.Now().Add(-test.claimAge)
 				a.flight.command.Spec.NotAfter, a.flight.command.Spec.ConnectTimeoutSeconds = metav1.NewTime(time.Now().Add(test.left)), test.connect
 				a.start(a.flight)
-				a.runs.Wait()
+				a.Registry.Wait()
 				if sent := len(a.hub.calls) == 1; sent != test.sent {
 					t.Fatalf("calls %+v", a.hub.calls)
 				}
@@ -214,7 +214,7 @@ func TestADeviceThatComesBackWhileTheOutcomeIsRecordedEndsTheRest(t *testing.T) 
 			return errors.New("the API server is slow")
 		}
 		a.start(a.flight)
-		a.runs.Wait()
+		a.Registry.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
 		if left := a.resting(); left > 0 {
 			t.Errorf("rests for %s, although the device is back", left)
@@ -229,16 +229,16 @@ func TestADoubtIsHeardByTheSessionAfterAGap(t *testing.T) {
 		a := newAirport(t, offline)
 		sent := time.Now()
 		a.start(a.flight)
-		a.runs.Wait()
+		a.Registry.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
 		feed := a.feed(session.NewSession(a.hub, "h", ""))
 		feed.Handle(t.Context(), eventstream.Event{
 			Kind: eventstream.Telemetry, DeviceID: "d", Partition: "1", OperationTime: sent, EnqueuedTime: sent, Telemetry: &eventstream.TelemetryMessage{},
 		})
-		if !a.runs.IsDoubted(a.flight.key, "r1") || len(feed.Outstanding(time.Now()).First) != 1 {
+		if !a.Registry.IsDoubted(a.flight.key, "r1") || len(feed.Outstanding(time.Now()).First) != 1 {
 			t.Error("nobody heard that the device was there")
 		}
-		if a.runs.DoubtIsOnRecord(a.flight.key); len(feed.Outstanding(time.Now()).First) > 0 {
+		if a.Registry.DoubtIsOnRecord(a.flight.key); len(feed.Outstanding(time.Now()).First) > 0 {
 			t.Error("the checkpoint is held for ever")
 		}
 		synctest.Wait()
@@ -292,7 +292,7 @@ func TestAnOfflineDeviceIsBelievedOnceItsEventsWereHeard(t *testing.T) {
 					sent := time.Now().Add(ahead)
 					time.AfterFunc(test.arrives, func() { a.tells(test.kind, sent.Add(test.tells)) })
 					a.start(a.flight)
-					a.runs.Wait()
+					a.Registry.Wait()
 					a.wantOutcome(test.outcome, test.reason)
 				})
 			})
@@ -325,7 +325,7 @@ func TestWhatEndsARest(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAirport(t, test.invoke)
 				a.start(a.flight)
-				a.runs.Wait()
+				a.Registry.Wait()
 				if left := a.resting(); left != test.rest {
 					t.Fatalf("rests for %s, want %s", left, test.rest)
 				}
@@ -434,7 +434,7 @@ func TestARefusedOutcomeIsGivenUp(t *testing.T) {
 				time.Sleep(time.Hour)
 				began := time.Now()
 				end(a, stop)
-				a.runs.Wait()
+				a.Registry.Wait()
 				if took := time.Since(began); took > 2*time.Second {
 					t.Errorf("given up after %s", took)
 				}
@@ -471,7 +471,7 @@ func TestAFlightKeepsLittleWhileItLands(t *testing.T) {
 			t.Errorf("command %+v, device %+v", one.command.Spec, one.device)
 		}
 		a.patched = nil
-		a.runs.Wait()
+		a.Registry.Wait()
 		c := a.stored()
 		if c.Status.Outcome != v1alpha1.CommandSucceeded || !c.Status.ResponseTruncated || len(c.Status.Response.Raw) > command.MaxResponse || c.Spec.Payload == nil {
 			t.Errorf("outcome %q, %s", c.Status.Outcome, conditions.ReadyOf(c).Message)
@@ -495,7 +495,7 @@ func TestAnOfflineDeviceIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAirport(t, offline)
 		a.start(a.flight)
-		a.runs.Wait()
+		a.Registry.Wait()
 		if left := a.resting(); left != command.RestOffline {
 			t.Errorf("rests for %s", left)
 		}
@@ -530,7 +530,7 @@ func TestResultsAfterAnotherReplicaSpoke(t *testing.T) {
 					return test.result(ctx, i)
 				}
 				a.start(a.flight)
-				a.runs.Wait()
+				a.Registry.Wait()
 				a.wantOutcome(test.outcome, test.reason)
 			})
 		})
@@ -559,7 +559,7 @@ func TestAResultIsNotForAnotherObjectOfThatName(t *testing.T) {
 			return nil
 		}
 		a.start(a.flight)
-		a.runs.Wait()
+		a.Registry.Wait()
 		a.wantOutcome("", "")
 		if a.has(a.flight.key) || a.resting() > 0 {
 			t.Error("the new object has to wait for the old one")

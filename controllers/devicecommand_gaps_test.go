@@ -40,11 +40,11 @@ func TestAFlightIsHeardByTheSessionAfterAGap(t *testing.T) {
 					})
 				})
 				a.start(a.flight)
-				a.runs.Wait()
+				a.Registry.Wait()
 				time.Sleep(10 * s)
 				if arrives < 12*s {
 					a.wantOutcome(v1alpha1.CommandUnknown, v1alpha1.ReasonOutcomeUnknown)
-				} else if !a.runs.IsDoubted(a.flight.key, "r1") {
+				} else if !a.Registry.IsDoubted(a.flight.key, "r1") {
 					t.Error("nobody heard that the device was there")
 				}
 			})
@@ -86,7 +86,7 @@ func TestACommandThatReplacesAnotherDoesNotWaitForItsCall(t *testing.T) {
 				if ends := ended != nil; ends != test.ends {
 					t.Errorf("the call ended early: %t, expected %t", ends, test.ends)
 				}
-				a.runs.Wait()
+				a.Registry.Wait()
 			})
 		})
 	}
@@ -98,13 +98,13 @@ func TestADeletedCommandThatWaitedIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAirport(t, offline)
 		a.start(a.flight)
-		a.runs.Wait()
+		a.Registry.Wait()
 		a.wantOutcome("", v1alpha1.ReasonDeviceOffline)
 		a.abandon(a.flight.key)
 		time.Sleep(2 * time.Hour) // notAfter is an hour away
 		synctest.Wait()
 		a.abandon(a.flight.key)
-		if state := a.runs.State(a.flight.key); state != command.Idle {
+		if state := a.Registry.State(a.flight.key); state != command.Idle {
 			t.Errorf("%s, though it is gone", state)
 		}
 	})

@@ -85,14 +85,14 @@ func (f *Flights) heads(ctx context.Context, c client.Reader, which ...client.Li
 // hasEnded reports whether a command has ended although its status does not say so: the API server
 // refuses that.
 func (f *Flights) hasEnded(command *v1alpha1.DeviceCommand) bool {
-	return f.runs.IsPassedBy(client.ObjectKeyFromObject(command), command.UID)
+	return f.Registry.IsPassedBy(client.ObjectKeyFromObject(command), command.UID)
 }
 
 // passBy notes that a command has ended whose status the API server refuses, and has the next one of its
 // device looked at.
 func (f *Flights) passBy(command *v1alpha1.DeviceCommand) {
 	key := client.ObjectKeyFromObject(command)
-	if f.runs.PassBy(key, command.UID) {
+	if f.Registry.PassBy(key, command.UID) {
 		f.lookInLine(key, command.Spec.DeviceRef.Name)
 	}
 }

@@ -66,14 +66,14 @@ func isElsewhere(is command.Rest, s *commandScope) bool {
 
 // restsAfter reports whether a command rests after that attempt.
 func (f *Flights) restsAfter(key types.NamespacedName, requestID string) bool {
-	_, rests := f.runs.RestOf(key, requestID)
+	_, rests := f.Registry.RestOf(key, requestID)
 	return rests
 }
 
 // restOf returns the rest after the last attempt of a command, by what this process knows, or by
 // what is on record.
 func (f *Flights) restOf(key types.NamespacedName, status *v1alpha1.DeviceCommandStatus) command.Rest {
-	if is, known := f.runs.RestOf(key, status.RequestID); known {
+	if is, known := f.Registry.RestOf(key, status.RequestID); known {
 		return is
 	}
 	return restOnRecord(status)
@@ -102,22 +102,12 @@ func (f *Flights) leaveAlone(one *flight, r result) {
 	})
 }
 
-// siteOf returns where the events of a session's devices are heard.
-func siteOf(hub types.NamespacedName, s *session.Session) command.Site {
-	return command.Site{Hub: lineOf(hub, s), Life: s.Life()}
-}
-
-// lineOf returns the hub of an IoTHub object's session.
-func lineOf(hub types.NamespacedName, s *session.Session) command.Hub {
-	return command.Hub{IoTHub: hub, Host: s.HostName()}
-}
-
 // listen has what the device does end the rest of a command at the session that its IoTHub has now:
 // the one that it began at may be gone, or may have been another process's.
 func (f *Flights) listen(s *commandScope, is command.Rest) {
-	at := siteOf(cached.HubKey(s.device), s.session)
+	at := s.session.CommandSite(cached.HubKey(s.device))
 	if is.At.Host != "" {
-		f.runs.Move(client.ObjectKeyFromObject(s.command), at)
+		f.Registry.Move(client.ObjectKeyFromObject(s.command), at)
 		return
 	}
 	if _, streams := s.session.Stream(); !streams && s.command.Status.DeviceOffline != nil { // else Resume does it, before the first event
@@ -129,7 +119,7 @@ func (f *Flights) listen(s *commandScope, is command.Rest) {
 func (f *Flights) recall(one *v1alpha1.DeviceCommand, at command.Site) {
 	is := restOnRecord(&one.Status)
 	is.Record, is.NotAfter, is.At = ledgerstore.InvocationOf(one).Key, one.Spec.NotAfter.Time, at
-	f.runs.Recall(client.ObjectKeyFromObject(one), is, one.Status.DeviceID, windowOf(one.Status.DeviceOffline))
+	f.Registry.Recall(client.ObjectKeyFromObject(one), is, one.Status.DeviceID, windowOf(one.Status.DeviceOffline))
 }
 
 // hubCommands are the commands that hear the events of one session.
@@ -141,10 +131,10 @@ type hubCommands struct {
 	destination string
 }
 
-// commandsAt returns the commands of a session's hub.
-func (f *Flights) commandsAt(hub types.NamespacedName, s *session.Session) *hubCommands {
-	at := siteOf(hub, s)
-	return &hubCommands{f.runs.At(at), f, at, s.Destination}
+// At returns the commands that hear the events of a session.
+func (f *Flights) At(hub types.NamespacedName, s *session.Session) session.Commands {
+	at := s.CommandSite(hub)
+	return &hubCommands{f.Registry.At(at), f, at, s.Destination}
 }
 
 // Resume has the commands of the hub heard that rest since before its session, and those of which

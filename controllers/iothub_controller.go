@@ -45,16 +45,24 @@ import (
 // IoTHubReconciler keeps one authenticated session per IoTHub.
 type IoTHubReconciler struct {
 	client.Client
-	// Secrets reads Secrets without a cache: their contents are not kept. The right to do so is granted in the namespace of the IoTHub, see config/tenant.
+	// Secrets reads without a cache, Secrets above all: their contents are not kept. The right to do so is granted in the namespace of the IoTHub, see config/tenant.
 	Secrets  client.Reader
 	Recorder events.EventRecorder
 	Hubs     *session.Registry
 	Wakes    *triggers.Triggers
 	Brake    *removals.Brake
-	// Flights have to hear of devices.
-	Flights *Flights
-	// Checkpoints keeps the places in event streams.
-	Checkpoints *checkpoints
+	// Failures of objects, of all kinds: one that succeeds at a hub has others tried again.
+	Failures *backoff.Failures
+	// Commands returns the commands that hear the events of the session of an IoTHub.
+	Commands func(hub types.NamespacedName, of *session.Session) session.Commands
+	// Declarations returns the PnPDevices of an IoTHub, of which a session at a destination asks.
+	Declarations func(hub types.NamespacedName, destination string) session.Declarations
+	// Restored is called for each IoTHub that was put back to an older copy.
+	Restored func()
+	// Namespace of the operator, where checkpoints are kept.
+	Namespace string
+	// Authority of tokens of Microsoft Entra ID.
+	Authority Authority
 	// StreamTiming of event streams; zero fields have defaults.
 	StreamTiming eventstream.Timing
 	// EchoWithin is how long the event of a write may take, 0 means session.DefaultEchoWithin.
@@ -72,13 +80,13 @@ type IoTHubReconciler struct {
 	// Fence is asked just before a write or a command goes out; its error keeps it back.
 	Fence func() error
 
-	latest     *latest
-	clearing   *clearing
-	watches    *secretWatches
-	identity   *identity
-	identities *workloadIdentities
-	proofs     *proofs
-	retries    *backoff.Lasting
+	gone        goneHubs
+	checkpoints *checkpoints
+	watches     *secretWatches
+	identity    *identity
+	identities  *workloadIdentities
+	proofs      *proofs
+	retries     *backoff.Lasting
 	// lifetime ends with the manager: sessions outlive the reconcile that starts them.
 	lifetime context.Context
 }
@@ -93,10 +101,14 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 		return fmt.Errorf("making a client for watches of Secrets: %w", err)
 	}
 	r.watches = watches
-	rewinds := &revision.Rewinds{Found: r.Flights.Ledger.Verify}
+	r.retries = backoff.NewLasting(r.Failures, waits.APIServer, probing)
+	r.identities = &workloadIdentities{client: r.Client, authority: r.Authority, timeout: r.HubTimeout / 2}
+	r.identity = &identity{client: r.Client, namespace: r.Namespace}
+	r.checkpoints = &checkpoints{Client: r.Client, reader: r.Secrets, namespace: r.Namespace}
+	rewinds := &revision.Rewinds{Found: r.Restored}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, revision.PutBack())
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.clearing.left(), rewinds.Seen(), changed)).
+		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.gone.seen(), rewinds.Seen(), changed)).
 		Watches(&v1alpha1.PnPDevice{}, r.enqueueHalted()).
 		WatchesRawSource(source.Channel(r.Wakes.Hubs, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
@@ -114,7 +126,7 @@ func (r *IoTHubReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		return ctrl.Result{}, err
 	}
 	before := hub.DeepCopy()
-	r.clearing.isBack(hub)
+	r.gone.isBack(hub)
 	r.watches.follow(req.NamespacedName, secretsOf(hub))
 	if hub.Spec.Authentication.WorkloadIdentity == nil {
 		r.identities.forget(req.NamespacedName)
@@ -164,7 +176,7 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 	r.retries.Ended(ctrl.Request{NamespacedName: hub})
 	r.Hubs.Obstruct(hub, "")
 	metrics.DropStream(hub)
-	switch last := r.clearing.goneHub(hub); {
+	switch last := r.gone.get(hub); {
 	case last == nil && r.Hubs.Get(hub) != nil: // the cache is ahead of what it tells
 		return ctrl.Result{RequeueAfter: session.Jittered(waits.Cache.Most)}, nil
 	case last == nil || last.Spec.Suspend:
@@ -174,12 +186,12 @@ func (r *IoTHubReconciler) forget(ctx context.Context, hub types.NamespacedName)
 		r.retire(ctx, hub, nil)
 	}
 	if s, _ := r.Hubs.ForClearing(hub); s == nil {
-		r.clearing.forgetHub(hub)
+		r.gone.forget(hub)
 		r.limitsChanged(ctx, r.Hubs.Budgets.Leave(hub.String()))
 		r.Brake.Forget(hub)
 		r.wakeDeleted(ctx, hub)
 	}
-	return ctrl.Result{}, r.Checkpoints.sweep(ctx)
+	return ctrl.Result{}, r.checkpoints.sweep(ctx)
 }
 
 // finish turns the outcome of connect into conditions, one status patch at most, and the next wake-up.

@@ -24,23 +24,23 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
-// deviceCounts keeps the counts in the status of IoTHubs up to date between their own passes. It
+// DeviceCounts keeps the counts in the status of IoTHubs up to date between their own passes. It
 // asks no hub.
-type deviceCounts struct {
+type DeviceCounts struct {
 	client.Client
-	recorder events.EventRecorder
+	Recorder events.EventRecorder
 }
 
 // SetupWithManager registers the controller. It is told what the cache shows, so what it counts is
 // not older.
-func (c *deviceCounts) SetupWithManager(mgr ctrl.Manager) error {
+func (c *DeviceCounts) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("iothub-counts").
 		Watches(&v1alpha1.PnPDevice{}, enqueueCounts(), builder.WithPredicates(countChanged())).
 		Complete(backoff.Calm(c))
 }
 
 // Reconcile counts the devices of one IoTHub. A lock that is lost is tried again.
-func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+func (c *DeviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	hub := &v1alpha1.IoTHub{}
 	if err := c.Get(ctx, req.NamespacedName, hub); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -52,7 +52,7 @@ func (c *deviceCounts) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Re
 	if err := countDevices(ctx, c, hub); err != nil {
 		return ctrl.Result{}, err
 	}
-	return finish.Pass(ctx, c.Client, c.recorder, &finish.Ending{Before: before, After: hub, Behind: waits.Cache.Most})
+	return finish.Pass(ctx, c.Client, c.Recorder, &finish.Ending{Before: before, After: hub, Behind: waits.Cache.Most})
 }
 
 // countDevices puts the device counts into status.

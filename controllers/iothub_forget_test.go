@@ -37,7 +37,7 @@ func TestTheNumbersOfAnIoTHubThatIsGoneHoldForNobody(t *testing.T) {
 				r.Hubs.Budgets.State("host", hub.String(), limits)
 				r.Hubs.Budgets.Trust("host", hub.String())
 			}
-			r.clearing.left().Delete(event.DeleteEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: low.Namespace, Name: low.Name}}})
+			r.gone.seen().Delete(event.DeleteEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: low.Namespace, Name: low.Name}}})
 			if _, err := r.forget(t.Context(), low); err != nil {
 				t.Fatal(err)
 			}
@@ -69,8 +69,8 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 	}
 	c := cachedtest.NewClientBuilder(scheme).WithObjects(objects...).Build()
 	return &IoTHubReconciler{
-		Client: c, Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: removals.New(), Checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
-		clearing: &clearing{}, watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),
+		Client: c, Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: removals.New(), checkpoints: &checkpoints{Client: c, reader: c}, ClearWithin: time.Hour,
+		watches: &secretWatches{}, identities: &workloadIdentities{}, proofs: newProofs(t.Context(), func(types.NamespacedName) {}),
 		retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""), lifetime: t.Context(),
 	}
 }

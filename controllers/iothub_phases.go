@@ -86,7 +86,7 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 	key := client.ObjectKeyFromObject(hub)
 	s.EchoWithin(r.EchoWithin)
 	s.HasStream = e.wanted != nil && e.problem == nil
-	list := &declarations{reader: r.Client, latest: r.latest, wakes: r.Wakes, hub: key, destination: s.Destination, sessions: r.Hubs, failing: r.retries.Failures}
+	list := r.Declarations(key, s.Destination)
 	logger := log.FromContext(ctx)
 	sweep := &session.Sweep{
 		Session: s, Declarations: list, Interval: time.Duration(hub.Spec.SweepIntervalSeconds) * time.Second, Log: logger.WithName("sweep"),
@@ -105,9 +105,9 @@ func (r *IoTHubReconciler) install(ctx context.Context, hub *v1alpha1.IoTHub, s 
 			group := streamKey(e.config)
 			claim := func() bool { return r.Hubs.ClaimStream(key, s, group) }
 			free := func() bool { return r.Hubs.StreamIsFree(key, group) }
-			stream := &eventstream.Stream{Config: e.config, Store: r.Checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
+			stream := &eventstream.Stream{Config: e.config, Store: r.checkpoints.of(hub), Claim: claim, Free: free, Behind: meter.Lag, Log: logger.WithName("events"), Timing: r.StreamTiming}
 			feed := &session.Feed{
-				Session: s, Declarations: list, Commands: r.Flights.commandsAt(key, s), Meter: meter, Log: logger.WithName("events"),
+				Session: s, Declarations: list, Commands: r.Commands(key, s), Meter: meter, Log: logger.WithName("events"),
 				Changed: func() { r.Wakes.Hub(r.lifetime, key) },
 			}
 			all.Go(func() { s.Watch(ctx, stream, feed) })

@@ -117,7 +117,7 @@ func settledPass(b *testing.B, properties int) (*PnPDeviceReconciler, ctrl.Reque
 	registry := &session.Registry{}
 	registry.Put(b.Context(), client.ObjectKeyFromObject(cluster.hub), session.NewSession(settledHub{twin: held}, cluster.hub.Spec.HostName, ""), func(context.Context) {})
 	r := &PnPDeviceReconciler{
-		Client: cluster, Hubs: registry, Wakes: triggers.New(), Brake: removals.New(), Models: models.NewLibrary(cached.Models{Reader: cluster}, nil), Grace: halt.DefaultGrace, latest: &latest{},
+		Client: cluster, Hubs: registry, Wakes: triggers.New(), Brake: removals.New(), Models: models.NewLibrary(cached.Models{Reader: cluster}, nil), Grace: halt.DefaultGrace,
 	}
 	request := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(cluster.device)}
 	if _, err := r.Reconcile(b.Context(), request); err != nil || !conditions.IsTrue(cluster.device, v1alpha1.ConditionReady) {

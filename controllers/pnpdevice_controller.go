@@ -8,6 +8,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -54,12 +55,19 @@ type PnPDeviceReconciler struct {
 	Workers *places.Pool
 	// Concurrency is how many may wait for one hub.
 	Concurrency int
+	// Failures of objects, of all kinds: one that succeeds at a hub has others tried again.
+	Failures *backoff.Failures
+	// Commands that wait for devices; nil: none do.
+	Commands *command.Registry
+	// GoneHub returns an IoTHub as it was when it went, nil if that is not known.
+	GoneHub func(types.NamespacedName) *v1alpha1.IoTHub
+	// Restored is called for each PnPDevice that was put back to an older copy.
+	Restored func()
 	// Grace is how long the hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 
-	latest      *latest           // shared with the sweeps
-	commands    *command.Registry // that wait for devices; nil: none do
-	clearing    *clearing
+	latest      latest // also for the sweeps
+	clearing    clearing
 	rewinds     revision.Rewinds
 	holders     holders
 	origins     origins
@@ -75,6 +83,8 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.Grace == 0 {
 		r.Grace = halt.DefaultGrace
 	}
+	r.rewinds.Found = r.Restored
+	r.retries = backoff.NewLasting(r.Failures, waits.APIServer, "")
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), revision.PutBack())
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.Seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).

@@ -162,7 +162,7 @@ func (r *PnPDeviceReconciler) hubForClearing(ctx context.Context, s *scope) erro
 	hub, err := cached.HubOf(ctx, r, s.Device)
 	absent, ok := errors.AsType[*halt.Error](err)
 	if s.hubGone = ok; ok {
-		hub = r.clearing.goneHub(key)
+		hub = r.GoneHub(key)
 	} else if err != nil {
 		return err
 	}

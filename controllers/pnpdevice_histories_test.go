@@ -227,7 +227,7 @@ func (h *history) start() {
 	h.session = session.NewSession(&historyHub{history: h}, h.hub.Spec.HostName, "")
 	h.r = &PnPDeviceReconciler{
 		Client: h, Recorder: events.NewFakeRecorder(10_000), Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: removals.New(),
-		Models: models.NewLibrary(cached.Models{Reader: h}, nil), Grace: halt.DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.HubFails, ""),
+		Models: models.NewLibrary(cached.Models{Reader: h}, nil), Grace: halt.DefaultGrace, retries: backoff.NewLasting(&backoff.Failures{}, waits.HubFails, ""),
 	}
 	h.r.Brake.Client, h.r.Brake.Reader = h, h
 	h.r.Hubs.Put(h.t.Context(), client.ObjectKeyFromObject(h.hub), h.session, func(context.Context) {})

@@ -67,7 +67,7 @@ func newBench(t *testing.T, declared string) *bench {
 	b.session = session.NewSession(answering{bench: b}, b.hub.Spec.HostName, "")
 	b.r = &PnPDeviceReconciler{
 		Client: b, Recorder: events.NewFakeRecorder(100), Hubs: &session.Registry{}, Wakes: triggers.New(), Brake: removals.New(),
-		Models: models.NewLibrary(cached.Models{Reader: b}, nil), Grace: halt.DefaultGrace, latest: &latest{}, clearing: &clearing{}, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""),
+		Models: models.NewLibrary(cached.Models{Reader: b}, nil), Grace: halt.DefaultGrace, retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""),
 	}
 	b.r.Hubs.Put(t.Context(), client.ObjectKeyFromObject(b.hub), b.session, func(context.Context) {})
 	b.r.origins.put(b.device, &origin{})

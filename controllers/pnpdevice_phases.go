@@ -155,10 +155,10 @@ func (r *PnPDeviceReconciler) read(ctx context.Context, s *scope) error {
 
 // wakeCommands has commands that wait for the device look whether it is back.
 func (r *PnPDeviceReconciler) wakeCommands(ctx context.Context, s *scope) {
-	if r.commands == nil {
+	if r.Commands == nil {
 		return
 	}
-	for _, command := range r.commands.Waits(lineOf(cached.HubKey(s.Device), s.session), s.Device.DeviceID()) {
+	for _, command := range r.Commands.Waits(s.session.CommandHub(cached.HubKey(s.Device)), s.Device.DeviceID()) {
 		r.Wakes.Command(ctx, command)
 	}
 }

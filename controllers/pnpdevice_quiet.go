@@ -41,10 +41,10 @@ func (s *scope) awaitAnswer(ctx context.Context, before *v1alpha1.PnPDevice, h *
 // untilCached is how often a pass is made again whose object was edited: until the cache shows the edit, 1.5 s in all.
 var untilCached = wait.Backoff{Steps: 5, Duration: 100 * time.Millisecond, Factor: 2}
 
-// showUnshown has status say what memory alone knows: writes whose devices were to answer first,
+// ShowUnshown has status say what memory alone knows: writes whose devices were to answer first,
 // and what is the object's where an edit in between had the status write refused, or the
 // declaration moved to another IoTHub. An operator that is stopping makes no pass later.
-func (r *PnPDeviceReconciler) showUnshown(stopping context.Context) error {
+func (r *PnPDeviceReconciler) ShowUnshown(stopping context.Context) error {
 	var errs []error
 	for _, unshown := range r.Hubs.Unshown() {
 		declarations, err := cached.DeclarationsOf(stopping, r, unshown.DeviceID)

@@ -52,7 +52,7 @@ func losing(t *testing.T, rows ...v1alpha1.PropertyStatus) (r *PnPDeviceReconcil
 		sessions.Put(t.Context(), client.ObjectKeyFromObject(one), session.NewSession(nil, "h", ""), func(context.Context) {})
 	}
 	c := cachedtest.NewClientBuilder(scheme).WithObjects(winner, winnersHub, device, hub).Build()
-	return &PnPDeviceReconciler{Hubs: sessions, Client: c, clearing: &clearing{}}, device, hub
+	return &PnPDeviceReconciler{Hubs: sessions, Client: c}, device, hub
 }
 
 func ownedRow(name string) v1alpha1.PropertyStatus {

@@ -22,7 +22,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/models"
 	"github.com/pnp-operator/pnp-operator/internal/places"
 	"github.com/pnp-operator/pnp-operator/internal/session"
-	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
 // Options of the controllers.
@@ -63,53 +62,43 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	if _, err := mgr.GetCache().GetInformer(ctx, &v1alpha1.IoTHub{}, cache.BlockUntilSynced(false)); err != nil {
 		return err
 	}
-	sessions, wakes, brake, written, deletions := &session.Registry{}, triggers.New(), removals.New(), &latest{}, &clearing{}
+	sessions, wakes, brake := &session.Registry{}, triggers.New(), removals.New()
 	objects := client.Reader(mgr.GetClient())
 	if err := errors.Join(mgr.Add(metrics.Objects.WhileLeading(&objects)), mgr.Add(metrics.Budgets.WhileLeading(&sessions.Budgets))); err != nil {
 		return err
 	}
-	failing := &backoff.Failures{}
+	failures := &backoff.Failures{}
 	workers := places.New(workersOf(o.Concurrency), time.Now)
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	recorder := finish.NewRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
 	log := mgr.GetLogger().WithName("commands")
 	record := ledgerstore.New(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
 	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
-	hub := &IoTHubReconciler{
-		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder,
-		retries: backoff.NewLasting(failing, waits.APIServer, probing),
-		Hubs:    sessions, Wakes: wakes, Workers: workers, Brake: brake, Flights: flights, latest: written, clearing: deletions, ClearWithin: o.ClearWithin,
+	devices := &PnPDeviceReconciler{
+		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, Failures: failures, Models: o.Models,
+		Commands: flights.Registry, Restored: record.Verify, Concurrency: o.Concurrency, Grace: o.Grace,
+	}
+	hubs := &IoTHubReconciler{
+		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, Failures: failures,
+		Commands: flights.At, Declarations: devices.Declarations, Restored: record.Verify, Namespace: o.Namespace, Authority: o.Authority, ClearWithin: o.ClearWithin,
 		AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
-		identities:  &workloadIdentities{client: mgr.GetClient(), authority: o.Authority, timeout: o.HubTimeout / 2},
-		identity:    &identity{client: mgr.GetClient(), namespace: o.Namespace},
-		Checkpoints: &checkpoints{Client: mgr.GetClient(), reader: mgr.GetAPIReader(), namespace: o.Namespace},
 	}
-	if err := hub.SetupWithManager(ctx, mgr); err != nil {
-		return err
-	}
-	if err := (&deviceCounts{Client: mgr.GetClient(), recorder: recorder}).SetupWithManager(mgr); err != nil {
-		return err
-	}
-	device := &PnPDeviceReconciler{
-		Client: mgr.GetClient(), Recorder: recorder, retries: backoff.NewLasting(failing, waits.APIServer, ""),
-		Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, latest: written, clearing: deletions, Models: o.Models, Concurrency: o.Concurrency, Grace: o.Grace,
-		commands: flights.runs,
-	}
-	device.rewinds.Found = record.Verify
-	if err := device.SetupWithManager(mgr); err != nil {
-		return err
-	}
-	command := &DeviceCommandReconciler{
+	devices.GoneHub = hubs.Gone
+	counts := &DeviceCounts{Client: mgr.GetClient(), Recorder: recorder}
+	commands := &DeviceCommandReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
 	}
-	model := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
-	if err := errors.Join(command.SetupWithManager(mgr), model.SetupWithManager(ctx, mgr), mgr.Add(manager.RunnableFunc(flights.Drain)), mgr.Add(record)); err != nil {
+	definitions := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
+	if err := errors.Join(
+		hubs.SetupWithManager(ctx, mgr), counts.SetupWithManager(mgr), devices.SetupWithManager(mgr), commands.SetupWithManager(mgr),
+		definitions.SetupWithManager(ctx, mgr), mgr.Add(manager.RunnableFunc(flights.Drain)), mgr.Add(record),
+	); err != nil {
 		return err
 	}
 	return mgr.Add(manager.RunnableFunc(func(stopping context.Context) error {
 		<-stopping.Done()
-		if err := device.showUnshown(stopping); err != nil {
+		if err := devices.ShowUnshown(stopping); err != nil {
 			mgr.GetLogger().Error(err, "Not every write is in status; their devices are read after the next start")
 		}
 		<-ctx.Done()
