@@ -26,6 +26,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/command"
 	"github.com/pnp-operator/pnp-operator/internal/cli"
 	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
 	"github.com/pnp-operator/pnp-operator/internal/leadership"
@@ -114,7 +115,7 @@ func main() {
 }
 
 func run(o options) error {
-	leading := &leadership.Watch{IsExempt: controllers.IsOutcome}
+	leading := &leadership.Watch{IsExempt: command.IsOutcome}
 	serving, err := webhooks.NewServer(o.webhookPort, o.webhookCertDir, o.webhookClientCA)
 	if err != nil {
 		return fmt.Errorf("--webhook-client-ca-file: %w", err)

@@ -74,9 +74,3 @@ func unconfirmedOf(before *v1alpha1.PnPDevice) v1alpha1.PnPDeviceStatus {
 	}
 	return less
 }
-
-// withoutAnswer drops what the device said: that a command was sent, and what became of it, has to be on record.
-func withoutAnswer(command *v1alpha1.DeviceCommand) {
-	status := &command.Status
-	status.Response, status.ResponseTruncated = nil, status.ResponseTruncated || status.Response != nil
-}

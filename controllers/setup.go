@@ -12,6 +12,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/command"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
@@ -73,7 +74,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	recorder := finish.NewRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
 	log := mgr.GetLogger().WithName("commands")
 	record := ledgerstore.New(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
-	flights := NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
+	flights := command.NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
 	devices := &PnPDeviceReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, Failures: failures, Models: o.Models,
 		Commands: flights.Registry, Restored: record.Verify, Concurrency: o.Concurrency, Grace: o.Grace,
@@ -86,7 +87,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	}
 	devices.GoneHub = hubs.Gone
 	counts := &DeviceCounts{Client: mgr.GetClient(), Recorder: recorder}
-	commands := &DeviceCommandReconciler{
+	commands := &command.DeviceCommandReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
 	}
 	definitions := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}

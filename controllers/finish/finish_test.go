@@ -140,9 +140,9 @@ func clientAnswering(t *testing.T, o Object, patches *int, answers []error) clie
 
 // writesStatus are the files that write a status beside the end of a pass, and what they write.
 var writesStatus = map[string]string{
-	"finish.go":               "the end of a pass",
-	"brake.go":                "removals are counted before they are made",
-	"devicecommand_flight.go": "that a command runs, while it does",
+	"finish.go": "the end of a pass",
+	"brake.go":  "removals are counted before they are made",
+	"flight.go": "that a command runs, while it does",
 }
 
 // All passes end in Pass: nothing else writes a status for good.

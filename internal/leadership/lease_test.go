@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pnp-operator/pnp-operator/controllers"
+	"github.com/pnp-operator/pnp-operator/controllers/command"
 )
 
 func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
@@ -31,7 +31,7 @@ func TestALeaderActsForAsLongAsItsLeaseIsItsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &Watch{IsExempt: controllers.IsOutcome}
+				l := &Watch{IsExempt: command.IsOutcome}
 				if l.Err() == nil {
 					t.Fatal("it acts before it leads")
 				}
@@ -84,7 +84,7 @@ func TestAFormerLeaderWritesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, asked := &Watch{IsExempt: controllers.IsOutcome}, 0
+				l, asked := &Watch{IsExempt: command.IsOutcome}, 0
 				server := l.Guard(l.Observe(roundTripper(func(*http.Request) (*http.Response, error) {
 					asked++
 					return &http.Response{StatusCode: http.StatusOK}, nil
@@ -92,7 +92,7 @@ func TestAFormerLeaderWritesNothing(t *testing.T) {
 				ask := func(method, url string) error {
 					ctx := t.Context()
 					if method == outcome {
-						ctx, method = controllers.AsOutcome(ctx), http.MethodPatch
+						ctx, method = command.AsOutcome(ctx), http.MethodPatch
 					}
 					r, err := http.NewRequestWithContext(ctx, method, url, nil)
 					if err != nil {

@@ -1,4 +1,4 @@
-package controllers
+package command
 
 import (
 	"encoding/json"
@@ -113,4 +113,10 @@ func postponedReason(err error) string {
 		return v1alpha1.ReasonQuotaExceeded
 	}
 	return v1alpha1.ReasonThrottled
+}
+
+// withoutAnswer drops what the device said: that a command was sent, and what became of it, has to be on record.
+func withoutAnswer(command *v1alpha1.DeviceCommand) {
+	status := &command.Status
+	status.Response, status.ResponseTruncated = nil, status.ResponseTruncated || status.Response != nil
 }
