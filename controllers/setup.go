@@ -16,6 +16,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/model"
 	"github.com/pnp-operator/pnp-operator/controllers/removals"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/backoff"
@@ -90,7 +91,7 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 	commands := &command.DeviceCommandReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
 	}
-	definitions := &DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
+	definitions := &model.DeviceModelReconciler{Client: mgr.GetClient(), Recorder: recorder, Library: o.Models, Wakes: wakes}
 	if err := errors.Join(
 		hubs.SetupWithManager(ctx, mgr), counts.SetupWithManager(mgr), devices.SetupWithManager(mgr), commands.SetupWithManager(mgr),
 		definitions.SetupWithManager(ctx, mgr), mgr.Add(manager.RunnableFunc(flights.Drain)), mgr.Add(record),
