@@ -27,6 +27,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/command"
+	"github.com/pnp-operator/pnp-operator/controllers/hub"
 	"github.com/pnp-operator/pnp-operator/internal/cli"
 	"github.com/pnp-operator/pnp-operator/internal/diagnostics"
 	"github.com/pnp-operator/pnp-operator/internal/leadership"
@@ -197,8 +198,8 @@ func (o options) addPorts(ctx context.Context, mgr manager.Manager, probes diagn
 }
 
 // authority reads where tokens of Microsoft Entra ID come from.
-func (o options) authority() (controllers.Authority, error) {
-	a := controllers.Authority{URL: o.entraAuthority}
+func (o options) authority() (hub.Authority, error) {
+	a := hub.Authority{URL: o.entraAuthority}
 	if o.entraCAFile != "" {
 		pem, err := os.ReadFile(o.entraCAFile)
 		if err != nil {

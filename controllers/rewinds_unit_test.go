@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
-	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 )
 
 // What was written last is newer than anything that the cache will show, if etcd was put back to
@@ -72,17 +71,5 @@ func TestAnObjectThatIsBackFromItsDeletionIsClearedAgain(t *testing.T) {
 	c.isBackAgain().Update(event.UpdateEvent{ObjectOld: deleted, ObjectNew: is})
 	if c.isSettled(is) {
 		t.Error("its next deletion would leave its values behind")
-	}
-}
-
-func TestOneConsumerGroupHasOneName(t *testing.T) {
-	a := eventstream.Config{Namespace: "ns.servicebus.windows.net", EventHub: "factory", ConsumerGroup: "pnp-operator"}
-	if b := (eventstream.Config{Namespace: "NS.ServiceBus.windows.net", EventHub: "Factory", ConsumerGroup: "PnP-Operator"}); streamKey(a) != streamKey(b) {
-		t.Errorf("%+v and %+v: event hubs do not tell capitals from small letters", streamKey(a), streamKey(b))
-	}
-	own := a
-	own.Endpoint = "mallory:5671"
-	if streamKey(a) == streamKey(own) {
-		t.Error("what was accepted at an endpoint of one's own counts for the other one")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/command"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
+	"github.com/pnp-operator/pnp-operator/controllers/hub"
 	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
 	"github.com/pnp-operator/pnp-operator/controllers/model"
@@ -45,7 +46,7 @@ type Options struct {
 	// Models are what declarations and commands are checked against.
 	Models *models.Library
 	// Authority of tokens of Microsoft Entra ID.
-	Authority Authority
+	Authority hub.Authority
 	// Grace is how long a hub may fail before status says so, 0 means DefaultGrace.
 	Grace time.Duration
 	// ClearWithin is how long a session is kept for clearing, 0 means DefaultClearWithin.
@@ -80,14 +81,14 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, Failures: failures, Models: o.Models,
 		Commands: flights.Registry, Restored: record.Verify, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
-	hubs := &IoTHubReconciler{
+	hubs := &hub.IoTHubReconciler{
 		Client: mgr.GetClient(), Secrets: mgr.GetAPIReader(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, Failures: failures,
 		Commands: flights.At, Declarations: devices.Declarations, Restored: record.Verify, Namespace: o.Namespace, Authority: o.Authority, ClearWithin: o.ClearWithin,
 		AllowedHostSuffixes: o.AllowedHubSuffixes, HubTimeout: o.HubTimeout, Fence: o.Fence,
 		AllowedEventHubSuffixes: o.AllowedEventHubSuffixes, StreamTiming: o.StreamTiming, EchoWithin: o.EchoWithin,
 	}
 	devices.GoneHub = hubs.Gone
-	counts := &DeviceCounts{Client: mgr.GetClient(), Recorder: recorder}
+	counts := &hub.DeviceCounts{Client: mgr.GetClient(), Recorder: recorder}
 	commands := &command.DeviceCommandReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Models: o.Models, Flights: flights, Concurrency: o.Concurrency,
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/hub"
 	"github.com/pnp-operator/pnp-operator/hack/freeport"
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
 	"github.com/pnp-operator/pnp-operator/internal/models"
@@ -215,7 +216,7 @@ func startOperatorFor(grace, clearWithin time.Duration) *operator {
 	library.Guarded = true
 	Expect(controllers.Setup(lifetime, mgr, controllers.Options{
 		Models:             library,
-		Authority:          controllers.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
+		Authority:          hub.Authority{URL: authority.URL(), CABundle: authority.CAPEM()},
 		AllowedHubSuffixes: []string{".azure-devices.net", "localhost"}, Concurrency: 16, Grace: grace, ClearWithin: clearWithin, HubTimeout: hubTimeout,
 		AllowedEventHubSuffixes: []string{".servicebus.windows.net", "localhost", "127.0.0.1"}, Namespace: operatorNamespace, StreamTiming: streamTiming, EchoWithin: 5 * time.Second,
 		Fence: func() error {

@@ -1,4 +1,4 @@
-package controllers
+package hub
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func TestTheNumbersOfAnIoTHubThatIsGoneHoldForNobody(t *testing.T) {
 			few := budget.S1
 			few.DailyMessages = 10
 			for hub, limits := range map[types.NamespacedName]budget.Limits{low: few, high: budget.S1} {
-				r.Hubs.Put(t.Context(), hub, session.NewSession(unusedHub{}, "host", ""), func(context.Context) {})
+				r.Hubs.Put(t.Context(), hub, session.NewSession(silentHub{}, "host", ""), func(context.Context) {})
 				r.Hubs.Budgets.State("host", hub.String(), limits)
 				r.Hubs.Budgets.Trust("host", hub.String())
 			}
@@ -74,3 +74,8 @@ func forgetting(t *testing.T, objects ...client.Object) *IoTHubReconciler {
 		retries: backoff.NewLasting(&backoff.Failures{}, waits.APIServer, ""), lifetime: t.Context(),
 	}
 }
+
+// silentHub is a hub that nothing is asked of.
+type silentHub struct{ session.Hub }
+
+func (silentHub) Close() {}

@@ -1,4 +1,4 @@
-package controllers
+package hub
 
 import (
 	"testing"
@@ -16,5 +16,17 @@ func TestStreamIsToldInItsPhase(t *testing.T) {
 		if v := streamVerdict(hub, "events", eventstream.State{Phase: phase}, nil); v.Reason != want || v.Ready || v.Message == "" {
 			t.Errorf("%s: %+v, want reason %s, a message, and not ready", phase, v, want)
 		}
+	}
+}
+
+func TestOneConsumerGroupHasOneName(t *testing.T) {
+	a := eventstream.Config{Namespace: "ns.servicebus.windows.net", EventHub: "factory", ConsumerGroup: "pnp-operator"}
+	if b := (eventstream.Config{Namespace: "NS.ServiceBus.windows.net", EventHub: "Factory", ConsumerGroup: "PnP-Operator"}); streamKey(a) != streamKey(b) {
+		t.Errorf("%+v and %+v: event hubs do not tell capitals from small letters", streamKey(a), streamKey(b))
+	}
+	own := a
+	own.Endpoint = "mallory:5671"
+	if streamKey(a) == streamKey(own) {
+		t.Error("what was accepted at an endpoint of one's own counts for the other one")
 	}
 }
