@@ -1,5 +1,6 @@
 // Package v1alpha1 holds the API of pnp-operator: IoTHub is the connection, PnPDevice the declaration,
-// DeviceCommand one call of a device, DeviceModel what may be declared and called.
+// DeviceCommand one call of a device, DeviceModel what may be declared and called, DeviceFleet the
+// declaration of many devices, with DeviceFleetShard as its record.
 //
 // +kubebuilder:object:generate=true
 // +groupName=iot.pnp-operator.io
@@ -23,7 +24,7 @@ var (
 
 func addKnownTypes(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion, &IoTHub{}, &IoTHubList{}, &PnPDevice{}, &PnPDeviceList{}, &DeviceCommand{}, &DeviceCommandList{},
-		&DeviceModel{}, &DeviceModelList{})
+		&DeviceModel{}, &DeviceModelList{}, &DeviceFleet{}, &DeviceFleetList{}, &DeviceFleetShard{}, &DeviceFleetShardList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }
