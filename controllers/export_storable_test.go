@@ -16,7 +16,7 @@ func Describe(device *v1alpha1.PnPDevice, t *twin.Twin, isAdopted bool) error {
 	if err != nil {
 		return err
 	}
-	s := newScope(device, time.Now())
+	s := convergence.New(convergence.Facts{Device: device, Now: time.Now()})
 	s.Hub = &v1alpha1.IoTHub{Spec: v1alpha1.IoTHubSpec{HostName: "factory.azure-devices.net"}}
 	s.Declared = declared
 	s.Recall(isAdopted)

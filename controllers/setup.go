@@ -13,6 +13,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
 	"github.com/pnp-operator/pnp-operator/controllers/command"
+	"github.com/pnp-operator/pnp-operator/controllers/device"
 	"github.com/pnp-operator/pnp-operator/controllers/finish"
 	"github.com/pnp-operator/pnp-operator/controllers/hub"
 	"github.com/pnp-operator/pnp-operator/controllers/ledgerstore"
@@ -71,13 +72,13 @@ func Setup(ctx context.Context, mgr manager.Manager, o Options) error {
 		return err
 	}
 	failures := &backoff.Failures{}
-	workers := places.New(workersOf(o.Concurrency), time.Now)
+	workers := places.New(device.WorkersOf(o.Concurrency), time.Now)
 	brake.Client, brake.Reader = mgr.GetClient(), mgr.GetAPIReader()
 	recorder := finish.NewRecorder(mgr.GetEventRecorder("pnp-operator"), mgr.GetScheme())
 	log := mgr.GetLogger().WithName("commands")
 	record := ledgerstore.New(ctx, mgr.GetClient(), mgr.GetAPIReader(), o.Namespace, log)
 	flights := command.NewFlights(ctx, mgr.GetClient(), mgr.GetAPIReader(), recorder, record, log)
-	devices := &PnPDeviceReconciler{
+	devices := &device.PnPDeviceReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Hubs: sessions, Wakes: wakes, Workers: workers, Brake: brake, Failures: failures, Models: o.Models,
 		Commands: flights.Registry, Restored: record.Verify, Concurrency: o.Concurrency, Grace: o.Grace,
 	}
