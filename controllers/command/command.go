@@ -52,8 +52,8 @@ type DeviceCommandReconciler struct {
 func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.retries = backoff.NewLasting(&backoff.Failures{}, waits.APIServer, "")
 	rewinds := &revision.Rewinds{Found: r.Flights.Ledger.Verify}
-	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.DeviceCommand{}, builder.WithPredicates(rewinds.Seen(), r.Flights.arrivals.seen())).
+	own := triggers.Observed(predicate.Funcs{}, rewinds.Observer(), r.Flights.arrivals.observer())
+	return triggers.For(mgr, "DeviceCommand", &v1alpha1.DeviceCommand{}, own, controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
 		Watches(&v1alpha1.DeviceCommand{}, handler.EnqueueRequestsFromMapFunc(r.nextInLine), builder.WithPredicates(lineMoves())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfDevice), builder.WithPredicates(deviceMatters())).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.commandsOfSiblings), builder.WithPredicates(rivals.Changed())).
@@ -62,7 +62,6 @@ func (r *DeviceCommandReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesRawSource(source.Channel(r.Wakes.Callers, triggers.EnqueueBehind(r.commandsOfNamespace))).
 		WatchesRawSource(source.Channel(r.Wakes.Commands, &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Channel(r.Flights.wakes, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency, RateLimiter: r.retries}).
 		Complete(backoff.Calm(r))
 }
 

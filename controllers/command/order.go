@@ -11,10 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/revision"
 )
@@ -29,20 +30,18 @@ type arrivals struct {
 	first map[types.UID]string
 }
 
-// seen is a predicate that lets everything pass.
-func (a *arrivals) seen() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool {
+// observer keeps the first version of each command.
+func (a *arrivals) observer() handler.Funcs {
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ triggers.Queue) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			lazymap.Put(&a.first, e.Object.GetUID(), e.Object.GetResourceVersion())
-			return true
 		},
-		DeleteFunc: func(e event.DeleteEvent) bool {
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ triggers.Queue) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			delete(a.first, e.Object.GetUID())
-			return true
 		},
 	}
 }

@@ -1,14 +1,16 @@
 package device
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
@@ -50,14 +52,12 @@ func (c *clearing) refusedSince(device *v1alpha1.PnPDevice, now time.Time) time.
 	return since
 }
 
-// isBackAgain is a predicate that lets everything pass: an object that was put back to a copy from
-// before its deletion has something to clear again.
-func (c *clearing) isBackAgain() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+// observer has an object that was put back to a copy from before its deletion cleared again.
+func (c *clearing) observer() handler.Funcs {
+	return handler.Funcs{UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ triggers.Queue) {
 		if device, ok := e.ObjectNew.(*v1alpha1.PnPDevice); ok && device.DeletionTimestamp.IsZero() && !e.ObjectOld.GetDeletionTimestamp().IsZero() {
 			c.forget(device)
 		}
-		return true
 	}}
 }
 

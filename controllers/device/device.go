@@ -86,15 +86,15 @@ func (r *PnPDeviceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.rewinds.Found = r.Restored
 	r.retries = backoff.NewLasting(r.Failures, waits.APIServer, "")
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, finalizerMoves(), revision.PutBack())
-	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PnPDevice{}, builder.WithPredicates(r.latest.seen(), r.rewinds.Seen(), r.clearing.isBackAgain(), r.origins.seen(), r.stopwatches.seen(), r.forgets(), changed)).
+	own := triggers.Observed(changed,
+		r.latest.observer(), r.rewinds.Observer(), r.clearing.observer(), r.origins.observer(), r.stopwatches.observer(), r.forgets())
+	return triggers.For(mgr, "PnPDevice", &v1alpha1.PnPDevice{}, own, controller.Options{MaxConcurrentReconciles: WorkersOf(r.Concurrency), RateLimiter: r.retries}).
 		Watches(&v1alpha1.PnPDevice{}, handler.EnqueueRequestsFromMapFunc(r.siblings), builder.WithPredicates(rivals.Changed())).
 		Watches(&v1alpha1.IoTHub{}, triggers.EnqueueBehind(r.rivalsAt), builder.WithPredicates(rivals.StandingChanged())).
 		Watches(&v1alpha1.PnPDevice{}, triggers.EnqueueEdited()).
 		Watches(&v1alpha1.IoTHub{}, r.enqueueMembers(), builder.WithPredicates(rivals.HubMatters())).
 		WatchesRawSource(source.TypedChannel(r.Wakes.Devices, triggers.EnqueueDevices())).
 		WatchesRawSource(source.Channel(r.Wakes.Members, r.enqueueMembers())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: WorkersOf(r.Concurrency), RateLimiter: r.retries}).
 		Complete(backoff.Calm(r))
 }
 

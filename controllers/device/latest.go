@@ -8,9 +8,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 	"github.com/pnp-operator/pnp-operator/internal/revision"
 )
@@ -67,14 +68,13 @@ func (l *latest) remember(written *v1alpha1.PnPDevice) {
 	l.objects[key] = written
 }
 
-// seen is a predicate that lets everything pass: it drops what the informer has caught up with.
-func (l *latest) seen() predicate.Predicate {
-	return predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool {
+// observer drops what the informer has caught up with.
+func (l *latest) observer() handler.Funcs {
+	return handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ triggers.Queue) {
 			l.drop(e.ObjectNew, revision.WentBack(e.ObjectOld, e.ObjectNew))
-			return true
 		},
-		DeleteFunc: func(e event.DeleteEvent) bool { l.drop(e.Object, true); return true },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ triggers.Queue) { l.drop(e.Object, true) },
 	}
 }
 

@@ -1,13 +1,14 @@
 package device
 
 import (
+	"context"
 	"maps"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
@@ -56,12 +57,12 @@ func (o *origins) drop(object client.Object) {
 	delete(o.objects, object.GetUID())
 }
 
-// seen is a predicate that lets everything pass.
-func (o *origins) seen() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool { o.created(e); return true },
-		UpdateFunc: func(e event.UpdateEvent) bool { o.updated(e); return true },
-		DeleteFunc: func(e event.DeleteEvent) bool { o.drop(e.Object); return true },
+// observer remembers why objects are to be reconciled.
+func (o *origins) observer() handler.Funcs {
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ triggers.Queue) { o.created(e) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ triggers.Queue) { o.updated(e) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ triggers.Queue) { o.drop(e.Object) },
 	}
 }
 

@@ -21,10 +21,14 @@ func originated(generation, observed int64, annotations map[string]string) *v1al
 
 func TestWhoIsWaitingDecidesThePriority(t *testing.T) {
 	create := func(atStart bool, d *v1alpha1.PnPDevice) func(*origins) {
-		return func(o *origins) { o.seen().Create(event.CreateEvent{Object: d, IsInInitialList: atStart}) }
+		return func(o *origins) {
+			o.observer().Create(t.Context(), event.CreateEvent{Object: d, IsInInitialList: atStart}, nil)
+		}
 	}
 	update := func(was, is *v1alpha1.PnPDevice) func(*origins) {
-		return func(o *origins) { o.seen().Update(event.UpdateEvent{ObjectOld: was, ObjectNew: is}) }
+		return func(o *origins) {
+			o.observer().Update(t.Context(), event.UpdateEvent{ObjectOld: was, ObjectNew: is}, nil)
+		}
 	}
 	found := create(true, originated(1, -1, nil))
 	for name, c := range map[string]struct {
@@ -85,7 +89,7 @@ func TestAnEditDuringAPassOutlivesIt(t *testing.T) {
 		t.Error("an edit that was dealt with is remembered")
 	}
 	o.put(d, &origin{})
-	o.seen().Delete(event.DeleteEvent{Object: d})
+	o.observer().Delete(t.Context(), event.DeleteEvent{Object: d}, nil)
 	if o.of(d) != nil || len(o.objects) != 0 {
 		t.Error("an object that is gone is remembered")
 	}

@@ -33,10 +33,10 @@ func TestAWriteOfALostHistoryIsForgotten(t *testing.T) {
 			l.refused(version("9"), conflict)
 		}, true},
 		"the cache goes back": {func(l *latest, w *v1alpha1.PnPDevice) {
-			l.seen().Update(event.UpdateEvent{ObjectOld: version("6"), ObjectNew: version("4")})
+			l.observer().Update(t.Context(), event.UpdateEvent{ObjectOld: version("6"), ObjectNew: version("4")}, nil)
 		}, false},
 		"the cache catches up, but not with it": {func(l *latest, w *v1alpha1.PnPDevice) {
-			l.seen().Update(event.UpdateEvent{ObjectOld: version("5"), ObjectNew: version("6")})
+			l.observer().Update(t.Context(), event.UpdateEvent{ObjectOld: version("5"), ObjectNew: version("6")}, nil)
 		}, true},
 		"refused, then written anew, and that is refused": {func(l *latest, w *v1alpha1.PnPDevice) {
 			l.refused(w, conflict)
@@ -64,11 +64,11 @@ func TestAnObjectThatIsBackFromItsDeletionIsClearedAgain(t *testing.T) {
 	deleted, is := version("8"), version("7")
 	deleted.DeletionTimestamp = &metav1.Time{Time: time.Now()}
 	c.settle(deleted)
-	c.isBackAgain().Update(event.UpdateEvent{ObjectOld: deleted, ObjectNew: deleted})
+	c.observer().Update(t.Context(), event.UpdateEvent{ObjectOld: deleted, ObjectNew: deleted}, nil)
 	if !c.isSettled(deleted) {
 		t.Fatal("it is to be cleared again while it is being deleted")
 	}
-	c.isBackAgain().Update(event.UpdateEvent{ObjectOld: deleted, ObjectNew: is})
+	c.observer().Update(t.Context(), event.UpdateEvent{ObjectOld: deleted, ObjectNew: is}, nil)
 	if c.isSettled(is) {
 		t.Error("its next deletion would leave its values behind")
 	}

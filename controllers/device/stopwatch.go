@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -8,10 +9,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/metrics"
+	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
@@ -36,12 +38,13 @@ type stopwatch struct {
 	seen, patched time.Time
 }
 
-// seen is a predicate that lets everything pass: it starts a stopwatch for a generation that no status is about, before the object waits in the queue.
-func (s *stopwatches) seen() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool { s.start(e.Object, time.Now()); return true },
-		UpdateFunc: func(e event.UpdateEvent) bool { s.start(e.ObjectNew, time.Now()); return true },
-		DeleteFunc: func(e event.DeleteEvent) bool { s.drop(e.Object.GetUID()); return true },
+// observer starts a stopwatch for a generation that no status is about, before the object waits in
+// the queue.
+func (s *stopwatches) observer() handler.Funcs {
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ triggers.Queue) { s.start(e.Object, time.Now()) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ triggers.Queue) { s.start(e.ObjectNew, time.Now()) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ triggers.Queue) { s.drop(e.Object.GetUID()) },
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/controllers/cached"
@@ -31,15 +31,14 @@ type goneHubs struct {
 	hubs map[types.NamespacedName]*v1alpha1.IoTHub
 }
 
-// seen is a predicate that lets everything pass: it keeps what an IoTHub was when it went.
-func (g *goneHubs) seen() predicate.Predicate {
-	return predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool {
+// observer keeps what an IoTHub was when it went.
+func (g *goneHubs) observer() handler.Funcs {
+	return handler.Funcs{DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ triggers.Queue) {
 		if hub, ok := e.Object.(*v1alpha1.IoTHub); ok {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			lazymap.Put(&g.hubs, client.ObjectKeyFromObject(hub), hub.DeepCopy())
 		}
-		return true
 	}}
 }
 

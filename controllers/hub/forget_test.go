@@ -37,7 +37,7 @@ func TestTheNumbersOfAnIoTHubThatIsGoneHoldForNobody(t *testing.T) {
 				r.Hubs.Budgets.State("host", hub.String(), limits)
 				r.Hubs.Budgets.Trust("host", hub.String())
 			}
-			r.gone.seen().Delete(event.DeleteEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: low.Namespace, Name: low.Name}}})
+			r.gone.observer().Delete(t.Context(), event.DeleteEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: low.Namespace, Name: low.Name}}}, nil)
 			if _, err := r.forget(t.Context(), low); err != nil {
 				t.Fatal(err)
 			}

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -107,11 +106,10 @@ func (r *IoTHubReconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manage
 	r.checkpoints = &checkpoints{Client: r.Client, reader: r.Secrets, namespace: r.Namespace}
 	rewinds := &revision.Rewinds{Found: r.Restored}
 	changed := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, revision.PutBack())
-	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.IoTHub{}, builder.WithPredicates(r.gone.seen(), rewinds.Seen(), changed)).
+	own := triggers.Observed(changed, r.gone.observer(), rewinds.Observer())
+	return triggers.For(mgr, "IoTHub", &v1alpha1.IoTHub{}, own, controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
 		Watches(&v1alpha1.PnPDevice{}, r.enqueueHalted()).
 		WatchesRawSource(source.Channel(r.Wakes.Hubs, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: r.retries}).
 		Complete(backoff.Calm(r))
 }
 

@@ -1,16 +1,23 @@
 package revision
 
 import (
+	"context"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
+
+// queue of a controller.
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Rewinds notices that objects were put back to older copies, as by a restore of etcd while the
 // operator runs. What status says then was true once: the hub has to be read before it is believed.
@@ -23,22 +30,20 @@ type Rewinds struct {
 	objects map[types.UID]struct{} // PnPDevices that were not read since
 }
 
-// Seen is a predicate that lets everything pass.
-func (w *Rewinds) Seen() predicate.Predicate {
-	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool {
+// Observer notices objects that were put back, by what the cache shows of them.
+func (w *Rewinds) Observer() handler.Funcs {
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, _ queue) {
 			if !e.IsInInitialList && isUsed(e.Object) {
 				w.note(e.Object)
 			}
-			return true
 		},
-		UpdateFunc: func(e event.UpdateEvent) bool {
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ queue) {
 			if WentBack(e.ObjectOld, e.ObjectNew) {
 				w.note(e.ObjectNew)
 			}
-			return true
 		},
-		DeleteFunc: func(e event.DeleteEvent) bool { w.Take(e.Object); return true },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, _ queue) { w.Take(e.Object) },
 	}
 }
 
