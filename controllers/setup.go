@@ -1,4 +1,5 @@
-// Package controllers reconciles IoTHubs, PnPDevices, DeviceCommands and DeviceModels.
+// Package controllers wires the reconcilers of IoTHubs, PnPDevices, DeviceCommands and DeviceModels,
+// which are in packages of their own below it.
 package controllers
 
 import (

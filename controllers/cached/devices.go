@@ -18,6 +18,7 @@ func DestinationOf(hub *v1alpha1.IoTHub) string {
 	return iothub.Destination(hub.Spec.HostName, hub.Spec.Endpoint, []byte(hub.Spec.CABundle))
 }
 
+// HubKey returns the name of the IoTHub of a PnPDevice.
 func HubKey(device *v1alpha1.PnPDevice) types.NamespacedName {
 	return types.NamespacedName{Namespace: device.Namespace, Name: device.Spec.HubRef.Name}
 }

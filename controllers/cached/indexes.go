@@ -1,3 +1,4 @@
+// Package cached reduces the objects of the cache to what the controllers read, and finds objects in it.
 package cached
 
 import (
@@ -15,7 +16,7 @@ import (
 
 const (
 	indexHub = "spec.hubRef.name"
-	// indexDevice is the bucket of the device id, see declarationsOf.
+	// indexDevice is the bucket of the device id, see DeclarationsOf.
 	indexDevice = "deviceBucket"
 	// IndexUnfinished is the device of a command that is not finished.
 	IndexUnfinished = "unfinished"

@@ -1,3 +1,4 @@
+// Package command reconciles DeviceCommands.
 package command
 
 import (

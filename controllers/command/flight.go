@@ -89,7 +89,7 @@ type Flights struct {
 	arrivals arrivals
 }
 
-// NewFlights returns an owner of no flight. Wakes are dropped once ctx ends.
+// NewFlights returns an owner of no flight. Triggers are dropped once ctx ends.
 func NewFlights(ctx context.Context, c client.Client, reader client.Reader, recorder events.EventRecorder, ledger *ledgerstore.Store, log logr.Logger) *Flights {
 	f := &Flights{
 		Client: c, Reader: reader, Recorder: recorder, Ledger: ledger, Log: log, lifetime: ctx, wakes: make(chan event.GenericEvent, 1024),

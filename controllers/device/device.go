@@ -1,3 +1,4 @@
+// Package device reconciles PnPDevices.
 package device
 
 import (
@@ -51,7 +52,7 @@ type PnPDeviceReconciler struct {
 	Wakes    *triggers.Triggers
 	Brake    *removals.Brake
 	Models   *models.Library
-	// Workers are shared between hubs while they wait for them, see workersOf; nil: a hub may have all.
+	// Workers are shared between hubs while they wait for them, see WorkersOf; nil: a hub may have all.
 	Workers *places.Pool
 	// Concurrency is how many may wait for one hub.
 	Concurrency int

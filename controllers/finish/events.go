@@ -75,6 +75,8 @@ func isOneOfMany(o Object) bool {
 
 const (
 	// maxNote is what the API server takes of an Event's text, in bytes.
-	maxNote         = 1024
+	maxNote = 1024
+
+	// ActionReconcile is the action of Events about a pass.
 	ActionReconcile = "Reconcile"
 )

@@ -1,3 +1,5 @@
+// Package finish ends the passes of all reconcilers: it writes status once, offers less of a status
+// that the API server refuses, emits Events, and says when the next pass is due.
 package finish
 
 import (

@@ -33,6 +33,7 @@ type boundedRecorder struct {
 	limits *eventLimits
 }
 
+// NewRecorder bounds what a recorder writes.
 func NewRecorder(to events.EventRecorder, scheme *runtime.Scheme) boundedRecorder {
 	return boundedRecorder{to, scheme, &eventLimits{recent: lru.New(maxLimits)}}
 }

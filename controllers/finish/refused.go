@@ -19,11 +19,13 @@ import (
 type RefusedError struct {
 	// Wait is how long the same is not tried again.
 	Wait time.Duration
-	Err  error
+	Err  error // of the API server
 }
 
+// Error names the refusal.
 func (e *RefusedError) Error() string { return "the API server refused the status: " + e.Err.Error() }
 
+// Unwrap returns the refusal.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
 // IsRefusal reports whether the API server will not take what it was sent however often it is. That an object is too large
@@ -55,6 +57,7 @@ func RefusedVerdict(err error) conditions.Verdict {
 	return conditions.Verdict{Stalled: true, Reason: v1alpha1.ReasonStatusRefused, Message: "The API server refused the status, and this shows less of it: " + why}
 }
 
+// AnnounceRefusal emits an Event about a status that the API server refused.
 func AnnounceRefusal(to events.EventRecorder, o Object, err error) {
 	v := RefusedVerdict(err)
 	to.Eventf(o, nil, corev1.EventTypeWarning, v.Reason, ActionReconcile, "%s", v.Message)

@@ -1,3 +1,4 @@
+// Package hub reconciles IoTHubs.
 package hub
 
 import (

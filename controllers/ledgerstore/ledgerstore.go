@@ -1,3 +1,4 @@
+// Package ledgerstore keeps the record of commands in ConfigMaps.
 package ledgerstore
 
 import (
@@ -21,6 +22,7 @@ import (
 )
 
 const (
+	// DataKey is where a ConfigMap has the record.
 	DataKey     = "commands.json"
 	ledgerLabel = "iot.pnp-operator.io/command-ledger"
 	// ledgerShards is how many ConfigMaps a namespace has at most. They are made when needed.
@@ -41,6 +43,7 @@ type Invocation struct {
 	Key       ledger.Key
 }
 
+// InvocationOf returns the name of a command in the record.
 func InvocationOf(c *v1alpha1.DeviceCommand) Invocation {
 	return Invocation{Namespace: c.Namespace, Key: ledger.KeyOf(c)}
 }
@@ -86,10 +89,12 @@ type DamagedError struct {
 	cause error
 }
 
+// Error names the ConfigMap and the cause.
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("reading ConfigMap %q: %v", e.name, e.cause)
 }
 
+// Unwrap returns the cause.
 func (e *DamagedError) Unwrap() error { return e.cause }
 
 // Look returns what is on record of an invocation, nil if nothing is. A change about to be written

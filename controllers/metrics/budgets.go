@@ -26,6 +26,7 @@ var (
 // budgets tells of the budgets there are when Prometheus asks: one that is gone has no series.
 type budgets struct{ leading[budget.Hosts] }
 
+// Budgets are the budgets of the operator that leads.
 var Budgets = &budgets{}
 
 func init() { metrics.Registry.MustRegister(Budgets) }

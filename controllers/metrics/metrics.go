@@ -1,3 +1,4 @@
+// Package metrics has the metrics of the controllers.
 package metrics
 
 import (
@@ -21,19 +22,24 @@ var (
 		Name: "pnp_hub_request_duration_seconds", Help: "Calls to IoT hubs by operation and HTTP status, 0 if no answer arrived.",
 		Buckets: []float64{.01, .05, .1, .5, 1, 5, 15, 60},
 	}, []string{"operation", "code"})
+	// TimeToConverge is the time that a step of a declaration took.
 	TimeToConverge = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "pnp_device_convergence_seconds", Help: "Time that declarations took: from a generation seen to its write at the hub (patched), and from there to the device's answer (acknowledged).",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 	}, []string{"step"})
+	// DriftCorrected counts foreign changes that were put back.
 	DriftCorrected = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "pnp_device_drift_corrected_total", Help: "Foreign changes of declared properties that were put back.",
 	})
+	// DevicesNotCleared counts PnPDevices that were let go with properties left at the hub.
 	DevicesNotCleared = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "pnp_device_not_cleared_total", Help: "PnPDevices with deletionPolicy Clear that were let go with properties left at the hub.",
 	})
+	// StatusPatches counts the patches of status by kind.
 	StatusPatches = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_status_patches_total", Help: "Status patches by kind.",
 	}, []string{"kind"})
+	// CommandOutcomes counts the DeviceCommands that ended.
 	CommandOutcomes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "pnp_device_commands_total", Help: "DeviceCommands that ended, by outcome.",
 	}, []string{"outcome"})
@@ -72,6 +78,7 @@ const (
 	maxLabel = 256
 )
 
+// NewMeter returns the meter of an IoTHub.
 func NewMeter(hub types.NamespacedName) Meter { return Meter{hub: hub, components: &sync.Map{}} }
 
 // Event counts an event.
@@ -141,6 +148,7 @@ func init() {
 	}
 }
 
+// ObserveRequest counts a call to a hub.
 func ObserveRequest(op iothub.Operation, statusCode int, _ string, d time.Duration) {
 	hubRequests.WithLabelValues(op.String(), strconv.Itoa(statusCode)).Observe(d.Seconds())
 }

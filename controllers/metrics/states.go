@@ -24,6 +24,7 @@ var (
 // Prometheus asks: two replicas that count the same would double every sum.
 type states struct{ leading[client.Reader] }
 
+// Objects are those in the cache of the operator that leads.
 var Objects = &states{}
 
 func init() { metrics.Registry.MustRegister(Objects) }

@@ -1,3 +1,4 @@
+// Package model reconciles DeviceModels.
 package model
 
 import (

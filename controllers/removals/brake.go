@@ -1,3 +1,5 @@
+// Package removals has the brake: it counts the properties that are removed at a hub, and halts
+// removals when one sync would remove unusually many.
 package removals
 
 import (
@@ -108,7 +110,7 @@ func (b *Brake) Allow(ctx context.Context, cache client.Reader, hub *v1alpha1.Io
 }
 
 // pull halts removals until that is on record, or released.
-func (g *guard) pull(confirmed Members) {
+func (g *guard) pull(confirmed members) {
 	if !g.halted {
 		g.pending = 0
 	}
@@ -205,15 +207,15 @@ func (g *guard) exceeds(ctx context.Context, cache client.Reader, hub *v1alpha1.
 	return g.isLarge(one, confirmedAt(hub)), nil
 }
 
-func (g *guard) isLarge(one Request, confirmed Members) bool {
+func (g *guard) isLarge(one Request, confirmed members) bool {
 	g.census.waiting[one.Object] = one
 	return g.window.exceeds(g.census, confirmed)
 }
 
-// Recedes reports whether declarations were put back, so that what is still halted is no more than one
+// recedes reports whether declarations were put back, so that what is still halted is no more than one
 // sync may remove. Time alone does not do that: what was removed before the halt counts for as long as
 // it lasts. Nor do declarations that are added, or objects that are suspended to look into it.
-func (b *Brake) Recedes(hub *v1alpha1.IoTHub, c census) bool {
+func (b *Brake) recedes(hub *v1alpha1.IoTHub, c census) bool {
 	g := b.of(client.ObjectKeyFromObject(hub))
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -260,9 +262,9 @@ func (b *Brake) Halted(hub types.NamespacedName) (pull int, is bool) {
 	return g.pulls, g.halted
 }
 
-// Release lets go of a brake that was pulled, because nothing is left that is halted, or a person
+// release lets go of a brake that was pulled, because nothing is left that is halted, or a person
 // confirmed: it is pulled again if need be. A brake that was pulled since stays so.
-func (b *Brake) Release(hub types.NamespacedName, pull int) {
+func (b *Brake) release(hub types.NamespacedName, pull int) {
 	g := b.of(hub)
 	g.mu.Lock()
 	defer g.mu.Unlock()

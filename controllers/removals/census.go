@@ -27,7 +27,7 @@ type census struct {
 
 // pending counts what is to be removed, now or once its objects are resumed, beside what was
 // confirmed.
-func (c census) pending(confirmed Members) int {
+func (c census) pending(confirmed members) int {
 	n := c.resting
 	for one := range beyond(confirmed, maps.Values(c.waiting)) {
 		n += len(one.Leaves)

@@ -21,21 +21,21 @@ import (
 // confirmation.
 const mostNamed = 16384
 
-func haltedAt(hub *v1alpha1.IoTHub) Members {
+func haltedAt(hub *v1alpha1.IoTHub) members {
 	if hub.Status.Removals == nil {
 		return nil
 	}
 	return membersOfSet(hub.Status.Removals.Halted)
 }
 
-func confirmedAt(hub *v1alpha1.IoTHub) Members {
+func confirmedAt(hub *v1alpha1.IoTHub) members {
 	if hub.Status.Removals == nil {
 		return nil
 	}
 	return membersOfSet(hub.Status.Removals.Confirmed)
 }
 
-func membersOfSet(set *v1alpha1.RemovalSet) Members {
+func membersOfSet(set *v1alpha1.RemovalSet) members {
 	if set == nil {
 		return nil
 	}
@@ -51,7 +51,7 @@ func confirmationOf(hub *v1alpha1.IoTHub) time.Time {
 }
 
 // beyond leaves out what is in a set.
-func beyond(set Members, waiting iter.Seq[Request]) iter.Seq[Request] {
+func beyond(set members, waiting iter.Seq[Request]) iter.Seq[Request] {
 	return only(waiting, func(one Request) bool { return !set.has(one.Member) })
 }
 
@@ -113,7 +113,7 @@ func IsHaltedIn(hub *v1alpha1.IoTHub) bool {
 }
 
 // namesOf are the names of the objects of a set, sorted.
-func namesOf(set Members, waiting iter.Seq[Request]) (names []string) {
+func namesOf(set members, waiting iter.Seq[Request]) (names []string) {
 	for one := range waiting {
 		if set.has(one.Member) {
 			names = append(names, one.name)
@@ -152,9 +152,11 @@ func numbered(n int32, one, many string) string {
 }
 
 const (
+	// ConfirmText says how a person confirms removals.
 	ConfirmText = "confirm by setting annotation " + v1alpha1.AnnotationConfirmRemovals + " on the IoTHub to a new value"
-	ShareText   = "ne sync would remove an unusually large share of the properties that PnPDevices own at this hub. "
-	haltedText  = "Removals of %s (%s) are halted: o" + ShareText + "Put declarations back that were edited. PnPDevices that are being deleted do not " +
+	// ShareText says why removals are halted.
+	ShareText  = "ne sync would remove an unusually large share of the properties that PnPDevices own at this hub. "
+	haltedText = "Removals of %s (%s) are halted: o" + ShareText + "Put declarations back that were edited. PnPDevices that are being deleted do not " +
 		"come back like that: give them deletionPolicy: Retain, and put them back once they are gone. Or " + ConfirmText
 )
 
@@ -186,11 +188,11 @@ func (b *Brake) Describe(ctx context.Context, cache client.Reader, hub *v1alpha1
 		was.Confirmed = nil
 	}
 	said := IsHaltedIn(hub) // before a halt is on record there is nothing to confirm
-	halting := (said || pulled) && !b.Recedes(hub, c)
+	halting := (said || pulled) && !b.recedes(hub, c)
 	next := review(was, maps.Values(c.waiting), halting, said && isNew, time.Now())
 	describeRemovals(hub, next, namesOf(membersOfSet(next.Halted), maps.Values(c.waiting))...)
 	if next.Halted == nil {
-		b.Release(key, pull)
+		b.release(key, pull)
 	}
 	return next.Halted == nil && pulled && !said, nil
 }

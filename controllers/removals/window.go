@@ -44,19 +44,20 @@ type Request struct {
 // be removed follows from the generation, since any edit raises it.
 type Member uint32
 
+// MemberOf returns the hash of an object at a generation.
 func MemberOf(object types.UID, generation int64) Member {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(string(object) + "/" + strconv.FormatInt(generation, 10)))
 	return Member(hash.Sum32())
 }
 
-// Members are a set of them in the form that status keeps: sorted, four bytes each.
-type Members []byte
+// members are a set of them in the form that status keeps: sorted, four bytes each.
+type members []byte
 
 const memberBytes = 4
 
-func membersFrom(all iter.Seq[Member], most int) Members {
-	var set Members
+func membersFrom(all iter.Seq[Member], most int) members {
+	var set members
 	for _, m := range slices.Compact(slices.Sorted(all)) {
 		if len(set) == most*memberBytes {
 			break
@@ -66,11 +67,11 @@ func membersFrom(all iter.Seq[Member], most int) Members {
 	return set
 }
 
-func (s Members) at(i int) Member { return Member(binary.BigEndian.Uint32(s[i*memberBytes:])) }
+func (s members) at(i int) Member { return Member(binary.BigEndian.Uint32(s[i*memberBytes:])) }
 
-func (s Members) len() int { return len(s) / memberBytes }
+func (s members) len() int { return len(s) / memberBytes }
 
-func (s Members) has(m Member) bool {
+func (s members) has(m Member) bool {
 	low, high := 0, s.len()
 	for low < high {
 		switch middle := (low + high) / 2; cmp.Compare(s.at(middle), m) {
@@ -85,7 +86,7 @@ func (s Members) has(m Member) bool {
 	return false
 }
 
-func (s Members) all() iter.Seq[Member] {
+func (s members) all() iter.Seq[Member] {
 	return func(yield func(Member) bool) {
 		for i := range s.len() {
 			if !yield(s.at(i)) {
@@ -99,7 +100,7 @@ func (s Members) all() iter.Seq[Member] {
 type reservation struct {
 	count   int
 	until   time.Time
-	members Members // objects all of whose removals are in the count
+	members members // objects all of whose removals are in the count
 	// returned are removals of those that did not happen. A reader of status takes them for
 	// counted, so that their part of the count is no other object's.
 	returned map[types.UID]int
@@ -164,7 +165,7 @@ func (w *window) with(waiting iter.Seq[Request]) int {
 }
 
 // exceeds reports whether a sync is larger than one may be.
-func (w *window) exceeds(c census, confirmed Members) bool {
+func (w *window) exceeds(c census, confirmed members) bool {
 	return w.with(beyond(confirmed, maps.Values(c.waiting))) > max(brakeAtLeast, (c.owned+w.size())/brakeShare)
 }
 

@@ -1,3 +1,4 @@
+// Package rivals finds out which of the PnPDevices that declare one device may act on it.
 package rivals
 
 import (
@@ -33,7 +34,7 @@ func Winner(ctx context.Context, c client.Reader, sessions *session.Registry, de
 	return WinnerAmong(ctx, c, sessions, device, rivals, destination)
 }
 
-// WinnerAmong is winnerOf where the other declarations of the device are known. An object that does not
+// WinnerAmong is Winner where the other declarations of the device are known. An object that does not
 // compete any more, and only goes on for a moment, yields to each that does.
 func WinnerAmong(
 	ctx context.Context, c client.Reader, sessions *session.Registry, device *v1alpha1.PnPDevice, rivals []*v1alpha1.PnPDevice, destination string,
@@ -88,13 +89,13 @@ func competes(ctx context.Context, c client.Reader, sessions *session.Registry, 
 	if session := sessions.Get(cached.HubKey(device)); session != nil {
 		return session.Destination == destination, nil
 	}
-	return AcceptedAt(&hub) == destination, nil
+	return acceptedAt(&hub) == destination, nil
 }
 
-// AcceptedAt is the destination that has accepted the credential of an IoTHub, empty if none has or
+// acceptedAt is the destination that has accepted the credential of an IoTHub, empty if none has or
 // does any more. The spec may name another one by now. A CRD of an earlier version keeps no record of
 // it.
-func AcceptedAt(hub *v1alpha1.IoTHub) string {
+func acceptedAt(hub *v1alpha1.IoTHub) string {
 	if conditions.AccessOf(hub).Status != metav1.ConditionTrue {
 		return ""
 	}
@@ -113,6 +114,7 @@ func outranks(a, b *v1alpha1.PnPDevice, destination string) bool {
 	) < 0
 }
 
+// Requests returns the requests for PnPDevices.
 func Requests(devices []*v1alpha1.PnPDevice) []reconcile.Request {
 	requests := make([]reconcile.Request, len(devices))
 	for i, d := range devices {
@@ -121,6 +123,7 @@ func Requests(devices []*v1alpha1.PnPDevice) []reconcile.Request {
 	return requests
 }
 
+// Siblings returns the other declarations of the device of a PnPDevice.
 func Siblings(ctx context.Context, c client.Reader, o client.Object) []*v1alpha1.PnPDevice {
 	device, ok := o.(*v1alpha1.PnPDevice)
 	if !ok {
@@ -133,6 +136,7 @@ func Siblings(ctx context.Context, c client.Reader, o client.Object) []*v1alpha1
 	return rivals
 }
 
+// At returns the other declarations of the devices of an IoTHub.
 func At(ctx context.Context, c client.Reader, hub client.Object) []*v1alpha1.PnPDevice {
 	devices, err := cached.MembersOf(ctx, c, client.ObjectKeyFromObject(hub))
 	if err != nil {
@@ -152,7 +156,7 @@ func StandingChanged() predicate.Predicate {
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		GenericFunc: func(event.GenericEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return AcceptedAt(e.ObjectOld.(*v1alpha1.IoTHub)) != AcceptedAt(e.ObjectNew.(*v1alpha1.IoTHub))
+			return acceptedAt(e.ObjectOld.(*v1alpha1.IoTHub)) != acceptedAt(e.ObjectNew.(*v1alpha1.IoTHub))
 		},
 	}
 }
@@ -170,6 +174,7 @@ func Changed() predicate.Predicate {
 	}
 }
 
+// Incumbency returns the hub at which an object has read its device, empty if it has not.
 func Incumbency(d *v1alpha1.PnPDevice) string {
 	if d.Status.Twin == nil || d.Status.Twin.Etag == "" {
 		return ""

@@ -1,3 +1,5 @@
+// Package triggers has objects reconciled for what happens outside the API server, and for changes of
+// other objects, each with its priority.
 package triggers
 
 import (
@@ -50,6 +52,7 @@ type Device struct {
 	After    time.Duration
 }
 
+// Device has a PnPDevice reconciled.
 func (w *Triggers) Device(ctx context.Context, what Device) {
 	Send(ctx, w.Devices, event.TypedGenericEvent[Device]{Object: what})
 }
@@ -103,6 +106,7 @@ func EnqueueDevices() handler.TypedEventHandler[Device, reconcile.Request] {
 	}
 }
 
+// Add puts a PnPDevice into the queue of a controller, with its priority.
 func Add(to workqueue.TypedRateLimitingInterface[reconcile.Request], w Device) {
 	request := reconcile.Request{NamespacedName: w.Key}
 	if queue, ok := to.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
@@ -112,14 +116,17 @@ func Add(to workqueue.TypedRateLimitingInterface[reconcile.Request], w Device) {
 	to.AddAfter(request, w.After)
 }
 
+// Hub has an IoTHub reconciled.
 func (w *Triggers) Hub(ctx context.Context, key types.NamespacedName) {
 	Send(ctx, w.Hubs, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: Named(key)}})
 }
 
+// Command has a DeviceCommand reconciled.
 func (w *Triggers) Command(ctx context.Context, key types.NamespacedName) {
 	Send(ctx, w.Commands, event.GenericEvent{Object: &v1alpha1.DeviceCommand{ObjectMeta: Named(key)}})
 }
 
+// MembersOf has the PnPDevices and DeviceCommands of an IoTHub reconciled.
 func (w *Triggers) MembersOf(ctx context.Context, key types.NamespacedName) {
 	Send(ctx, w.Members, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: Named(key)}})
 	Send(ctx, w.Callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: Named(key)}})
@@ -134,6 +141,7 @@ func (w *Triggers) ModelChanged(ctx context.Context, namespace string, devices [
 	Send(ctx, w.Callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}})
 }
 
+// Send hands an event to a controller, unless the context ends first.
 func Send[E any](ctx context.Context, to chan<- E, e E) {
 	select {
 	case to <- e:
@@ -141,6 +149,7 @@ func Send[E any](ctx context.Context, to chan<- E, e E) {
 	}
 }
 
+// Named returns the metadata of an object of which no more is known than its name.
 func Named(key types.NamespacedName) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}
 }

@@ -46,6 +46,7 @@ func (l List) refuses(host, problem string) error {
 	return &Error{Host: redact.Text(host), Problem: problem, Flag: l.Flag}
 }
 
+// Error names the host, what is wrong with it, and the flag that allows hosts.
 func (e *Error) Error() string {
 	return fmt.Sprintf("host %q %s; see %s", e.Host, e.Problem, e.Flag)
 }

@@ -1,3 +1,5 @@
+// Package backoff keeps the objects that fail, each with the hub at which it does, and says when each
+// is tried again: by time, or because another object succeeds there.
 package backoff
 
 import (
@@ -23,7 +25,7 @@ import (
 const wakeBurst = 8
 
 // Failures are the objects that fail, by name. They are the back-off of all controllers: the next try
-// comes after as long again as an object has failed, see waitRow. An event that wakes it
+// comes after as long again as an object has failed, see waits.Row. An event that wakes it
 // meanwhile has it tried, and does not make its wait longer. The zero value is ready to use.
 type Failures struct {
 	mu      sync.Mutex
@@ -56,6 +58,7 @@ type Cause struct {
 	Wake func()
 }
 
+// Failure is an object that fails, and since when.
 type Failure struct {
 	Cause
 
@@ -217,6 +220,7 @@ type Limiter struct {
 
 var _ workqueue.TypedRateLimiter[reconcile.Request] = Limiter{}
 
+// New returns the back-off of a controller, by a row of the register of waits.
 func New(row *waits.Row) Limiter { return Limiter{&Failures{}, row, ""} }
 
 func (b Limiter) nameOf(item reconcile.Request) string { return item.String() + b.kind }

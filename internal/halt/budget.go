@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	slowText  = "The hub answers slowly: as many requests wait for it as may at a time, and this one comes after them"
+	slowText = "The hub answers slowly: as many requests wait for it as may at a time, and this one comes after them"
+	// QuotaText says that the hub has used up its messages of the day.
 	QuotaText = "The hub's own messages of the day are used up (403002): requests wait until 00:00 UTC. After adding units to the hub, change spec.requestBudget of the IoTHub to have it tried again"
 )
 
@@ -58,4 +59,5 @@ func DailyText(share string, daily budget.Daily, hub types.NamespacedName) strin
 	return fmt.Sprintf("%sspec.requestBudget.dailyMessages: %d of %s", share, daily.Messages, whose)
 }
 
+// AllWaitText ends what is said of a number of messages that is used up.
 const AllWaitText = " are used: requests wait until 00:00 UTC, or until it is raised"

@@ -1,3 +1,5 @@
+// Package halt has the ends of a pass that are no failure of the operator: the verdict that status
+// shows, and when the next pass is due.
 package halt
 
 import (
@@ -28,9 +30,10 @@ type Error struct {
 	Row *waits.Row
 	// Missing says that a credential cannot be had now, and nothing of the one that was there, and
 	// denied that this is for want of a right.
-	Missing, Denied bool
+	Missing, denied bool
 }
 
+// Error names the reason and the message.
 func (h *Error) Error() string { return h.Reason + ": " + h.Message }
 
 // Stalled halts until a user acts.
@@ -43,8 +46,8 @@ func Waiting(reason, message string, after time.Duration) *Error {
 	return &Error{Verdict: conditions.Verdict{Reason: reason, Message: message}, After: after}
 }
 
-// HubRefused halts until a user acts, because the hub refuses a request.
-func HubRefused(message string) *Error {
+// hubRefused halts until a user acts, because the hub refuses a request.
+func hubRefused(message string) *Error {
 	h := Stalled(v1alpha1.ReasonHubRefused, message, waits.RetryTerminal)
 	h.Row = waits.HubRefuses
 	return h
@@ -63,7 +66,7 @@ func Lacking(reason, message string, after time.Duration) *Error {
 // Denied lacks a right of the operator.
 func Denied(message string, after time.Duration) *Error {
 	h := Lacking(v1alpha1.ReasonAccessDenied, message, after)
-	h.Denied = true
+	h.denied = true
 	return h
 }
 
@@ -94,7 +97,7 @@ func Of(err error) *Error {
 	case iothub.IsTooLarge(err):
 		return Stalled(v1alpha1.ReasonTwinTooLarge, tooLargeText, waits.RetryTerminal)
 	case iothub.ClassOf(err) == iothub.Terminal:
-		return HubRefused(StableText(err))
+		return hubRefused(StableText(err))
 	}
 	return nil
 }
@@ -157,14 +160,16 @@ func StableText(err error) string {
 	return err.Error()
 }
 
+// IsDenied reports whether an outcome lacks a right of the operator.
 func IsDenied(err error) bool {
 	h, ok := errors.AsType[*Error](err)
-	return ok && h != nil && h.Denied
+	return ok && h != nil && h.denied
 }
 
 // DefaultGrace is how long the hub may fail before status says so.
 const DefaultGrace = 30 * time.Second
 
+// Is reports whether an outcome is a halt.
 func Is(err error) bool {
 	_, ok := errors.AsType[*Error](err)
 	return ok

@@ -1,3 +1,5 @@
+// Package hubcalls makes calls of hubs beside the workers of the controllers, at most one for an
+// object.
 package hubcalls
 
 import (

@@ -1,3 +1,4 @@
+// Package managedfields keeps the annotation and the finalizer of the operator among its own fields.
 package managedfields
 
 import (
@@ -76,7 +77,7 @@ func Apply(kind string, o client.Object, metadata map[string]any) client.Patch {
 	return client.RawPatch(types.ApplyPatchType, raw)
 }
 
-// IsForeignAttempt reports whether the annotation of the attempt is a field of others only. For objects of the cache see isForeignFinalizer.
+// IsForeignAttempt reports whether the annotation of the attempt is a field of others only. For objects of the cache see IsForeignFinalizer.
 func IsForeignAttempt(c *v1alpha1.DeviceCommand) bool {
 	return c.Annotations[v1alpha1.AnnotationAttempt] != "" && len(c.ManagedFields) > 0 && !ownsField(c.ManagedFields, attemptField)
 }
