@@ -95,7 +95,7 @@ var _ = Describe("The brake on mass removals", func() {
 		Eventually(func() int { return s.sim.Calls().Count(simulator.OpQuery) }).Should(BeNumerically(">", 0), "the new credential is being proved")
 		remove(s)
 		const soon = 15 * time.Second // half of what the proof may take
-		Eventually(s.hubObject, soon).Should(beStalled(v1alpha1.ReasonMassRemoval))
+		Eventually(s.hubObject, soon).Should(haveCondition(v1alpha1.ConditionRemovalsHalted, "True/"+v1alpha1.ReasonMassRemoval))
 		settled(s)
 		s.editHub(annotateHub(v1alpha1.AnnotationConfirmRemovals, "yes"))
 		Eventually(func() int { return removed(s) }, soon).Should(Equal(count))
