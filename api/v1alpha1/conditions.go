@@ -271,3 +271,21 @@ const (
 
 // FinalizerClear keeps a PnPDevice with deletionPolicy Clear until its properties are removed from the twin.
 const FinalizerClear = "iot.pnp-operator.io/clear"
+
+// Reasons of Events about a DeviceFleet, beside OwnershipConflict.
+const (
+	// ReasonRolloutStarted surfaces when the batches of a revision are cut.
+	ReasonRolloutStarted = "RolloutStarted"
+	// ReasonBatchPassed surfaces when a batch lets the rollout through.
+	ReasonBatchPassed = "BatchPassed"
+	// ReasonRolledOut surfaces when the last batch does.
+	ReasonRolledOut = "RolledOut"
+	// ReasonFailureBudgetExceeded surfaces when more members of a batch failed than it allows.
+	ReasonFailureBudgetExceeded = "FailureBudgetExceeded"
+	// ReasonApproved surfaces when a batch was approved.
+	ReasonApproved = "Approved"
+	// ReasonApprovalVoid surfaces when an approval is for a batch that waits for none.
+	ReasonApprovalVoid = "ApprovalVoid"
+	// ReasonMassLeaving surfaces when too many devices leave for what they hold to be removed.
+	ReasonMassLeaving = "MassLeaving"
+)

@@ -40,9 +40,9 @@ const (
 
 // Row is what follows from a reason.
 type Row struct {
-	// Device, Hub, Command and Model are how PnPDevices, IoTHubs, DeviceCommands and DeviceModels
-	// have it, 0 if they do not.
-	Device, Hub, Command, Model Says
+	// Device, Hub, Command, Model and Fleet are how PnPDevices, IoTHubs, DeviceCommands, DeviceModels
+	// and DeviceFleets have it, 0 if they do not.
+	Device, Hub, Command, Model, Fleet Says
 	// Heals is true if the cause may pass without a person who acts.
 	Heals bool
 	// Warns is when it is worth an Event.
@@ -65,7 +65,7 @@ func All() (all []string) {
 }
 
 // Kinds are the kinds of this API. The page of one in docs has its name in small letters.
-var Kinds = []string{"PnPDevice", "IoTHub", "DeviceCommand", "DeviceModel"}
+var Kinds = []string{"PnPDevice", "IoTHub", "DeviceCommand", "DeviceModel", "DeviceFleet"}
 
 // Page returns the path of the docs page that lists the reasons of a kind, from the top.
 func Page(kind string) string { return "docs/" + strings.ToLower(kind) + ".md" }
@@ -81,6 +81,8 @@ func (r Row) On(kind string) Says {
 		return r.Command
 	case "DeviceModel":
 		return r.Model
+	case "DeviceFleet":
+		return r.Fleet
 	}
 	return 0
 }

@@ -71,7 +71,7 @@ func TestEachConstantHasItsNameItsWordsAndARow(t *testing.T) {
 
 func TestEachRowAgreesWithItself(t *testing.T) {
 	for reason, row := range table {
-		all := row.Device | row.Hub | row.Command | row.Model
+		all := row.Device | row.Hub | row.Command | row.Model | row.Fleet
 		switch {
 		case all == 0:
 			t.Errorf("%s is on no kind", reason)

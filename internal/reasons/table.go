@@ -38,7 +38,7 @@ var table = map[string]Row{
 	v1alpha1.ReasonInvalidDeclaration:    {Device: Failed},
 	v1alpha1.ReasonDeviceAlreadyDeclared: {Device: Failed, Command: InProgress},
 	v1alpha1.ReasonDrifted:               {Device: Failed},
-	v1alpha1.ReasonOwnershipConflict:     {Device: Failed},
+	v1alpha1.ReasonOwnershipConflict:     {Device: Failed, Fleet: Event},
 	v1alpha1.ReasonTwinNotConformant:     {Device: Failed, ReadAgain: true},
 	v1alpha1.ReasonInvalidCommand:        {Command: Failed},
 	v1alpha1.ReasonExpired:               {Command: Failed},
@@ -118,4 +118,13 @@ var table = map[string]Row{
 	v1alpha1.ReasonCommandAbandoned: {Device: Event},
 	v1alpha1.ReasonResumed:          {Hub: Event},
 	v1alpha1.ReasonMessagesLeft:     {Hub: Event},
+
+	// Of the rollout of a fleet.
+	v1alpha1.ReasonRolloutStarted:        {Fleet: Event},
+	v1alpha1.ReasonBatchPassed:           {Fleet: Event},
+	v1alpha1.ReasonRolledOut:             {Fleet: Event},
+	v1alpha1.ReasonFailureBudgetExceeded: {Fleet: Event},
+	v1alpha1.ReasonApproved:              {Fleet: Event},
+	v1alpha1.ReasonApprovalVoid:          {Fleet: Event},
+	v1alpha1.ReasonMassLeaving:           {Fleet: Event},
 }

@@ -1,0 +1,209 @@
+package fleet
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
+	"github.com/pnp-operator/pnp-operator/internal/twin"
+)
+
+// declarations are what a fleet of a property-based test may declare: leaves come and go.
+var declarations = []map[string]any{
+	{"x": num(1)},
+	{"x": num(2), "y": "a"},
+	{"y": "a"},
+	{"x": num(1), "z": map[string]any{"k": num(1)}},
+	{"z": map[string]any{"j": true}, "y": "b"},
+}
+
+// history does one thing to a world, chosen by chance.
+type history struct {
+	*world
+
+	t     *rapid.T
+	loses bool // events get lost
+	next_ int
+}
+
+func (h *history) device() *device {
+	ids := h.ids()
+	if len(ids) == 0 {
+		d := h.addDevice("again")
+		h.log = append(h.log, Created{DeviceID: d.id})
+		return d
+	}
+	return h.devices[rapid.SampledFrom(ids).Draw(h.t, "device")]
+}
+
+func (h *history) actions() map[string]func(*rapid.T) {
+	chance := func(t *rapid.T) bool { return rapid.Bool().Draw(t, "lands") }
+	return map[string]func(*rapid.T){
+		"next":    func(*rapid.T) { h.world.next() },
+		"next 2":  func(*rapid.T) { h.world.next() },
+		"next 3":  func(*rapid.T) { h.world.next() },
+		"deliver": func(*rapid.T) { h.deliver() },
+		"catch up": func(*rapid.T) {
+			for h.deliver() {
+			}
+		},
+		"answer": func(*rapid.T) { h.answer(h.device()) },
+		"answer all": func(*rapid.T) {
+			for h.answerOne() {
+			}
+		},
+		"finish": func(t *rapid.T) {
+			if len(h.requests) > 0 {
+				h.finish(rapid.IntRange(0, len(h.requests)-1).Draw(t, "request"), endsWell)
+			}
+		},
+		"finish all": func(*rapid.T) {
+			for len(h.requests) > 0 {
+				h.finish(0, endsWell)
+			}
+		},
+		"finish badly": func(t *rapid.T) {
+			if len(h.requests) > 0 {
+				h.finish(rapid.IntRange(0, len(h.requests)-1).Draw(t, "request"), rapid.SampledFrom([]ending{losesAnswer, neverLands}).Draw(t, "ending"))
+			}
+		},
+		"wait": func(t *rapid.T) { h.pass(time.Duration(rapid.IntRange(1, 700).Draw(t, "seconds")) * time.Second) },
+		"lose": func(*rapid.T) {
+			if h.loses && h.read < len(h.log) {
+				h.read++
+			}
+		},
+		"foreign": func(t *rapid.T) {
+			name := rapid.SampledFrom([]string{"x", "y", "z", "other"}).Draw(t, "name")
+			value := rapid.SampledFrom([]any{nil, num(1), num(2), num(7), "a", map[string]any{"k": num(1)}, map[string]any{"i": num(9)}}).Draw(t, "value")
+			h.setDesired(h.device(), "another", map[string]any{name: value})
+		},
+		"undeclared": func(*rapid.T) { h.report(h.device(), map[string]any{"other": num(1)}) },
+		"connect":    func(t *rapid.T) { h.connect(h.device(), chance(t)) },
+		"code": func(t *rapid.T) {
+			h.device().code = rapid.SampledFrom([]int64{200, 200, 200, 400, 0, 202, 203}).Draw(t, "code")
+		},
+		"tags": func(t *rapid.T) {
+			h.setTags(h.device(), map[string]any{"kind": rapid.SampledFrom([]any{"controller", "controller", "lamp", nil, num(1)}).Draw(t, "kind")})
+		},
+		"create": func(*rapid.T) {
+			h.next_++
+			d := h.addDevice(fmt.Sprintf("n%02d", h.next_))
+			h.log = append(h.log, Created{DeviceID: d.id})
+		},
+		"delete": func(*rapid.T) {
+			d := h.device()
+			delete(h.devices, d.id)
+			h.log = append(h.log, Absent{DeviceID: d.id})
+		},
+		"re-create": func(*rapid.T) {
+			d := h.device()
+			again := h.addDevice(d.id)
+			again.deviceEtag = d.deviceEtag + "'"
+			h.log = append(h.log, Absent{DeviceID: d.id}, Created{DeviceID: d.id})
+		},
+		"edit": func(t *rapid.T) { h.edit(rapid.SampledFrom(declarations).Draw(t, "declaration")) },
+		"pause": func(t *rapid.T) {
+			paused := chance(t)
+			h.editSpec(func(spec *v1alpha1.DeviceFleetSpec) { spec.Rollout.Paused = paused })
+		},
+		"retry": func(t *rapid.T) {
+			h.resends = true
+			h.apply(Retry{Value: fmt.Sprint(rapid.IntRange(0, 3).Draw(t, "retry"))})
+		},
+		"approve": func(t *rapid.T) {
+			wanted, _ := h.fleet.Revision()
+			h.apply(Approved{Name: wanted + "/" + rapid.SampledFrom([]string{"first", "half", restName, backName}).Draw(t, "batch"), By: "somebody"})
+		},
+		"except": func(t *rapid.T) {
+			var leaves []twin.Leaf
+			if chance(t) {
+				leaves = []twin.Leaf{{Name: "x"}}
+			}
+			h.apply(Denied{DeviceID: h.device().id, Exception: leaves})
+		},
+		"stream": func(t *rapid.T) { h.apply(Stream{Healthy: chance(t)}) },
+		"crash":  func(t *rapid.T) { h.crash(func() bool { return chance(t) }) },
+	}
+}
+
+// calm ends all trouble, and approves whatever waits, until nothing is left to do.
+func (h *history) calm() {
+	h.resends = true
+	h.editSpec(func(spec *v1alpha1.DeviceFleetSpec) { spec.Rollout.Paused = false })
+	for _, id := range h.ids() {
+		d := h.devices[id]
+		d.code, d.isDead = 200, false
+		h.connect(d, true)
+		h.apply(Denied{DeviceID: id})
+	}
+	h.apply(Stream{Healthy: true})
+	for h.deliver() {
+	}
+	for _, id := range h.ids() {
+		h.answer(h.devices[id])
+		h.apply(Doubted{DeviceID: id})
+	}
+	for round := range 8 {
+		h.settle(15 * time.Minute)
+		h.apply(Retry{Value: fmt.Sprintf("calm %d", round)})
+		for i := range h.fleet.rollout.batches {
+			if state := h.fleet.batchState(i); state == v1alpha1.BatchNoEvidence || state == v1alpha1.BatchStopped {
+				wanted, _ := h.fleet.Revision()
+				h.apply(Approved{Name: wanted + "/" + h.fleet.rollout.batches[i].name, By: "calm"})
+			}
+		}
+	}
+	h.settle(15 * time.Minute)
+}
+
+// judgeEnd wants the hub to hold what is declared, nothing of ours besides, and the counts to be true.
+func (h *history) judgeEnd() {
+	members := 0
+	for _, id := range h.ids() {
+		d := h.devices[id]
+		if !d.isMember(h.spec) {
+			if _, m := h.fleet.members.find(id); m != nil {
+				h.t.Fatalf("%s is a member: %s", id, h.describe())
+			}
+			continue
+		}
+		members++
+		if _, m := h.fleet.members.find(id); m == nil {
+			if h.loses {
+				continue // the event of its tags was lost: an enumeration finds it
+			}
+			h.t.Fatalf("%s is no member: %s", id, h.describe())
+		}
+		for leaf, value := range h.declared {
+			if got := d.desired[leaf.Name]; !twin.Equal(got.value, value) {
+				h.t.Fatalf("%s holds %v of %s, want %v: %s", id, got, leaf, value, h.describe())
+			}
+		}
+		for name, got := range d.desired {
+			if _, isDeclared := h.declared[twin.Leaf{Name: name}]; !isDeclared && got.by == "fleet" && !h.mayForget {
+				h.t.Fatalf("%s was left with %s = %v: %s", id, name, got.value, h.describe())
+			}
+		}
+	}
+	if got := h.summary().Devices; !h.loses && (int(got.Total) != members || int(got.Acknowledged) != members) {
+		h.t.Fatalf("counted %+v of %d members: %s", got, members, h.describe())
+	}
+}
+
+func TestAnyHistoryEndsAsDeclared(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		spec := enforcing()
+		spec.Rollout.MaxInFlight = rapid.Int32Range(1, 4).Draw(t, "maxInFlight")
+		spec.Rollout.MaxFailures = share(rapid.SampledFrom([]string{"0", "1", "50%"}).Draw(t, "maxFailures"))
+		spec.ExistingValues = v1alpha1.ExistingValuesKeep
+		h := &history{world: newWorld(t, rapid.IntRange(1, 8).Draw(t, "devices"), spec, declarations[0]), t: t}
+		h.loses = rapid.Bool().Draw(t, "loses")
+		t.Repeat(h.actions())
+		h.calm()
+		h.judgeEnd()
+	})
+}
