@@ -77,7 +77,7 @@ var _ = Describe("Metrics", func() {
 
 	It("are those that the alerts and docs/operations.md speak of", func() {
 		own := regexp.MustCompile(`\bpnp_[a-z_]+`)
-		source := file("controllers", "metrics.go") + file("controllers", "states.go") + file("controllers", "budget_metrics.go")
+		source := file("controllers", "metrics", "metrics.go") + file("controllers", "metrics", "states.go") + file("controllers", "metrics", "budgets.go")
 		inSource := regexp.MustCompile(`"(pnp_[a-z_]+)"`).FindAllStringSubmatch(source, -1)
 		Expect(len(inSource)).To(BeNumerically(">=", 10))
 		documented := file("docs", "operations.md")
