@@ -254,19 +254,11 @@ func (j *joins) went(s *State) {
 	s.recordHeader()
 }
 
-// waiting is how many joiners wait for batches of their own.
-func (j *joins) waiting(s *State) int {
-	if j.mayGo(s) && !s.hasGated {
-		return 0
-	}
-	n := 0
-	for at, m := range s.members.all {
-		if m.is(flagJoiner) && !m.is(flagLeaving) && s.compare(at, m, s.wantedRevision()) == differsFromIt {
-			n++
-		}
-	}
-	s.hasGated = n > 0
-	return n
+// areWaiting reports whether members wait for batches of their own: an edit of the selector brought
+// them, or they are more than may be written to outside of batches. All that joined are read first.
+func (j *joins) areWaiting(s *State) bool {
+	t := &s.total
+	return t.joinersUnread == 0 && (t.gated > 0 || t.joiners > 0 && !j.mayGo(s))
 }
 
 // leavers bounds how many devices that leave are cleared.

@@ -85,7 +85,6 @@ func (s *State) reselect(now time.Time, isEdit bool) {
 		}
 	}
 	s.listing = listing{isEdit: isEdit && s.rollout.number > 0}
-	s.hasGated = s.hasGated || s.listing.isEdit
 }
 
 // approve takes in an approval, which counts for the batch that waits for one.

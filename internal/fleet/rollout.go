@@ -37,6 +37,14 @@ type rollout struct {
 
 func (r *rollout) isActive() bool { return r.number > 0 && r.completedAt.IsZero() }
 
+// size is how many members the batches have.
+func (r *rollout) size() (n int) {
+	for i := range r.batches {
+		n += r.batches[i].size
+	}
+	return n
+}
+
 // batch is a part of the members. What it holds besides counts is on record.
 type batch struct {
 	name string
@@ -255,7 +263,7 @@ func (s *State) turn(now time.Time) {
 			return
 		}
 	}
-	if !s.rollout.isActive() && s.rollout.stopped == nil && !s.spec.Rollout.Paused && s.joins.waiting(s) > 0 {
+	if !s.rollout.isActive() && s.rollout.stopped == nil && !s.spec.Rollout.Paused && s.joins.areWaiting(s) {
 		s.begin(now, v1alpha1.RolloutJoined)
 	}
 }
@@ -315,8 +323,8 @@ func (s *State) gate(b *batch) v1alpha1.BatchState {
 	if t.busy > 0 || t.written[stateInFlight] > 0 {
 		return v1alpha1.BatchProgressing
 	}
-	isEmptyByShare := b.size == 0 && !b.byTags && !b.isLast
-	if !isEmptyByShare && s.evidence(b) < s.evidenceWanted(b) && b.passBy == "" {
+	isCovered := b.size == 0 && !b.byTags && s.rollout.size() > 0 // the batches before it have all that it was to reach
+	if !isCovered && s.evidence(b) < s.evidenceWanted(b) && b.passBy == "" {
 		return v1alpha1.BatchNoEvidence
 	}
 	if t.writtenTotal > 0 && s.rollout.kind != v1alpha1.RolloutBack && s.clock.seconds() < b.touched+s.policyOf(b).soak {

@@ -59,7 +59,6 @@ type State struct {
 	bodies    map[bodyKey][]byte
 	notices   []Notice
 	said      saying
-	hasGated  bool // members may wait for batches of their own
 	// unplaced are members that were loaded with the batch of an earlier rollout.
 	unplaced            []slot
 	mustBegin, isLoaded bool

@@ -20,6 +20,9 @@ type tally struct {
 	// present are those that can answer, reach those that can or were written to.
 	present, reach int
 	differ, unread int
+	// joiners and gated are those of them that joined after the batches were cut, apart from those that
+	// hold the revision.
+	joinersUnread, joiners, gated int
 }
 
 func (t *tally) failed() int {
@@ -43,6 +46,8 @@ const (
 	countedWritten
 	countedDiffer
 	countedUnread
+	countedJoiner
+	countedGated
 )
 
 // reason is why members failed.
@@ -72,6 +77,22 @@ func (t *tally) add(m *member, n int) {
 	}
 	if m.counted&countedUnread != 0 {
 		t.unread += n
+	}
+	t.addJoiner(m.counted, n)
+}
+
+func (t *tally) addJoiner(c counted, n int) {
+	if c&countedJoiner == 0 {
+		return
+	}
+	switch {
+	case c&countedUnread != 0:
+		t.joinersUnread += n
+	case c&countedDiffer != 0:
+		t.joiners += n
+		if c&countedGated != 0 {
+			t.gated += n
+		}
 	}
 }
 
@@ -140,6 +161,12 @@ func (s *State) countsAs(at slot, m *member) (c counted) {
 	}
 	if m.is(flagWritten) {
 		c |= countedWritten
+	}
+	if m.is(flagJoiner) {
+		c |= countedJoiner
+	}
+	if m.is(flagGated) {
+		c |= countedGated
 	}
 	switch s.compare(at, m, s.wantedRevision()) {
 	case differsFromIt:
