@@ -35,6 +35,10 @@ WHOLE_TESTS := bin/e2e.test bin/chaos.test bin/cluster.test bin/engines.test bin
 $(WHOLE_TESTS): bin/%.test: prerequisites
 	@go test -vet=off -c -o $@ ./test/$*
 
+.PHONY: dev
+dev: bin/pnp-demo ## The demo with the operator rebuilt and restarted when a source changes, and its log here.
+	@exec bin/pnp-demo dev
+
 ##@ Real pods
 
 .PHONY: cluster

@@ -26,6 +26,7 @@ Commands:
          stop what cluster started and remove bin/cluster
   up     leave a control plane, a simulated hub, devices and the operator running in bin/demo
   down   stop what up started and remove bin/demo
+  dev    like up, with the log of the operator here, rebuilt and restarted after each change of a source; an interrupt stops all
 `
 
 // errUsage is returned for a command line that usage answers.
@@ -60,7 +61,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return errUsage
 	}
 	command, ok := map[string]func(context.Context, harness.Clone, *harness.Report) error{
-		"run": run, "up": up, "down": down,
+		"run": run, "up": up, "down": down, "dev": dev,
 		"cluster": clusterUp, "cluster-down": clusterDown,
 	}[args[0]]
 	if !ok {

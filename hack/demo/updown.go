@@ -48,6 +48,12 @@ func (d *demo) bringUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return d.declareSamples(ctx)
+}
+
+// declareSamples connects devices, applies the samples, waits until they are Ready, and writes the
+// addresses of all parts.
+func (d *demo) declareSamples(ctx context.Context) error {
 	if err := d.ConnectDevices(ctx); err != nil {
 		return err
 	}

@@ -142,3 +142,37 @@ func isAPage(page, file string) bool {
 	}
 	return strings.ContainsAny(page, "*{")
 }
+
+// TestNamesOfCodeExist checks links with a name of code as text: the target declares the name.
+func TestNamesOfCodeExist(t *testing.T) {
+	count := 0
+	for _, page := range []string{"docs/tour.md", "CONTRIBUTING.md"} {
+		raw, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("\\[`(\\w+)`\\]\\(([^)#]+)\\)").FindAllStringSubmatch(string(raw), -1) {
+			count++
+			if !declares(filepath.Join(filepath.Dir(page), m[2]), m[1]) {
+				t.Errorf("%s: %s does not declare %s", page, m[2], m[1])
+			}
+		}
+	}
+	if count < 20 {
+		t.Errorf("found %d names", count)
+	}
+}
+
+// declares reports whether a file, or a Go file below a folder, declares a name.
+func declares(path, name string) (found bool) {
+	declaration := regexp.MustCompile(`(?m)^(?:func (?:\([^)]*\) )?|type |var |const |\t)` + name + `\b`)
+	_ = filepath.WalkDir(path, func(file string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(file) != ".go" {
+			return nil
+		}
+		source, err := os.ReadFile(file)
+		found = found || err == nil && declaration.Match(source)
+		return nil
+	})
+	return found
+}
