@@ -44,69 +44,100 @@ func TestWhatStirsACommand(t *testing.T) {
 	}
 }
 
+// told is what events say of a command.
+type told struct {
+	mayHaveRun bool // the device was there while the command was under way
+	isBack     bool // an event of another time tells that it is there, so that it may be asked again
+}
+
+var (
+	nothing       = told{}
+	back          = told{isBack: true}
+	there         = told{mayHaveRun: true}
+	thereAndAgain = told{mayHaveRun: true, isBack: true}
+)
+
+// signal is an event, and when it happened, since the command took its place; never is unknown.
+type signal struct {
+	sign Sign
+	at   time.Duration
+}
+
 // An event arrives after what it tells of: here all arrive after the hub's answer, which it
 // gave after 10 s, or before. The hub's clock may say anything.
-func TestWhatEventsSayOfACommandThatWasAnswered(t *testing.T) {
-	type event struct {
-		sign Sign
-		at   time.Duration // since the place was taken; never is unknown
+var afterAnAnswer = map[string]struct {
+	signals []signal
+	want    told
+}{
+	"nothing":                                  {nil, nothing},
+	"it acted before":                          {[]signal{{Acted, -s}}, back},
+	"it went before":                           {[]signal{{Went, -s}}, nothing},
+	"it acted meanwhile":                       {[]signal{{Acted, 5 * s}}, there},
+	"it came meanwhile":                        {[]signal{{Came, 5 * s}}, there},
+	"it went meanwhile":                        {[]signal{{Went, 5 * s}}, there},
+	"it did something, nobody knows when":      {[]signal{{Acted, never}}, there},
+	"it came afterwards":                       {[]signal{{Came, 11 * s}}, back},
+	"it acted afterwards":                      {[]signal{{Acted, 11 * s}}, back},
+	"it went afterwards: it was there":         {[]signal{{Went, 11 * s}}, there},
+	"it rebooted":                              {[]signal{{Went, 11 * s}, {Came, 20 * s}}, there},
+	"it came afterwards, and went":             {[]signal{{Came, 11 * s}, {Went, 20 * s}}, back},
+	"it came afterwards; then late news":       {[]signal{{Came, 11 * s}, {Acted, 5 * s}}, thereAndAgain},
+	"it went before and came afterwards":       {[]signal{{Went, -s}, {Came, 11 * s}}, back},
+	"late news of what it did meanwhile":       {[]signal{{Went, -s}, {Acted, 5 * s}}, there},
+	"it came and went, and acted before both":  {[]signal{{Came, 11 * s}, {Went, 12 * s}, {Acted, -s}}, back},
+	"it went and came before, and again after": {[]signal{{Went, -2 * s}, {Came, -s}, {Went, 11 * s}}, thereAndAgain},
+}
+
+// playAfterAnAnswer has a command answered, calls then, has the signals come, and returns the office.
+func playAfterAnAnswer(signals []signal, ahead time.Duration, then func(*office)) *office {
+	o, began := newOffice(), time.Now().Add(ahead)
+	o.begin("d", "a")
+	o.slots["d"].Answered(WindowOf(began.Add(10*s), 10*s))
+	then(o)
+	for _, e := range signals {
+		at := began.Add(e.at)
+		if e.at == never {
+			at = time.Time{}
+		}
+		o.signals("d", e.sign, at)
 	}
-	tests := map[string]struct {
-		events                []event
-		stirred, woken, doubt bool
-	}{
-		"nothing":                                  {},
-		"it acted before":                          {[]event{{Acted, -s}}, false, true, false},
-		"it went before":                           {[]event{{Went, -s}}, false, false, false},
-		"it acted meanwhile":                       {[]event{{Acted, 5 * s}}, true, false, true},
-		"it came meanwhile":                        {[]event{{Came, 5 * s}}, true, false, true},
-		"it went meanwhile":                        {[]event{{Went, 5 * s}}, true, false, true},
-		"it did something, nobody knows when":      {[]event{{Acted, never}}, true, false, true},
-		"it came afterwards":                       {[]event{{Came, 11 * s}}, false, true, false},
-		"it acted afterwards":                      {[]event{{Acted, 11 * s}}, false, true, false},
-		"it went afterwards: it was there":         {[]event{{Went, 11 * s}}, true, false, true},
-		"it rebooted":                              {[]event{{Went, 11 * s}, {Came, 20 * s}}, true, false, true},
-		"it came afterwards, and went":             {[]event{{Came, 11 * s}, {Went, 20 * s}}, false, true, false},
-		"it came afterwards; then late news":       {[]event{{Came, 11 * s}, {Acted, 5 * s}}, true, true, true},
-		"it went before and came afterwards":       {[]event{{Went, -s}, {Came, 11 * s}}, false, true, false},
-		"late news of what it did meanwhile":       {[]event{{Went, -s}, {Acted, 5 * s}}, true, false, true},
-		"it came and went, and acted before both":  {[]event{{Came, 11 * s}, {Went, 12 * s}, {Acted, -s}}, false, true, false},
-		"it went and came before, and again after": {[]event{{Went, -2 * s}, {Came, -s}, {Went, 11 * s}}, true, true, true},
-	}
-	for name, test := range tests {
-		for _, ahead := range []time.Duration{0, -time.Hour, time.Hour} { // the hub's clock
-			for _, rests := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, at rest %v, the hub's clock ahead by %s", name, rests, ahead), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) {
-						o, began := newOffice(), time.Now().Add(ahead)
-						o.begin("d", "a")
-						o.slots["d"].Answered(WindowOf(began.Add(10*s), 10*s))
-						if rests {
-							o.slots["d"].Rest(Rest{Awaits: AwaitsConnection})
-							o.end("d")
-						}
-						for _, e := range test.events {
-							at := began.Add(e.at)
-							if e.at == never {
-								at = time.Time{}
-							}
-							o.signals("d", e.sign, at)
-						}
-						if !rests {
-							if got := o.slots["d"].IsStirred(); got != test.stirred {
-								t.Errorf("stirred %v", got)
-							}
-							return
-						}
-						woken, doubted := slices.Contains(o.looked(), "a"), slices.Contains(o.looked(), "doubt about a")
-						if woken != test.woken || doubted != test.doubt {
-							t.Errorf("woken %v, doubted %v", woken, doubted)
-						}
-					})
-				})
-			}
+	return o
+}
+
+// onClocksOfHubs runs a test of each row by three clocks.
+func onClocksOfHubs(t *testing.T, check func(t *testing.T, signals []signal, ahead time.Duration, want told)) {
+	t.Helper()
+	for name, test := range afterAnAnswer {
+		for _, ahead := range []time.Duration{0, -time.Hour, time.Hour} {
+			t.Run(fmt.Sprintf("%s, the hub's clock ahead by %s", name, ahead), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { check(t, test.signals, ahead, test.want) })
+			})
 		}
 	}
+}
+
+func TestEventsStirACommandThatWasAnswered(t *testing.T) {
+	onClocksOfHubs(t, func(t *testing.T, signals []signal, ahead time.Duration, want told) {
+		t.Helper()
+		o := playAfterAnAnswer(signals, ahead, func(*office) {})
+		if got := o.slots["d"].IsStirred(); got != want.mayHaveRun {
+			t.Errorf("stirred %v, want %v", got, want.mayHaveRun)
+		}
+	})
+}
+
+func TestEventsWakeACommandAtRestOrCastDoubtOnIt(t *testing.T) {
+	onClocksOfHubs(t, func(t *testing.T, signals []signal, ahead time.Duration, want told) {
+		t.Helper()
+		o := playAfterAnAnswer(signals, ahead, func(o *office) {
+			o.slots["d"].Rest(Rest{Awaits: AwaitsConnection})
+			o.end("d")
+		})
+		looked := o.looked()
+		if got := (told{mayHaveRun: slices.Contains(looked, "doubt about a"), isBack: slices.Contains(looked, "a")}); got != want {
+			t.Errorf("looked at %v: %+v, want %+v", looked, got, want)
+		}
+	})
 }
 
 func TestWhatEventsSayBeforeTheHubAnswers(t *testing.T) {

@@ -11,141 +11,111 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pnp-operator/pnp-operator/internal/eventstream"
-	"github.com/pnp-operator/pnp-operator/internal/twin"
 )
 
-func TestTheCanary(t *testing.T) {
-	late := noon.Add(DefaultEchoWithin + time.Second)
-	echoOf := func(version int64) *twin.Notification { return desired(t, version, version, `"target":"on",`, 1) }
-	report := reported(t, 9, 9, `"target":"on",`, 1)
-	write := func(c *canary, ids ...string) {
+// trust is what a canary says of the stream.
+type trust struct{ alive, sure, dead bool }
+
+var (
+	unknown = trust{}
+	trusted = trust{alive: true, sure: true}
+	doubted = trust{alive: true} // an echo or two are missing, or another run heard the last one
+	lost    = trust{dead: true}
+)
+
+// A step is what happens to a canary between noon and late, when all echoes of noon are late.
+type step func(*testing.T, *canary)
+
+var late = noon.Add(DefaultEchoWithin + time.Second)
+
+// written makes writes that follow a desired version.
+func written(after int64, at time.Time, ids ...string) step {
+	return func(_ *testing.T, c *canary) {
 		for _, id := range ids {
-			c.expect(id, 4, noon)
+			c.expect(id, after, at)
 		}
 	}
-	heard := func(c *canary, ids ...string) {
+}
+
+// refused makes writes that fail, in whose time the event of a version is heard, 0 if none is.
+func refused(after, heard int64, ids ...string) step {
+	return func(t *testing.T, c *canary) {
 		for _, id := range ids {
-			c.hear(id, echoOf(5), noon)
+			cancel := c.expect(id, after, noon)
+			if heard != 0 {
+				echoed(heard, id)(t, c)
+			}
+			cancel()
 		}
 	}
-	for name, c := range map[string]struct {
-		act               func(c *canary)
-		alive, sure, dead bool
+}
+
+// echoed hears the events of a desired version.
+func echoed(version int64, ids ...string) step {
+	return func(t *testing.T, c *canary) {
+		for _, id := range ids {
+			c.hear(id, desired(t, version, version, `"target":"on",`, 1), noon)
+		}
+	}
+}
+
+// reports hears that a device reported.
+func reports(id string) step {
+	return func(t *testing.T, c *canary) { c.hear(id, reported(t, 9, 9, `"target":"on",`, 1), noon) }
+}
+
+// judged looks for echoes that are late.
+func judged(at time.Time, reading bool) step {
+	return func(_ *testing.T, c *canary) { c.judge(at, reading) }
+}
+
+func resumed(_ *testing.T, c *canary) { c.resume(true) }
+func skipped(_ *testing.T, c *canary) { c.skip() }
+func begun(_ *testing.T, c *canary)   { c.begin() }
+
+func TestTrustInEventsFollowsTheEchoesOfWrites(t *testing.T) {
+	const reading, notReading = true, false
+	for name, test := range map[string]struct {
+		steps []step
+		want  trust
 	}{
-		"knows nothing at first":          {func(*canary) {}, false, false, false},
-		"is alive once it heard an event": {func(c *canary) { heard(c, "x") }, true, true, false},
-		"bears two missing echoes": {func(c *canary) {
-			write(c, "a", "b")
-			c.judge(late, true)
-		}, false, false, false},
-		"is not sure after one": {func(c *canary) {
-			heard(c, "x")
-			write(c, "a")
-			c.judge(late, true)
-		}, true, false, false},
-		"is sure again with the next event": {func(c *canary) {
-			heard(c, "x")
-			write(c, "a")
-			c.judge(late, true)
-			heard(c, "x")
-		}, true, true, false},
-		"is dead after three": {func(c *canary) {
-			write(c, "a", "b", "c")
-			c.judge(late, true)
-		}, false, false, true},
-		"comes back with the first event": {func(c *canary) {
-			write(c, "a", "b", "c")
-			c.judge(late, true)
-			heard(c, "a")
-		}, true, true, false},
-		"does not count writes that failed": {func(c *canary) {
-			for _, id := range []string{"a", "b", "c"} {
-				c.expect(id, 4, noon)()
-			}
-			c.judge(late, true)
-		}, false, false, false},
-		"counts the write before one that failed": {func(c *canary) {
-			write(c, "a", "b", "c")
-			for _, id := range []string{"a", "b", "c"} {
-				c.expect(id, 5, noon)()
-			}
-			c.judge(late, true)
-		}, false, false, true},
-		"has heard the write before one that failed": {func(c *canary) {
-			write(c, "a", "b", "c")
-			for _, id := range []string{"a", "b", "c"} {
-				failed := c.expect(id, 5, noon)
-				heard(c, id)
-				failed()
-			}
-			c.judge(late.Add(time.Hour), true)
-		}, true, true, false},
-		"believes an earlier run, until it misses three itself": {func(c *canary) {
-			c.resume(true)
-			write(c, "a", "b")
-			c.judge(late, true)
-		}, true, false, false},
-		"does not count while nobody listens": {func(c *canary) {
-			write(c, "a", "b", "c")
-			c.judge(late, false)
-			c.judge(late, true)
-		}, false, false, false},
-		"counts from when somebody listens again": {func(c *canary) {
-			write(c, "a", "b", "c")
-			c.judge(late, false)
-			c.judge(late.Add(DefaultEchoWithin+time.Second), true)
-		}, false, false, true},
-		"does not wait longer for a device that is written again and again": {func(c *canary) {
-			for _, id := range []string{"a", "b", "c"} {
-				c.expect(id, 4, noon)
-				c.expect(id, 5, late)
-			}
-			c.judge(late, true)
-		}, false, false, true},
-		"waits for the later of two writes": {func(c *canary) {
-			c.expect("a", 4, noon)
-			c.expect("a", 5, noon)
-			heard(c, "a")
-			c.judge(late, true)
-		}, true, false, false},
-		"takes no report for an echo": {func(c *canary) {
-			write(c, "a")
-			c.hear("a", report, noon)
-			c.judge(late, true)
-		}, true, false, false},
-		"takes no event for an echo that was on its way when the write was made": {func(c *canary) {
-			write(c, "a")
-			c.hear("a", echoOf(4), noon)
-			c.judge(late, true)
-		}, true, false, false},
-		"forgets what came in time": {func(c *canary) {
-			write(c, "a", "b", "c")
-			heard(c, "a", "b", "c")
-			c.judge(late, true)
-		}, true, true, false},
-		"forgets what the stream passed over": {func(c *canary) {
-			write(c, "a", "b", "c")
-			c.skip()
-			c.judge(late, true)
-		}, false, false, false},
-		"believes nothing of another stream": {func(c *canary) {
-			heard(c, "x")
-			c.begin()
-		}, false, false, false},
+		"nothing happened":                     {nil, unknown},
+		"an event is heard":                    {[]step{echoed(5, "x")}, trusted},
+		"two echoes are missing, none came":    {[]step{written(4, noon, "a", "b"), judged(late, reading)}, unknown},
+		"one is missing":                       {[]step{echoed(5, "x"), written(4, noon, "a"), judged(late, reading)}, doubted},
+		"one is missing, then an event comes":  {[]step{echoed(5, "x"), written(4, noon, "a"), judged(late, reading), echoed(5, "x")}, trusted},
+		"three are missing":                    {[]step{written(4, noon, "a", "b", "c"), judged(late, reading)}, lost},
+		"three are missing, then an event":     {[]step{written(4, noon, "a", "b", "c"), judged(late, reading), echoed(5, "a")}, trusted},
+		"three writes failed":                  {[]step{refused(4, 0, "a", "b", "c"), judged(late, reading)}, unknown},
+		"those before three failed ones":       {[]step{written(4, noon, "a", "b", "c"), refused(5, 0, "a", "b", "c"), judged(late, reading)}, lost},
+		"those before failed ones were heard":  {[]step{written(4, noon, "a", "b", "c"), refused(5, 5, "a", "b", "c"), judged(late.Add(time.Hour), reading)}, trusted},
+		"an earlier run heard one, two missed": {[]step{resumed, written(4, noon, "a", "b"), judged(late, reading)}, doubted},
+		"nobody listened":                      {[]step{written(4, noon, "a", "b", "c"), judged(late, notReading), judged(late, reading)}, unknown},
+		"nobody listened, then for a minute": {
+			[]step{written(4, noon, "a", "b", "c"), judged(late, notReading), judged(late.Add(DefaultEchoWithin+time.Second), reading)}, lost,
+		},
+		"three are written again and again": {[]step{written(4, noon, "a", "b", "c"), written(5, late, "a", "b", "c"), judged(late, reading)}, lost},
+		"the first of two writes is heard":  {[]step{written(4, noon, "a"), written(5, noon, "a"), echoed(5, "a"), judged(late, reading)}, doubted},
+		"a report is no echo":               {[]step{written(4, noon, "a"), reports("a"), judged(late, reading)}, doubted},
+		"an event that was on its way":      {[]step{written(4, noon, "a"), echoed(4, "a"), judged(late, reading)}, doubted},
+		"all came in time":                  {[]step{written(4, noon, "a", "b", "c"), echoed(5, "a", "b", "c"), judged(late, reading)}, trusted},
+		"the stream passed over them":       {[]step{written(4, noon, "a", "b", "c"), skipped, judged(late, reading)}, unknown},
+		"another stream brought an event":   {[]step{echoed(5, "x"), begun}, unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bird := &canary{}
-			c.act(bird)
-			if bird.alive() != c.alive || bird.sure() != c.sure || bird.dead() != c.dead {
-				t.Errorf("alive %v, sure %v, dead %v; want %v, %v, %v", bird.alive(), bird.sure(), bird.dead(), c.alive, c.sure, c.dead)
+			c := &canary{}
+			for _, take := range test.steps {
+				take(t, c)
+			}
+			if got := (trust{c.alive(), c.sure(), c.dead()}); got != test.want {
+				t.Errorf("%+v, want %+v", got, test.want)
 			}
 		})
 	}
 }
 
 func TestOnlyDevicesThatReliedOnEventsAreLate(t *testing.T) {
-	late := noon.Add(DefaultEchoWithin + time.Second)
-	for name, c := range map[string]struct {
+	for name, test := range map[string]struct {
 		heard bool
 		want  []string
 	}{
@@ -153,13 +123,12 @@ func TestOnlyDevicesThatReliedOnEventsAreLate(t *testing.T) {
 		"none came ever: devices are read anyway": {false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bird := &canary{}
-			bird.resume(c.heard)
-			bird.expect("b", 4, noon)
-			bird.expect("a", 4, noon)
-			bird.expect("in time", 4, late)
-			if got, _ := bird.judge(late, true); !slices.Equal(got, c.want) {
-				t.Errorf("late: %v, want %v", got, c.want)
+			c := &canary{}
+			c.resume(test.heard)
+			written(4, noon, "b", "a")(t, c)
+			written(4, late, "in time")(t, c)
+			if got, _ := c.judge(late, true); !slices.Equal(got, test.want) {
+				t.Errorf("late: %v, want %v", got, test.want)
 			}
 		})
 	}

@@ -58,18 +58,20 @@ func TestWhatADeviceDoesStirsItsCommands(t *testing.T) {
 		e.Telemetry = &eventstream.TelemetryMessage{Body: []byte(`{"temperature":1}`)}
 		return e
 	}
+	type told struct{ stirred, woken bool }
+	isThere, wasThere, nothing := told{stirred: true, woken: true}, told{stirred: true}, told{}
 	tests := map[string]struct {
-		event          eventstream.Event
-		stirred, woken bool
+		event eventstream.Event
+		want  told
 	}{
-		"it connects":                        {event(eventstream.Connected, "d"), true, true},
-		"it disconnects":                     {event(eventstream.Disconnected, "d"), true, false},
-		"it sends telemetry":                 {telemetry("d"), true, true},
-		"it reports":                         {change(reported(t, 11, 6, `"target":"on",`, 1)), true, true},
-		"somebody writes desired properties": {change(desired(t, 11, 5, `"target":"x",`, 1)), false, false},
-		"somebody replaces its twin":         {event(eventstream.TwinReplaced, "d"), false, false},
-		"a module changes":                   {event(eventstream.Module, "d"), false, false},
-		"another device reports":             {telemetry("other"), false, false},
+		"it connects":                        {event(eventstream.Connected, "d"), isThere},
+		"it disconnects":                     {event(eventstream.Disconnected, "d"), wasThere},
+		"it sends telemetry":                 {telemetry("d"), isThere},
+		"it reports":                         {change(reported(t, 11, 6, `"target":"on",`, 1)), isThere},
+		"somebody writes desired properties": {change(desired(t, 11, 5, `"target":"x",`, 1)), nothing},
+		"somebody replaces its twin":         {event(eventstream.TwinReplaced, "d"), nothing},
+		"a module changes":                   {event(eventstream.Module, "d"), nothing},
+		"another device reports":             {telemetry("other"), nothing},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -86,8 +88,8 @@ func TestWhatADeviceDoesStirsItsCommands(t *testing.T) {
 				slot.Answered(command.WindowOf(noon.Add(time.Hour), time.Second))
 				time.Sleep(2 * command.SettleFor)
 				waits, _ := c.registry.RestOf(object("waits"), "waits")
-				if slot.IsStirred() != test.stirred || waits.Over != test.woken {
-					t.Errorf("stirred %v, woken %v", slot.IsStirred(), waits.Over)
+				if got := (told{slot.IsStirred(), waits.Over}); got != test.want {
+					t.Errorf("%+v, want %+v", got, test.want)
 				}
 			})
 		})
