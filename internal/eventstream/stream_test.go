@@ -126,14 +126,16 @@ type site struct {
 	server   *amqp.Server
 	policies *auth.Policies
 	address  string
+	ahead    atomic.Int64 // by how much the hub's clock is ahead of ours, in nanoseconds
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{
-		log:      eventhub.New(eventhub.Options{Name: hubName, Partitions: 2, Groups: []string{group}}),
 		policies: auth.NewPolicies(func() string { return "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMzQ=" }),
 	}
+	clock := func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+	s.log = eventhub.New(eventhub.Options{Name: hubName, Partitions: 2, Groups: []string{group}, Clock: clock})
 	s.server = amqp.New(amqp.Options{Log: s.log, Policies: s.policies})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -407,15 +409,20 @@ func TestHolesInTheStreamHaveEveryDeviceRead(t *testing.T) {
 	}
 }
 
+// sendOldBacklog sends two events, the first of which is older than a stream reads after a start.
+func (s *site) sendOldBacklog() {
+	s.send(0, 0, 1)
+	s.ahead.Add(int64(61 * time.Minute))
+	s.send(0, 1, 2)
+}
+
 func TestABacklogThatIsTooOldIsJumpedOver(t *testing.T) {
 	s, st := newSite(t), &store{}
 	first := s.stream(t, st)
 	first.reaches(t, eventstream.Reading)
 	first.stop()
-	s.send(0, 0, 1)
-	time.Sleep(120 * time.Millisecond) // the age of the backlog is the input of this test
-	s.send(0, 1, 2)
-	second := s.stream(t, st, func(w *eventstream.Stream) { w.Timing.MaxCatchUp = 100 * time.Millisecond })
+	s.sendOldBacklog()
+	second := s.stream(t, st)
 	eventually(t, "a resync", func() bool { var n int; second.sink.set(func() { n = second.sink.resyncs }); return n == 1 })
 	s.send(0, 2, 3)
 	eventually(t, "the event after it", func() bool { return second.sink.handled() == 1 })
@@ -429,21 +436,22 @@ func TestNoCheckpointIsPastABacklogThatIsNotKnownToBeLost(t *testing.T) {
 	first := s.stream(t, st)
 	first.reaches(t, eventstream.Reading)
 	first.stop()
-	s.send(0, 0, 1)
-	time.Sleep(120 * time.Millisecond) // the age of the backlog is the input of this test
-	s.send(0, 1, 2)
-	asked := make(chan int64)
+	s.sendOldBacklog()
+	resyncs, goOn := make(chan struct{}), make(chan struct{})
 	second := s.stream(t, st, func(w *eventstream.Stream) {
-		w.Timing.MaxCatchUp = 100 * time.Millisecond
-		w.Sink.(*sink).missing.Doubtful = []string{"moves the checkpoint"}
-		w.Sink.(*sink).onResync = func() {
-			time.Sleep(5 * w.Timing.Save) // a checkpoint is written meanwhile
-			asked <- st.mark("0")
-		}
+		w.Sink.(*sink).missing.Doubtful = []string{"changes the checkpoint"}
+		w.Sink.(*sink).onResync = func() { close(resyncs); <-goOn }
 	})
-	if mark := <-asked; mark != -1 {
+	<-resyncs
+	eventually(t, "a checkpoint that is written meanwhile", func() bool {
+		var doubtful []string
+		st.set(func() { doubtful = st.c.Doubtful })
+		return len(doubtful) > 0
+	})
+	if mark := st.mark("0"); mark != -1 {
 		t.Errorf("a crash would have passed over the backlog up to %d", mark)
 	}
+	close(goOn)
 	eventually(t, "the new place", func() bool { return st.mark("0") == 1 })
 	second.stop()
 }
