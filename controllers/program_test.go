@@ -1,23 +1,16 @@
 package controllers_test
 
 import (
-	"encoding/json"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
-	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-
-	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
 // program is the operator as a process of its own, which can be killed.
@@ -88,82 +81,4 @@ func (p *program) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 	p.cmd = nil
-}
-
-var _ = Describe("An operator that is killed", func() {
-	It("twenty times while 1,000 devices change, loses no change; and a start without events reads nothing", func() {
-		const devices, kills, reportsPerSecond = 1000, 20, 200
-		seed := uint64(GinkgoRandomSeed())
-		random := rand.New(rand.NewPCG(seed, 1))
-		AddReportEntry("seed", fmt.Sprint(seed), ReportEntryVisibilityFailureOrVerbose)
-		p := newProgram()
-		p.start()
-		s := newEventSite()
-		s.trusted()
-		name := func(i int) string { return fmt.Sprintf("device-%04d", i) }
-		s.converge(devices, name)
-
-		stopped := make(chan struct{})
-		var reporters sync.WaitGroup
-		reporters.Go(func() {
-			defer GinkgoRecover()
-			choose := rand.New(rand.NewPCG(seed, 2))
-			tick := time.NewTicker(time.Second / reportsPerSecond)
-			defer tick.Stop()
-			for n := 0; ; n++ {
-				select {
-				case <-stopped:
-					return
-				case <-tick.C:
-					s.report(name(choose.IntN(devices)), `{"targetTemperature":{"value":21.5,"ac":200,"av":2,"ad":"report %d"}}`, n)
-				}
-			}
-		})
-		for range kills {
-			time.Sleep(time.Duration(random.IntN(2000)) * time.Millisecond) // when it is killed is the input of this test
-			p.kill()
-			p.start()
-		}
-		close(stopped)
-		reporters.Wait()
-		Eventually(func() int { return s.differing(devices, name) }, "2m", "1s").Should(BeZero())
-
-		By("starting once more when everything is in status and in the checkpoint")
-		Eventually(func() bool { return s.checkpointIsAtTheEnd() }, "30s", "500ms").Should(BeTrue())
-		p.kill()
-		s.sim.Calls().Reset()
-		before := s.resourceVersions()
-		p.start()
-		Expect(s.sim.Calls().AwaitCount(ctx, simulator.OpQuery, 4)).To(Succeed(), "the probe, and a sweep")
-		Expect(s.gets()).To(BeZero())
-		Expect(s.resourceVersions()).To(Equal(before))
-	})
-})
-
-// differing counts the devices whose status does not say what the hub says.
-func (s *site) differing(devices int, name func(int) string) int {
-	GinkgoHelper()
-	shown := map[string]string{}
-	for _, d := range s.all() {
-		shown[d.Name] = property(d, "", "targetTemperature").AckDescription
-	}
-	n := 0
-	for i := range devices {
-		raw, err := s.sim.Hub().Twin(name(i))
-		Expect(err).NotTo(HaveOccurred())
-		var t struct {
-			Properties struct {
-				Reported struct {
-					TargetTemperature struct {
-						AD string `json:"ad"`
-					} `json:"targetTemperature"`
-				} `json:"reported"`
-			} `json:"properties"`
-		}
-		Expect(json.Unmarshal(raw, &t)).To(Succeed())
-		if shown[name(i)] != t.Properties.Reported.TargetTemperature.AD {
-			n++
-		}
-	}
-	return n
 }
