@@ -131,6 +131,7 @@ func run(o options) error {
 	}
 	ctx, end := context.WithCancelCause(ctrl.SetupSignalHandler())
 	defer end(nil)
+	context.AfterFunc(ctx, leading.Stop)
 	library := models.NewLibrary(cached.Models{Reader: mgr.GetClient(), API: mgr.GetAPIReader()}, models.NewRepositories(cli.SplitList(o.allowedModelRepositories), nil))
 	library.Guarded = true
 	setup := controllers.Options{

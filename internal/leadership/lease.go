@@ -4,6 +4,7 @@ package leadership
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,8 +28,15 @@ type Watch struct {
 	// writes.
 	IsExempt func(context.Context) bool
 
-	renewed atomic.Pointer[time.Time]
+	renewed  atomic.Pointer[time.Time]
+	stopping atomic.Bool
 }
+
+// Stop has a process that never led take no lease any more. controller-runtime goes on with the
+// election until everything else has ended, so a replica that is stopped with the leader would take
+// what the leader gives up: for as long as it still ends nobody acts, and once its rights are gone it
+// cannot give the lease up. A lease that the process holds is renewed and given up as before.
+func (w *Watch) Stop() { w.stopping.Store(true) }
 
 // Err keeps a former leader from acting: the process may have been stopped between a decision and
 // its request, and another replica may lead since.
@@ -43,9 +51,14 @@ func (w *Watch) Err() error {
 // isOver reports whether this process led, and another replica may lead since.
 func (w *Watch) isOver() bool { return w.renewed.Load() != nil && w.Err() != nil }
 
-// Observe notes the requests that renew the lease. One counts from when it was sent.
+// Observe notes the requests that renew the lease, each as of when it was sent, and refuses those
+// that would take it after Stop.
 func (w *Watch) Observe(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if w.stopping.Load() && w.renewed.Load() == nil && writesLease(r) {
+			closeBody(r)
+			return nil, errors.New("not written: this replica is stopping, and takes no lease")
+		}
 		began := time.Now()
 		answer, err := next.RoundTrip(r)
 		if err == nil && answer.StatusCode < http.StatusMultipleChoices && writesLease(r) {
@@ -64,13 +77,18 @@ func (w *Watch) Observe(next http.RoundTripper) http.RoundTripper {
 func (w *Watch) Guard(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		if w.isOver() && writes(r) && !w.IsExempt(r.Context()) {
-			if r.Body != nil {
-				_ = r.Body.Close()
-			}
+			closeBody(r)
 			return nil, fmt.Errorf("not written: the lease was not renewed for %s, and another replica may lead", actFor)
 		}
 		return next.RoundTrip(r)
 	})
+}
+
+// closeBody does what a transport owes a request that it does not send.
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
 }
 
 // writes reports whether a request changes an object. Reviews, by which the metrics server asks who

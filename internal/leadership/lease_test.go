@@ -115,3 +115,48 @@ func TestAFormerLeaderWritesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A replica that is stopped with the leader sees the lease free before it has ended itself.
+func TestAReplicaThatStopsTakesNoLease(t *testing.T) {
+	const leases = "https://api/apis/coordination.k8s.io/v1/namespaces/pnp-system/leases"
+	for name, c := range map[string]struct {
+		led, stops  bool
+		method, url string
+		asked       bool // the API server
+	}{
+		"one that goes on takes a lease that is free": {false, false, http.MethodPut, leases + "/pnp", true},
+		"one that goes on makes a lease":              {false, false, http.MethodPost, leases, true},
+		"one that stops takes none":                   {false, true, http.MethodPut, leases + "/pnp", false},
+		"one that stops makes none":                   {false, true, http.MethodPost, leases, false},
+		"one that stops looks at the lease":           {false, true, http.MethodGet, leases + "/pnp", true},
+		"a leader that stops gives its lease up":      {true, true, http.MethodPut, leases + "/pnp", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, asked := &Watch{IsExempt: controllers.IsOutcome}, 0
+			server := l.Observe(roundTripper(func(*http.Request) (*http.Response, error) {
+				asked++
+				return &http.Response{StatusCode: http.StatusOK}, nil
+			}))
+			ask := func(method, url string) error {
+				r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = server.RoundTrip(r) //nolint:bodyclose // it has none
+				return err
+			}
+			if c.led {
+				if err := ask(http.MethodPut, leases+"/pnp"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.stops {
+				l.Stop()
+			}
+			before := asked
+			if err := ask(c.method, c.url); (asked > before) != c.asked || (err == nil) != c.asked {
+				t.Errorf("the API server was asked %d times, error %v", asked-before, err)
+			}
+		})
+	}
+}
