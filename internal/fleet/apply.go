@@ -128,6 +128,9 @@ func (s *State) endCall(at slot) *call {
 	if c == nil {
 		return &call{}
 	}
+	if c.clears {
+		s.stored.clearing--
+	}
 	return c
 }
 
@@ -153,8 +156,13 @@ func (s *State) applySeen(now time.Time, at slot, e Seen) {
 	delete(s.tries, at)
 	if !s.selector.Matches(e.Twin.DeviceID, e.Twin.ModelID, e.Tags) {
 		s.change(now, at, func(m *member) { s.observeRead(now, at, m, e) })
-		s.leave(now, at)
+		if !s.removeIfCleared(now, at) {
+			s.leave(now, at)
+		}
 		return
+	}
+	if s.members.at(at).is(flagLeaving) && !s.isEnded {
+		s.comeBack(now, at)
 	}
 	s.change(now, at, func(m *member) {
 		wasDue := m.is(flagDue)
@@ -165,7 +173,9 @@ func (s *State) applySeen(now time.Time, at slot, e Seen) {
 			s.markDirty(m)
 		}
 	})
-	s.resume(now, at, c)
+	if !s.removeIfCleared(now, at) {
+		s.resume(now, at, c)
+	}
 }
 
 func (s *State) observeRead(now time.Time, at slot, m *member, e Seen) {
@@ -201,9 +211,6 @@ func (s *State) applyRow(now time.Time, at slot, e Seen) {
 func (s *State) applyWritten(now time.Time, at slot, t *twin.Twin) {
 	c := s.endCall(at)
 	s.change(now, at, func(m *member) {
-		if m.is(flagLeaving) {
-			s.stored.clearing--
-		}
 		if m.sent != c.rev || !twin.Follows(twin.ETagOf(m.etag), t.ETag) {
 			m.set(flagDoubtful) // an answer to something else
 			return
@@ -218,19 +225,24 @@ func (s *State) applyWritten(now time.Time, at slot, t *twin.Twin) {
 			m.put(flagRefused, m.is(flagRefused) || s.isTiredOf(at))
 		}
 	})
-	if m := s.members.at(at); m.is(flagLeaving) && !s.hasOurs(m) {
-		s.remove(now, at)
-		return
+	if !s.removeIfCleared(now, at) {
+		s.resume(now, at, c)
 	}
-	s.resume(now, at, c)
+}
+
+// removeIfCleared forgets a member that leaves once nothing of ours is left.
+func (s *State) removeIfCleared(now time.Time, at slot) bool {
+	m := s.members.at(at)
+	if !m.is(flagLeaving) || !m.is(flagKnown) || m.is(flagDoubtful) || m.sent != 0 || s.hasOurs(m) {
+		return false
+	}
+	s.remove(now, at)
+	return true
 }
 
 func (s *State) applyNotWritten(now time.Time, at slot, why Failed) {
 	c := s.endCall(at)
 	s.change(now, at, func(m *member) {
-		if m.is(flagLeaving) {
-			s.stored.clearing--
-		}
 		if why == Unknown {
 			s.resting(at) // sent stays: a read tells
 			return
@@ -265,6 +277,9 @@ func (s *State) applyChanged(now time.Time, at slot, m *member, e Changed) {
 			return
 		}
 		s.setTags(m, m.tags.model, s.selector.after(m.tags, e.Tags))
+		if m.is(flagLeaving) { // it may come back, which a read tells
+			s.change(now, at, func(m *member) { m.set(flagDoubtful) })
+		}
 	}
 	s.change(now, at, func(m *member) {
 		if e.Notification.Reported != nil && !m.is(flagConnected) {

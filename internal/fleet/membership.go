@@ -143,11 +143,23 @@ func (s *State) startLeaving(now time.Time, at slot) {
 		if m.is(flagReserved) {
 			s.unreserve(m)
 		}
-		if s.calls[at] != nil && s.calls[at].writes {
+		if c := s.calls[at]; c != nil && c.writes && !c.clears {
+			c.clears = true
 			s.stored.clearing++
 		}
 		m.clear(flagWritten | flagWaiting | flagRefused)
 		s.leaving++
+		s.markDirty(m)
+	})
+}
+
+// comeBack makes a device a member again that was leaving.
+func (s *State) comeBack(now time.Time, at slot) {
+	s.change(now, at, func(m *member) {
+		m.clear(flagLeaving)
+		s.leaving--
+		m.put(flagJoiner, s.rollout.number > 0)
+		s.placeJoiner(m)
 		s.markDirty(m)
 	})
 }
@@ -166,12 +178,9 @@ func (s *State) remove(_ time.Time, at slot) {
 	s.uncount(m)
 	if m.is(flagLeaving) {
 		s.leaving--
-		if c := s.calls[at]; c != nil && c.writes {
-			s.stored.clearing--
-		}
 	}
+	s.endCall(at)
 	s.shared.release(m.facts)
-	delete(s.calls, at)
 	delete(s.denied, at)
 	delete(s.tries, at)
 	delete(s.fresh, at)

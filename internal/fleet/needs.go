@@ -84,7 +84,7 @@ func (s *State) isTime(at slot) bool {
 func (s *State) mayWrite(m *member, target revisionID) bool {
 	switch {
 	case m.is(flagLeaving):
-		return s.isEnded || !s.leavers.isHalted
+		return s.isEnded || !s.leavers.isHalted && !s.isFrozen()
 	case m.is(flagRefused), m.tags != nil && s.unfit[m.tags.model]:
 		return false
 	case target == m.rev && !m.is(flagResend):

@@ -139,7 +139,7 @@ func (s *State) write(now time.Time, at slot, m *member) (Action, bool) {
 	}
 	a := Action{Do: Write, DeviceID: m.id, ETag: twin.ETagOf(m.etag), Body: body, Removals: removals}
 	s.change(now, at, func(m *member) {
-		s.calls[at] = &call{writes: true, rev: target, resend: m.is(flagResend)}
+		s.calls[at] = &call{writes: true, rev: target, resend: m.is(flagResend), clears: m.is(flagLeaving)}
 		m.clear(flagReserved | flagFlushed)
 		if m.is(flagLeaving) {
 			s.stored.clearing++

@@ -127,13 +127,30 @@ func (h *history) actions() map[string]func(*rapid.T) {
 		},
 		"stream": func(t *rapid.T) { h.apply(Stream{Healthy: chance(t)}) },
 		"crash":  func(t *rapid.T) { h.crash(func() bool { return chance(t) }) },
+		"crash, status lost": func(t *rapid.T) {
+			h.status = v1alpha1.DeviceFleetStatus{}
+			h.crash(func() bool { return chance(t) })
+		},
+		"crash, shards lost": func(t *rapid.T) {
+			for _, name := range sortedNames(h.stored) {
+				if h.stored[name].Content != v1alpha1.ShardRevision {
+					delete(h.stored, name)
+				}
+			}
+			h.mayForget = true
+			h.crash(func() bool { return chance(t) })
+		},
+		"hold": func(t *rapid.T) {
+			hold := chance(t)
+			h.editSpec(func(spec *v1alpha1.DeviceFleetSpec) { spec.Rollout.Batches[1].Hold = hold })
+		},
 	}
 }
 
 // calm ends all trouble, and approves whatever waits, until nothing is left to do.
 func (h *history) calm() {
 	h.resends = true
-	h.editSpec(func(spec *v1alpha1.DeviceFleetSpec) { spec.Rollout.Paused = false })
+	h.editSpec(func(spec *v1alpha1.DeviceFleetSpec) { spec.Rollout.Paused, spec.Rollout.Batches[1].Hold = false, false })
 	for _, id := range h.ids() {
 		d := h.devices[id]
 		d.code, d.isDead = 200, false
@@ -141,6 +158,7 @@ func (h *history) calm() {
 		h.apply(Denied{DeviceID: id})
 	}
 	h.apply(Stream{Healthy: true})
+	h.apply(Confirmed{})
 	for h.deliver() {
 	}
 	for _, id := range h.ids() {
@@ -169,6 +187,7 @@ func (h *history) judgeEnd() {
 			if _, m := h.fleet.members.find(id); m != nil {
 				h.t.Fatalf("%s is a member: %s", id, h.describe())
 			}
+			h.judgeCleared(d)
 			continue
 		}
 		members++
@@ -194,12 +213,21 @@ func (h *history) judgeEnd() {
 	}
 }
 
+// judgeCleared wants nothing of ours at a device that is no member, if that is to be cleared.
+func (h *history) judgeCleared(d *device) {
+	for name, got := range d.desired {
+		if h.spec.LeavePolicy == v1alpha1.DeletionClear && got.by == "fleet" && !h.mayForget {
+			h.t.Fatalf("%s left with %s = %v: %s", d.id, name, got.value, h.describe())
+		}
+	}
+}
+
 func TestAnyHistoryEndsAsDeclared(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		spec := enforcing()
 		spec.Rollout.MaxInFlight = rapid.Int32Range(1, 4).Draw(t, "maxInFlight")
 		spec.Rollout.MaxFailures = share(rapid.SampledFrom([]string{"0", "1", "50%"}).Draw(t, "maxFailures"))
-		spec.ExistingValues = v1alpha1.ExistingValuesKeep
+		spec.LeavePolicy = rapid.SampledFrom([]v1alpha1.DeletionPolicy{v1alpha1.DeletionRetain, v1alpha1.DeletionClear}).Draw(t, "leavePolicy")
 		h := &history{world: newWorld(t, rapid.IntRange(1, 8).Draw(t, "devices"), spec, declarations[0]), t: t}
 		h.loses = rapid.Bool().Draw(t, "loses")
 		t.Repeat(h.actions())

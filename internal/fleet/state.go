@@ -92,6 +92,8 @@ type call struct {
 	writes bool
 	rev    revisionID
 	resend bool
+	// clears is true for a write to a member that leaves, which is counted apart.
+	clears bool
 	// events arrived meanwhile; lost is true once there were too many.
 	events []Event
 	lost   bool
