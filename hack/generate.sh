@@ -19,6 +19,8 @@ sed -E -i 's/^  sideEffects: None$/    scope: Namespaced\n  namespaceSelector: {
 rm -rf charts/pnp-operator/files
 mkdir -p charts/pnp-operator/files/crds
 cp config/crd/bases/*.yaml charts/pnp-operator/files/crds/
+# No controller reconciles fleets yet, so nothing installs their kinds.
+rm charts/pnp-operator/files/crds/*_devicefleet*.yaml
 cp config/rbac/role.yaml config/rbac/editor_role.yaml config/rbac/viewer_role.yaml config/rbac/metrics_reader_role.yaml config/prometheus/alerts.yaml charts/pnp-operator/files/
 cp config/protection/hub-in-use.yaml config/no-clear/no-clear.yaml config/grafana/dashboard.json charts/pnp-operator/files/
 cp config/webhook/manifests.yaml charts/pnp-operator/files/webhook.yaml
