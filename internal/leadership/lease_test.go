@@ -132,7 +132,7 @@ func TestAReplicaThatStopsTakesNoLease(t *testing.T) {
 		"a leader that stops gives its lease up":      {true, true, http.MethodPut, leases + "/pnp", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, asked := &Watch{IsExempt: controllers.IsOutcome}, 0
+			l, asked := &Watch{IsExempt: command.IsOutcome}, 0
 			server := l.Observe(roundTripper(func(*http.Request) (*http.Response, error) {
 				asked++
 				return &http.Response{StatusCode: http.StatusOK}, nil
