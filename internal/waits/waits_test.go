@@ -118,7 +118,7 @@ var registerFiles = []string{"waits.go", "waits_commands.go"}
 
 // notWaits are names of what has a duration in the code, and no object waits for it.
 var notWaits = map[string]string{
-	"bound of one request, of the code or the spec":                         `proofTime ForRecord Collect ledgerCall dialTime save closing managementTimeout call longest show install collect deadline`,
+	"bound of one request, of the code or the spec":                         `proofTime ForRecord Collect CallTime dialTime save closing managementTimeout call longest show install collect deadline`,
 	"rounded, or turned into a time":                                        `reserve review wasReadAfter describeConnection describeEnablement transition connection on until roll began next soonest Accepted StartClock summarise deadline`,
 	"how old something may be, or how long it may last before it is told":   `censusFor brakeWindow reservedFor DefaultClearWithin DefaultGrace sendWithin lookHolds retryMargin damagedFor lateAfter holdFor DefaultEchoWithin valueSweepEvery grace afterMidnight clocksDiffer probeWithin whileAsked confirmAfter slowBy restoreIn restoreStep recently eventEvery minWait withDefaults Settled drainFor pace tolerance early tellsWithin claimsWithin FightWindow`,
 	"steps of waits that have a row, or gather what came for less than one": `quietTime answerTime untilCached judgeEvery hintDelay resyncRetry firstLook firstSweepDelay eventDelay askFree followUpDelays SettleFor`,
