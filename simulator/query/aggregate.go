@@ -71,7 +71,7 @@ func (g *group) add(r Row) {
 	g.count++
 	for i, c := range g.query.columns {
 		if c.aggregate != "" && c.aggregate != "COUNT" {
-			g.totals[i].add(c.attribute.value(r))
+			g.totals[i].add(c.attribute.value(scope{Row: r}))
 		}
 	}
 }

@@ -13,25 +13,55 @@ type Row interface {
 	Lookup(path []string) (any, bool)
 }
 
+// Dialect is what Microsoft does not say of the language. The zero value is what the documentation suggests.
+type Dialect struct {
+	// MissingDiffers has != and NIN hold for a property that a row lacks. By the documentation undefined is neither equal nor
+	// unequal to anything.
+	MissingDiffers bool
+	// NoMetadata has conditions find nothing at a path through $metadata.
+	NoMetadata bool
+}
+
+// In returns the query with the conditions of another dialect.
+func (q *Query) In(d Dialect) *Query {
+	next := *q
+	next.dialect = d
+	return &next
+}
+
+// scope is what an expression is evaluated with.
+type scope struct {
+	Row
+	dialect Dialect
+}
+
 // undefined is the value of an attribute that a row lacks, and of every operation that makes no sense.
 type undefined struct{}
 
 // expression is a part of a WHERE clause. Its values are undefined, nil, bool, float64, string, []any and objects.
 type expression interface {
-	value(Row) any
+	value(scope) any
 }
 
 // Matches reports whether the WHERE clause is true for the row; anything but true is false.
 func (q *Query) Matches(r Row) bool {
-	return q.where == nil || q.where.value(r) == true
+	return q.where == nil || q.where.value(scope{r, q.dialect}) == true
 }
 
 type constant struct{ v any }
 
-func (c constant) value(Row) any { return c.v }
+func (c constant) value(scope) any { return c.v }
 
-func (a attribute) value(r Row) any {
-	v, ok := r.Lookup(a)
+// in looks the attribute up as a condition does.
+func (a attribute) in(s scope) (any, bool) {
+	if s.dialect.NoMetadata && slices.Contains(a, "$metadata") {
+		return nil, false
+	}
+	return s.Lookup(a)
+}
+
+func (a attribute) value(s scope) any {
+	v, ok := a.in(s)
 	if !ok {
 		return undefined{}
 	}
@@ -61,25 +91,51 @@ func plain(v any) any {
 // isDefined is IS_DEFINED: true also for null.
 type isDefined struct{ attribute attribute }
 
-func (e isDefined) value(r Row) any {
-	_, ok := r.Lookup(e.attribute)
+func (e isDefined) value(s scope) any {
+	_, ok := e.attribute.in(s)
 	return ok
 }
 
+// literals are an array of constants, which IN looks up: a list of a thousand ids costs a row no more than one.
+type literals map[any]struct{}
+
+// has is for primitives.
+func (l literals) has(v any) bool {
+	_, ok := l[v]
+	return ok
+}
+
+func (l literals) value(scope) any { return l }
+
 type array []expression
 
-func (a array) value(r Row) any {
+// folded returns literals for an array of primitive constants. Undefined is in no list.
+func (a array) folded() expression {
+	l := literals{}
+	for _, e := range a {
+		c, ok := e.(constant)
+		if !ok {
+			return a
+		}
+		if c.v != (undefined{}) {
+			l[c.v] = struct{}{}
+		}
+	}
+	return l
+}
+
+func (a array) value(s scope) any {
 	out := make([]any, len(a))
 	for i, e := range a {
-		out[i] = e.value(r)
+		out[i] = e.value(s)
 	}
 	return out
 }
 
 type not struct{ operand expression }
 
-func (e not) value(r Row) any {
-	if b, ok := e.operand.value(r).(bool); ok {
+func (e not) value(s scope) any {
+	if b, ok := e.operand.value(s).(bool); ok {
 		return !b
 	}
 	return undefined{}
@@ -87,8 +143,8 @@ func (e not) value(r Row) any {
 
 type negative struct{ operand expression }
 
-func (e negative) value(r Row) any {
-	if f, ok := e.operand.value(r).(float64); ok {
+func (e negative) value(s scope) any {
+	if f, ok := e.operand.value(s).(float64); ok {
 		return -f
 	}
 	return undefined{}
@@ -100,9 +156,16 @@ type binary struct {
 	left, right expression
 }
 
-func (e binary) value(r Row) any {
-	return operators[e.operator](e.left.value(r), e.right.value(r))
+func (e binary) value(s scope) any {
+	left, right := e.left.value(s), e.right.value(s)
+	if s.dialect.MissingDiffers && slices.Contains(differing, e.operator) && (left == undefined{}) != (right == undefined{}) {
+		return true
+	}
+	return operators[e.operator](left, right)
 }
+
+// differing are the operators that Dialect.MissingDiffers is about.
+var differing = []string{"!=", "<>", "NIN"}
 
 var operators = map[string]func(a, b any) any{
 	"AND": and, "OR": or,
@@ -218,8 +281,14 @@ func arithmetic(f func(a, b float64) float64) func(a, b any) any {
 
 // in compares with each element of an array, across types: what differs in type is not the same.
 func in(a, b any) any {
+	if (a == undefined{}) {
+		return undefined{}
+	}
+	if l, ok := b.(literals); ok {
+		return samePrimitive(a, a) && l.has(a)
+	}
 	list, ok := b.([]any)
-	if _, missing := a.(undefined); !ok || missing {
+	if !ok {
 		return undefined{}
 	}
 	return slices.ContainsFunc(list, func(e any) bool { return equal(a, e) == true })
@@ -294,11 +363,11 @@ func (p *parser) primary() expression {
 
 func (p *parser) array() expression {
 	if p.accept("]") {
-		return array{}
+		return literals{}
 	}
 	a := array(list(p, p.expression))
 	p.expect("]")
-	return a
+	return a.folded()
 }
 
 // function: IS_DEFINED is the only documented one for twins; the Azure CLI finds the children of an edge device by ARRAY_CONTAINS.

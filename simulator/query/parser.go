@@ -26,6 +26,17 @@ type Query struct {
 	columns []column
 	where   expression
 	groupBy []attribute
+	dialect Dialect
+	named   []attribute // in WHERE
+}
+
+// Conditions returns the paths that the WHERE clause is about.
+func (q *Query) Conditions() [][]string {
+	paths := make([][]string, len(q.named))
+	for i, a := range q.named {
+		paths[i] = a
+	}
+	return paths
 }
 
 // column is one element of the SELECT list.
@@ -78,6 +89,7 @@ func (q *Query) check() error {
 // parser is a recursive descent over tokens. After the first failure it reports the end of input and keeps the error.
 type parser struct {
 	tokens []token
+	named  []attribute // parsed so far
 	err    error
 }
 
@@ -126,7 +138,9 @@ func (p *parser) query() *Query {
 	p.expect("FROM")
 	q.From = p.collection()
 	if p.accept("WHERE") {
+		p.named = nil
 		q.where = p.expression()
+		q.named = p.named
 	}
 	if p.accept("GROUP") {
 		p.expect("BY")
@@ -231,6 +245,7 @@ func (p *parser) attribute() attribute {
 		}
 		a = append(a, t.text)
 	}
+	p.named = append(p.named, a)
 	return a
 }
 

@@ -1,6 +1,8 @@
 package query
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,6 +49,16 @@ func TestWhere(t *testing.T) {
 		"IS_DEFINED of an object":            {`IS_DEFINED(tags.location)`, true},
 		"IN":                                 {`tags.location.plant IN ['Redmond42', 'Redmond43']`, true},
 		"IN with other types":                {`tags.floor IN ['3', 3]`, true},
+		"IN with null":                       {`tags.none IN [null, 1]`, true},
+		"IN with undefined":                  {`tags.floor IN [undefined, 4] OR tags.absent IN [undefined]`, false},
+		"IN with an expression":              {`tags.floor IN [tags.absent, 1 + 2]`, true},
+		"an object is IN nothing":            {`tags.location IN ['US'] OR tags.list IN [1, 'a']`, false},
+		"NIN with other types":               {`tags.floor NIN ['3']`, true},
+		"NOT IN":                             {`NOT tags.floor IN [1, 3]`, false},
+		"NOT IS_DEFINED of a nested tag":     {`NOT IS_DEFINED(tags.location.line)`, true},
+		"an object is not unequal":           {`tags.location != 'US'`, false},
+		"null is not unequal to a number":    {`tags.none != 1`, false},
+		"a text cannot end the query":        {`tags.text = 'x\' OR true OR \'' OR false`, false},
 		"IN nothing":                         {`tags.floor IN []`, false},
 		"IN an attribute":                    {`'a' IN tags.list`, true},
 		"NIN":                                {`tags.floor NIN [1, 2]`, true},
@@ -88,6 +100,49 @@ func TestWhere(t *testing.T) {
 	}
 }
 
+// What Microsoft does not say is a switch.
+func TestDialects(t *testing.T) {
+	tests := map[string]struct {
+		where string
+		in    Dialect
+		want  bool
+	}{
+		"!= where the property is missing":         {`tags.absent != 1`, Dialect{MissingDiffers: true}, true},
+		"<> where the property is missing":         {`1 <> tags.absent`, Dialect{MissingDiffers: true}, true},
+		"NIN where the property is missing":        {`tags.absent NIN [1, 2]`, Dialect{MissingDiffers: true}, true},
+		"= where the property is missing":          {`tags.absent = 1 OR tags.absent IN [1]`, Dialect{MissingDiffers: true}, false},
+		"two missing properties":                   {`tags.absent != tags.gone`, Dialect{MissingDiffers: true}, false},
+		"another type stays incomparable":          {`tags.floor != '3'`, Dialect{MissingDiffers: true}, false},
+		"what is equal stays so":                   {`tags.floor != 3 OR tags.floor NIN [3]`, Dialect{MissingDiffers: true}, false},
+		"metadata":                                 {`IS_DEFINED(properties.reported.$metadata.t.$lastUpdated)`, Dialect{}, true},
+		"metadata, where conditions find none":     {`IS_DEFINED(properties.reported.$metadata.t.$lastUpdated)`, Dialect{NoMetadata: true}, false},
+		"a comparison of metadata that is missing": {`properties.reported.$metadata.t.$lastUpdated > '2025'`, Dialect{NoMetadata: true}, false},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := parse(t, "SELECT * FROM devices WHERE "+test.where).In(test.in).Matches(row(t, sample)); got != test.want {
+				t.Errorf("%s is %v in %+v", test.where, got, test.in)
+			}
+		})
+	}
+}
+
+// BenchmarkInOfAThousand shows what a list of ids costs a row.
+func BenchmarkInOfAThousand(b *testing.B) {
+	ids := make([]string, 1000)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("'device-%d'", i)
+	}
+	q, err := Parse("SELECT * FROM devices WHERE deviceId IN [" + strings.Join(ids, ",") + "]")
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := row(b, sample)
+	for b.Loop() {
+		q.Matches(r)
+	}
+}
+
 func TestProject(t *testing.T) {
 	tests := map[string]struct{ list, want string }{
 		"attributes by their last segment":    {`deviceId, tags.location.region`, `{"deviceId":"d1","region":"US"}`},
@@ -126,7 +181,10 @@ func TestAggregate(t *testing.T) {
 		"AVG of nothing is absent": {`SELECT AVG(x) AS a, MIN(x) AS b, SUM(x) AS c FROM devices`, []string{`{"c":0}`}},
 		"texts have extremes":      {`SELECT MIN(s), MAX(s) FROM devices`, []string{`{"$1":"bad","$2":"ok"}`}},
 		"two keys":                 {`SELECT s, n, COUNT() AS c FROM devices WHERE n > 1 GROUP BY s, n`, []string{`{"s":"ok","n":4,"c":1}`, `{"s":"bad","n":2,"c":1}`}},
-		"inner keys":               {`SELECT k.z, COUNT() AS c FROM devices WHERE IS_DEFINED(k.z) GROUP BY k.z`, []string{`{"z":1,"c":1}`}},
+		"a key that some lack":     {`SELECT k.z, COUNT() AS c FROM devices GROUP BY k.z`, []string{`{"z":1,"c":1}`, `{"c":4}`}},
+		"another type is another group": {`SELECT n, COUNT() AS c FROM devices WHERE n IN [1, 'x'] GROUP BY n`,
+			[]string{`{"n":1,"c":1}`, `{"n":"x","c":1}`}},
+		"inner keys": {`SELECT k.z, COUNT() AS c FROM devices WHERE IS_DEFINED(k.z) GROUP BY k.z`, []string{`{"z":1,"c":1}`}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
