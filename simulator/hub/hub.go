@@ -21,6 +21,8 @@ import (
 	"time"
 
 	crand "crypto/rand"
+
+	"github.com/pnp-operator/pnp-operator/simulator/query"
 )
 
 const shardCount = 64
@@ -41,6 +43,9 @@ type Hub struct {
 	queryRows   atomic.Int64 // 0: usualRows
 	subscribers subscribers
 	index       index
+	counts      index // of aggregates, while they have a lag of their own
+	ghosts      ghosts
+	dialect     atomic.Pointer[query.Dialect]
 }
 
 type shard struct {
@@ -246,6 +251,8 @@ func (h *Hub) commit(d *device, c Change) {
 		h.idsOf(c.ModuleID != "").dirty.Store(true)
 	}
 	h.index.record(c)
+	h.counts.record(c)
+	h.ghosts.record(c)
 	if c.Kind == "" {
 		return
 	}
