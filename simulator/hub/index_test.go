@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -74,5 +75,37 @@ func TestEndingTheLagShowsWhatIsTrue(t *testing.T) {
 	h.SetIndexLag(0)
 	if diff := cmp.Diff(map[string]int64{"dev1": 3}, rowsOf(h, "")); diff != "" || h.IndexLag() != 0 {
 		t.Error(diff)
+	}
+}
+
+func TestTheNewestGhostsAreKept(t *testing.T) {
+	h, _ := newHub(t)
+	for i := range maxGhosts + 2 {
+		id := fmt.Sprintf("d%05d", i)
+		must(t, h.CreateDevice(id))
+		must(t, h.DeleteDevice(id))
+	}
+	must(t, h.CreateDevice("d00005")) // is there again
+	got := h.Ghosts()
+	if first := got[0].Identity.DeviceID; len(got) != maxGhosts-1 || first != "d00002" {
+		t.Errorf("%d ghosts from %s on, want %d from d00002 on", len(got), first, maxGhosts-1)
+	}
+}
+
+// A fleet's writes are many while an index lags by half an hour. What waits is moved once, however much it is.
+func TestALaggingIndexKeepsUpWithAFleet(t *testing.T) {
+	h, c := newHub(t)
+	must(t, h.CreateDevice("a"))
+	h.SetIndexLag(30 * time.Minute)
+	const writes = 200_000
+	for range writes {
+		c.Step(time.Second)
+		must(t, h.PatchReported("a", `{"x":1}`))
+	}
+	if got := rowsOf(h, "")["a"]; got != 2+writes-30*60 {
+		t.Errorf("the row has version %d, want that of half an hour ago, %d", got, 2+writes-30*60)
+	}
+	if waiting := len(h.index.pending); waiting != 30*60 {
+		t.Errorf("%d changes wait, want %d", waiting, 30*60)
 	}
 }
