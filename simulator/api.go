@@ -12,6 +12,7 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator/faults"
 	"github.com/pnp-operator/pnp-operator/simulator/fleet"
 	"github.com/pnp-operator/pnp-operator/simulator/hub"
+	"github.com/pnp-operator/pnp-operator/simulator/query"
 	"github.com/pnp-operator/pnp-operator/simulator/rest"
 	"github.com/pnp-operator/pnp-operator/simulator/routing"
 	"github.com/pnp-operator/pnp-operator/simulator/throttle"
@@ -72,6 +73,9 @@ type (
 	// FaultKind is how a call goes wrong.
 	FaultKind = faults.Kind
 
+	// QueryDialect is what Microsoft does not say of the query language.
+	QueryDialect = query.Dialect
+
 	// Limits that the hub throttles by.
 	Limits = throttle.Limits
 
@@ -117,6 +121,11 @@ const (
 	FaultResetAfter   = faults.ResetAfter
 	FaultHalfBody     = faults.HalfBody
 	FaultInvalidJSON  = faults.InvalidJSON
+	FaultGhostRows    = faults.GhostRows
+	FaultMissingRows  = faults.MissingRows
+	FaultRepeatedRows = faults.RepeatedRows
+	FaultRefusedToken = faults.RefusedToken
+	FaultEndlessToken = faults.EndlessToken
 
 	// Forever as Fault.Count lets a fault happen until it is removed.
 	Forever = faults.Forever
@@ -229,6 +238,9 @@ func Broken(k FaultKind) Fault { return faults.Broken(k) }
 func SignSAS(resource, policy, key string, expiry time.Time) (string, error) {
 	return auth.Sign(resource, policy, key, expiry)
 }
+
+// WithTags sets tags after creation, a JSON object.
+func WithTags(patch string) DeviceOption { return hub.WithTags(patch) }
 
 // WithStatus creates a device enabled or disabled.
 func WithStatus(enabled bool, reason string) DeviceOption { return hub.WithStatus(enabled, reason) }

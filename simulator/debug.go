@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The debug API drives a simulator that runs as a process of its own. It is plain HTTP with JSON, without authentication,
@@ -82,29 +81,17 @@ type Info struct {
 	Calls          int    `json:"calls"`
 }
 
-// DeviceRequest creates one device (ID) or Count devices, numbered from 0, whose ids Pattern makes, for example
+// DeviceRequest creates one device (ID) or Count devices, numbered from First, whose ids Pattern makes, for example
 // "line-%04d". IdentityOnly leaves out the virtual device.
 type DeviceRequest struct {
-	ID           string `json:"id,omitempty"`
-	Pattern      string `json:"pattern,omitempty"`
-	Count        int    `json:"count,omitempty"`
-	IdentityOnly bool   `json:"identityOnly,omitempty"`
+	ID      string `json:"id,omitempty"`
+	Pattern string `json:"pattern,omitempty"`
+	Count   int    `json:"count,omitempty"`
+	First   int    `json:"first,omitempty"` // number of the first one that the pattern makes
+	// Tags that each of them gets, a JSON object.
+	Tags         json.RawMessage `json:"tags,omitempty"`
+	IdentityOnly bool            `json:"identityOnly,omitempty"`
 	Spec
-}
-
-// Settings are what can be changed while the simulator runs; a member that is absent stays.
-type Settings struct {
-	IndexLag *string `json:"indexLag,omitempty"` // "30s": how far queries trail behind
-	// ConfigurationInterval, "5s" for one, is how long the hub's configurations rest between evaluations.
-	ConfigurationInterval *string `json:"configurationInterval,omitempty"`
-	LenientDigitalTwins   *bool   `json:"lenientDigitalTwins,omitempty"`
-	// WholeConfigurationEvents has the event of a configuration's write carry all desired properties.
-	WholeConfigurationEvents *bool   `json:"wholeConfigurationEvents,omitempty"`
-	QueryRows                *int    `json:"queryRows,omitempty"`   // how many a page has at most
-	Limits                   *Limits `json:"limits,omitempty"`      // {} for none
-	ClockOffset              *string `json:"clockOffset,omitempty"` // "-5m": how far the hub's clock is ahead
-	// MessagesToday are counted, and cannot be changed.
-	MessagesToday int64 `json:"messagesToday,omitempty"`
 }
 
 // StatusRequest enables or disables a device.
@@ -272,9 +259,12 @@ func (s *Simulator) AddDevices(want DeviceRequest) error {
 
 func (s *Simulator) addDevice(id string, want DeviceRequest) error {
 	if want.IdentityOnly {
-		return s.hub.CreateDevice(id)
+		return s.hub.CreateDevice(id, WithTags(string(want.Tags)))
 	}
-	return s.devices.Add(id, want.Spec)
+	if err := s.devices.Add(id, want.Spec); err != nil || len(want.Tags) == 0 {
+		return err
+	}
+	return s.hub.SetTags(id, string(want.Tags))
 }
 
 func (w DeviceRequest) ids() ([]string, error) {
@@ -289,7 +279,7 @@ func (w DeviceRequest) ids() ([]string, error) {
 	}
 	ids := make([]string, w.Count)
 	for i := range ids {
-		ids[i] = fmt.Sprintf(w.Pattern, i)
+		ids[i] = fmt.Sprintf(w.Pattern, w.First+i)
 	}
 	return ids, nil
 }
@@ -395,71 +385,4 @@ func (d debugAPI) countCalls(r *http.Request) (any, error) {
 		counts[operation] = d.calls.CountFor(operation, device)
 	}
 	return counts, nil
-}
-
-func (d debugAPI) settings() Settings {
-	lag, lenient, limits, offset := d.hub.IndexLag().String(), d.hub.LenientDigitalTwins(), d.throttle.Limits(), d.ClockOffset().String()
-	interval := d.configurations.Interval().String()
-	whole, rows := d.hub.WholeConfigurationEvents(), d.hub.QueryRows()
-	return Settings{
-		ConfigurationInterval: &interval, IndexLag: &lag, LenientDigitalTwins: &lenient, WholeConfigurationEvents: &whole, QueryRows: &rows,
-		Limits: &limits, ClockOffset: &offset, MessagesToday: d.throttle.Used(),
-	}
-}
-
-func (d debugAPI) changeSettings(r *http.Request) (any, error) {
-	var want Settings
-	if err := decode(r, &want); err != nil {
-		return nil, err
-	}
-	if want.IndexLag != nil {
-		lag, err := time.ParseDuration(*want.IndexLag)
-		if err != nil {
-			return nil, badRequest(err)
-		}
-		d.hub.SetIndexLag(lag)
-	}
-	if want.ConfigurationInterval != nil {
-		interval, err := time.ParseDuration(*want.ConfigurationInterval)
-		if err == nil {
-			err = d.configurations.SetInterval(interval)
-		}
-		if err != nil {
-			return nil, badRequest(err)
-		}
-	}
-	if err := d.changeAnswers(want); err != nil {
-		return nil, badRequest(err)
-	}
-	if want.Limits != nil {
-		if err := want.Limits.Check(); err != nil {
-			return nil, badRequest(err)
-		}
-		d.throttle.Set(*want.Limits)
-	}
-	if want.ClockOffset != nil {
-		offset, err := time.ParseDuration(*want.ClockOffset)
-		if err != nil {
-			return nil, badRequest(err)
-		}
-		d.SetClockOffset(offset)
-	}
-	return d.settings(), nil
-}
-
-// changeAnswers is the part of changeSettings about what the hub says.
-func (d debugAPI) changeAnswers(want Settings) error {
-	if want.QueryRows != nil {
-		if *want.QueryRows < 1 {
-			return fmt.Errorf("queryRows is %d, expected 1 or more", *want.QueryRows)
-		}
-		d.hub.SetQueryRows(*want.QueryRows)
-	}
-	if want.LenientDigitalTwins != nil {
-		d.hub.SetLenientDigitalTwins(*want.LenientDigitalTwins)
-	}
-	if want.WholeConfigurationEvents != nil {
-		d.hub.SetWholeConfigurationEvents(*want.WholeConfigurationEvents)
-	}
-	return nil
 }

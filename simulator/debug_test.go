@@ -236,3 +236,17 @@ func TestServiceAndDeviceConverge(t *testing.T) {
 		t.Errorf("model %v", dt.Metadata["$model"])
 	}
 }
+
+func TestManyDevicesGetTagsAndNumbers(t *testing.T) {
+	c := start(t)
+	debug := simulator.NewDebugClient(c.sim.DebugURL())
+	c.must(debug.CreateDevices(t.Context(), simulator.DeviceRequest{Pattern: "line-%02d", First: 7, Count: 2, Tags: []byte(`{"location":{"line":3}}`)}))
+	c.must(debug.CreateDevices(t.Context(), simulator.DeviceRequest{ID: "bare", IdentityOnly: true, Tags: []byte(`{"location":{"line":4}}`)}))
+	c.query("SELECT deviceId, tags.location.line, connectionState FROM devices").want(200).wantJSON(`[
+		{"deviceId":"bare","line":4,"connectionState":"Disconnected"},
+		{"deviceId":"line-07","line":3,"connectionState":"Connected"},
+		{"deviceId":"line-08","line":3,"connectionState":"Connected"}]`)
+	if err := debug.CreateDevices(t.Context(), simulator.DeviceRequest{ID: "wrong", Tags: []byte(`{"a.b":1}`)}); err == nil {
+		t.Error("tags that the hub refuses are taken")
+	}
+}

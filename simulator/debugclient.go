@@ -241,6 +241,12 @@ func (c *DebugClient) SetIndexLag(ctx context.Context, lag time.Duration) error 
 	return c.call(ctx, http.MethodPut, "/settings", Settings{IndexLag: &s}, nil)
 }
 
+// SetCountLag lets aggregates of queries trail behind; 0 ends it.
+func (c *DebugClient) SetCountLag(ctx context.Context, lag time.Duration) error {
+	s := lag.String()
+	return c.call(ctx, http.MethodPut, "/settings", Settings{CountLag: &s}, nil)
+}
+
 // SetLenientDigitalTwins is Hub.SetLenientDigitalTwins.
 func (c *DebugClient) SetLenientDigitalTwins(ctx context.Context, lenient bool) error {
 	return c.call(ctx, http.MethodPut, "/settings", Settings{LenientDigitalTwins: &lenient}, nil)

@@ -42,7 +42,7 @@ const eventRetention = 24 * time.Hour
 
 func newLog(o Options) *eventhub.Log {
 	return eventhub.New(eventhub.Options{
-		Name: o.EventHubName, Partitions: o.EventPartitions, Groups: o.ConsumerGroups, Retention: eventRetention, Clock: o.Clock,
+		Name: o.EventHubName, Partitions: o.EventPartitions, Groups: o.ConsumerGroups, Retention: eventRetention, MaxEvents: o.MaxEvents, Clock: o.Clock,
 	})
 }
 

@@ -22,7 +22,8 @@ type JournalEntry struct {
 	Service bool `json:"service,omitempty"`
 	// By is the configuration that wrote, if one did.
 	By string `json:"by,omitempty"`
-	// Desired and Reported are the merge patches that were written, null for what was removed.
+	// Tags, Desired and Reported are the merge patches that were written, null for what was removed.
+	Tags     json.RawMessage `json:"tags,omitempty"`
 	Desired  json.RawMessage `json:"desired,omitempty"`
 	Reported json.RawMessage `json:"reported,omitempty"`
 	// Before is the desired section before a write of it.
@@ -79,7 +80,7 @@ func (j *journal) close() error {
 }
 
 func entryOf(c hub.Change) JournalEntry {
-	e := JournalEntry{Seq: c.Seq, At: c.At, Written: time.Now(), DeviceID: c.DeviceID, Kind: c.Kind, Service: c.Service, By: c.By, Desired: rawOf(c.Desired), Reported: rawOf(c.Reported)}
+	e := JournalEntry{Seq: c.Seq, At: c.At, Written: time.Now(), DeviceID: c.DeviceID, Kind: c.Kind, Service: c.Service, By: c.By, Tags: rawOf(c.Tags), Desired: rawOf(c.Desired), Reported: rawOf(c.Reported)}
 	if c.Desired != nil && c.Before != nil {
 		e.Before = rawOf(c.Before.Desired())
 	}

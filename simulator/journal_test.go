@@ -40,6 +40,7 @@ func TestJournalTellsWhoWroteWhat(t *testing.T) {
 	c.must(c.sim.Hub().PatchReported("dev1", `{"r":3}`))
 	c.do(http.MethodPatch, "/twins/dev1", `{"properties":{"desired":{"a":null,"d":4}}}`).want(http.StatusOK)
 	c.do(http.MethodPatch, "/digitaltwins/dev1", `[{"op":"add","path":"/e","value":5}]`).want(http.StatusAccepted)
+	c.must(c.sim.Hub().SetTags("dev1", `{"line":3}`))
 	c.must(c.sim.Hub().DeleteDevice("dev1"))
 
 	type line struct {
@@ -48,6 +49,7 @@ func TestJournalTellsWhoWroteWhat(t *testing.T) {
 		By                        string
 		Before, Desired, Reported string
 		Version                   int64
+		Tags                      string
 	}
 	want := []line{
 		{Kind: "Created", Version: 2},
@@ -56,11 +58,12 @@ func TestJournalTellsWhoWroteWhat(t *testing.T) {
 		{Kind: "TwinUpdated", Reported: `{"r":3}`, Version: 5},
 		{Kind: "TwinUpdated", Service: true, Before: `{"a":1,"b":{"c":2}}`, Desired: `{"a":null,"d":4}`, Version: 6},
 		{Kind: "TwinUpdated", Service: true, Before: `{"b":{"c":2},"d":4}`, Desired: `{"e":5}`, Version: 7},
+		{Kind: "TwinUpdated", Tags: `{"line":3}`, Version: 8},
 		{Kind: "Deleted"},
 	}
 	var got []line
 	for _, e := range readJournal(t, path) {
-		got = append(got, line{string(e.Kind), e.Service, e.By, string(e.Before), string(e.Desired), string(e.Reported), e.Version})
+		got = append(got, line{string(e.Kind), e.Service, e.By, string(e.Before), string(e.Desired), string(e.Reported), e.Version, string(e.Tags)})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

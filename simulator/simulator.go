@@ -44,6 +44,8 @@ type Options struct {
 	DebugListen string
 	// EventPartitions is how many partitions the event hub has, default 4.
 	EventPartitions int
+	// MaxEvents is how many events a partition keeps at least; 0: those of a day.
+	MaxEvents int
 	// ConsumerGroups of the event hub besides $Default; nil is DefaultConsumerGroup.
 	ConsumerGroups []string
 	// EventsListen is the address of the event hub, AMQP over TLS, default 127.0.0.1:0.
@@ -161,6 +163,8 @@ func Start(ctx context.Context, o Options) (*Simulator, error) {
 	s.devices = devices.New(s.hub, s.methods, o.AckDelay, s.router, o.Logger)
 	s.configurations = fleet.NewConfigurations(s.hub, o.Clock, o.Logger)
 	s.jobs = fleet.NewJobs(s.hub, s.methods, o.Clock)
+	s.SetLimits(o.Limits)
+	s.hub.Subscribe(s.charge)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -312,7 +316,10 @@ func (s *Simulator) Router() *Router { return s.router }
 func (s *Simulator) Faults() *Faults { return s.faults }
 
 // SetLimits puts limits of the hub in force.
-func (s *Simulator) SetLimits(l Limits) { s.throttle.Set(l) }
+func (s *Simulator) SetLimits(l Limits) {
+	s.throttle.Set(l)
+	s.jobs.SetLimits(fleet.Limits{Active: l.ActiveJobs, DevicesPerSecond: l.JobDevicesPerSecond})
+}
 
 // Calls returns the call log.
 func (s *Simulator) Calls() *CallLog { return s.calls }

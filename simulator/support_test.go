@@ -182,3 +182,24 @@ func (c *client) must(err error) {
 		c.t.Fatal(err)
 	}
 }
+
+// debug calls the debug API.
+func (c *client) debug(method, path, body string) answer {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.sim.DebugURL()+path, strings.NewReader(body))
+	c.must(err)
+	resp, err := http.DefaultClient.Do(r)
+	c.must(err)
+	defer func() { _ = resp.Body.Close() }()
+	read, err := io.ReadAll(resp.Body)
+	c.must(err)
+	return answer{t: c.t, status: resp.StatusCode, header: resp.Header, body: string(read)}
+}
+
+// messagesToday is what the hub has counted.
+func (c *client) messagesToday() int64 {
+	c.t.Helper()
+	var s simulator.Settings
+	c.debug("GET", "/settings", "").want(200).decode(&s)
+	return s.MessagesToday
+}

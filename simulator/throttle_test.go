@@ -58,3 +58,29 @@ func TestLimitsCanBeSetByTheDebugAPI(t *testing.T) {
 	c.must(debug.SetLimits(t.Context(), simulator.Limits{}))
 	c.do("GET", "/twins/dev1", "").want(200)
 }
+
+// What devices and configurations do counts where it is asked for: the operator shares the hub with them.
+func TestWhatOthersDoIsCounted(t *testing.T) {
+	for name, test := range map[string]struct {
+		limits simulator.Limits
+		want   int64
+	}{
+		"neither":        {simulator.Limits{}, 0},
+		"devices":        {simulator.Limits{CountDevices: true}, 3}, // told of two writes, and answers one
+		"configurations": {simulator.Limits{CountConfigurations: true}, 1},
+		"both":           {simulator.Limits{CountDevices: true, CountConfigurations: true}, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t)
+			c.must(c.sim.Devices().Add("dev1", simulator.Spec{Behaviour: simulator.Ignore()}))
+			debug := simulator.NewDebugClient(c.sim.DebugURL())
+			c.must(debug.SetLimits(t.Context(), test.limits))
+			c.must(c.sim.Hub().PatchDesired("dev1", `{"x":1}`, ""))
+			c.must(c.sim.Hub().PatchDesired("dev1", `{"x":2}`, "cfg"))
+			c.must(c.sim.Hub().PatchReported("dev1", `{"x":{"value":2,"ac":200,"av":3}}`))
+			if got := c.messagesToday(); got != test.want {
+				t.Errorf("%d messages, want %d", got, test.want)
+			}
+		})
+	}
+}

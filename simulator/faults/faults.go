@@ -35,7 +35,26 @@ const (
 	HalfBody Kind = "HalfBody"
 	// InvalidJSON applies the call and answers with a complete body that is not JSON.
 	InvalidJSON Kind = "InvalidJSON"
+
+	// GhostRows has a query list and count devices that were deleted, those of Fault.Device.
+	GhostRows Kind = "GhostRows"
+	// MissingRows has a query neither list nor count devices, those of Fault.Device.
+	MissingRows Kind = "MissingRows"
+	// RepeatedRows begins a page with the last row of the page before, where that is of Fault.Device: rows moved meanwhile.
+	RepeatedRows Kind = "RepeatedRows"
+	// RefusedToken refuses the continuation token of a query. Queries without one are neither hit nor counted.
+	RefusedToken Kind = "RefusedToken"
+	// EndlessToken gives the last page of a query a continuation token that leads to the first one.
+	EndlessToken Kind = "EndlessToken"
 )
+
+var (
+	ofCalls = []Kind{Status, StatusAfter, OfflineAfter, Latency, Hang, ResetBefore, ResetAfter, HalfBody, InvalidJSON}
+	// ofQueries happen within the answer to a query, all that strike it together.
+	ofQueries = []Kind{GhostRows, MissingRows, RepeatedRows, RefusedToken, EndlessToken}
+)
+
+func (k Kind) ofQueries() bool { return slices.Contains(ofQueries, k) }
 
 // Forever as Fault.Count lets a fault happen until it is removed.
 const Forever = -1
@@ -45,7 +64,7 @@ const Forever = -1
 type Fault struct {
 	ID        string `json:"id,omitempty"`        // assigned by Add when empty
 	Operation string `json:"operation,omitempty"` // for example PatchTwin; empty: any; a path.Match pattern
-	Device    string `json:"device,omitempty"`    // device id; empty: any; a path.Match pattern
+	Device    string `json:"device,omitempty"`    // device id, for faults of queries that of rows; empty: any; a path.Match pattern
 	Nth       int    `json:"nth,omitempty"`       // 1-based; 0 is 1
 	Count     int    `json:"count,omitempty"`     // 0: once; Forever: no end
 	// Probability that a matching call fails; 0 is 1. Seed makes the choice repeatable.
@@ -121,8 +140,11 @@ func (f Fault) validate() error {
 			return fmt.Errorf("pattern %q: %w", pattern, err)
 		}
 	}
-	if !slices.Contains([]Kind{Status, StatusAfter, OfflineAfter, Latency, Hang, ResetBefore, ResetAfter, HalfBody, InvalidJSON}, f.Kind) {
+	if !slices.Contains(ofCalls, f.Kind) && !f.Kind.ofQueries() {
 		return fmt.Errorf("unknown fault kind %q", f.Kind)
+	}
+	if f.Kind.ofQueries() && f.Operation != "" {
+		return fmt.Errorf("%s is about queries only, not about %q", f.Kind, f.Operation)
 	}
 	if (f.Kind == Status || f.Kind == StatusAfter) && (f.Status < 400 || f.Status > 599) {
 		return fmt.Errorf("status %d is no error", f.Status)
@@ -134,8 +156,11 @@ func (f Fault) validate() error {
 }
 
 func (f Fault) matches(operation, device string) bool {
-	return glob(f.Operation, operation) && glob(f.Device, device)
+	return !f.Kind.ofQueries() && glob(f.Operation, operation) && glob(f.Device, device)
 }
+
+// Hits reports whether the fault is about the row of a device.
+func (f Fault) Hits(device string) bool { return glob(f.Device, device) }
 
 func glob(pattern, s string) bool {
 	if pattern == "" || pattern == s {
@@ -255,4 +280,17 @@ func (s *Set) Strike(operation, device string) (time.Duration, *Fault) {
 		latency += r.Latency
 	}
 	return latency, nil
+}
+
+// StrikeQuery returns what happens within the answer to a page of a query, which came with a continuation token or without.
+func (s *Set) StrikeQuery(continued bool) []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var hit []Fault
+	for _, r := range s.rules {
+		if r.Kind.ofQueries() && (continued || r.Kind != RefusedToken) && r.strike() {
+			hit = append(hit, r.Fault)
+		}
+	}
+	return hit
 }

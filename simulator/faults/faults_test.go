@@ -138,3 +138,25 @@ func TestFaultsInJSON(t *testing.T) {
 		}
 	}
 }
+
+func TestFaultsOfQueriesStrikeTogetherAndNoCalls(t *testing.T) {
+	s := New()
+	s.Add(Fault{Kind: GhostRows, Device: "line-*", Count: Forever})
+	s.Add(Fault{Kind: RefusedToken, Nth: 2})
+	s.Add(Throttled().Times(Forever))
+	for i, want := range []string{"GhostRows", "GhostRows", "GhostRows RefusedToken", "GhostRows"} {
+		var hit []string
+		for _, f := range s.StrikeQuery(i > 0) { // only those with a token count for RefusedToken
+			hit = append(hit, string(f.Kind))
+		}
+		if got := strings.Join(hit, " "); got != want {
+			t.Errorf("query %d: %s, want %s", i, got, want)
+		}
+	}
+	if _, f := s.Strike("Query", ""); f == nil || f.Kind != Status {
+		t.Errorf("the call is hit by %v", f)
+	}
+	if f := (Fault{Kind: GhostRows, Device: "line-*"}); !f.Hits("line-7") || f.Hits("press-7") {
+		t.Error("the pattern of rows is not heeded")
+	}
+}

@@ -55,7 +55,7 @@ func parseConfiguration(id string, body jsontree.Object) (*configuration, error)
 	}
 	c := &configuration{id: id, body: body}
 	var err error
-	if c.target, err = parseTarget(text(body, "targetCondition")); err != nil {
+	if c.target, err = parseCondition(text(body, "targetCondition")); err != nil {
 		return nil, argumentInvalid("The target condition is invalid: " + err.Error())
 	}
 	if c.priority, err = parsePriority(body); err != nil {

@@ -32,6 +32,7 @@ type Configurations struct {
 	interval time.Duration
 	list     map[string]*configuration
 	made     uint64
+	once     bool
 
 	evaluating sync.Mutex // one evaluation at a time
 }
@@ -92,6 +93,21 @@ func (c *Configurations) SetInterval(d time.Duration) error {
 	c.mu.Unlock()
 	c.kick()
 	return nil
+}
+
+// SetOnce has configurations write to a twin once, and not put back what somebody else changes later. Whether a hub puts it back
+// is not documented, and was reported either way.
+func (c *Configurations) SetOnce(once bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.once = once
+}
+
+// Once returns what SetOnce set.
+func (c *Configurations) Once() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.once
 }
 
 // List returns the documents of all configurations, by id.
@@ -198,7 +214,7 @@ func (c *Configurations) Delete(id, ifMatch string) error {
 func CheckQueries(body jsontree.Object) jsontree.Object {
 	var wrong any
 	wanted := text(body, "targetCondition")
-	if _, err := parseTarget(wanted); err != nil {
+	if _, err := parseCondition(wanted); err != nil {
 		wrong = err.Error()
 	} else if strings.TrimSpace(wanted) == "*" {
 		wrong = "The target condition * cannot be tested."

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pnp-operator/pnp-operator/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/simulator/jsontree"
+	"github.com/pnp-operator/pnp-operator/simulator/query"
 )
 
 // put makes a configuration with device content.
@@ -98,6 +99,38 @@ func TestWhatAConfigurationWroteOutlivesIt(t *testing.T) {
 	}
 }
 
+func TestAConfigurationThatWritesOnce(t *testing.T) {
+	s := newSite(t, "a", "b")
+	s.configurations.SetOnce(true)
+	s.put(t, "cfg", "tags.site = 'a'", `{"properties.desired.x":1}`, 0)
+	must(t, s.hub.PatchDesired("a", `{"x":2}`, ""))
+	must(t, s.hub.SetTags("b", `{"site":"a"}`))
+	s.configurations.Evaluate()
+	if got := s.desired(t, "a") + s.desired(t, "b"); got != `{"x":2}{"x":1}` {
+		t.Errorf("desired %s: one that joins is written, what another wrote stays", got)
+	}
+	must(t, s.hub.SetTags("a", `{"site":"elsewhere"}`))
+	s.configurations.Evaluate()
+	must(t, s.hub.SetTags("a", `{"site":"a"}`))
+	s.configurations.Evaluate()
+	if got := s.desired(t, "a"); got != `{"x":1}` {
+		t.Errorf("desired %s of a device that is targeted anew", got)
+	}
+}
+
+func TestConditionsAreReadInTheHubsDialect(t *testing.T) {
+	s := newSite(t, "a")
+	s.put(t, "cfg", "tags.absent != 'x'", `{"properties.desired.x":1}`, 0)
+	if got := s.desired(t, "a"); got != `{}` {
+		t.Errorf("desired %s", got)
+	}
+	s.hub.SetQueryDialect(query.Dialect{MissingDiffers: true})
+	s.configurations.Evaluate()
+	if got := s.desired(t, "a"); got != `{"x":1}` {
+		t.Errorf("desired %s", got)
+	}
+}
+
 func TestAConfigurationOfModules(t *testing.T) {
 	s := newSite(t, "a")
 	_, err := s.hub.PutModule("a", "m", object(t, `{"moduleId":"m"}`), "")
@@ -156,15 +189,17 @@ func TestUpdatesKeepTheContent(t *testing.T) {
 func TestConfigurationsAreRefused(t *testing.T) {
 	s := newSite(t)
 	for name, c := range map[string]struct{ id, body, want string }{
-		"upper case":          {"Cfg", `{"id":"Cfg","content":{"deviceContent":{}}}`, "ArgumentInvalid"},
-		"another id":          {"cfg", `{"id":"x","content":{"deviceContent":{}}}`, "ArgumentInvalid"},
-		"no content":          {"cfg", `{"id":"cfg"}`, "InvalidConfigurationContent"},
-		"tags":                {"cfg", `{"id":"cfg","content":{"deviceContent":{"tags.x":1}}}`, "InvalidConfigurationContent"},
-		"a path that is none": {"cfg", `{"id":"cfg","content":{"deviceContent":{"properties.desiredx":1}}}`, "InvalidConfigurationContent"},
-		"all, no object":      {"cfg", `{"id":"cfg","content":{"deviceContent":{"properties.desired":1}}}`, "InvalidConfigurationContent"},
-		"a bad condition":     {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"targetCondition":"tags.x ="}`, "ArgumentInvalid"},
-		"a bad priority":      {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"priority":"high"}`, "ArgumentInvalid"},
-		"a bad metric":        {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"metrics":{"queries":{"m":"select"}}}`, "ArgumentInvalid"},
+		"upper case":             {"Cfg", `{"id":"Cfg","content":{"deviceContent":{}}}`, "ArgumentInvalid"},
+		"another id":             {"cfg", `{"id":"x","content":{"deviceContent":{}}}`, "ArgumentInvalid"},
+		"no content":             {"cfg", `{"id":"cfg"}`, "InvalidConfigurationContent"},
+		"tags":                   {"cfg", `{"id":"cfg","content":{"deviceContent":{"tags.x":1}}}`, "InvalidConfigurationContent"},
+		"a path that is none":    {"cfg", `{"id":"cfg","content":{"deviceContent":{"properties.desiredx":1}}}`, "InvalidConfigurationContent"},
+		"all, no object":         {"cfg", `{"id":"cfg","content":{"deviceContent":{"properties.desired":1}}}`, "InvalidConfigurationContent"},
+		"a bad condition":        {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"targetCondition":"tags.x ="}`, "ArgumentInvalid"},
+		"desired in a condition": {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"targetCondition":"tags.x = 1 AND properties.desired.x = 1"}`, "ArgumentInvalid"},
+		"a state in a condition": {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"targetCondition":"connectionState = 'Connected'"}`, "ArgumentInvalid"},
+		"a bad priority":         {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"priority":"high"}`, "ArgumentInvalid"},
+		"a bad metric":           {"cfg", `{"id":"cfg","content":{"deviceContent":{}},"metrics":{"queries":{"m":"select"}}}`, "ArgumentInvalid"},
 	} {
 		if _, _, err := s.configurations.Put(c.id, object(t, c.body), ""); nameOf(err) != c.want {
 			t.Errorf("%s: %v, want %s", name, err, c.want)

@@ -6,6 +6,7 @@
 package fleet
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/pnp-operator/pnp-operator/simulator/hub"
@@ -44,6 +45,31 @@ func parseTarget(condition string) (target, error) {
 	return target{text, q}, err
 }
 
+// parseCondition is parseTarget for a configuration, which knows less of a twin than a query does.
+func parseCondition(condition string) (target, error) {
+	t, err := parseTarget(condition)
+	if err != nil || t.query == nil {
+		return t, err
+	}
+	for _, path := range t.query.Conditions() {
+		if !targetable(path) {
+			return t, fmt.Errorf("%s is none of deviceId, moduleId, tags and properties.reported", strings.Join(path, "."))
+		}
+	}
+	return t, nil
+}
+
+// targetable reports whether the condition of a configuration may be about a path.
+func targetable(path []string) bool {
+	switch strings.ToLower(path[0]) {
+	case "deviceid", "moduleid", "tags":
+		return true
+	case "properties":
+		return len(path) > 1 && strings.EqualFold(path[1], "reported")
+	}
+	return false
+}
+
 // modules reports whether the target is modules rather than devices.
 func (t target) modules() bool { return t.query != nil && t.query.From == query.Modules }
 
@@ -61,8 +87,10 @@ func matches(h *hub.Hub, q *query.Query) []string {
 	switch {
 	case q == nil:
 	case q.From == query.Modules:
+		q = q.In(h.QueryDialect())
 		h.ModuleRows("", add)
 	case q.From == query.Devices:
+		q = q.In(h.QueryDialect())
 		h.Rows("", add)
 	}
 	return keys

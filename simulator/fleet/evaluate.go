@@ -38,10 +38,13 @@ func (c *Configurations) Evaluate() {
 // hold writes what a twin lacks of the configurations that target it, and notes their status.
 func (c *Configurations) hold(key string, list []*configuration) {
 	statuses := jsontree.Object{}
+	once := c.Once()
 	for i, one := range list {
 		status := targeted
 		if one.yields(list[:i]) {
-			if err := c.hub.Configure(key, one.id, one.patches()); err != nil {
+			if once && c.applied(key, one.id) {
+				status = applied
+			} else if err := c.hub.Configure(key, one.id, one.patches()); err != nil {
 				c.log.V(1).Info("A configuration could not be applied", "configuration", one.id, "twin", key, "error", err.Error())
 			} else {
 				status = applied
@@ -50,6 +53,12 @@ func (c *Configurations) hold(key string, list []*configuration) {
 		statuses = append(statuses, jsontree.Member{Name: one.id, Value: jsontree.Object{{Name: "status", Value: status}}})
 	}
 	c.note(key, statuses)
+}
+
+// applied reports whether a twin was written by a configuration that has targeted it since.
+func (c *Configurations) applied(key, id string) bool {
+	t, err := c.hub.Get(key)
+	return err == nil && text(t.Configurations.Object(id), "status") == applied
 }
 
 // yields reports whether a configuration has something to set of which none of those above it sets a part.

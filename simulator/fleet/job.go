@@ -17,6 +17,9 @@ const (
 	deviceMethod = "scheduleDeviceMethod"
 )
 
+// rowKinds are the types of jobs as rows of devices.jobs spell them.
+var rowKinds = map[string]string{updateTwin: "scheduleTwinUpdate", deviceMethod: deviceMethod}
+
 // Status of a job, and of a device in it.
 const (
 	queued    = "queued"
@@ -188,7 +191,7 @@ func (j *job) row(d *deviceJob) jobRow {
 		changed = d.ended
 	}
 	o := jsontree.Object{
-		{Name: "deviceId", Value: d.device}, {Name: "jobId", Value: j.id}, {Name: "jobType", Value: j.kind}, {Name: "status", Value: d.status},
+		{Name: "deviceId", Value: d.device}, {Name: "jobId", Value: j.id}, {Name: "jobType", Value: rowKinds[j.kind]}, {Name: "status", Value: d.status},
 		{Name: "startTimeUtc", Value: utc(d.started)}, {Name: "endTimeUtc", Value: utc(d.ended)},
 		{Name: "createdDateTimeUtc", Value: utc(j.created)}, {Name: "lastUpdatedDateTimeUtc", Value: utc(changed)},
 		{Name: "outcome", Value: jsontree.Object{{Name: "deviceMethodResponse", Value: d.response}}},

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +13,12 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator/methods"
 	"github.com/pnp-operator/pnp-operator/simulator/query"
 )
+
+// Limits of jobs. A zero one does not limit.
+type Limits struct {
+	Active           int     // jobs that run, wait or are scheduled
+	DevicesPerSecond float64 // of all jobs together
+}
 
 // atOnce is how many devices a job calls at the same time.
 const atOnce = 10
@@ -25,8 +32,44 @@ type Jobs struct {
 	close   context.CancelFunc
 	running sync.WaitGroup
 
-	mu   sync.Mutex
-	list []*job
+	mu     sync.Mutex
+	list   []*job
+	limits Limits
+	next   time.Time // when a device may be visited next
+}
+
+// SetLimits puts limits in force, for jobs that run as well.
+func (s *Jobs) SetLimits(l Limits) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limits, s.next = l, time.Time{}
+}
+
+// active counts the jobs that take a place: one that is scheduled does, too. The caller holds s.mu.
+func (s *Jobs) active() int {
+	n := 0
+	for _, j := range s.list {
+		if j.status == queued || j.status == scheduled || j.status == running {
+			n++
+		}
+	}
+	return n
+}
+
+// turn returns how long the next device has to wait.
+func (s *Jobs) turn() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limits.DevicesPerSecond == 0 {
+		return 0
+	}
+	now := time.Now()
+	at := now
+	if s.next.After(now) {
+		at = s.next
+	}
+	s.next = at.Add(time.Duration(float64(time.Second) / s.limits.DevicesPerSecond))
+	return at.Sub(now)
 }
 
 // NewJobs returns none yet. The clock stamps them, and says how long one waits for its start, which passes in real time.
@@ -52,6 +95,9 @@ func (s *Jobs) Create(id string, body jsontree.Object) (jsontree.Object, error) 
 	defer s.mu.Unlock()
 	if s.find(id) != nil {
 		return nil, refuse(409, "JobAlreadyExists", 409103, "The job with id '"+id+"' already exists.")
+	}
+	if s.limits.Active > 0 && s.active() >= s.limits.Active {
+		return nil, refuse(429, "ThrottlingMaxActiveJobCountExceeded", 429004, fmt.Sprintf("The hub has %d active jobs already.", s.active()))
 	}
 	s.list = append(s.list, j)
 	s.running.Go(func() { s.run(j) })
@@ -179,6 +225,12 @@ func (s *Jobs) visit(j *job) {
 	slots := make(chan struct{}, atOnce)
 	var calls sync.WaitGroup
 	for _, d := range j.devices {
+		if wait := s.turn(); wait > 0 {
+			select {
+			case <-time.After(wait):
+			case <-s.closed.Done():
+			}
+		}
 		slots <- struct{}{}
 		calls.Go(func() {
 			defer func() { <-slots }()

@@ -4,7 +4,10 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pnp-operator/pnp-operator/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/simulator/jsontree"
@@ -134,4 +137,37 @@ func TestJobsAreRefused(t *testing.T) {
 	if got := s.jobs.List(updateTwin, cancelled); len(got) != 1 {
 		t.Errorf("cancelled twin jobs: %v", got)
 	}
+}
+
+func TestAHubHasSoManyActiveJobs(t *testing.T) {
+	s := newSite(t, "a")
+	s.jobs.SetLimits(Limits{Active: 1})
+	const twin = `{"type":"scheduleUpdateTwin","queryCondition":"*","updateTwin":{"etag":"*"}}`
+	later := strings.Replace(twin, "{", `{"startTime":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`, 1)
+	_, err := s.jobs.Create("later", object(t, later))
+	must(t, err)
+	if _, err := s.jobs.Create("second", object(t, twin)); nameOf(err) != "ThrottlingMaxActiveJobCountExceeded" {
+		t.Errorf("%v beside one that is scheduled", err)
+	}
+	_, err = s.jobs.Cancel("later")
+	must(t, err)
+	s.job(t, "second", twin)
+	s.job(t, "third", twin) // one that is done takes no place
+}
+
+func TestJobsVisitSoManyDevicesASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, "a", "b", "c", "d")
+		s.jobs.SetLimits(Limits{DevicesPerSecond: 10})
+		start := time.Now()
+		visits := make(chan time.Duration, 4)
+		defer s.hub.Subscribe(func(hub.Change) { visits <- time.Since(start) })()
+		_, err := s.jobs.Create("job1", object(t, `{"type":"scheduleUpdateTwin","queryCondition":"*","updateTwin":{"etag":"*","tags":{"x":1}}}`))
+		must(t, err)
+		at := []time.Duration{<-visits, <-visits, <-visits, <-visits}
+		want := []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond}
+		if diff := cmp.Diff(want, at); diff != "" {
+			t.Error(diff)
+		}
+	})
 }

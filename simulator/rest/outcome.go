@@ -45,6 +45,7 @@ func (s *Server) outcome(c *call, readErr error, latency time.Duration, f *fault
 	}
 	if f == nil {
 		s.throttled(&o, c, readErr, r)
+		override(&o.fault, c.fault)
 		return o
 	}
 	o.fault = string(f.Kind)

@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"iter"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/pnp-operator/pnp-operator/simulator/faults"
 	"github.com/pnp-operator/pnp-operator/simulator/hub"
 	"github.com/pnp-operator/pnp-operator/simulator/query"
 )
@@ -20,6 +22,8 @@ type position struct {
 	Query string `json:"q"` // hash of the query that it belongs to
 	After string `json:"a"` // the last device of the previous page
 	Seen  int    `json:"n"` // rows on all previous pages
+
+	continued bool // it came with the request
 }
 
 // runQuery answers POST /devices/query, one page at a time. The x-ms-continuation header is absent on the last page:
@@ -37,7 +41,12 @@ func runQuery(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	rows, next := c.server.page(q, from, size)
+	s := search{server: c.server, query: q.In(c.server.Hub.QueryDialect()), size: size, faults: c.server.Faults.StrikeQuery(from.continued)}
+	c.note(s.faults)
+	if from.continued && s.has(faults.RefusedToken) {
+		return reply{}, hub.BadQuery()
+	}
+	rows, next := s.page(from)
 	r := ok(rows).with("x-ms-item-type", itemType(q))
 	if next != nil {
 		r = r.with("x-ms-continuation", next.String())
@@ -91,16 +100,34 @@ func itemType(q *query.Query) string {
 	return "Raw"
 }
 
+// search is one page of a query to answer, with the faults that strike it.
+type search struct {
+	server *Server
+	query  *query.Query
+	size   int
+	faults []faults.Fault
+}
+
+func (s *search) has(k faults.Kind) bool {
+	return slices.ContainsFunc(s.faults, func(f faults.Fault) bool { return f.Kind == k })
+}
+
+// hits reports whether a fault of a kind is about the row of a device.
+func (s *search) hits(k faults.Kind, device string) bool {
+	return slices.ContainsFunc(s.faults, func(f faults.Fault) bool { return f.Kind == k && f.Hits(device) })
+}
+
 // page collects one row more than fits, to know whether there are more.
-func (s *Server) page(q *query.Query, from position, size int) ([]any, *position) {
-	if q.Top > 0 {
-		size = min(size, max(q.Top-from.Seen, 0))
+func (s *search) page(from position) ([]any, *position) {
+	top := s.query.Top
+	if top > 0 {
+		s.size = min(s.size, max(top-from.Seen, 0))
 	}
 	rows := []any{}
 	next := from
 	more := false
-	for after, row := range s.results(q, from) {
-		if len(rows) == size {
+	for after, row := range s.results(from) {
+		if len(rows) == s.size {
 			more = true
 			break
 		}
@@ -108,61 +135,109 @@ func (s *Server) page(q *query.Query, from position, size int) ([]any, *position
 		next.After = after
 	}
 	next.Seen += len(rows)
-	if !more || q.Top > 0 && next.Seen >= q.Top {
-		return rows, nil
+	switch {
+	case more && (top == 0 || next.Seen < top):
+		return rows, &next
+	case s.has(faults.EndlessToken):
+		return rows, &position{Query: from.Query}
 	}
-	return rows, &next
+	return rows, nil
 }
 
 // results yields the rows behind a position, each with the device it belongs to.
-func (s *Server) results(q *query.Query, from position) iter.Seq2[string, any] {
+func (s *search) results(from position) iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {
 		switch {
-		case q.Aggregates():
-			groups := q.Aggregate(s.rows(q.From))
+		case s.query.Aggregates():
+			groups := s.query.Aggregate(s.counted)
 			for _, g := range groups[min(from.Seen, len(groups)):] {
 				if !yield("", g) {
 					return
 				}
 			}
-		case q.From == query.Jobs:
-			s.jobs(q, from, yield)
+		case s.query.From == query.Jobs:
+			s.jobs(from, yield)
 		default:
-			s.twins(q.From)(from.After, func(t *hub.Twin) bool {
-				return !q.Matches(t) || yield(hub.ModuleKey(t.Identity.DeviceID, t.Identity.ModuleID), q.Project(t))
-			})
+			s.twins(from, yield)
 		}
 	}
 }
 
 // jobs yields the devices of jobs behind a position.
-func (s *Server) jobs(q *query.Query, from position, yield func(string, any) bool) {
+func (s *search) jobs(from position, yield func(string, any) bool) {
 	skip := from.Seen
-	s.Jobs.Rows(func(r query.Row) bool {
-		if !q.Matches(r) {
+	s.server.Jobs.Rows(func(r query.Row) bool {
+		if !s.query.Matches(r) {
 			return true
 		}
 		if skip--; skip >= 0 {
 			return true
 		}
-		return yield("", q.Project(r))
+		return yield("", s.query.Project(r))
 	})
 }
 
-// twins is how to walk through the twins of a collection.
-func (s *Server) twins(collection string) func(after string, yield func(*hub.Twin) bool) {
-	if collection == query.Modules {
-		return s.Hub.ModuleRows
+// twins yields those behind a position; a page of one row is not begun with the last one again, it would never end.
+func (s *search) twins(from position, yield func(string, any) bool) {
+	hub := s.server.Hub
+	give := func(t *twin) bool {
+		return !s.query.Matches(t) || yield(keyOf(t), s.query.Project(t))
 	}
-	return s.Hub.Rows
+	if s.query.From == query.Modules {
+		hub.ModuleRows(from.After, give)
+		return
+	}
+	if from.After != "" && s.size > 1 && s.hits(faults.RepeatedRows, from.After) {
+		if last, err := hub.Get(from.After); err == nil && !give(last) {
+			return
+		}
+	}
+	s.haunt(from.After, func(yield func(*twin) bool) { hub.Rows(from.After, yield) }, give)
 }
 
-// rows yields the twins of a collection. Jobs are not aggregated.
-func (s *Server) rows(collection string) iter.Seq[query.Row] {
-	return func(yield func(query.Row) bool) {
-		s.twins(collection)("", func(t *hub.Twin) bool { return yield(t) })
+// counted yields the twins that are aggregated. Jobs are not.
+func (s *search) counted(yield func(query.Row) bool) {
+	give := func(t *twin) bool { return yield(t) }
+	if s.query.From == query.Modules {
+		s.server.Hub.ModuleRows("", give)
+		return
+	}
+	s.haunt("", s.server.Hub.CountedRows, give)
+}
+
+// haunt yields rows of devices, which come in order, without those that a fault hides, and with those of deleted devices in
+// their places that it shows.
+func (s *search) haunt(after string, rows func(func(*twin) bool), yield func(*twin) bool) {
+	ghosts := s.ghosts(after)
+	on := true
+	rows(func(t *twin) bool {
+		for on && len(ghosts) > 0 && keyOf(ghosts[0]) <= keyOf(t) {
+			ghost := ghosts[0]
+			ghosts = ghosts[1:]
+			on = keyOf(ghost) == keyOf(t) || yield(ghost)
+		}
+		on = on && (s.hits(faults.MissingRows, keyOf(t)) || yield(t))
+		return on
+	})
+	for on && len(ghosts) > 0 {
+		on = yield(ghosts[0])
+		ghosts = ghosts[1:]
 	}
 }
+
+// ghosts are the deleted devices behind an id that a fault shows.
+func (s *search) ghosts(after string) []*twin {
+	if !s.has(faults.GhostRows) {
+		return nil
+	}
+	return slices.DeleteFunc(s.server.Hub.Ghosts(), func(t *twin) bool {
+		return keyOf(t) <= after || !s.hits(faults.GhostRows, keyOf(t))
+	})
+}
+
+type twin = hub.Twin
+
+func keyOf(t *twin) string { return hub.ModuleKey(t.Identity.DeviceID, t.Identity.ModuleID) }
 
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
@@ -182,6 +257,7 @@ func parsePosition(continuation, text string) (position, error) {
 	if continuation == "" {
 		return p, nil
 	}
+	p.continued = true
 	raw, err := base64.StdEncoding.DecodeString(continuation)
 	if err != nil || json.Unmarshal(raw, &p) != nil || p.Query != hash(text) || p.Seen < 0 {
 		return p, hub.BadQuery()

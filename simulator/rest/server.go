@@ -69,6 +69,16 @@ type call struct {
 	ifMatch  string
 	id       string
 	arrived  time.Time
+	fault    string // what happened within its answer, for the call log
+}
+
+// note has the call log say which faults happened within an answer.
+func (c *call) note(hit []faults.Fault) {
+	kinds := make([]string, len(hit))
+	for i, f := range hit {
+		kinds[i] = string(f.Kind)
+	}
+	c.fault = strings.Join(kinds, "+")
 }
 
 // ServeHTTP answers one call: log, faults, the throttle, authentication, the operation, the log again, and only then the wire.

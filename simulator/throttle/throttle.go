@@ -32,6 +32,16 @@ type Limits struct {
 	MethodsPerSecond float64 `json:"methodsPerSecond,omitempty"`
 	// DailyMessages of 4 KB each, from 00:00 to 24:00 UTC.
 	DailyMessages int64 `json:"dailyMessages,omitempty"`
+	// JobDevicesPerSecond are visited by the jobs of the hub.
+	JobDevicesPerSecond float64 `json:"jobDevicesPerSecond,omitempty"`
+	// ActiveJobs that run, wait or are scheduled.
+	ActiveJobs int `json:"activeJobs,omitempty"`
+	// CountDevices has what devices report take from TwinWritesPerSecond and DailyMessages, and what they are notified of from
+	// the latter. They are not held back themselves.
+	CountDevices bool `json:"countDevices,omitempty"`
+	// CountConfigurations has what configurations write take from TwinWritesPerSecond and DailyMessages. Whether it does at a
+	// real hub is not known.
+	CountConfigurations bool `json:"countConfigurations,omitempty"`
 	// HoldSeconds is how long a request is held back at most; one that would have to wait longer is refused. 0: 10 s.
 	HoldSeconds float64 `json:"holdSeconds,omitempty"`
 }
@@ -41,6 +51,7 @@ func S1(units int) Limits {
 	n := float64(units)
 	return Limits{
 		TwinReadsPerSecond: 100, TwinWritesPerSecond: 50, QueriesPerMinute: 20 * n, MethodsPerSecond: 40 * n, DailyMessages: 400_000 * int64(units),
+		JobDevicesPerSecond: 10, ActiveJobs: 1,
 	}
 }
 
@@ -49,6 +60,7 @@ func (l Limits) Check() error {
 	for name, n := range map[string]float64{
 		"twinReadsPerSecond": l.TwinReadsPerSecond, "twinWritesPerSecond": l.TwinWritesPerSecond, "queriesPerMinute": l.QueriesPerMinute,
 		"methodsPerSecond": l.MethodsPerSecond, "dailyMessages": float64(l.DailyMessages), "holdSeconds": l.HoldSeconds,
+		"jobDevicesPerSecond": l.JobDevicesPerSecond, "activeJobs": float64(l.ActiveJobs),
 	} {
 		if n < 0 {
 			return fmt.Errorf("limits: %s is %v, expected 0 or more", name, n)
@@ -163,11 +175,11 @@ func (t *Throttle) roll(now time.Time) {
 	}
 }
 
-// shape takes tokens, on credit as long as the credit is paid in time.
-func (t *Throttle) shape(now time.Time, k Kind, size float64) (time.Duration, error) {
+// filled returns the bucket of a kind with what has come until now, or nil for a kind that has no limit.
+func (t *Throttle) filled(now time.Time, k Kind) *bucket {
 	perSecond, burst := t.limits.of(k)
 	if perSecond == 0 {
-		return 0, nil
+		return nil
 	}
 	b := t.buckets[k]
 	if b == nil {
@@ -176,10 +188,33 @@ func (t *Throttle) shape(now time.Time, k Kind, size float64) (time.Duration, er
 	}
 	b.tokens = min(burst, b.tokens+perSecond*max(0, now.Sub(b.at).Seconds()))
 	b.at = now
+	return b
+}
+
+// shape takes tokens, on credit as long as the credit is paid in time.
+func (t *Throttle) shape(now time.Time, k Kind, size float64) (time.Duration, error) {
+	b := t.filled(now, k)
+	if b == nil {
+		return 0, nil
+	}
+	perSecond, _ := t.limits.of(k)
 	hold := max(0, time.Duration((size-b.tokens)/perSecond*float64(time.Second)))
 	if hold > t.limits.hold() {
 		return 0, ErrThrottled
 	}
 	b.tokens -= size
 	return hold, nil
+}
+
+// Charge counts what the hub did by itself or a device did, which nothing holds back: twin updates, which those that are asked
+// for later have to wait for, and messages.
+func (t *Throttle) Charge(updates, messages int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.clock()
+	t.roll(now)
+	t.used += int64(messages)
+	if b := t.filled(now, TwinWrite); b != nil {
+		b.tokens -= float64(updates)
+	}
 }

@@ -86,3 +86,19 @@ func TestWithoutLimitsEverythingPasses(t *testing.T) {
 		t.Errorf("a kind without a limit: %v", err)
 	}
 }
+
+func TestWhatNobodyAskedForIsCharged(t *testing.T) {
+	c := &clock{noon}
+	throttle := New(c.now, S1(1))
+	throttle.Charge(60, 70) // ten updates more than a second brings
+	if hold, err := throttle.Admit(TwinWrite, 1, 1); (hold-220*time.Millisecond).Abs() > time.Microsecond || err != nil {
+		t.Errorf("a write is held for %s: %v, expected 220ms", hold, err)
+	}
+	if hold, err := throttle.Admit(TwinRead, 1, 1); hold != 0 || err != nil {
+		t.Errorf("a read is held for %s: %v", hold, err)
+	}
+	if got := throttle.Used(); got != 72 {
+		t.Errorf("%d messages of the day, expected 72", got)
+	}
+	New(c.now, Limits{}).Charge(1, 1) // without a limit
+}

@@ -147,6 +147,7 @@ func (o *options) addEventFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.EventsListen, "events-listen", "127.0.0.1:0", "address of the Event Hubs-compatible endpoint, AMQP over TLS")
 	flags.StringVar(&o.EventsPlainListen, "events-plain-listen", "", "address of the same without TLS, for the emulator mode of Microsoft's SDKs; empty turns it off")
 	flags.IntVar(&o.EventPartitions, "event-partitions", 4, "partitions of the event hub")
+	flags.IntVar(&o.MaxEvents, "max-events", 0, "how many events a partition keeps at least; 0 keeps those of a day")
 	flags.StringSliceVar(&o.ConsumerGroups, "consumer-groups", []string{simulator.DefaultConsumerGroup}, "consumer groups besides $Default")
 	flags.StringVar(&o.EventHubNamespace, "event-hub-namespace", "", "host name of the event hub (default iothub-ns-HUB.servicebus.windows.net)")
 	flags.StringVar(&o.EventHubName, "event-hub-name", "", "name of the event hub (default iothub-ehub-HUB)")
