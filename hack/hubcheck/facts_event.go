@@ -34,6 +34,23 @@ var eventFacts = []check{
 		},
 	},
 	{
+		id: "event.tags", needs: someEvents, fact: "A change of tags is announced with the tags that were written, and nothing of the properties",
+		expected: `updateTwin: {"e0":{"line":7}}`,
+		play: func(ctx context.Context, on *site) (string, error) {
+			mark := on.events.events.mark()
+			a, err := on.hub.ask(ctx, http.MethodPatch, "/twins/"+on.id, `{"tags":{"e0":{"line":7}}}`)
+			if err != nil || a.status != http.StatusOK {
+				return "", on.refused("writing a tag", a, err)
+			}
+			e, err := on.announced(ctx, mark, twinChanges, on.patience, func(a announcement) bool { return a.body.has("tags", "e0") })
+			seen := fmt.Sprintf("%v: %s", e.Properties["opType"], shown(e.body.at("tags")))
+			if e.body.has("properties") {
+				seen += ", properties " + shown(e.body.at("properties"))
+			}
+			return seen, err
+		},
+	},
+	{
 		id: "event.same", needs: someEvents, fact: "So is a write of a value that is there already",
 		expected: "announced",
 		play: func(ctx context.Context, on *site) (string, error) {

@@ -46,6 +46,28 @@ var queryFacts = []check{
 	},
 	rowsThatFit("query.unequal", "What is not there is not unequal to anything", "tags.nope != 'x'", 0),
 	rowsThatFit("query.drifted", "Unless that is asked for, too", "(tags.nope != 'x' OR NOT IS_DEFINED(tags.nope))", 1),
+	rowsThatFit("query.nin", "Nor is it outside of a list", "tags.nope NIN ['x']", 0),
+	rowsThatFit("query.nested", "A nested tag can be asked for, by a list of values of several types", "tags.hubcheckPlace.line IN [7, 'x']", 1),
+	rowsThatFit("query.not", "NOT turns NIN around", "NOT tags.hubcheckPlace.line NIN [7]", 1),
+	rowsThatFit("query.typed", "A text is neither equal nor unequal to a number", "(tags.hubcheckPlace.line = '7' OR tags.hubcheckPlace.line != '7')", 0),
+	rowsThatFit("query.object", "An object is neither equal nor unequal to a text", "(tags.hubcheckPlace = 'x' OR tags.hubcheckPlace != 'x')", 0),
+	rowsThatFit("query.quote", "A quote that is escaped does not end a text", `tags.hubcheckPlace.name = 'it\'s'`, 1),
+	{
+		id: "query.group", fact: "Devices can be counted by a nested tag",
+		expected: `[{"line":7,"n":1}]`,
+		play: func(ctx context.Context, on *site) (string, error) {
+			if err := on.inIndex(ctx); err != nil {
+				return "", err
+			}
+			a, err := on.ask(ctx, "SELECT tags.hubcheckPlace.line AS line, COUNT() AS n FROM devices WHERE deviceId = '"+on.id+"' GROUP BY tags.hubcheckPlace.line")
+			if err != nil || a.status != http.StatusOK {
+				return a.String(), err
+			}
+			var groups []map[string]any
+			err = json.Unmarshal(a.body, &groups)
+			return shown(groups), err
+		},
+	},
 	rowsThatFit("query.undefined", "What is not there can be asked for", "NOT IS_DEFINED(tags.nope)", 1),
 	{
 		id: "query.attributes", needs: aDevice, fact: "A desired value can be compared with a reported one",
@@ -93,7 +115,7 @@ var queryFacts = []check{
 
 // indexed has the device tagged and waits until the index shows that.
 func (s *site) indexed(ctx context.Context) (bool, error) {
-	a, err := s.hub.ask(ctx, http.MethodPatch, "/twins/"+s.id, `{"tags":{"hubcheck":true}}`)
+	a, err := s.hub.ask(ctx, http.MethodPatch, "/twins/"+s.id, `{"tags":{"hubcheck":true,"hubcheckPlace":{"line":7,"name":"it's"}}}`)
 	if err != nil || a.status != http.StatusOK {
 		return false, s.refused("writing a tag", a, err)
 	}

@@ -48,7 +48,14 @@ func usually(*simulator.Simulator) {}
 // toggles are all settings and routes of the simulator, by their names in its debug API.
 var toggles = map[string]toggle{
 	"indexLag": {usually, func(s *simulator.Simulator) { s.Hub().SetIndexLag(time.Hour) }, `^query\.late`, "query.late", nil},
-	"configurationInterval": {usually, func(s *simulator.Simulator) { _ = s.Configurations().SetInterval(200 * time.Millisecond) },
+	"countLag": {usually, func(s *simulator.Simulator) { s.Hub().SetCountLag(time.Hour) }, `^query\.(count|group)`, "query.count query.group", nil},
+	"missingDiffers": {usually, func(s *simulator.Simulator) { s.Hub().SetQueryDialect(simulator.QueryDialect{MissingDiffers: true}) },
+		`^query\.(nin|unequal|drifted|undefined)`, "query.nin query.unequal", nil},
+	"noQueryMetadata": {usually, func(s *simulator.Simulator) { s.Hub().SetQueryDialect(simulator.QueryDialect{NoMetadata: true}) },
+		`^query\.metadata`, "query.metadata", nil},
+	"configurationsOnce": {oftenConfigured, func(s *simulator.Simulator) { oftenConfigured(s); s.Configurations().SetOnce(true) },
+		`^configuration\.drift`, "configuration.drift", nil},
+	"configurationInterval": {usually, oftenConfigured,
 		`^configuration\.`, "configuration.drift", nil},
 	"lenientDigitalTwins": {usually, func(s *simulator.Simulator) { s.Hub().SetLenientDigitalTwins(true) }, `^dt\.`,
 		"dt.below.missing dt.component.missing dt.remove.missing dt.replace.missing", nil},
@@ -72,6 +79,10 @@ func withRoutes(change func(*simulator.Routes)) func(*simulator.Simulator) {
 		change(&r)
 		s.Router().SetRoutes(r)
 	}
+}
+
+func oftenConfigured(s *simulator.Simulator) {
+	_ = s.Configurations().SetInterval(200 * time.Millisecond)
 }
 
 func manyDevices(s *simulator.Simulator) {
