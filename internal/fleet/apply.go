@@ -85,15 +85,6 @@ func (s *State) applyMember(now time.Time, e Event) {
 		s.end(now, at, m)
 	case Created: // the twin is another one
 		s.change(now, at, func(m *member) { s.forgetTwin(m); s.markDirty(m) })
-	case Seen:
-		s.applySeen(now, at, e)
-	case Written:
-		s.applyWritten(now, at, e.Twin)
-	case NotWritten:
-		s.applyNotWritten(now, at, e.Why)
-	case NotRead:
-		s.endCall(at)
-		s.change(now, at, func(*member) { s.resting(at) })
 	case Changed:
 		s.applyChanged(now, at, m, e)
 	case Presence:
@@ -104,6 +95,23 @@ func (s *State) applyMember(now time.Time, e Event) {
 		s.change(now, at, func(m *member) { m.set(flagDoubtful) })
 	case Denied:
 		s.applyDenied(now, at, e)
+	default:
+		s.applyOutcome(now, at, e)
+	}
+}
+
+// applyOutcome takes in how a call for a member ended.
+func (s *State) applyOutcome(now time.Time, at slot, e Event) {
+	switch e := e.(type) {
+	case Seen:
+		s.applySeen(now, at, e)
+	case Written:
+		s.applyWritten(now, at, e.Twin)
+	case NotWritten:
+		s.applyNotWritten(now, at, e.Why)
+	case NotRead:
+		s.endCall(at)
+		s.change(now, at, func(*member) { s.resting(at) })
 	}
 }
 

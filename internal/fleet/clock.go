@@ -73,6 +73,9 @@ func (h *timerHeap) Pop() any {
 // there, goes on where it stopped, and ends at twice its length after the write in any case.
 func (s *State) keepTime(at slot, m *member) {
 	now, within := s.clock.seconds(), uint32(s.spec.AcknowledgeWithinSeconds) //nolint:gosec // positive
+	if m.is(flagOwing) && (m.hasAnsweredAll() || !s.isPresent(m)) && m.sent == 0 {
+		s.pay(m)
+	}
 	isRunning := m.state == stateInFlight && m.sent == 0 && s.calls[at] == nil && s.isPresent(m) && !m.is(flagDue|flagDoubtful)
 	switch {
 	case isRunning && !m.is(flagWaiting):
@@ -86,6 +89,40 @@ func (s *State) keepTime(at slot, m *member) {
 		m.clear(flagWaiting)
 		m.spent += now - m.since
 	}
+}
+
+// owe counts a member as in flight that was written to for something else than the wanted revision,
+// until it answers, goes, is written to again, or has had its time.
+func (s *State) owe(at slot, m *member) {
+	if m.is(flagOwing) || !s.isPresent(m) {
+		return
+	}
+	m.set(flagOwing)
+	s.owing++
+	m.limit = s.clock.seconds() + uint32(s.spec.AcknowledgeWithinSeconds) //nolint:gosec // positive
+	s.timers.add(m.limit, at)
+}
+
+// pay ends that.
+func (s *State) pay(m *member) {
+	if m.is(flagOwing) {
+		m.clear(flagOwing)
+		s.owing--
+		m.limit = 0
+	}
+}
+
+// hasAnsweredAll reports whether a member answered to all that is ours.
+func (m *member) hasAnsweredAll() bool {
+	if m.facts == nil {
+		return true
+	}
+	for _, f := range m.facts.list {
+		if f.ours && f.answer < answerAcknowledged {
+			return false
+		}
+	}
+	return true
 }
 
 // dueOf is when the time of a member to answer is over.
@@ -117,6 +154,9 @@ func (s *State) expire(now time.Time) {
 }
 
 func (s *State) wake(now time.Time, at slot, m *member) {
+	if m.is(flagOwing) && m.limit <= s.clock.seconds() {
+		s.pay(m)
+	}
 	if m.is(flagWaiting) {
 		if due := s.dueOf(m); due > s.clock.seconds() {
 			s.timers.add(due, at)

@@ -119,13 +119,17 @@ type Confirmed struct{}
 // Ended says that the object is being deleted.
 type Ended struct{}
 
-// Recorded and NotRecorded are the outcome of Record, Flushed and NotFlushed that of Flush.
-type (
-	Recorded    struct{ Number int64 }
-	NotRecorded struct{ Number int64 }
-	Flushed     struct{ Number int64 }
-	NotFlushed  struct{ Number int64 }
-)
+// Recorded says that a Record was stored.
+type Recorded struct{ Number int64 }
+
+// NotRecorded says that it may not have been.
+type NotRecorded struct{ Number int64 }
+
+// Flushed says that all objects of a Flush were stored.
+type Flushed struct{ Number int64 }
+
+// NotFlushed says that some may not have been.
+type NotFlushed struct{ Number int64 }
 
 func (Listed) isEvent()        {}
 func (ListingDone) isEvent()   {}

@@ -60,7 +60,7 @@ const (
 	factAnswer    = 1<<3 - 1
 )
 
-// keyOf packs a list, so that equal lists have equal keys. It is also their form on record.
+// keyOf packs a list, so that equal lists have equal keys.
 func keyOf(list []leafFact) string {
 	packed := make([]byte, 0, len(list)*bytesPerFact)
 	for _, f := range list {
@@ -77,27 +77,6 @@ func keyOf(list []leafFact) string {
 		packed = binary.BigEndian.AppendUint32(packed, f.behind)
 	}
 	return string(packed)
-}
-
-// unpack reads what keyOf packed, false if it is no such thing.
-func unpack(key string) ([]leafFact, bool) {
-	if len(key)%bytesPerFact != 0 {
-		return nil, false
-	}
-	list := make([]leafFact, 0, len(key)/bytesPerFact)
-	for raw := []byte(key); len(raw) > 0; raw = raw[bytesPerFact:] {
-		flags := binary.BigEndian.Uint16(raw[6:])
-		f := leafFact{
-			leaf: leafID(binary.BigEndian.Uint16(raw)), value: valueID(binary.BigEndian.Uint32(raw[2:])),
-			ours: flags&factOurs != 0, overwrote: flags&factOverwrote != 0, answer: answer(flags & factAnswer),
-			behind: binary.BigEndian.Uint32(raw[8:]),
-		}
-		if len(list) > 0 && list[len(list)-1].leaf >= f.leaf || f.answer > answerRejected {
-			return nil, false
-		}
-		list = append(list, f)
-	}
-	return list, true
 }
 
 // sharedFacts has each list once.

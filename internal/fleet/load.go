@@ -346,11 +346,14 @@ func (s *State) loadMember(r *memberRecord, keys []string, rolloutNumber int64, 
 	}
 	if rolloutNumber != s.rollout.number || int(m.batch) >= len(s.rollout.batches) {
 		m.batch = noBatch
-		m.clear(flagWritten)
 		s.unplaced = append(s.unplaced, at)
 	}
 	if m.is(flagLeaving) {
 		s.leaving++
+	}
+	if m.is(flagOwing) {
+		s.owing++
+		s.timers.add(m.limit, at)
 	}
 	s.heard = s.heard || m.seenAt > 0
 }
@@ -391,6 +394,11 @@ func (s *State) settleLoaded(now time.Time) {
 	s.isLoaded = true
 	for _, at := range s.unplaced { // nothing was written to them in this rollout
 		m := s.members.at(at)
+		isOwing := m.is(flagWritten) && m.sent == 0 && !m.hasAnsweredAll()
+		m.put(flagWritten, m.sent != 0)
+		if isOwing {
+			s.owe(at, m)
+		}
 		if m.is(flagLeaving) || len(s.rollout.batches) == 0 {
 			continue
 		}

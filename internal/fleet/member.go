@@ -51,13 +51,16 @@ const (
 	flagListed
 	// flagGone: the slot is free.
 	flagGone
+	// flagOwing: it was written to for an earlier revision, or to put a value back, and may be busy with
+	// that.
+	flagOwing
 	// flagWaiting: its time to answer runs.
 	flagWaiting
 )
 
 // recorded are the flags that outlive the process.
 const recorded = flagKnown | flagConnected | flagUnreliable | flagWritten | flagAway | flagLost | flagTimedOut | flagRefused |
-	flagResend | flagJoiner | flagGated | flagLeaving
+	flagResend | flagJoiner | flagGated | flagLeaving | flagOwing
 
 // noBatch is the batch of members that held the revision already when the batches were cut.
 const noBatch = 0xff

@@ -138,6 +138,7 @@ func (s *State) leave(now time.Time, at slot) {
 
 func (s *State) startLeaving(now time.Time, at slot) {
 	s.change(now, at, func(m *member) {
+		s.pay(m)
 		m.batch = noBatch
 		m.set(flagLeaving)
 		if m.is(flagReserved) {
@@ -179,6 +180,7 @@ func (s *State) remove(_ time.Time, at slot) {
 	if m.is(flagLeaving) {
 		s.leaving--
 	}
+	s.pay(m)
 	s.endCall(at)
 	s.shared.release(m.facts)
 	delete(s.denied, at)

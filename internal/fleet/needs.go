@@ -35,7 +35,7 @@ func (s *State) needs(at slot, m *member) need {
 	case unknownToUs:
 		return needRead
 	case holdsIt:
-		if !m.is(flagResend) {
+		if !m.is(flagResend) || len(s.changes(at, m, target)) == 0 {
 			return needNothing
 		}
 	case differsFromIt:
@@ -157,8 +157,6 @@ func (q *queue) pop() (slot, bool) {
 	}
 	return at, true
 }
-
-func (q *queue) len() int { return len(q.slots) - q.head }
 
 // enqueue puts a member into a queue if something has to be done about it.
 func (s *State) enqueue(at slot, m *member) {

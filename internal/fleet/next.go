@@ -100,8 +100,9 @@ func (s *State) rest(now time.Time) Action {
 	return Action{Do: Wait, Until: until}
 }
 
-// inFlight is how many devices were written to, or may have been, and have not answered.
-func (s *State) inFlight() int { return s.total.written[stateInFlight] + s.stored.clearing }
+// inFlight is how many devices were written to, or may have been, and have not answered. Whoever is
+// found to hold the value without an answer may have been: the record of it may be lost.
+func (s *State) inFlight() int { return s.total.states[stateInFlight] + s.stored.clearing + s.owing }
 
 // mayStart reports whether another write may begin: all that it hangs on is on record.
 func (s *State) mayStart(now time.Time) bool {
@@ -148,6 +149,7 @@ func (s *State) write(now time.Time, at slot, m *member) (Action, bool) {
 		if m.is(flagJoiner) && target != m.rev {
 			s.joins.went(s)
 		}
+		s.pay(m)
 		m.set(flagWritten)
 		m.wroteAt = unix(now)
 		m.spent, m.limit = 0, 0

@@ -157,6 +157,7 @@ func (s *State) observe(now time.Time, at slot, m *member, t *twin.Twin, isTaken
 
 // forgetTwin forgets what was known of the twin: it is another one.
 func (s *State) forgetTwin(m *member) {
+	s.pay(m)
 	s.shared.release(m.facts)
 	m.facts, m.base, m.sent, m.rev = nil, 0, 0, 0
 	m.desired, m.version, m.reported, m.desiredAt, m.reportedAt = 0, 0, 0, 0, 0
@@ -399,7 +400,10 @@ func (s *State) settleSent(now time.Time, at slot, m *member, took bool) {
 		return
 	}
 	s.bring(m, sent)
-	m.set(flagWritten)
+	m.put(flagWritten, sent == s.wanted)
+	if sent != s.wanted {
+		s.owe(at, m)
+	}
 	if m.wroteAt == 0 {
 		m.wroteAt = unix(now)
 	}

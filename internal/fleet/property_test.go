@@ -26,7 +26,7 @@ type history struct {
 
 	t     *rapid.T
 	loses bool // events get lost
-	next_ int
+	count int
 }
 
 func (h *history) device() *device {
@@ -42,9 +42,9 @@ func (h *history) device() *device {
 func (h *history) actions() map[string]func(*rapid.T) {
 	chance := func(t *rapid.T) bool { return rapid.Bool().Draw(t, "lands") }
 	return map[string]func(*rapid.T){
-		"next":    func(*rapid.T) { h.world.next() },
-		"next 2":  func(*rapid.T) { h.world.next() },
-		"next 3":  func(*rapid.T) { h.world.next() },
+		"next":    func(*rapid.T) { h.next() },
+		"next 2":  func(*rapid.T) { h.next() },
+		"next 3":  func(*rapid.T) { h.next() },
 		"deliver": func(*rapid.T) { h.deliver() },
 		"catch up": func(*rapid.T) {
 			for h.deliver() {
@@ -70,7 +70,9 @@ func (h *history) actions() map[string]func(*rapid.T) {
 				h.finish(rapid.IntRange(0, len(h.requests)-1).Draw(t, "request"), rapid.SampledFrom([]ending{losesAnswer, neverLands}).Draw(t, "ending"))
 			}
 		},
-		"wait": func(t *rapid.T) { h.pass(time.Duration(rapid.IntRange(1, 700).Draw(t, "seconds")) * time.Second) },
+		"work":    func(*rapid.T) { h.work(false) },
+		"work on": func(*rapid.T) { h.work(true) },
+		"wait":    func(t *rapid.T) { h.pass(time.Duration(rapid.IntRange(1, 700).Draw(t, "seconds")) * time.Second) },
 		"lose": func(*rapid.T) {
 			if h.loses && h.read < len(h.log) {
 				h.read++
@@ -90,8 +92,8 @@ func (h *history) actions() map[string]func(*rapid.T) {
 			h.setTags(h.device(), map[string]any{"kind": rapid.SampledFrom([]any{"controller", "controller", "lamp", nil, num(1)}).Draw(t, "kind")})
 		},
 		"create": func(*rapid.T) {
-			h.next_++
-			d := h.addDevice(fmt.Sprintf("n%02d", h.next_))
+			h.count++
+			d := h.addDevice(fmt.Sprintf("n%02d", h.count))
 			h.log = append(h.log, Created{DeviceID: d.id})
 		},
 		"delete": func(*rapid.T) {
@@ -123,7 +125,11 @@ func (h *history) actions() map[string]func(*rapid.T) {
 			if chance(t) {
 				leaves = []twin.Leaf{{Name: "x"}}
 			}
-			h.apply(Denied{DeviceID: h.device().id, Exception: leaves})
+			d := h.device()
+			if x, isHeld := d.desired["x"]; isHeld && len(leaves) > 0 && x.by == "fleet" {
+				d.desired["x"] = held{x.value, x.version, "handed over"}
+			}
+			h.deny(d.id, leaves...)
 		},
 		"stream": func(t *rapid.T) { h.apply(Stream{Healthy: chance(t)}) },
 		"crash":  func(t *rapid.T) { h.crash(func() bool { return chance(t) }) },
@@ -147,6 +153,23 @@ func (h *history) actions() map[string]func(*rapid.T) {
 	}
 }
 
+// work goes on for a while, as operators do most of the time.
+func (h *history) work(answers bool) {
+	for range 30 {
+		for h.deliver() {
+		}
+		if answers {
+			h.answerOne()
+		}
+		if !h.next() {
+			h.pass(time.Second)
+		}
+		for len(h.requests) > 0 {
+			h.finish(0, endsWell)
+		}
+	}
+}
+
 // calm ends all trouble, and approves whatever waits, until nothing is left to do.
 func (h *history) calm() {
 	h.resends = true
@@ -155,7 +178,7 @@ func (h *history) calm() {
 		d := h.devices[id]
 		d.code, d.isDead = 200, false
 		h.connect(d, true)
-		h.apply(Denied{DeviceID: id})
+		h.deny(id)
 	}
 	h.apply(Stream{Healthy: true})
 	h.apply(Confirmed{})

@@ -23,9 +23,6 @@ const (
 	firstValue
 )
 
-// maxLeaves is how many different leaves the revisions of one fleet may have had in all.
-const maxLeaves = 1 << 15
-
 // revisionNameBytes of the digest are in the name of a revision.
 const revisionNameBytes = 8
 
@@ -87,7 +84,7 @@ func newVocabulary() vocabulary {
 func (v *vocabulary) leaf(leaf twin.Leaf) leafID {
 	id, ok := v.leafIDs[leaf]
 	if !ok {
-		id = leafID(len(v.leaves)) //nolint:gosec // maxLeaves bounds it
+		id = leafID(len(v.leaves)) //nolint:gosec // a declaration has at most 1,000 leaves, and 20 revisions are kept
 		v.leaves = append(v.leaves, leaf)
 		v.leafIDs[leaf] = id
 	}

@@ -128,8 +128,14 @@ func (s *State) begin(now time.Time, kind v1alpha1.RolloutKind) {
 		if m.is(flagLeaving) {
 			continue
 		}
-		m.clear(flagWritten | flagJoiner | flagGated)
+		isOwing := m.is(flagOwing) || m.is(flagWritten) && m.state == stateInFlight && m.sent == 0
+		s.pay(m)
+		m.put(flagWritten, m.sent != 0 && !m.is(flagReserved))
+		m.clear(flagJoiner | flagGated)
 		s.forgetAttempt(at, m)
+		if isOwing {
+			s.owe(at, m)
+		}
 		if s.compare(at, m, s.wantedRevision()) == holdsIt && m.sent == 0 {
 			s.bring(m, s.wanted)
 			continue

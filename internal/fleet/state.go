@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
@@ -37,6 +38,7 @@ type State struct {
 	rollout rollout
 	total   tally
 	leaving int
+	owing   int // members with flagOwing
 	reasons map[reason]int
 	newest  []Failure
 
@@ -71,20 +73,7 @@ type denial struct {
 }
 
 func (d *denial) has(leaf leafID) bool {
-	if d == nil {
-		return false
-	}
-	for _, l := range d.exception {
-		if l == leaf {
-			return true
-		}
-	}
-	for _, l := range d.conflict {
-		if l == leaf {
-			return true
-		}
-	}
-	return false
+	return d != nil && (slices.Contains(d.exception, leaf) || slices.Contains(d.conflict, leaf))
 }
 
 // call is a request to the hub that is under way.

@@ -133,7 +133,12 @@ func (s *State) conclude(now time.Time, at slot, m *member, was memberState) {
 		s.enqueue(at, m)
 		return
 	}
-	m.state = s.stateOf(at, m)
+	if m.is(flagResend) && m.sent == 0 && m.is(flagKnown) && s.answered(at, m) == stateAcknowledged {
+		m.clear(flagResend) // it answered before its value was sent again
+	}
+	if m.state = s.stateOf(at, m); m.state == stateInFlight {
+		s.pay(m) // it counts as in flight anyway
+	}
 	if !m.state.isFailed() {
 		m.code = 0
 	} else if m.state == stateRejected || m.state == stateAdjusted {
