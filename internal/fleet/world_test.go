@@ -79,6 +79,8 @@ type world struct {
 	// mayForget: something happened after which what is ours is known no more, and stays.
 	mayForget bool
 	notices   []Notice
+	// denied are the exceptions that PnPDevices make now: a start tells of them before anything else.
+	denied map[string]Denied
 }
 
 var epoch = time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
