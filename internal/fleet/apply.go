@@ -367,7 +367,8 @@ func (s *State) applyDenied(now time.Time, at slot, e Denied) {
 	s.change(now, at, func(m *member) {
 		was := s.deniedTo(at, m)
 		next := &denial{exception: s.numbers(e.Exception), conflict: s.numbers(e.Conflict)}
-		if was != nil && hasMore(was, next) {
+		if was != nil && hasMore(was, next) { // what it was brought to lacked these
+			m.rev = 0
 			m.set(flagDoubtful)
 			if s.rollout.number > 0 {
 				m.set(flagJoiner)

@@ -348,6 +348,11 @@ func (s *State) loadMember(r *memberRecord, keys []string, rolloutNumber int64, 
 		m.batch = noBatch
 		s.unplaced = append(s.unplaced, at)
 	}
+	if m.is(flagDenied) { // whether that goes on, a start tells: until then it joins anew
+		m.clear(flagDenied)
+		m.rev = 0
+		m.set(flagDoubtful | flagJoiner)
+	}
 	if m.is(flagLeaving) {
 		s.leaving++
 	}

@@ -60,7 +60,7 @@ const (
 
 // recorded are the flags that outlive the process.
 const recorded = flagKnown | flagConnected | flagUnreliable | flagWritten | flagAway | flagLost | flagTimedOut | flagRefused |
-	flagResend | flagJoiner | flagGated | flagLeaving | flagOwing
+	flagResend | flagJoiner | flagGated | flagLeaving | flagOwing | flagDenied
 
 // noBatch is the batch of members that held the revision already when the batches were cut.
 const noBatch = 0xff
