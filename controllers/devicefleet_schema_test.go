@@ -27,7 +27,7 @@ func batched(batches string) string { return aFleet("batches: [" + batches + "]"
 var _ = Describe("A DeviceFleet at apply", func() {
 	It("is taken as the sample has it, with its defaults", func() {
 		namespace := newNamespace()
-		sample, err := os.ReadFile("../config/samples/devicefleet.yaml")
+		sample, err := os.ReadFile("testdata/devicefleet.yaml")
 		Expect(err).NotTo(HaveOccurred())
 		out, err := kubectl(string(sample), "apply", "--server-side", "-n", namespace, "-f", "-")
 		Expect(err).NotTo(HaveOccurred(), out)
