@@ -33,9 +33,12 @@ func rowOf(id string) *twin.Twin {
 }
 
 func reportOf(version, reported, av int64) *twin.Notification {
-	raw, _ := json.Marshal(map[string]any{"version": version, "properties": map[string]any{"reported": map[string]any{
+	raw, err := json.Marshal(map[string]any{"version": version, "properties": map[string]any{"reported": map[string]any{
 		"x": map[string]any{"value": 2, "ac": 200, "av": av}, "$version": reported, "$metadata": map[string]any{"$lastUpdated": epoch.Add(time.Hour), "x": map[string]any{}},
 	}}})
+	if err != nil {
+		panic(err)
+	}
 	n, err := twin.ParseNotification(raw)
 	if err != nil {
 		panic(err)

@@ -157,7 +157,7 @@ func (d *dictionary) number(text string) uint64 {
 		d.numbers[text] = n
 		d.texts = append(d.texts, text)
 	}
-	return uint64(n) //nolint:gosec // not negative
+	return uint64(n)
 }
 
 func (d *dictionary) write(e *encoder) {

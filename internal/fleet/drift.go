@@ -59,18 +59,22 @@ func (s *State) noteDrift(now time.Time, at slot, m *member, before *facts, _ in
 	for _, w := range r.wants {
 		was, _ := before.of(w.leaf)
 		is, isKnown := m.facts.of(w.leaf)
-		if denied.has(w.leaf) || !isKnown || was.value != w.value || is.value == w.value {
-			continue
+		if !denied.has(w.leaf) && isKnown && was.value == w.value && is.value != w.value {
+			s.drifted(now, w.leaf, t)
 		}
-		leaf := s.words.leaves[w.leaf]
-		d := t.Properties[leaf].Desired
-		switch within := s.drift.note(w.leaf, now); {
-		case s.drift.isHalted(w.leaf):
-		case d != nil && d.By != "":
-			s.halt(w.leaf, "configuration "+d.By)
-		case within > max(minDrifted, s.total.members/100):
-			s.halt(w.leaf, fmt.Sprintf("another writer at %d devices within an hour", within))
-		}
+	}
+}
+
+// drifted counts a leaf that another writer changed, and halts its corrections where that is a
+// configuration of the hub, or happened to many members.
+func (s *State) drifted(now time.Time, leaf leafID, t *twin.Twin) {
+	d := t.Properties[s.words.leaves[leaf]].Desired
+	switch within := s.drift.note(leaf, now); {
+	case s.drift.isHalted(leaf):
+	case d != nil && d.By != "":
+		s.halt(leaf, "configuration "+d.By)
+	case within > max(minDrifted, s.total.members/100):
+		s.halt(leaf, fmt.Sprintf("another writer at %d devices within an hour", within))
 	}
 }
 

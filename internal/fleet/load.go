@@ -236,7 +236,7 @@ func (s *State) loadBatch(b *v1alpha1.FleetBatchStatus, isLast bool) {
 func (s *State) named(name string) revisionID {
 	for id, r := range s.revisions {
 		if r != nil && r.name == name && name != "" {
-			return revisionID(id) //nolint:gosec // far fewer
+			return revisionID(id)
 		}
 	}
 	return 0
@@ -394,6 +394,16 @@ func (s *State) numbered(records []factRecord) []leafFact {
 	return slices.CompactFunc(list, func(a, b leafFact) bool { return a.leaf == b.leaf })
 }
 
+// placeLoaded gives a member its batch that has to be written to.
+func (s *State) placeLoaded(m *member) {
+	switch {
+	case s.rollout.kind == v1alpha1.RolloutBack:
+		m.batch = 0
+	case !m.is(flagJoiner) || s.rollout.isActive():
+		m.batch = s.batchOfJoiner(m)
+	}
+}
+
 // settleLoaded draws the conclusions about members that were loaded, once the time is known.
 func (s *State) settleLoaded(now time.Time) {
 	s.isLoaded = true
@@ -404,16 +414,8 @@ func (s *State) settleLoaded(now time.Time) {
 		if isOwing {
 			s.owe(at, m)
 		}
-		if m.is(flagLeaving) || len(s.rollout.batches) == 0 {
-			continue
-		}
-		if m.sent == 0 && s.compare(at, m, s.wantedRevision()) == holdsIt {
-			continue
-		}
-		if s.rollout.kind == v1alpha1.RolloutBack {
-			m.batch = 0
-		} else if !m.is(flagJoiner) || s.rollout.isActive() {
-			m.batch = s.batchOfJoiner(m)
+		if !m.is(flagLeaving) && len(s.rollout.batches) > 0 && (m.sent != 0 || s.compare(at, m, s.wantedRevision()) != holdsIt) {
+			s.placeLoaded(m)
 		}
 	}
 	s.unplaced = nil

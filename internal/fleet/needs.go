@@ -31,22 +31,22 @@ func (s *State) needs(at slot, m *member) need {
 	if target == 0 {
 		return s.needOfObserver(at, m)
 	}
-	switch s.compare(at, m, s.revisions[target]) {
-	case unknownToUs:
+	return s.needOfTarget(at, m, target)
+}
+
+// needOfTarget is that of a member that is to hold a revision.
+func (s *State) needOfTarget(at slot, m *member, target revisionID) need {
+	held := s.compare(at, m, s.revisions[target])
+	switch {
+	case held == unknownToUs:
 		return needRead
-	case holdsIt:
-		if !m.is(flagResend) || len(s.changes(at, m, target)) == 0 {
-			return needNothing
-		}
-	case differsFromIt:
-		if len(s.changes(at, m, target)) == 0 { // corrections are halted
-			return needNothing
-		}
-	}
-	if !s.mayWrite(m, target) {
+	case held == holdsIt && !m.is(flagResend):
 		return needNothing
-	}
-	if s.fresh[at] == nil && s.mergesIntoForeign(m, s.revisions[target]) {
+	case len(s.changes(at, m, target)) == 0: // corrections are halted
+		return needNothing
+	case !s.mayWrite(m, target):
+		return needNothing
+	case s.fresh[at] == nil && s.mergesIntoForeign(m, s.revisions[target]):
 		return needRead
 	}
 	return needWrite

@@ -202,13 +202,7 @@ func (s *State) factsOf(at slot, m *member, t *twin.Twin, ownership twin.Ownersh
 		if t.Partial && !isKnown {
 			continue // nothing is known of it, as before
 		}
-		f := versioned{leafFact: leafFact{leaf: id}}
-		if p.Desired != nil {
-			f.value, f.version = s.valueOf(t, leaf, p.Desired), p.Desired.Version
-			if wasKnown && old.value == f.value && f.value >= firstValue {
-				f.version = min(f.version, m.setVersion(old)) // rewritten by another: the answer stands
-			}
-		}
+		f := s.valueFact(m, t, id, old, wasKnown)
 		owned, isOurs := ownership.Held[leaf]
 		f.ours = isOurs && !denied.has(id) && f.value >= firstValue
 		if f.ours {
@@ -222,6 +216,21 @@ func (s *State) factsOf(at slot, m *member, t *twin.Twin, ownership twin.Ownersh
 		list = append(list, f)
 	}
 	return list
+}
+
+// valueFact is the fact of what desired holds for a leaf. old is the one before, if it was known.
+func (s *State) valueFact(m *member, t *twin.Twin, id leafID, old leafFact, wasKnown bool) versioned {
+	f := versioned{leafFact: leafFact{leaf: id}}
+	leaf := s.words.leaves[id]
+	d := t.Properties[leaf].Desired
+	if d == nil {
+		return f
+	}
+	f.value, f.version = s.valueOf(t, leaf, d), d.Version
+	if wasKnown && old.value == f.value && f.value >= firstValue {
+		f.version = min(f.version, m.setVersion(old)) // rewritten by another: the answer stands
+	}
+	return f
 }
 
 // isSuperfluous reports whether nobody needs to know of a leaf that it is absent.
@@ -256,28 +265,38 @@ func (s *State) answerTo(m *member, t *twin.Twin, leaf twin.Leaf, p twin.Propert
 		}
 		return answerNone
 	}
-	state := twin.Judge(declared, p, f.version, t.AckLimit())
-	isPlain := s.spec.Rollout.Acknowledgement == v1alpha1.AcknowledgementValue && p.Reported != nil && p.Reported.Ack == nil &&
-		twin.EqualReported(declared, p.Reported.Value)
-	result := answerOf(state, isPlain)
-	if t.Partial && p.Reported.Ack == nil && !isPlain && (isSame && old.answer != answerNone || isEnvelopePart(p.Reported)) {
-		m.set(flagDoubtful) // a part of an envelope: only the hub knows the whole
-		return old.answer
+	isPlain := s.isPlainAnswer(declared, p.Reported)
+	result := answerOf(twin.Judge(declared, p, f.version, t.AckLimit()), isPlain)
+	if t.Partial {
+		if p.Reported.Ack == nil && !isPlain && (isSame && old.answer != answerNone || isEnvelopePart(p.Reported)) {
+			m.set(flagDoubtful) // a part of an envelope: only the hub knows the whole
+			return old.answer
+		}
+		if result == answerNone && isSame {
+			return old.answer // an answer to something older, or none
+		}
 	}
-	if t.Partial && result == answerNone && isSame {
-		return old.answer // an answer to something older, or none
-	}
-	if p.Reported != nil && p.Reported.Ack != nil && (result == answerRejected || result == answerAdjusted) {
-		s.said = saying{m.id, leaf, clampCode(p.Reported.Ack.Code), p.Reported.Ack.Description}
-	}
-	if result >= answerAcknowledged && (!isSame || result != old.answer) {
-		m.answeredAt = unix(s.clock.last)
-		m.clear(flagLost | flagTimedOut | flagDue | flagAway)
-	}
+	s.noteAnswer(m, leaf, p, result, isSame && result == old.answer)
 	return result
 }
 
-func clampCode(code int64) int16 { return int16(max(min(code, 32767), -32768)) } //nolint:gosec // clamped
+// isPlainAnswer reports whether a device that reports plain values reports the declared one.
+func (s *State) isPlainAnswer(declared any, r *twin.Reported) bool {
+	return s.spec.Rollout.Acknowledgement == v1alpha1.AcknowledgementValue && r != nil && r.Ack == nil && twin.EqualReported(declared, r.Value)
+}
+
+// noteAnswer records what follows for a member from an answer, which wasKnown before or was not.
+func (s *State) noteAnswer(m *member, leaf twin.Leaf, p twin.Property, result answer, wasKnown bool) {
+	if p.Reported != nil && p.Reported.Ack != nil && (result == answerRejected || result == answerAdjusted) {
+		s.said = saying{m.id, leaf, clampCode(p.Reported.Ack.Code), p.Reported.Ack.Description}
+	}
+	if result >= answerAcknowledged && !wasKnown {
+		m.answeredAt = unix(s.clock.last)
+		m.clear(flagLost | flagTimedOut | flagDue | flagAway)
+	}
+}
+
+func clampCode(code int64) int16 { return int16(max(min(code, 32767), -32768)) }
 
 func isEnvelopePart(r *twin.Reported) bool {
 	fields, isObject := r.Value.(map[string]any)
@@ -332,14 +351,14 @@ func (s *State) replaceFacts(m *member, list []versioned, t *twin.Twin) {
 	for _, f := range list {
 		fact := f.leafFact
 		if fact.value != valueAbsent {
-			fact.behind = uint32(min(max(base-f.version, 0), 1<<32-1)) //nolint:gosec // clamped
+			fact.behind = uint32(min(max(base-f.version, 0), 1<<32-1))
 		}
 		plain = append(plain, fact)
 	}
 	if t.Partial && m.facts != nil { // leaves that the partial twin says nothing of stay as they are
 		for _, old := range m.facts.list {
 			if !slices.ContainsFunc(plain, func(f leafFact) bool { return f.leaf == old.leaf }) && old.value != valueAbsent {
-				old.behind = uint32(min(max(base-m.setVersion(old), 0), 1<<32-1)) //nolint:gosec // clamped
+				old.behind = uint32(min(max(base-m.setVersion(old), 0), 1<<32-1))
 				plain = append(plain, old)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -161,8 +162,8 @@ func (s *State) DifferenceQueries() (queries []string, unasked []twin.Leaf) {
 	var clauses []string
 	flush := func() {
 		if len(clauses) > 0 {
-			where := append(base[:len(base):len(base)], "("+strings.Join(clauses, " OR ")+")")
-			queries = append(queries, "SELECT deviceId, etag, deviceEtag, version FROM devices WHERE "+strings.Join(where, " AND "))
+			differs := "(" + strings.Join(clauses, " OR ") + ")"
+			queries = append(queries, "SELECT deviceId, etag, deviceEtag, version FROM devices WHERE "+strings.Join(slices.Concat(base, []string{differs}), " AND "))
 			clauses = nil
 		}
 	}
@@ -246,7 +247,7 @@ func differsInFields(path []string, values []any, fields []string) (clauses []st
 			}
 			inner = append(inner, object[name])
 		}
-		found, isAsked := differs(append(path[:len(path):len(path)], name), inner)
+		found, isAsked := differs(append(slices.Clip(path), name), inner)
 		if !isAsked {
 			return nil, false
 		}

@@ -326,13 +326,13 @@ func readFacts(outer *decoder, list string, texts []string) (all []factRecord) {
 	for len(d.raw) > 0 && !d.bad {
 		component, name, digest := d.index(len(texts)), d.index(len(texts)), d.index(len(texts))
 		flags, behind := d.number(), d.number()
-		if d.bad || flags > factAnswer|factOurs|factOverwrote || answer(flags&factAnswer) > answerRejected || behind >= 1<<32 { //nolint:gosec // three bits
+		if d.bad || flags > factAnswer|factOurs|factOverwrote || answer(flags&factAnswer) > answerRejected || behind >= 1<<32 {
 			outer.bad = true
 			return nil
 		}
 		all = append(all, factRecord{
 			leaf: twin.Leaf{Component: texts[component], Name: texts[name]}, digest: texts[digest],
-			fact: leafFact{ours: flags&factOurs != 0, overwrote: flags&factOverwrote != 0, answer: answer(flags & factAnswer), behind: uint32(behind)}, //nolint:gosec // bounded
+			fact: leafFact{ours: flags&factOurs != 0, overwrote: flags&factOverwrote != 0, answer: answer(flags & factAnswer), behind: uint32(behind)},
 		})
 	}
 	return all

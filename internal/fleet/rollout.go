@@ -91,7 +91,7 @@ func (s *State) policyOf(b *batch) policy {
 	p := policy{maxFailures: shareOf(s.spec.Rollout.MaxFailures, defaultMaxFailures)}
 	for _, spec := range s.specBatches() {
 		if spec.Name == b.name {
-			p.hold, p.soak = spec.Hold, uint32(max(spec.SoakSeconds, 0)) //nolint:gosec // not negative
+			p.hold, p.soak = spec.Hold, uint32(max(spec.SoakSeconds, 0))
 			p.maxFailures, p.minJudged = shareOf(spec.MaxFailures, p.maxFailures), int(spec.MinJudged)
 		}
 	}
@@ -178,11 +178,11 @@ func (s *State) cut(scope []slot, kind v1alpha1.RolloutKind) {
 		places[at] = s.placeOf(s.members.at(at))
 	}
 	slices.SortFunc(scope, func(a, b slot) int { return comparePlaces(places[a], places[b]) })
-	var batches []batch
+	s.rollout.batches = nil
 	for _, spec := range s.specBatches() {
-		batches = append(batches, batch{name: spec.Name, tests: testsOf(spec.MatchTags, nil), byTags: len(spec.MatchTags) > 0})
+		s.rollout.batches = append(s.rollout.batches, batch{name: spec.Name, tests: testsOf(spec.MatchTags, nil), byTags: len(spec.MatchTags) > 0})
 	}
-	s.rollout.batches = append(batches, batch{name: restName, isLast: true})
+	s.rollout.batches = append(s.rollout.batches, batch{name: restName, isLast: true})
 	rest := s.takeByTags(scope)
 	s.takeByOrder(rest, places, len(scope))
 }
@@ -205,7 +205,7 @@ func (s *State) batchByTags(m *member) uint8 {
 	for i := range s.rollout.batches {
 		tests := s.rollout.batches[i].tests
 		if len(tests) > 0 && !slices.ContainsFunc(tests, func(t tagTest) bool { return !t.holds(s.selector.tag(m.tags, t.key)) }) {
-			return uint8(i) //nolint:gosec // at most 21
+			return uint8(i)
 		}
 	}
 	return noBatch
@@ -219,7 +219,7 @@ func (s *State) takeByOrder(rest []slot, places map[slot]place, all int) {
 		if spec.UpTo != nil {
 			upTo := shareOf(spec.UpTo, Share{}).up(all)
 			for reached < upTo && taken < len(rest) {
-				s.members.at(rest[taken]).batch = uint8(i) //nolint:gosec // at most 21
+				s.members.at(rest[taken]).batch = uint8(i)
 				b.size++
 				reached++
 				taken++
@@ -250,7 +250,7 @@ func (s *State) batchOfJoiner(m *member) uint8 {
 	for i := range s.rollout.batches {
 		b := &s.rollout.batches[i]
 		if !b.byTags && (b.isLast || comparePlaces(p, b.through) <= 0) {
-			return uint8(i) //nolint:gosec // at most 21
+			return uint8(i)
 		}
 	}
 	return noBatch

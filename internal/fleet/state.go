@@ -117,7 +117,7 @@ func (s *State) revisionName(d twin.Declaration) string { return s.who.Name + "-
 func (s *State) addRevision(r *revision) revisionID {
 	for id, known := range s.revisions {
 		if known != nil && known.name == r.name {
-			return revisionID(id) //nolint:gosec // far fewer
+			return revisionID(id)
 		}
 	}
 	s.revisions = append(s.revisions, r)
@@ -166,30 +166,25 @@ func (s *State) compare(at slot, m *member, r *revision) comparison {
 		return unknownToUs
 	}
 	denied := s.deniedTo(at, m)
-	result, known := holdsIt, m.facts.list
-	for _, w := range r.wants {
-		for len(known) > 0 && known[0].leaf < w.leaf {
-			if known[0].ours && !denied.has(known[0].leaf) {
-				result = differsFromIt
+	result, wants := holdsIt, r.wants
+	for _, f := range m.facts.list { // both are in the order of their leaves
+		for len(wants) > 0 && wants[0].leaf < f.leaf {
+			if !denied.has(wants[0].leaf) {
+				return unknownToUs
 			}
-			known = known[1:]
+			wants = wants[1:]
 		}
-		isKnown := len(known) > 0 && known[0].leaf == w.leaf
-		switch {
-		case denied.has(w.leaf):
-		case !isKnown:
-			return unknownToUs
-		case known[0].value != w.value:
+		isWanted := len(wants) > 0 && wants[0].leaf == f.leaf
+		differs := isWanted && wants[0].value != f.value || !isWanted && f.ours
+		if differs && !denied.has(f.leaf) {
 			result = differsFromIt
 		}
-		if isKnown {
-			known = known[1:]
+		if isWanted {
+			wants = wants[1:]
 		}
 	}
-	for _, f := range known {
-		if f.ours && !denied.has(f.leaf) {
-			result = differsFromIt
-		}
+	if slices.ContainsFunc(wants, func(w want) bool { return !denied.has(w.leaf) }) {
+		return unknownToUs
 	}
 	return result
 }

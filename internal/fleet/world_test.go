@@ -702,7 +702,10 @@ func (w *world) wantRolledOut() {
 }
 
 func (w *world) describe() string {
-	raw, _ := json.MarshalIndent(w.summary(), "", " ")
+	raw, err := json.MarshalIndent(w.summary(), "", " ")
+	if err != nil {
+		w.t.Fatalf("encoding the summary: %v", err)
+	}
 	var lines []string
 	for _, id := range w.ids() {
 		at, m := w.fleet.members.find(id)
