@@ -25,48 +25,48 @@ import (
 // internal/process, in internal/webhooks/denial_test.go what a refusal says, and in internal/iothub
 // what a hub's error says.
 var surfaces = map[string]storabletest.Surface{
-	"message of a condition": {conditions.MaxMessage, func(_ *testing.T, text string) string {
+	"message of a condition": {Limit: conditions.MaxMessage, Show: func(_ *testing.T, text string) string {
 		o := &v1alpha1.IoTHub{}
 		conditions.SetVerdict(o, conditions.Verdict{Reason: "Test", Message: text})
 		return conditions.ReadyOf(o).Message
 	}},
-	"value in a message": {convergence.MaxShown, func(_ *testing.T, text string) string { return convergence.ShownValue(map[string]any{text: text}) }},
-	"status: ackDescription": {convergence.MaxAckDescription, func(t *testing.T, text string) string {
+	"value in a message": {Limit: convergence.MaxShown, Show: func(_ *testing.T, text string) string { return convergence.ShownValue(map[string]any{text: text}) }},
+	"status: ackDescription": {Limit: convergence.MaxAckDescription, Show: func(t *testing.T, text string) string {
 		return described(t, v1alpha1.ReportedDeclared, reportOf("x", envelope(text))).Properties[0].AckDescription
 	}},
-	"status: desired": {storable.MaxValue, func(t *testing.T, text string) string {
+	"status: desired": {Limit: storable.MaxValue, Show: func(t *testing.T, text string) string {
 		return string(described(t, v1alpha1.ReportedDeclared, twinOf("desired", "x", text)).Properties[0].Desired.Raw)
 	}},
-	"status: reported": {storable.MaxValue, func(t *testing.T, text string) string {
+	"status: reported": {Limit: storable.MaxValue, Show: func(t *testing.T, text string) string {
 		return string(described(t, v1alpha1.ReportedDeclared, reportOf("x", map[string]any{text: text})).Properties[0].Reported.Raw)
 	}},
-	"status: sent": {storable.MaxValue, func(_ *testing.T, text string) string { return string(convergence.JSONOf([]any{text}).Raw) }},
-	"status: reported without a declaration": {convergence.MaxStatusBytes, func(t *testing.T, text string) string {
+	"status: sent": {Limit: storable.MaxValue, Show: func(_ *testing.T, text string) string { return string(convergence.JSONOf([]any{text}).Raw) }},
+	"status: reported without a declaration": {Limit: convergence.MaxStatusBytes, Show: func(t *testing.T, text string) string {
 		return encoded(t, described(t, v1alpha1.ReportedAll, reportOf("y", text)).Properties)
 	}},
-	"status: name of a property without a declaration": {convergence.MaxStatusBytes, func(t *testing.T, text string) string {
+	"status: name of a property without a declaration": {Limit: convergence.MaxStatusBytes, Show: func(t *testing.T, text string) string {
 		return encoded(t, described(t, v1alpha1.ReportedAll, reportOf(text, 1)).Properties)
 	}},
-	"status: name of a component": {convergence.MaxStatusBytes, func(t *testing.T, text string) string {
+	"status: name of a component": {Limit: convergence.MaxStatusBytes, Show: func(t *testing.T, text string) string {
 		return encoded(t, described(t, v1alpha1.ReportedAll, reportOf(text, map[string]any{"__t": "c", "y": 1})).Components)
 	}},
-	"status and column: modelID": {2048, func(t *testing.T, text string) string {
+	"status and column: modelID": {Limit: 2048, Show: func(t *testing.T, text string) string {
 		raw := twinJSON(map[string]any{"modelId": text})
 		return described(t, v1alpha1.ReportedNone, raw).ModelID
 	}},
-	"status: echo of an annotation": {convergence.MaxEcho, func(_ *testing.T, text string) string { return convergence.Echoable(text) }},
-	"status: response of a command": {command.MaxResponse, func(_ *testing.T, text string) string {
+	"status: echo of an annotation": {Limit: convergence.MaxEcho, Show: func(_ *testing.T, text string) string { return convergence.Echoable(text) }},
+	"status: response of a command": {Limit: command.MaxResponse, Show: func(_ *testing.T, text string) string {
 		raw, _ := command.Response([]byte(text))
 		return string(raw)
 	}},
-	"status: response of a command in JSON": {command.MaxResponse, func(t *testing.T, text string) string {
+	"status: response of a command in JSON": {Limit: command.MaxResponse, Show: func(t *testing.T, text string) string {
 		raw, _ := command.Response([]byte(encoded(t, text)))
 		return string(raw)
 	}},
-	"line of validate": {4 << 10, func(_ *testing.T, text string) string {
+	"line of validate": {Limit: 4 << 10, Show: func(_ *testing.T, text string) string {
 		return validate.Finding{File: text, Object: text, Message: text}.String()
 	}},
-	"violation of the rules of twins": {16 << 10, func(t *testing.T, text string) string {
+	"violation of the rules of twins": {Limit: 16 << 10, Show: func(t *testing.T, text string) string {
 		_, violations := declaration.Check(&v1alpha1.PnPDeviceSpec{
 			TwinAPI: v1alpha1.TwinAPIDeviceTwin, Properties: jsonText(t, map[string]any{"a": map[string]any{text + "$": text}}),
 		}, nil)

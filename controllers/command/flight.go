@@ -129,7 +129,7 @@ func (f *Flights) abandon(key types.NamespacedName) {
 	if doubted == nil {
 		return
 	}
-	f.Ledger.ConcludeLater(ledgerstore.Invocation{key.Namespace, doubted.Record}, ledger.Entry{
+	f.Ledger.ConcludeLater(ledgerstore.Invocation{Namespace: key.Namespace, Key: doubted.Record}, ledger.Entry{
 		Request: doubted.RequestID, NotAfter: time.Now(), Outcome: &ledger.Outcome{Outcome: v1alpha1.CommandUnknown, Message: doubtText, At: time.Now()},
 	})
 }

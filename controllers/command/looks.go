@@ -46,7 +46,7 @@ func newLook(command types.NamespacedName, session *session.Session, deviceID st
 // take hands over what was seen of a device for a command, once. pending is what is still under way,
 // or waits for a place. A look at another device, or by another session, is given up.
 func (l looks) take(command types.NamespacedName, session *session.Session, deviceID string) (of, pending *look) {
-	of, pending = l.Pool.Take(command, func(of *look) bool { return of.session == session && of.deviceID == deviceID })
+	of, pending = l.Take(command, func(of *look) bool { return of.session == session && of.deviceID == deviceID })
 	if of != nil && of.isOver(time.Now()) {
 		return nil, nil
 	}

@@ -10,7 +10,7 @@ import (
 
 func TestTextFromOutsideIsCleanInOutcomesOfCommands(t *testing.T) {
 	storabletest.Check(t, map[string]storabletest.Surface{
-		"outcome of a command": {conditions.MaxMessage, func(t *testing.T, text string) string {
+		"outcome of a command": {Limit: conditions.MaxMessage, Show: func(t *testing.T, text string) string {
 			o := &v1alpha1.DeviceCommand{}
 			conditions.SetVerdict(o, conditions.Verdict{Reason: "Test", Message: answeredText(200) + text})
 			return concluded(o).Outcome.Message

@@ -296,7 +296,7 @@ func (r *PnPDeviceReconciler) shows(ctx context.Context, before *v1alpha1.PnPDev
 		if !isOnRecord {
 			finish.AnnounceRefusal(r.Recorder, before, refusal)
 		}
-		return &finish.RefusedError{session.Jittered(r.refusals.Fails(uid, statusRefused(before), time.Now())), refusal}
+		return &finish.RefusedError{Wait: session.Jittered(r.refusals.Fails(uid, statusRefused(before), time.Now())), Err: refusal}
 	}
 	e.Stored = func(isNews bool) {
 		if isNews {

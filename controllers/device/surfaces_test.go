@@ -10,7 +10,7 @@ import (
 
 func TestTextFromOutsideIsCleanInFieldPathsOfEvents(t *testing.T) {
 	storabletest.Check(t, map[string]storabletest.Surface{
-		"field path of an Event": {maxFieldPath, func(_ *testing.T, text string) string {
+		"field path of an Event": {Limit: maxFieldPath, Show: func(_ *testing.T, text string) string {
 			return fieldOf(&v1alpha1.PnPDevice{}, twin.Leaf{Component: text, Name: text}).FieldPath
 		}},
 	})

@@ -12,7 +12,7 @@ import (
 
 func TestTextFromOutsideIsCleanInNotesOfEvents(t *testing.T) {
 	storabletest.Check(t, map[string]storabletest.Surface{
-		"note of an Event": {maxNote, func(_ *testing.T, text string) string {
+		"note of an Event": {Limit: maxNote, Show: func(_ *testing.T, text string) string {
 			heard := &lastEvent{}
 			NewRecorder(heard, runtime.NewScheme()).Eventf(&v1alpha1.PnPDevice{}, nil, "Warning", "Test", "Test", "%s", text)
 			return heard.note

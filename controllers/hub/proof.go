@@ -52,7 +52,7 @@ type proof struct {
 // take hands over what was proved with a fingerprint, once. pending is true while that is still under
 // way. A proof with another fingerprint is given up.
 func (p *proofs) take(hub types.NamespacedName, fingerprint string) (of *proof, pending bool) {
-	of, under := p.Pool.Take(hub, func(of *proof) bool { return of.fingerprint == fingerprint })
+	of, under := p.Take(hub, func(of *proof) bool { return of.fingerprint == fingerprint })
 	return of, under != nil
 }
 

@@ -23,12 +23,6 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/ledger"
 )
 
-// memoryLedger is one over an API server in memory, which has nothing.
-func memoryLedger(t *testing.T) *Store {
-	t.Helper()
-	return newVault(t).open(t)
-}
-
 // vault is an API server in memory that ledgers of several processes write to.
 type vault struct {
 	api    client.WithWatch

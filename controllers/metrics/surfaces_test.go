@@ -12,15 +12,15 @@ import (
 
 func TestTextFromOutsideIsCleanInLabels(t *testing.T) {
 	storabletest.Check(t, map[string]storabletest.Surface{
-		"label of telemetry": {maxLabel, func(t *testing.T, text string) string {
+		"label of telemetry": {Limit: maxLabel, Show: func(t *testing.T, text string) string {
 			NewMeter(types.NamespacedName{Namespace: t.Name(), Name: "hub"}).Telemetry(text)
 			return labelIn(t, telemetryMessages, "component")
 		}},
-		"label of a measurement": {maxLabel, func(t *testing.T, text string) string {
+		"label of a measurement": {Limit: maxLabel, Show: func(t *testing.T, text string) string {
 			NewMeter(types.NamespacedName{}).Measured(session.Measurement{Object: types.NamespacedName{Namespace: t.Name()}, Component: text, Field: text})
 			return labelIn(t, deviceTelemetry, "field")
 		}},
-		"label of a partition": {maxLabel, func(t *testing.T, text string) string {
+		"label of a partition": {Limit: maxLabel, Show: func(t *testing.T, text string) string {
 			NewMeter(types.NamespacedName{Namespace: t.Name()}).Lag(text, 1)
 			return labelIn(t, streamLag, "partition")
 		}},

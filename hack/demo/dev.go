@@ -209,7 +209,10 @@ func nextChange(ctx context.Context, watcher *fsnotify.Watcher, root string) (ch
 				}
 				quiet = time.After(settleTime)
 			}
-		case <-watcher.Errors: // an overflow: the next change builds everything
+		case _, isOpen := <-watcher.Errors: // an overflow: the next change builds everything
+			if !isOpen {
+				return "", false
+			}
 		}
 	}
 }

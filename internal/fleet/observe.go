@@ -258,22 +258,22 @@ func (s *State) answerTo(m *member, t *twin.Twin, leaf twin.Leaf, p twin.Propert
 	if declared == nil {
 		return answerNone
 	}
-	isSame := wasKnown && old.value == f.value && m.setVersion(old) == f.version
+	isSame, before := wasKnown && old.value == f.value && m.setVersion(old) == f.version, answerNone
+	if isSame {
+		before = old.answer
+	}
 	if t.Partial && p.Reported == nil {
-		if isSame {
-			return old.answer
-		}
-		return answerNone
+		return before
 	}
 	isPlain := s.isPlainAnswer(declared, p.Reported)
 	result := answerOf(twin.Judge(declared, p, f.version, t.AckLimit()), isPlain)
 	if t.Partial {
-		if p.Reported.Ack == nil && !isPlain && (isSame && old.answer != answerNone || isEnvelopePart(p.Reported)) {
+		if p.Reported.Ack == nil && !isPlain && (before != answerNone || isEnvelopePart(p.Reported)) {
 			m.set(flagDoubtful) // a part of an envelope: only the hub knows the whole
 			return old.answer
 		}
-		if result == answerNone && isSame {
-			return old.answer // an answer to something older, or none
+		if result == answerNone {
+			return before // an answer to something older, or none
 		}
 	}
 	s.noteAnswer(m, leaf, p, result, isSame && result == old.answer)

@@ -277,7 +277,7 @@ func (p *part) readColumns(d *decoder, texts, lists []string) {
 		}
 		return ""
 	}
-	small := func() uint32 { return uint32(min(d.number(), 1<<32-1)) } //nolint:gosec // clamped
+	small := func() uint32 { return uint32(min(d.number(), 1<<32-1)) }
 	for _, column := range []func(*memberRecord){
 		func(r *memberRecord) { r.model, r.tags = readTags(d, list(), texts) },
 		func(r *memberRecord) { r.facts = readFacts(d, list(), texts) },

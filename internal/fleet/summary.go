@@ -36,7 +36,7 @@ func (s *State) Summary(status *v1alpha1.DeviceFleetStatus) {
 	status.Failures, status.FailureReasons = s.failures(), s.failureReasons()
 }
 
-func small(n int) int32 { return int32(min(max(n, 0), 1<<31-1)) } //nolint:gosec // clamped
+func small(n int) int32 { return int32(min(max(n, 0), 1<<31-1)) }
 
 func (s *State) devices() v1alpha1.FleetDevices {
 	t := &s.total

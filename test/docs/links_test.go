@@ -168,11 +168,11 @@ func declares(path, name string) (found bool) {
 	declaration := regexp.MustCompile(`(?m)^(?:func (?:\([^)]*\) )?|type |var |const |\t)` + name + `\b`)
 	_ = filepath.WalkDir(path, func(file string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(file) != ".go" {
-			return nil
+			return err
 		}
 		source, err := os.ReadFile(file)
-		found = found || err == nil && declaration.Match(source)
-		return nil
+		found = found || declaration.Match(source)
+		return err
 	})
 	return found
 }

@@ -145,11 +145,7 @@ func (c *comparison) mirrored() []Leaf {
 
 func (c *comparison) property(leaf Leaf, p v1alpha1.PropertyStatus) {
 	reported, isReported := c.reported[leaf]
-	metadata := metadataOf(c.twin.Properties.Reported, leaf)
-	a := answerOf(reported).without(metadata)
-	if told, isOdd := a.told(metadata); isOdd && c.object.Spec.Reported != v1alpha1.ReportedNone && equal(decoded(p.Reported), told.value) {
-		a = told
-	}
+	a := c.answer(leaf, reported, p)
 	want := a.value
 	if !isReported || c.object.Spec.Reported == v1alpha1.ReportedNone {
 		want = nil
@@ -168,6 +164,17 @@ func (c *comparison) property(leaf Leaf, p v1alpha1.PropertyStatus) {
 		c.wrongf("the hub holds %s for %s, status says %s", raw(want), leaf, raw(got))
 	}
 	c.wantState(leaf, p, c.state(leaf, p, a))
+}
+
+// answer is what a device answered for a property, in the reading that status has, where two are
+// possible.
+func (c *comparison) answer(leaf Leaf, reported any, p v1alpha1.PropertyStatus) answer {
+	metadata := metadataOf(c.twin.Properties.Reported, leaf)
+	a := answerOf(reported).without(metadata)
+	if told, isOdd := a.told(metadata); isOdd && c.object.Spec.Reported != v1alpha1.ReportedNone && equal(decoded(p.Reported), told.value) {
+		return told
+	}
+	return a
 }
 
 func decoded(j *apiextensionsv1.JSON) any {
