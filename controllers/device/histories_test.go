@@ -181,14 +181,12 @@ type copied struct {
 
 // history is the world of one test: the API server, a cache of it, a hub, and an operator.
 type history struct {
-	client.Client
+	plain // as the operator's cache shows it
 
 	t  *testing.T
 	rt *rapid.T
 
-	hub    *v1alpha1.IoTHub
 	server *v1alpha1.PnPDevice // as the API server holds it
-	cache  *v1alpha1.PnPDevice // as the operator's cache shows it
 	isLate bool                // the cache does not follow
 	number int                 // the newest resourceVersion
 	// refusals counts the statuses refused since the cache followed last.
@@ -214,10 +212,10 @@ type history struct {
 
 func newHistory(t *testing.T, rt *rapid.T) *history {
 	b := newBench(t, `{}`)
-	h := &history{t: t, rt: rt, hub: b.hub, server: b.device, number: 1, agreements: map[agreement]bool{}, clock: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)}
+	h := &history{t: t, rt: rt, plain: plain{hub: b.hub}, server: b.device, number: 1, agreements: map[agreement]bool{}, clock: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)}
 	h.copied = copied{desired: map[string]valued{}, version: 1, writes: 1, changes: 1, updated: h.clock}
 	h.server.ResourceVersion = "1"
-	h.cache = h.server
+	h.device = h.server
 	h.start()
 	return h
 }
@@ -264,7 +262,7 @@ func (h *history) actions() map[string]func(*rapid.T) {
 // refused twice.
 func (h *history) follow() {
 	h.sayf("the cache follows")
-	h.isLate, h.cache, h.refusals = false, h.server, 0
+	h.isLate, h.device, h.refusals = false, h.server, 0
 }
 
 func (h *history) declared() map[string]int { return declaredBy(h.server) }
@@ -306,14 +304,14 @@ func (h *history) put(changed *v1alpha1.PnPDevice) {
 	changed.ResourceVersion = strconv.Itoa(h.number)
 	h.server = changed
 	if !h.isLate {
-		h.cache = changed
+		h.device = changed
 	}
 }
 
 // agree marks the values that the hub holds and the object declares, also as a late cache has it.
 func (h *history) agree() {
 	for name, held := range h.desired {
-		if declaredBy(h.server)[name] == held.value || declaredBy(h.cache)[name] == held.value {
+		if declaredBy(h.server)[name] == held.value || declaredBy(h.device)[name] == held.value {
 			held.agreed = true
 			h.desired[name] = held
 			h.agreements[agreement{name, held.value, held.version}] = true
@@ -365,7 +363,7 @@ func (h *history) isOnRecord(name string, value int) bool {
 	if h.agreements[agreement{name, value, h.version}] {
 		return true
 	}
-	return slices.ContainsFunc([]*v1alpha1.PnPDevice{h.server, h.cache}, func(device *v1alpha1.PnPDevice) bool {
+	return slices.ContainsFunc([]*v1alpha1.PnPDevice{h.server, h.device}, func(device *v1alpha1.PnPDevice) bool {
 		sent, is := convergence.SentOf(&device.Status)[twin.Leaf{Name: name}]
 		return is && sent.Version == h.version && sent.Value == json.Number(strconv.Itoa(value))
 	})
@@ -453,7 +451,7 @@ func (h *history) shown() string {
 func (h *history) settle() {
 	h.sayf("settle")
 	h.losesAnswer, h.refusesWrite, h.refusesStatus, h.refusesRead, h.isLate = false, false, false, false, false
-	h.cache = h.server
+	h.device = h.server
 	h.memory().Doubt()
 	h.passes(12)
 }
@@ -479,23 +477,6 @@ func (h *history) failf(format string, args ...any) {
 		fatalf = h.rt.Fatalf
 	}
 	fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(h.log, "\n"))
-}
-
-func (h *history) Get(_ context.Context, _ client.ObjectKey, into client.Object, _ ...client.GetOption) error {
-	switch o := into.(type) {
-	case *v1alpha1.PnPDevice:
-		*o = *h.cache
-	case *v1alpha1.IoTHub:
-		h.hub.DeepCopyInto(o)
-	}
-	return nil
-}
-
-func (h *history) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
-	if devices, ok := list.(*v1alpha1.PnPDeviceList); ok {
-		devices.Items = []*v1alpha1.PnPDevice{h.cache}
-	}
-	return nil
 }
 
 func (h *history) Status() client.SubResourceWriter { return historyStatus{history: h} }

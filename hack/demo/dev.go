@@ -25,17 +25,11 @@ const settleTime = 200 * time.Millisecond
 // dev starts the demonstration, follows the log of the operator, and rebuilds and restarts the
 // operator after each change of a source, until ctx ends. Then dev removes everything.
 func dev(ctx context.Context, c harness.Clone, out *harness.Report) error {
-	dir := stateFolder(c)
-	if err := c.BuildQuickly(ctx, out); err != nil {
+	d, err := buildStanding(ctx, c, out)
+	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-		return newDemo(c, dir, out).alreadyUp()
-	} else if err != nil {
-		return fmt.Errorf("making the demonstration's folder: %w", err)
-	}
-	d := newDemo(c, dir, out)
-	err := d.develop(ctx)
+	err = d.develop(ctx)
 	if ctx.Err() != nil {
 		err = nil // an interrupt ends the command
 	}

@@ -20,21 +20,31 @@ const envFile = "env"
 // stateFolder is where up keeps what down stops.
 func stateFolder(c harness.Clone) string { return c.Path("bin/demo") }
 
-// up leaves a demonstration running. The folder's making is what two of them compete for.
-func up(ctx context.Context, c harness.Clone, out *harness.Report) error {
+// buildStanding builds what a demonstration in the state folder runs, and makes the folder: two
+// demonstrations compete for that.
+func buildStanding(ctx context.Context, c harness.Clone, out *harness.Report) (*demo, error) {
 	dir := stateFolder(c)
+	d := newDemo(c, dir, out)
 	if _, err := os.Stat(dir); err == nil {
-		return newDemo(c, dir, out).alreadyUp()
+		return nil, d.alreadyUp()
 	}
 	if err := c.BuildQuickly(ctx, out); err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-		return newDemo(c, dir, out).alreadyUp()
+		return nil, d.alreadyUp()
 	} else if err != nil {
-		return fmt.Errorf("making the demonstration's folder: %w", err)
+		return nil, fmt.Errorf("making the demonstration's folder: %w", err)
 	}
-	d := newDemo(c, dir, out)
+	return d, nil
+}
+
+// up leaves a demonstration running.
+func up(ctx context.Context, c harness.Clone, out *harness.Report) error {
+	d, err := buildStanding(ctx, c, out)
+	if err != nil {
+		return err
+	}
 	if err := d.bringUp(ctx); err != nil {
 		return d.Conclude(ctx, err)
 	}

@@ -91,18 +91,13 @@ type decoder struct {
 	bad bool
 }
 
-func (d *decoder) number() uint64 {
-	n, size := binary.Uvarint(d.raw)
-	if size <= 0 {
-		d.bad = true
-		return 0
-	}
-	d.raw = d.raw[size:]
-	return n
-}
+func (d *decoder) number() uint64 { return take(d, binary.Uvarint) }
+func (d *decoder) signed() int64  { return take(d, binary.Varint) }
 
-func (d *decoder) signed() int64 {
-	n, size := binary.Varint(d.raw)
+// take reads a number by a function that returns how many bytes it has, none if it is cut or too
+// large.
+func take[N int64 | uint64](d *decoder, read func([]byte) (N, int)) N {
+	n, size := read(d.raw)
 	if size <= 0 {
 		d.bad = true
 		return 0

@@ -140,9 +140,9 @@ func (s *State) cleared(f *flush, slots []slot) {
 	}
 }
 
-// Load returns the state that was on record: status, and the data of each object. What cannot be used
-// is left out, and said; its members are listed and read anew, which costs what is ours there, and no
-// value.
+// Load returns the state that was on record: status, and the data of each object. What cannot be
+// used is left out, and said; its members are listed and read anew, which costs what is ours there,
+// and no value.
 func Load(who Identity, spec *v1alpha1.DeviceFleetSpec, declared twin.Declaration, status *v1alpha1.DeviceFleetStatus, objects []Object) (*State, []error) {
 	s := New(who, spec, declared)
 	var problems []error
@@ -182,8 +182,8 @@ func (s *State) rolloutIsKnown(status *v1alpha1.DeviceFleetStatus) bool {
 	return status.Revision != ""
 }
 
-// beginLoaded begins the rollout of a revision that was declared while the operator did not run. The
-// first call of Next does it, which knows the time.
+// beginLoaded begins the rollout of a revision that was declared while the operator did not run.
+// The first call of Next does it, which knows the time.
 func (s *State) beginLoaded() { s.mustBegin = true }
 
 // loadHeader takes the header from status.
@@ -234,12 +234,11 @@ func (s *State) loadBatch(b *v1alpha1.FleetBatchStatus, isLast bool) {
 
 // named returns the revision of a name, 0 if it is not on record.
 func (s *State) named(name string) revisionID {
-	for id, r := range s.revisions {
-		if r != nil && r.name == name && name != "" {
-			return revisionID(id)
-		}
+	if name == "" {
+		return 0
 	}
-	return 0
+	id, _ := s.find(name)
+	return id
 }
 
 // loadMembers takes members from shards, and newer ones from the journal.
@@ -322,8 +321,8 @@ func sortedRecords(found map[string]*memberRecord) []string {
 	return ids
 }
 
-// loadMember adds a member as it was on record. One whose write may have happened is in flight until
-// it is read.
+// loadMember adds a member as it was on record. One whose write may have happened is in flight
+// until it is read.
 func (s *State) loadMember(r *memberRecord, keys []string, rolloutNumber int64, shardNumber int, isInShard bool) {
 	at, m := s.members.add(r.id)
 	if isInShard {

@@ -33,8 +33,8 @@ type Action struct {
 	Number int64
 	// Objects are to be stored, for Flush.
 	Objects []Object
-	// DeviceID, ETag and Body are of a Read or Write. Removals is how many properties the write takes
-	// away, for the brake of the hub.
+	// DeviceID, ETag and Body are of a Read or Write. Removals is how many properties the write
+	// takes away, for the brake of the hub.
 	DeviceID string
 	ETag     string
 	Body     []byte
@@ -45,8 +45,8 @@ type Action struct {
 // windows that are not needed at once.
 const flushEvery = 5 * time.Second
 
-// Next names one thing to do. The caller holds whatever permit the hub's budget asks for, does it at
-// once, and tells the outcome by Apply.
+// Next names one thing to do. The caller holds whatever permit the hub's budget asks for, does it
+// at once, and tells the outcome by Apply.
 func (s *State) Next(now time.Time) Action {
 	s.clock.advance(now)
 	if !s.isLoaded {
@@ -218,47 +218,46 @@ func (s *State) nextRead(now time.Time) (Action, bool) {
 	if id, ok := s.strangers.next(); ok {
 		return Action{Do: Read, DeviceID: id}, true
 	}
+	at, m := s.popNeeding(&s.reads, flagQueuedRead, needRead)
+	if m == nil {
+		return Action{}, false
+	}
+	s.change(now, at, func(*member) { s.calls[at] = &call{} })
+	return Action{Do: Read, DeviceID: m.id}, true
+}
+
+// popNeeding takes the first member of a queue, in which flag says that it is, that still needs
+// what the queue is for; nil: none does.
+func (s *State) popNeeding(q *queue, flag flags, what need) (slot, *member) {
 	for {
-		at, ok := s.reads.pop()
+		at, ok := q.pop()
 		if !ok {
-			return Action{}, false
+			return 0, nil
 		}
 		m := s.members.at(at)
-		if m.is(flagGone) || !m.is(flagQueuedRead) {
+		if m.is(flagGone) || !m.is(flag) {
 			continue
 		}
-		m.clear(flagQueuedRead)
-		if s.needs(at, m) != needRead {
-			s.enqueue(at, m)
-			continue
+		m.clear(flag)
+		if s.needs(at, m) == what {
+			return at, m
 		}
-		s.change(now, at, func(*member) { s.calls[at] = &call{} })
-		return Action{Do: Read, DeviceID: m.id}, true
+		s.enqueue(at, m)
 	}
 }
 
 // reserve fills the window with members that have to be written to.
 func (s *State) reserve() {
 	room := int(s.spec.Rollout.MaxInFlight) - len(s.stored.window) - len(s.stored.ready) - s.stored.flushingWindow()
-	for room > 0 {
-		at, ok := s.writes.pop()
-		if !ok {
+	for ; room > 0; room-- {
+		at, m := s.popNeeding(&s.writes, flagQueuedWrite, needWrite)
+		if m == nil {
 			return
-		}
-		m := s.members.at(at)
-		if m.is(flagGone) || !m.is(flagQueuedWrite) {
-			continue
-		}
-		m.clear(flagQueuedWrite)
-		if s.needs(at, m) != needWrite {
-			s.enqueue(at, m)
-			continue
 		}
 		m.set(flagReserved)
 		m.sent = s.target(m)
 		s.stored.window = append(s.stored.window, at)
 		s.markDirty(m)
-		room--
 	}
 }
 

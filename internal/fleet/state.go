@@ -114,11 +114,15 @@ func New(who Identity, spec *v1alpha1.DeviceFleetSpec, declared twin.Declaration
 
 func (s *State) revisionName(d twin.Declaration) string { return s.who.Name + "-" + RevisionHash(d) }
 
+// find returns the revision of a name, false if there is none.
+func (s *State) find(name string) (revisionID, bool) {
+	id := slices.IndexFunc(s.revisions, func(r *revision) bool { return r != nil && r.name == name })
+	return revisionID(max(id, 0)), id >= 0 //nolint:gosec // far fewer
+}
+
 func (s *State) addRevision(r *revision) revisionID {
-	for id, known := range s.revisions {
-		if known != nil && known.name == r.name {
-			return revisionID(id)
-		}
+	if id, isKnown := s.find(r.name); isKnown {
+		return id
 	}
 	s.revisions = append(s.revisions, r)
 	return revisionID(len(s.revisions) - 1) //nolint:gosec // far fewer
@@ -126,7 +130,8 @@ func (s *State) addRevision(r *revision) revisionID {
 
 func (s *State) wantedRevision() *revision { return s.revisions[s.wanted] }
 
-// Revision returns the name of the wanted revision, and of the last one that went through all batches.
+// Revision returns the name of the wanted revision, and of the last one that went through all
+// batches.
 func (s *State) Revision() (wanted, stable string) {
 	wanted = s.wantedRevision().name
 	if r := s.revisions[s.stable]; r != nil {
@@ -159,8 +164,8 @@ const (
 	unknownToUs
 )
 
-// compare says whether a member holds a revision: each of its leaves, and nothing else that is ours.
-// Leaves of other objects do not count.
+// compare says whether a member holds a revision: each of its leaves, and nothing else that is
+// ours. Leaves of other objects do not count.
 func (s *State) compare(at slot, m *member, r *revision) comparison {
 	if !m.is(flagKnown) {
 		return unknownToUs
@@ -255,8 +260,8 @@ func (s *State) stateOfHolder(m *member, answered memberState) memberState {
 	return stateInFlight
 }
 
-// target returns the revision that a member is to hold now, 0 for none. What was begun is not undone:
-// a stop, a pause and a hold freeze it.
+// target returns the revision that a member is to hold now, 0 for none. What was begun is not
+// undone: a stop, a pause and a hold freeze it.
 func (s *State) target(m *member) revisionID {
 	switch {
 	case m.is(flagLeaving):

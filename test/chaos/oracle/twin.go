@@ -155,7 +155,10 @@ func (a answer) without(metadata map[string]any) answer {
 		a.describe = ""
 	}
 	if updated(metadata["value"]).Equal(at) {
-		a.value = since(at, a.value, metadata["value"])
+		a.value = keep(a.value, metadata["value"], func(node any) bool {
+			when := updated(node)
+			return when.IsZero() || !when.Before(at)
+		})
 	}
 	return a
 }
@@ -168,12 +171,12 @@ func (a answer) told(metadata map[string]any) (of answer, isOdd bool) {
 	if !a.acks || at.IsZero() || !updated(metadata["av"]).Equal(at) || !updated(metadata["value"]).After(at) {
 		return a, false
 	}
-	a.value = writtenAt(at, a.value, metadata["value"])
+	a.value = keep(a.value, metadata["value"], func(node any) bool { return hasTime(node, at) })
 	return a, true
 }
 
-// writtenAt is a value without the keys, at any depth, in which nothing has a time.
-func writtenAt(at time.Time, value, metadata any) any {
+// keep returns a value without the keys, at any depth, whose nodes of metadata are not to be kept.
+func keep(value, metadata any, isKept func(node any) bool) any {
 	fields, isObject := value.(map[string]any)
 	nodes, _ := metadata.(map[string]any)
 	if !isObject {
@@ -181,8 +184,8 @@ func writtenAt(at time.Time, value, metadata any) any {
 	}
 	kept := map[string]any{}
 	for name, inner := range fields {
-		if hasTime(nodes[name], at) {
-			kept[name] = writtenAt(at, inner, nodes[name])
+		if isKept(nodes[name]) {
+			kept[name] = keep(inner, nodes[name], isKept)
 		}
 	}
 	return kept
@@ -201,21 +204,6 @@ func hasTime(node any, at time.Time) bool {
 		}
 	}
 	return false
-}
-
-func since(at time.Time, value, metadata any) any {
-	fields, isObject := value.(map[string]any)
-	nodes, _ := metadata.(map[string]any)
-	if !isObject {
-		return value
-	}
-	kept := map[string]any{}
-	for name, inner := range fields {
-		if when := updated(nodes[name]); when.IsZero() || !when.Before(at) {
-			kept[name] = since(at, inner, nodes[name])
-		}
-	}
-	return kept
 }
 
 // updated is the newest time of a node of metadata and of all below it, zero if there is none.
