@@ -6,8 +6,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator/throttle"
 )
 
-// charge counts a change that nobody asked the service API for, as "Azure IoT Hub pricing" does: what a device reports is a
-// twin update and a message, and what it is notified of another message. It runs inside a commit of the hub.
+// charge counts a change that nobody asked the service API for, as "Azure IoT Hub pricing" does:
+// what a device reports is a twin update and a message, and what it is notified of another message.
+// It runs inside a commit of the hub.
 func (s *Simulator) charge(c hub.Change) {
 	l := s.throttle.Limits()
 	if l.CountConfigurations && c.By != "" {

@@ -9,12 +9,15 @@ import (
 // Settings are what can be changed while the simulator runs; a member that is absent stays.
 type Settings struct {
 	IndexLag *string `json:"indexLag,omitempty"` // "30s": how far queries trail behind
-	// CountLag, "30m" for one, is how far COUNT() and other aggregates trail behind; "0s": as far as rows.
+	// CountLag, "30m" for one, is how far COUNT() and other aggregates trail behind; "0s": as far
+	// as rows.
 	CountLag *string `json:"countLag,omitempty"`
-	// ConfigurationInterval, "5s" for one, is how long the hub's configurations rest between evaluations.
+	// ConfigurationInterval, "5s" for one, is how long the hub's configurations rest between
+	// evaluations.
 	ConfigurationInterval *string `json:"configurationInterval,omitempty"`
 	LenientDigitalTwins   *bool   `json:"lenientDigitalTwins,omitempty"`
-	// WholeConfigurationEvents has the event of a configuration's write carry all desired properties.
+	// WholeConfigurationEvents has the event of a configuration's write carry all desired
+	// properties.
 	WholeConfigurationEvents *bool `json:"wholeConfigurationEvents,omitempty"`
 	// ConfigurationsOnce has configurations not put back what somebody else changes.
 	ConfigurationsOnce *bool `json:"configurationsOnce,omitempty"`

@@ -11,8 +11,9 @@ import (
 	"github.com/pnp-operator/pnp-operator/simulator"
 )
 
-// BenchmarkFleetOf100000 runs a whole simulator with 100,000 virtual devices, has a service write one desired property of each
-// and waits for all acknowledgements. It prints time, processor time and live heap per device.
+// BenchmarkFleetOf100000 runs a whole simulator with 100,000 virtual devices, has a service write
+// one desired property of each and waits for all acknowledgements. It prints time, processor time
+// and live heap per device.
 func BenchmarkFleetOf100000(b *testing.B) {
 	const fleet = 100_000
 	for b.Loop() {

@@ -133,7 +133,8 @@ func TestCountsTrailBehind(t *testing.T) {
 	c.query(count).want(200).wantJSON(`[{"n":1}]`)
 }
 
-// What Microsoft does not say can be switched while the hub runs, for queries as for configurations and jobs.
+// What Microsoft does not say can be switched while the hub runs, for queries as for configurations
+// and jobs.
 func TestDialectsOfQueriesAreSettings(t *testing.T) {
 	c := start(t)
 	c.must(c.sim.Hub().CreateDevice("a"))

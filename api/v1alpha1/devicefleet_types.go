@@ -84,7 +84,8 @@ const (
 	BatchProgressing BatchState = "Progressing"
 	// BatchSoaking has its evidence, and waits for soakSeconds.
 	BatchSoaking BatchState = "Soaking"
-	// BatchNoEvidence has too few members that could acknowledge: it waits for some, or an approval.
+	// BatchNoEvidence has too few members that could acknowledge: it waits for some, or an
+	// approval.
 	BatchNoEvidence BatchState = "NoEvidence"
 	// BatchPassed has let the rollout through.
 	BatchPassed BatchState = "Passed"
@@ -293,8 +294,8 @@ type FleetRollout struct {
 	// +kubebuilder:validation:Maximum=1000000
 	MinAcknowledged int32 `json:"minAcknowledged,omitempty"`
 
-	// acknowledgement is what counts as the answer of a device: Envelope, Value for one that reports
-	// plain values, None for one that reports nothing.
+	// acknowledgement is what counts as the answer of a device: Envelope, Value for one that
+	// reports plain values, None for one that reports nothing.
 	// +optional
 	// +default="Envelope"
 	Acknowledgement AcknowledgementForm `json:"acknowledgement,omitempty"`
@@ -304,8 +305,8 @@ type FleetRollout struct {
 	// +default="Fail"
 	Adjusted AdjustedValues `json:"adjusted,omitempty"`
 
-	// offline says when devices that are not connected are written to: Defer until they are there, or
-	// Write at once, which reaches them past every gate.
+	// offline says when devices that are not connected are written to: Defer until they are there,
+	// or Write at once, which reaches them past every gate.
 	// +optional
 	// +default="Defer"
 	Offline OfflineDevices `json:"offline,omitempty"`
@@ -317,7 +318,7 @@ type FleetRollout struct {
 	// +kubebuilder:validation:Maximum=31536000
 	DeferSeconds int32 `json:"deferSeconds,omitempty"`
 
-	// paused starts no further device. What was written stays.
+	// paused starts no further device. Written values stay.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
 }
@@ -354,14 +355,14 @@ type DeviceFleetSpec struct {
 	// +default="Observe"
 	Management Management `json:"management,omitempty"`
 
-	// existingValues says whose an equal value is that a device held before: Keep holds it and never
-	// removes it, TakeOver makes it the fleet's.
+	// existingValues says whose an equal value is that a device held before: Keep holds it and
+	// never removes it, TakeOver makes it the fleet's.
 	// +optional
 	// +default="Keep"
 	ExistingValues ExistingValues `json:"existingValues,omitempty"`
 
-	// deletionPolicy says what happens to the twins when this object is deleted: Retain leaves them as
-	// they are, Clear removes what the fleet wrote.
+	// deletionPolicy says what happens to the twins when this object is deleted: Retain leaves them
+	// as they are, Clear removes what the fleet wrote.
 	// +optional
 	// +default="Retain"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
@@ -405,8 +406,8 @@ type FleetDevices struct {
 	// +default=0
 	// +kubebuilder:validation:Minimum=0
 	InFlight int32 `json:"inFlight"`
-	// failed is the number of members that refused, changed or did not answer, or that the value does
-	// not fit.
+	// failed is the number of members that refused, changed or did not answer, or that the value
+	// does not fit.
 	// +optional
 	// +default=0
 	// +kubebuilder:validation:Minimum=0
@@ -452,8 +453,8 @@ type FleetBatchStatus struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Offline int32 `json:"offline,omitempty"`
-	// through is where the batch ends in the order of members: 32 hexadecimal digits. Absent for the
-	// last one, and for one of tags.
+	// through is where the batch ends in the order of members: 32 hexadecimal digits. Absent for
+	// the last one, and for one of tags.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Through string `json:"through,omitempty"`
@@ -636,7 +637,8 @@ type DeviceFleetStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Leaving int32 `json:"leaving,omitempty"`
 
-	// leavingHalted is true while too many devices left for them to be cleared without a confirmation.
+	// leavingHalted is true while too many devices left for them to be cleared without a
+	// confirmation.
 	// +optional
 	LeavingHalted bool `json:"leavingHalted,omitempty"`
 

@@ -15,7 +15,8 @@ func nameOf(device *v1alpha1.PnPDevice) *v1alpha1.PnPDevice {
 	return is
 }
 
-// announceCommand has `kubectl describe pnpdevice` show the last commands. device is nil if there is none.
+// announceCommand has `kubectl describe pnpdevice` show the last commands. device is nil if there
+// is none.
 func announceCommand(to events.EventRecorder, c *v1alpha1.DeviceCommand, device *v1alpha1.PnPDevice) {
 	if device == nil {
 		return

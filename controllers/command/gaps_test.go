@@ -52,8 +52,8 @@ func TestAFlightIsHeardByTheSessionAfterAGap(t *testing.T) {
 	}
 }
 
-// A command is deleted and created again between two looks at it. The new object does not wait for the
-// answer to the call of the former one, which may take minutes.
+// A command is deleted and created again between two looks at it. The new object does not wait for
+// the answer to the call of the former one, which may take minutes.
 func TestACommandThatReplacesAnotherDoesNotWaitForItsCall(t *testing.T) {
 	for name, test := range map[string]struct {
 		object types.UID

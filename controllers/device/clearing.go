@@ -14,8 +14,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/lazymap"
 )
 
-// clearing is what the reconciler knows of deletions beyond the API server and the hub. The zero value
-// is ready to use.
+// clearing is what the reconciler knows of deletions beyond the API server and the hub. The zero
+// value is ready to use.
 type clearing struct {
 	mu sync.Mutex
 	// settled are objects that are being deleted, of which the hub holds nothing any more, or that

@@ -34,7 +34,8 @@ func announceRelease(to events.EventRecorder, device *v1alpha1.PnPDevice, leaf t
 		"Left %s at the hub as it is, %s: it is not the value that was last written or found there", leaf, shown(held))
 }
 
-// fieldOf tells Events about several leaves of one object apart: what else is alike is counted, with the first one's text.
+// fieldOf tells Events about several leaves of one object apart: what else is alike is counted,
+// with the first one's text.
 func fieldOf(device *v1alpha1.PnPDevice, leaf twin.Leaf) *corev1.ObjectReference {
 	return &corev1.ObjectReference{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: "PnPDevice", Namespace: device.Namespace, Name: device.Name, UID: device.UID,

@@ -43,7 +43,8 @@ func (r *PnPDeviceReconciler) wasLast(ctx context.Context, gone *v1alpha1.PnPDev
 	return err == nil && !hasOthers
 }
 
-// isStillDeclared reports whether another object declares the same device at the same IoTHub: what memory holds is its.
+// isStillDeclared reports whether another object declares the same device at the same IoTHub: what
+// memory holds is its.
 func (r *PnPDeviceReconciler) isStillDeclared(ctx context.Context, gone *v1alpha1.PnPDevice) bool {
 	declarations, err := cached.DeclarationsAt(ctx, r, cached.HubKey(gone), gone.DeviceID())
 	return err != nil || slices.ContainsFunc(declarations, func(d *v1alpha1.PnPDevice) bool { return d.UID != gone.UID })

@@ -13,8 +13,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/controllers/triggers"
 )
 
-// enqueueMembers has the PnPDevices of an IoTHub reconciled: after what users edit, since there may be ten thousand of them, unless they were edited
-// themselves.
+// enqueueMembers has the PnPDevices of an IoTHub reconciled: after what users edit, since there may
+// be ten thousand of them, unless they were edited themselves.
 func (r *PnPDeviceReconciler) enqueueMembers() handler.EventHandler {
 	enqueue := func(ctx context.Context, hub client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		devices, err := cached.MembersOf(ctx, r, client.ObjectKeyFromObject(hub))

@@ -14,8 +14,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// What was written last is newer than anything that the cache will show, if etcd was put back to
-// before it.
+// The last written object is newer than anything that the cache will show, if etcd was put back to
+// a time before it.
 func TestAWriteOfALostHistoryIsForgotten(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{}, "a", errors.New("it changed"))
 	for name, c := range map[string]struct {

@@ -23,8 +23,8 @@ import (
 // Ending is how a pass over an object ends: what the object says by now, when the next pass is due,
 // and in what the kinds differ. Functions that are nil do what most kinds do.
 type Ending struct {
-	// Before is the object as it was read, after the one with its new status. They differ in nothing
-	// else. Without after nothing is said.
+	// Before is the object as it was read, after the one with its new status. They differ in
+	// nothing else. Without after nothing is said.
 	Before, After Object
 	// Next is when the next pass is due. A refusal of the status puts it off, unless isUrgent.
 	Next     time.Duration
@@ -190,7 +190,8 @@ type Object interface {
 	GetConditions() *[]metav1.Condition
 }
 
-// ForRecord is a context for what has to be recorded although the operator is told to stop. It ends long before Kubernetes loses patience.
+// ForRecord is a context for what has to be recorded although the operator is told to stop. It ends
+// long before Kubernetes loses patience.
 func ForRecord(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 }

@@ -28,8 +28,8 @@ func (e *RefusedError) Error() string { return "the API server refused the statu
 // Unwrap returns the refusal.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// IsRefusal reports whether the API server will not take what it was sent however often it is. That an object is too large
-// for etcd it says in words alone.
+// IsRefusal reports whether the API server will not take what it was sent however often it is. That
+// an object is too large for etcd it says in words alone.
 func IsRefusal(err error) bool {
 	refusal, ok := errors.AsType[*apierrors.StatusError](err)
 	if !ok {

@@ -24,8 +24,8 @@ import (
 // right to read that is gone.
 const DefaultClearWithin = 5 * time.Minute
 
-// goneHubs are IoTHubs as they were when they went. Each is there for as long as its session is. The
-// zero value is ready to use.
+// goneHubs are IoTHubs as they were when they went. Each is there for as long as its session is.
+// The zero value is ready to use.
 type goneHubs struct {
 	mu   sync.Mutex
 	hubs map[types.NamespacedName]*v1alpha1.IoTHub
@@ -65,8 +65,8 @@ func (g *goneHubs) isBack(hub *v1alpha1.IoTHub) {
 	}
 }
 
-// Gone returns an IoTHub as it was when it went, nil if that is not known. It is known for as long as
-// its session is kept.
+// Gone returns an IoTHub as it was when it went, nil if that is not known. It is known for as long
+// as its session is kept.
 func (r *IoTHubReconciler) Gone(hub types.NamespacedName) *v1alpha1.IoTHub { return r.gone.get(hub) }
 
 // retire ends the session of an IoTHub that cannot be used any more. If objects may have to be

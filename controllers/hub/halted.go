@@ -16,8 +16,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
-// brake keeps what is halted and what is confirmed in status. Objects that wait for removals which no
-// condition told of are told once those go on.
+// brake keeps what is halted and what is confirmed in status. Objects that wait for removals which
+// no condition told of are told once those go on.
 func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) error {
 	hasEnded, err := r.Brake.Describe(ctx, r, hub)
 	if hasEnded {
@@ -26,8 +26,8 @@ func (r *IoTHubReconciler) brake(ctx context.Context, hub *v1alpha1.IoTHub) erro
 	return err
 }
 
-// enqueueHalted has an IoTHub whose removals are halted look at what is left of them soon after one of its
-// PnPDevices is edited or goes.
+// enqueueHalted has an IoTHub whose removals are halted look at what is left of them soon after one
+// of its PnPDevices is edited or goes.
 func (r *IoTHubReconciler) enqueueHalted() handler.EventHandler {
 	look := func(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		device, ok := o.(*v1alpha1.PnPDevice)

@@ -40,8 +40,8 @@ type Request struct {
 	Unrecorded bool
 }
 
-// Member is a hash of an object at one generation: status has room for no more of each. What is to
-// be removed follows from the generation, since any edit raises it.
+// Member is a hash of an object at one generation: status has room for no more of each.
+// The properties to remove follow from the generation, since any edit raises it.
 type Member uint32
 
 // MemberOf returns the hash of an object at a generation.

@@ -36,8 +36,8 @@ var standings = func() (all []standing) {
 	return all
 }()
 
-// Status may be behind the sessions, and the other way round after a start. Of three objects
-// for a device, whatever is known of them, at most one of those that could write takes itself for the one
+// Status may be behind the sessions, and the other way round after a start. Of three objects for a
+// device, whatever is known of them, at most one of those that could write takes itself for the one
 // that may, and it is one if any could.
 func TestOneObjectOfADeviceMayWrite(t *testing.T) {
 	scheme := runtime.NewScheme()
@@ -82,7 +82,8 @@ func TestOneObjectOfADeviceMayWrite(t *testing.T) {
 	}
 }
 
-// isAwaited reports whether the operator is about to make a session for an object, as after a start.
+// isAwaited reports whether the operator is about to make a session for an object, as after a
+// start.
 func (s standing) isAwaited() bool { return s.session == "" && s.accepted }
 
 func (s standing) objects(name string, created time.Time) (*v1alpha1.PnPDevice, *v1alpha1.IoTHub) {

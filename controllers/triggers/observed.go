@@ -29,8 +29,9 @@ type observed struct {
 	enqueue   handler.EnqueueRequestForObject
 }
 
-// Observed returns the event handler of a controller's own kind: observers hear of all that the cache
-// shows, in their order and before anything is enqueued; objects whose events pass are enqueued.
+// Observed returns the event handler of a controller's own kind: observers hear of all that the
+// cache shows, in their order and before anything is enqueued; objects whose events pass are
+// enqueued.
 func Observed(passes predicate.Predicate, observers ...handler.Funcs) handler.EventHandler {
 	return &observed{observers: observers, passes: passes}
 }

@@ -1,5 +1,5 @@
-// Package triggers has objects reconciled for what happens outside the API server, and for changes of
-// other objects, each with its priority.
+// Package triggers has objects reconciled for what happens outside the API server, and for changes
+// of other objects, each with its priority.
 package triggers
 
 import (
@@ -39,7 +39,8 @@ func New() *Triggers {
 	}
 }
 
-// Priorities in the queue of PnPDevices: an edit by a user is 0, the first list after a start is -100.
+// Priorities in the queue of PnPDevices: an edit by a user is 0, the first list after a start is
+// -100.
 const (
 	PriorityEvent = -10
 	PrioritySweep = -50
@@ -92,7 +93,8 @@ func EnqueueEdited() handler.EventHandler {
 	}}
 }
 
-// WasEdited reports whether status is about an earlier declaration. An object without status is new: ten thousand of them are no edit.
+// WasEdited reports whether status is about an earlier declaration. An object without status is
+// new: ten thousand of them are no edit.
 func WasEdited(device *v1alpha1.PnPDevice) bool {
 	return device.Status.ObservedGeneration > 0 && device.Status.ObservedGeneration != device.Generation
 }
@@ -132,7 +134,8 @@ func (w *Triggers) MembersOf(ctx context.Context, key types.NamespacedName) {
 	Send(ctx, w.Callers, event.GenericEvent{Object: &v1alpha1.IoTHub{ObjectMeta: Named(key)}})
 }
 
-// ModelChanged has all that may be checked against a model of a namespace reconciled, after what users edit.
+// ModelChanged has all that may be checked against a model of a namespace reconciled, after what
+// users edit.
 func (w *Triggers) ModelChanged(ctx context.Context, namespace string, devices []*v1alpha1.PnPDevice) {
 	for _, device := range devices {
 		// Those whose model is not known as well: it may be about to be written to their status.

@@ -17,8 +17,8 @@ import (
 // List is a list of hosts that credentials may be sent to. The zero value allows none.
 type List struct {
 	// Entries with a leading dot match every name below it, any other entry one host or IP address;
-	// letter case does not matter. They allow the usual ports, unless they name one, as in host:8443;
-	// host:* allows any, and so does this machine without a port.
+	// letter case does not matter. They allow the usual ports, unless they name one, as in
+	// host:8443; host:* allows any, and so does this machine without a port.
 	Entries []string
 	// Flag of the operator that the entries come from. Errors name it.
 	Flag string
@@ -54,8 +54,8 @@ func (e *Error) Error() string {
 // usualPort is that of HTTPS.
 const usualPort = "443"
 
-// Check tells whether a token for hostName may be made, and sent to endpoint if that is set. Its error
-// is an *Error.
+// Check tells whether a token for hostName may be made, and sent to endpoint if that is set. Its
+// error is an *Error.
 func (l List) Check(hostName, endpoint string) error {
 	if err := l.checkName(hostName); err != nil || endpoint == "" {
 		return err

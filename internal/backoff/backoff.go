@@ -1,5 +1,5 @@
-// Package backoff keeps the objects that fail, each with the hub at which it does, and says when each
-// is tried again: by time, or because another object succeeds there.
+// Package backoff keeps the objects that fail, each with the hub at which it does, and says when
+// each is tried again: by time, or because another object succeeds there.
 package backoff
 
 import (
@@ -24,8 +24,8 @@ import (
 // that goes on to fail.
 const wakeBurst = 8
 
-// Failures are the objects that fail, by name. They are the back-off of all controllers: the next try
-// comes after as long again as an object has failed, see waits.Row. An event that wakes it
+// Failures are the objects that fail, by name. They are the back-off of all controllers: the next
+// try comes after as long again as an object has failed, see waits.Row. An event that wakes it
 // meanwhile has it tried, and does not make its wait longer. The zero value is ready to use.
 type Failures struct {
 	mu      sync.Mutex
@@ -34,7 +34,8 @@ type Failures struct {
 	at map[Trouble]map[string]*Failure
 }
 
-// Trouble is where objects fail: in one class of requests to one destination, see iothub.Destination.
+// Trouble is where objects fail: in one class of requests to one destination, see
+// iothub.Destination.
 type Trouble struct {
 	Destination string
 	Class       budget.Class
@@ -52,7 +53,8 @@ type Cause struct {
 	Object types.UID
 	// At is the hub that fails, zero if it is none.
 	At Trouble
-	// About is what begins the back-off anew once it is another: what a person asked for, for example.
+	// About is what begins the back-off anew once it is another: what a person asked for, for
+	// example.
 	About string
 	// Wake has the object tried again, nil: no success of others does.
 	Wake func()
@@ -137,8 +139,8 @@ func (f *Failures) Of(object string) (one Failure, fails bool) {
 	return *known, true
 }
 
-// Left is how long an object waits for its next try, 0 if it is due: also where it is about something
-// else than the last one.
+// Left is how long an object waits for its next try, 0 if it is due: also where it is about
+// something else than the last one.
 func (f *Failures) Left(object, about string, now time.Time) time.Duration {
 	one, fails := f.Of(object)
 	if !fails || one.About != about {
@@ -147,8 +149,8 @@ func (f *Failures) Left(object, about string, now time.Time) time.Duration {
 	return min(max(0, one.until.Sub(now)), one.until.Sub(one.tried)) // whatever became of the clock
 }
 
-// Hold is how long an event of a device keeps from having an object tried that fails at a hub: once in a
-// while is enough, and where the hub is what fails, a few of many tell whether it is well.
+// Hold is how long an event of a device keeps from having an object tried that fails at a hub: once
+// in a while is enough, and where the hub is what fails, a few of many tell whether it is well.
 func (f *Failures) Hold(object string, now time.Time) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,8 +166,9 @@ func (f *Failures) Hold(object string, now time.Time) time.Duration {
 }
 
 // Taken notes that one of the hub's requests was made for an object, or for nobody who fails, and
-// succeeded: those that fail there are to be tried. It returns what wakes them. One that failed there
-// itself shows more than others do, of which each is woken once in as long as its back-off lasts.
+// succeeded: those that fail there are to be tried. It returns what wakes them. One that failed
+// there itself shows more than others do, of which each is woken once in as long as its back-off
+// lasts.
 func (f *Failures) Taken(where Trouble, object string, now time.Time) (wakes []func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -225,8 +228,8 @@ func New(row *waits.Row) Limiter { return Limiter{&Failures{}, row, ""} }
 
 func (b Limiter) nameOf(item reconcile.Request) string { return item.String() + b.kind }
 
-// When returns the delay of the next try of an item that failed. A failure that was not noted is of the
-// row of the back-off.
+// When returns the delay of the next try of an item that failed. A failure that was not noted is of
+// the row of the back-off.
 func (b Limiter) When(item reconcile.Request) time.Duration {
 	now, name := time.Now(), b.nameOf(item)
 	wait, noted := b.take(name, now)
@@ -256,12 +259,12 @@ func (b Limiter) Forget(item reconcile.Request) { b.Over(b.nameOf(item)) }
 // NumRequeues is for metrics of others: tries are not counted.
 func (Limiter) NumRequeues(reconcile.Request) int { return 0 }
 
-// Lasting is a backoff that outlasts passes which end in the middle, to be called later: a controller
-// forgets the failures of an item after any pass that did not fail.
+// Lasting is a backoff that outlasts passes which end in the middle, to be called later: a
+// controller forgets the failures of an item after any pass that did not fail.
 type Lasting struct{ Limiter }
 
-// NewLasting returns the back-off of a controller whose failures are among others. The name of a kind
-// tells its objects from those of others.
+// NewLasting returns the back-off of a controller whose failures are among others. The name of a
+// kind tells its objects from those of others.
 func NewLasting(among *Failures, row *waits.Row, kind string) *Lasting {
 	return &Lasting{Limiter{among, row, kind}}
 }

@@ -341,8 +341,8 @@ func (s *State) disconnect(at slot, m *member, when uint32) {
 	}
 }
 
-// isSoaking reports whether a member that answered has not done so for as long as its batch soaks, or
-// its batch has not passed.
+// isSoaking reports whether a member that answered has not done so for as long as its batch soaks,
+// or its batch has not passed.
 func (s *State) isSoaking(m *member, when uint32) bool {
 	if m.batch == noBatch || s.answeredLate(m) {
 		return false
@@ -362,7 +362,8 @@ func (s *State) applySpoke(now time.Time, at slot, when time.Time) {
 	})
 }
 
-// applyDenied gives leaves of a member to others, or takes them back: then it is read, and joins anew.
+// applyDenied gives leaves of a member to others, or takes them back: then it is read, and joins
+// anew.
 func (s *State) applyDenied(now time.Time, at slot, e Denied) {
 	s.change(now, at, func(m *member) {
 		was := s.deniedTo(at, m)

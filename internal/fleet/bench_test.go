@@ -46,8 +46,8 @@ func reportOf(version, reported, av int64) *twin.Notification {
 	return n
 }
 
-// BenchmarkRollout takes DEVICES members (100,000 if unset) in by rows, and rolls an edit out over all
-// of them. It reports the live heap with the members settled, and what a member costs of time.
+// BenchmarkRollout takes DEVICES members (100,000 if unset) in by rows, and rolls an edit out over
+// all of them. It reports the live heap with the members settled, and what a member costs of time.
 func BenchmarkRollout(b *testing.B) {
 	devices := 100_000
 	if text := os.Getenv("DEVICES"); text != "" {

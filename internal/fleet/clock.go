@@ -23,7 +23,8 @@ func (c *healthClock) advance(now time.Time) {
 
 func (c *healthClock) seconds() uint32 { return uint32(c.elapsed / time.Second) } //nolint:gosec // 136 years
 
-// timers wake members at times of the healthClock. An entry may be out of date: whoever wakes looks.
+// timers wake members at times of the healthClock. An entry may be out of date: whoever wakes
+// looks.
 type timers struct{ entries timerHeap }
 
 type timer struct {

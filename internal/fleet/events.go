@@ -24,8 +24,8 @@ type ListingDone struct{}
 // ListingFailed is the end of one that did not.
 type ListingFailed struct{}
 
-// Seen is a twin as the hub returned it, with its tags: of a read, or, with IsRow, of a query, which
-// may be older than what is known.
+// Seen is a twin as the hub returned it, with its tags: of a read, or, with IsRow, of a query,
+// which may be older than what is known.
 type Seen struct {
 	Twin  *twin.Twin
 	Tags  map[string]any
@@ -92,7 +92,8 @@ type NotWritten struct {
 // Stream says whether the events of the hub are caught up with and alive.
 type Stream struct{ Healthy bool }
 
-// Denied says which leaves of a device belong to others: a PnPDevice, or another fleet that has them.
+// Denied says which leaves of a device belong to others: a PnPDevice, or another fleet that has
+// them.
 type Denied struct {
 	DeviceID            string
 	Exception, Conflict []twin.Leaf

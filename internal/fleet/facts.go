@@ -24,7 +24,8 @@ type leafFact struct {
 	value valueID
 	// ours is true for a value that a write of the fleet set, or that it took over.
 	ours bool
-	// overwrote is true if another writer's value stood where ours is: removing ours restores nothing.
+	// overwrote is true if another writer's value stood where ours is: removing ours restores
+	// nothing.
 	overwrote bool
 	answer    answer
 	// behind is how many desired versions before the member's base the value was set.

@@ -51,8 +51,8 @@ const (
 	flagListed
 	// flagGone: the slot is free.
 	flagGone
-	// flagOwing: it was written to for an earlier revision, or to put a value back, and may be busy with
-	// that.
+	// flagOwing: it was written to for an earlier revision, or to put a value back, and may be busy
+	// with that.
 	flagOwing
 	// flagWaiting: its time to answer runs.
 	flagWaiting
@@ -65,7 +65,8 @@ const recorded = flagKnown | flagConnected | flagUnreliable | flagWritten | flag
 // noBatch is the batch of members that held the revision already when the batches were cut.
 const noBatch = 0xff
 
-// member is what is known of one device. There may be a million: about 170 bytes with what is shared.
+// member is what is known of one device. There may be a million: about 170 bytes with what is
+// shared.
 type member struct {
 	id    string
 	tags  *tagSet
@@ -81,8 +82,8 @@ type member struct {
 	deviceEtag uint32
 	// wroteAt, answeredAt and seenAt (of connection and disconnection) are in seconds of Unix.
 	wroteAt, answeredAt, seenAt uint32
-	// since is when its time to answer began to run, until when it ends; spent is what ran before, and
-	// limit when it ends whatever is spent. All in seconds of State.healthy.
+	// since is when its time to answer began to run, until when it ends; spent is what ran before,
+	// and limit when it ends whatever is spent. All in seconds of State.healthy.
 	since, spent, limit uint32
 	flags               flags
 	code                int16

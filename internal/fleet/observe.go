@@ -104,8 +104,8 @@ func (s *State) owned(m *member) twin.Ownership {
 	return o
 }
 
-// declares returns what found values become the fleet's by being declared: with TakeOver those of the
-// revision that the member is to hold.
+// declares returns what found values become the fleet's by being declared: with TakeOver those of
+// the revision that the member is to hold.
 func (s *State) declares(m *member) twin.Declaration {
 	if s.spec.ExistingValues != v1alpha1.ExistingValuesTakeOver || !s.enforces() || m.is(flagLeaving) {
 		return nil
@@ -119,8 +119,8 @@ func (s *State) declares(m *member) twin.Declaration {
 	return d
 }
 
-// observe takes in a later state of a member's twin: one that the hub returned, or, partial, one that
-// an event made. isTaken is true for the answer to a write.
+// observe takes in a later state of a member's twin: one that the hub returned, or, partial, one
+// that an event made. isTaken is true for the answer to a write.
 func (s *State) observe(now time.Time, at slot, m *member, t *twin.Twin, isTaken bool) {
 	before, beforeBase := m.facts, m.base
 	lineage := twin.Successor
@@ -164,8 +164,8 @@ func (s *State) forgetTwin(m *member) {
 	m.clear(flagKnown | flagWritten | flagReserved | flagFlushed | flagLost | flagTimedOut | flagDue | flagAway | flagResend | flagRefused)
 }
 
-// leavesOf are those that have to be known of a member: of the wanted revision, the stable one, those
-// that it holds and may have been sent, and whatever is known already.
+// leavesOf are those that have to be known of a member: of the wanted revision, the stable one,
+// those that it holds and may have been sent, and whatever is known already.
 func (s *State) leavesOf(m *member) []leafID {
 	var all []leafID
 	for _, id := range []revisionID{s.wanted, s.stable, m.rev, m.sent} {
@@ -243,8 +243,8 @@ func (s *State) isSuperfluous(m *member, leaf leafID) bool {
 	return true
 }
 
-// valueOf numbers what desired holds. A component without its marker is none: what is in it counts as
-// foreign.
+// valueOf numbers what desired holds. A component without its marker is none: what is in it counts
+// as foreign.
 func (s *State) valueOf(t *twin.Twin, leaf twin.Leaf, d *twin.Desired) valueID {
 	if !t.Partial && leaf.Component != "" && t.LacksMarker(leaf.Component) {
 		return valueForeign

@@ -34,9 +34,9 @@ func (s *State) applyOrder(now time.Time, e Event) {
 	}
 }
 
-// declare takes in an edit. Another revision begins at the first batch, or, if it is the stable one,
-// goes back at once. An edit of rollout alone restarts nothing; one of the selector has the devices
-// listed, and whoever it brings waits for batches.
+// declare takes in an edit. Another revision begins at the first batch, or, if it is the stable
+// one, goes back at once. An edit of rollout alone restarts nothing; one of the selector has the
+// devices listed, and whoever it brings waits for batches.
 func (s *State) declare(now time.Time, e Declared) {
 	old := s.spec
 	s.spec = e.Spec
@@ -169,8 +169,8 @@ func (s *State) endFleet(now time.Time) {
 // maxRevisions are kept by name.
 const maxRevisions = 20
 
-// dropRevisions forgets revisions that no member was brought to. Beyond maxRevisions the oldest go as
-// well: members that were brought to one keep what is ours there, and have no target until their
+// dropRevisions forgets revisions that no member was brought to. Beyond maxRevisions the oldest go
+// as well: members that were brought to one keep what is ours there, and have no target until their
 // batch.
 func (s *State) dropRevisions() {
 	used := map[revisionID]bool{s.wanted: true, s.stable: true, s.nothing: true}

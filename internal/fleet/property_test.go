@@ -202,7 +202,8 @@ func (h *history) calm() {
 	h.settle(15 * time.Minute)
 }
 
-// judgeEnd wants the hub to hold what is declared, nothing of ours besides, and the counts to be true.
+// judgeEnd wants the hub to hold what is declared, nothing of ours besides, and the counts to be
+// true.
 func (h *history) judgeEnd() {
 	members := 0
 	for _, id := range h.ids() {
@@ -246,9 +247,9 @@ func (h *history) judgeCleared(d *device) {
 	}
 }
 
-// TestAnyHistoryEndsAsDeclared still fails in about one of a hundred histories: a device that leaves
-// with leavePolicy Clear keeps a value of the fleet. It runs on request until that is mended, which
-// has to come before a controller acts on what this package decides.
+// TestAnyHistoryEndsAsDeclared still fails in about one of a hundred histories: a device that
+// leaves with leavePolicy Clear keeps a value of the fleet. It runs on request until that is
+// mended, which has to come before a controller acts on what this package decides.
 func TestAnyHistoryEndsAsDeclared(t *testing.T) {
 	if os.Getenv("PNP_FLEET_HISTORIES") == "" {
 		t.Skip("a known fault: set PNP_FLEET_HISTORIES=1 to see it, for example with -rapid.checks=1000 -rapid.seed=18120078119594737626")

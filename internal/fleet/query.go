@@ -18,8 +18,8 @@ import (
 const maxQuery = 8000
 
 // Quote writes a text as a literal of the hub's query language: in single quotes, which are doubled
-// within, so that nothing of it is read as anything else. Of a text that has a backslash or a control
-// character it is not known how a hub reads it: it cannot be quoted.
+// within, so that nothing of it is read as anything else. Of a text that has a backslash or a
+// control character it is not known how a hub reads it: it cannot be quoted.
 func Quote(text string) (string, bool) {
 	for _, r := range text {
 		if r < ' ' || r == '\\' || r == 0x7f {
@@ -29,8 +29,8 @@ func Quote(text string) (string, bool) {
 	return "'" + strings.ReplaceAll(text, "'", "''") + "'", true
 }
 
-// bracketed writes a path such as tags.location.plant, or of names that are no identifiers, which the
-// language takes in double brackets.
+// bracketed writes a path such as tags.location.plant, or of names that are no identifiers, which
+// the language takes in double brackets.
 func bracketed(names ...string) (string, bool) {
 	var path strings.Builder
 	for i, name := range names {
@@ -155,8 +155,8 @@ func literals(values []intstr.IntOrString) (all []string) {
 }
 
 // DifferenceQueries returns queries whose rows include every member that does not hold one of the
-// values that members are known to hold, leaf by leaf, split so that each is short enough. Objects are
-// asked for by their scalar fields; arrays cannot be asked for, and are returned as unasked.
+// values that members are known to hold, leaf by leaf, split so that each is short enough. Objects
+// are asked for by their scalar fields; arrays cannot be asked for, and are returned as unasked.
 func (s *State) DifferenceQueries() (queries []string, unasked []twin.Leaf) {
 	base := conditions(&s.spec.Selector)
 	var clauses []string

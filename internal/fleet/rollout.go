@@ -114,8 +114,8 @@ func shareOf(v *intstr.IntOrString, otherwise Share) Share {
 	return otherwise
 }
 
-// begin cuts the batches over the members that do not hold the wanted revision, and opens none. On the
-// way back there is one batch, open at once.
+// begin cuts the batches over the members that do not hold the wanted revision, and opens none. On
+// the way back there is one batch, open at once.
 func (s *State) begin(now time.Time, kind v1alpha1.RolloutKind) {
 	for _, m := range s.members.all {
 		s.uncount(m)
@@ -363,8 +363,9 @@ func (s *State) allowed(b *batch, n int) int {
 	return max(s.policyOf(b).maxFailures.down(n), b.accepted)
 }
 
-// lookForBreach stops the rollout if a member is a failure too many in its batch: one that no further
-// answer can make good, or, once enough have answered, one above the share of those written to.
+// lookForBreach stops the rollout if a member is a failure too many in its batch: one that no
+// further answer can make good, or, once enough have answered, one above the share of those written
+// to.
 func (s *State) lookForBreach(now time.Time, m *member) {
 	if m.batch == noBatch || !m.state.isFailed() || m.counted&countedWritten == 0 || s.rollout.stopped != nil {
 		return

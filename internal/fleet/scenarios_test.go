@@ -20,8 +20,8 @@ func with(change func(*v1alpha1.DeviceFleetSpec)) *v1alpha1.DeviceFleetSpec {
 	return spec
 }
 
-// rolledOut is a world whose fleet of n devices holds x = 1 everywhere, and to which the hub told of
-// connections.
+// rolledOut is a world whose fleet of n devices holds x = 1 everywhere, and to which the hub told
+// of connections.
 func rolledOut(t *testing.T, n int, spec *v1alpha1.DeviceFleetSpec, values map[string]any) *world {
 	t.Helper()
 	w := newWorld(t, n, spec, values)

@@ -6,8 +6,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/api/v1alpha1"
 )
 
-// Selector decides which devices are members, by what a read or an event shows of them. It is the one
-// that decides: rows of queries are hints.
+// Selector decides which devices are members, by what a read or an event shows of them. It is the
+// one that decides: rows of queries are hints.
 type Selector struct {
 	modelID  string
 	tests    []tagTest
@@ -104,8 +104,8 @@ const (
 	TouchesNothing Touches = iota
 	// TouchesOut means that the device is certainly no member.
 	TouchesOut
-	// TouchesSome means that tags that count were written, and that a device which was a member still
-	// is one. Of a device that was none, the other tags have to be read.
+	// TouchesSome means that tags that count were written, and that a device which was a member
+	// still is one. Of a device that was none, the other tags have to be read.
 	TouchesSome
 )
 
@@ -128,7 +128,8 @@ func (s *Selector) Touched(patch map[string]any) Touches {
 	return verdict
 }
 
-// patchAt returns what a merge patch does at a key: an ancestor that is null, or no object, removes it.
+// patchAt returns what a merge patch does at a key: an ancestor that is null, or no object, removes
+// it.
 func patchAt(patch map[string]any, key string) (value any, isWritten bool) {
 	var at any = patch
 	for {

@@ -19,7 +19,8 @@ type storedState struct {
 	lastFlush     time.Time
 	clearing      int // writes to members that leave
 	shards        []shard
-	// journal has the ids of which the journal has a record, revisions the names of those on record.
+	// journal has the ids of which the journal has a record, revisions the names of those on
+	// record.
 	journal, revisions map[string]bool
 }
 
@@ -62,7 +63,8 @@ type shard struct {
 	slots []slot
 	bytes int
 	dirty int
-	// gone are ids whose record has to go. hadGone is true while only the journal says that some have.
+	// gone are ids whose record has to go. hadGone is true while only the journal says that some
+	// have.
 	gone    []string
 	hadGone bool
 	// mustWrite is true for a shard that may not be stored as it should be.
@@ -73,7 +75,8 @@ const (
 	// shardMembers are in a shard at most, and shardBytes of ids.
 	shardMembers = 8192
 	shardBytes   = 256 << 10
-	// rewriteShare of a shard's members, in percent, make it worth rewriting; fewer go to the journal.
+	// rewriteShare of a shard's members, in percent, make it worth rewriting; fewer go to the
+	// journal.
 	rewriteShare = 2
 	// journalMembers are in the journal at most; then all is folded into shards.
 	journalMembers = 2048
@@ -98,8 +101,8 @@ func (s *State) putIntoShard(at slot, m *member, i int) {
 	m.shard = uint16(i) //nolint:gosec // maxShards bounds it
 }
 
-// sortShards gives members shards in their order, as long as none was stored: a rollout then changes
-// one shard after the other.
+// sortShards gives members shards in their order, as long as none was stored: a rollout then
+// changes one shard after the other.
 func (s *State) sortShards() {
 	if s.stored.flushes > 0 {
 		return

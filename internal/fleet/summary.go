@@ -131,8 +131,8 @@ func (s *State) failureReasons() (all []v1alpha1.FleetFailureReason) {
 	return all[:min(len(all), maxFailureReasons)]
 }
 
-// Differing returns up to n members that are known not to hold the declaration, in the fleet's order
-// of joining.
+// Differing returns up to n members that are known not to hold the declaration, in the fleet's
+// order of joining.
 func (s *State) Differing(n int) (ids []string) {
 	for at, m := range s.members.all {
 		if len(ids) == n {

@@ -20,8 +20,8 @@ type tally struct {
 	// present are those that can answer, reach those that can or were written to.
 	present, reach int
 	differ, unread int
-	// joiners and gated are those of them that joined after the batches were cut, apart from those that
-	// hold the revision.
+	// joiners and gated are those of them that joined after the batches were cut, apart from those
+	// that hold the revision.
 	joinersUnread, joiners, gated int
 }
 
@@ -118,8 +118,8 @@ func (s *State) uncount(m *member) {
 	m.counted = 0
 }
 
-// change lets f change a member, and draws all conclusions: its state, counts, time to answer, place
-// in the queue, and whether it is a failure too many.
+// change lets f change a member, and draws all conclusions: its state, counts, time to answer,
+// place in the queue, and whether it is a failure too many.
 func (s *State) change(now time.Time, at slot, f func(m *member)) {
 	m := s.members.at(at)
 	s.uncount(m)

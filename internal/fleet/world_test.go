@@ -72,14 +72,16 @@ type world struct {
 
 	until  time.Time // as the last Wait said
 	writes int
-	// held are the revisions that devices held at some time, by device, and declarations what they declare.
+	// held are the revisions that devices held at some time, by device, and declarations what they
+	// declare.
 	held         map[string]map[string]bool
 	declarations map[string]twin.Declaration
 	resends      bool
 	// mayForget: something happened after which what is ours is known no more, and stays.
 	mayForget bool
 	notices   []Notice
-	// denied are the exceptions that PnPDevices make now: a start tells of them before anything else.
+	// denied are the exceptions that PnPDevices make now: a start tells of them before anything
+	// else.
 	denied map[string]Denied
 }
 
@@ -495,8 +497,8 @@ func (w *world) answerOne() bool {
 	return false
 }
 
-// crash ends the operator and starts another: what was not stored is gone. Calls that were under way
-// land or not.
+// crash ends the operator and starts another: what was not stored is gone. Calls that were under
+// way land or not.
 func (w *world) crash(lands func() bool) {
 	for _, r := range w.requests {
 		if d := w.devices[r.action.DeviceID]; r.action.Do == Write && d != nil && lands() {

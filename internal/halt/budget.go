@@ -18,7 +18,8 @@ const (
 	QuotaText = "The hub's own messages of the day are used up (403002): requests wait until 00:00 UTC. After adding units to the hub, change spec.requestBudget of the IoTHub to have it tried again"
 )
 
-// VerdictOnWait is what a call that has no token means for an object of an IoTHub, if that is known.
+// VerdictOnWait is what a call that has no token means for an object of an IoTHub, if that is
+// known.
 func VerdictOnWait(w budget.Wait, hub types.NamespacedName) conditions.Verdict {
 	switch w.Why {
 	case budget.WhyDailyBudget:

@@ -16,7 +16,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/waits"
 )
 
-// Error ends a pass early with a verdict. It is the one error type of the phases; any other error is transient.
+// Error ends a pass early with a verdict. It is the one error type of the phases; any other error
+// is transient.
 type Error struct {
 	conditions.Verdict
 	// After is when to try again without being woken; 0: only when woken.
@@ -81,8 +82,9 @@ func IsQuiet(outcome error) bool {
 	return ok && h.KeepStatus
 }
 
-// Of turns the failure of a hub call into a halt where it is the user's to mend; nil means transient. So is a refused
-// credential: its IoTHub asks the hub once more, and it has no session if that refuses it again.
+// Of turns the failure of a hub call into a halt where it is the user's to mend; nil means
+// transient. So is a refused credential: its IoTHub asks the hub once more, and it has no session
+// if that refuses it again.
 func Of(err error) *Error {
 	if h, ok := errors.AsType[*Error](err); ok {
 		return h
@@ -132,7 +134,8 @@ var failures = map[string]string{
 	iothub.CodeRedirect:        "it redirects, which is not followed",
 }
 
-// failureText names the failure by its kind: the details differ from try to try, and the log has them.
+// failureText names the failure by its kind: the details differ from try to try, and the log has
+// them.
 func failureText(err error) string {
 	e, ok := errors.AsType[*iothub.Error](err)
 	switch {

@@ -56,8 +56,8 @@ func New[Q Call](ctx context.Context, atATime int, wake func(types.NamespacedNam
 	return &Pool[Q]{pool: places.New(atATime, time.Now), lifetime: ctx, wake: wake, under: map[types.NamespacedName]Q{}}
 }
 
-// Take hands over what was answered for an object, once. pending is what is still under way, or waits
-// for a place. A question that is not the one that is asked now is given up.
+// Take hands over what was answered for an object, once. pending is what is still under way, or
+// waits for a place. A question that is not the one that is asked now is given up.
 func (h *Pool[Q]) Take(object types.NamespacedName, isAskedNow func(Q) bool) (answered, pending Q) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -141,8 +141,8 @@ func (h *Pool[Q]) Forget(object types.NamespacedName) {
 	}
 }
 
-// drop is called with the lock held. A place in line is given back at once, and that of a call when it
-// has ended.
+// drop is called with the lock held. A place in line is given back at once, and that of a call when
+// it has ended.
 func (h *Pool[Q]) drop(q Q) {
 	is := q.common()
 	delete(h.under, is.Object)

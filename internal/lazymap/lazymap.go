@@ -1,4 +1,5 @@
-// Package lazymap writes into maps that are made when they are needed, so that the zero value of what has them is ready to use.
+// Package lazymap writes into maps that are made when they are needed, so that the zero value of
+// what has them is ready to use.
 package lazymap
 
 // Put makes the map if there is none.

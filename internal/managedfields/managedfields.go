@@ -1,4 +1,5 @@
-// Package managedfields keeps the annotation and the finalizer of the operator among its own fields.
+// Package managedfields keeps the annotation and the finalizer of the operator among its own
+// fields.
 package managedfields
 
 import (
@@ -77,7 +78,8 @@ func Apply(kind string, o client.Object, metadata map[string]any) client.Patch {
 	return client.RawPatch(types.ApplyPatchType, raw)
 }
 
-// IsForeignAttempt reports whether the annotation of the attempt is a field of others only. For objects of the cache see IsForeignFinalizer.
+// IsForeignAttempt reports whether the annotation of the attempt is a field of others only. For
+// objects of the cache see IsForeignFinalizer.
 func IsForeignAttempt(c *v1alpha1.DeviceCommand) bool {
 	return c.Annotations[v1alpha1.AnnotationAttempt] != "" && len(c.ManagedFields) > 0 && !ownsField(c.ManagedFields, attemptField)
 }
@@ -88,8 +90,8 @@ func IsForeignFinalizer(device *v1alpha1.PnPDevice) bool {
 	return controllerutil.ContainsFinalizer(device, v1alpha1.FinalizerClear) && len(device.ManagedFields) > 0 && !ownsField(device.ManagedFields, finalizerField)
 }
 
-// OtherFinalizers names the finalizers of others that an object has, "" for none. Those of Kubernetes'
-// own collector are none: they end within a moment.
+// OtherFinalizers names the finalizers of others that an object has, "" for none. Those of
+// Kubernetes' own collector are none: they end within a moment.
 func OtherFinalizers(o client.Object) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(o.GetFinalizers()), func(finalizer string) bool {
 		return finalizer == metav1.FinalizerDeleteDependents || finalizer == metav1.FinalizerOrphanDependents

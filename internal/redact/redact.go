@@ -1,4 +1,5 @@
-// Package redact takes credentials, and what a terminal acts on, out of texts that come from outside.
+// Package redact takes credentials, and what a terminal acts on, out of texts that come from
+// outside.
 package redact
 
 import (
@@ -17,7 +18,8 @@ const (
 	MaxInput = 16 * MaxText
 )
 
-// credential finds the value in sig=..., SharedAccessKey=..., "primaryKey":"..." and their like, escaped or not.
+// credential finds the value in sig=..., SharedAccessKey=..., "primaryKey":"..." and their like,
+// escaped or not.
 var credential = regexp.MustCompile(`(?i)\b((?:sig|SharedAccessKey|primaryKey|secondaryKey|password|access_token)\\?"?\s*(?:=|:|%3D|%3A|\\u003d)\s*\\?"?)[^\s&;,"'<>\\]+`)
 
 // bearer finds the token of Microsoft Entra ID.
@@ -28,8 +30,8 @@ func Credentials(s string) string {
 	return bearer.ReplaceAllString(credential.ReplaceAllString(s, "${1}"+Placeholder), "${1}"+Placeholder)
 }
 
-// Text makes a text from outside fit for logs and status: on one line, without what a terminal acts on, without
-// credentials, cut.
+// Text makes a text from outside fit for logs and status: on one line, without what a terminal acts
+// on, without credentials, cut.
 func Text(s string) string {
 	s = strings.ToValidUTF8(s[:min(len(s), MaxInput)], "")
 	return storable.Cut(Credentials(storable.Clean(s)), MaxText)

@@ -1,5 +1,5 @@
-// Package revision orders the resource versions of objects, and notices objects that were put back to
-// older copies.
+// Package revision orders the resource versions of objects, and notices objects that were put back
+// to older copies.
 package revision
 
 import (

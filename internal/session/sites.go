@@ -6,7 +6,8 @@ import (
 	"github.com/pnp-operator/pnp-operator/internal/command"
 )
 
-// CommandHub returns the hub of the session, which is that of an IoTHub object, as commands know it.
+// CommandHub returns the hub of the session, which is that of an IoTHub object, as commands know
+// it.
 func (s *Session) CommandHub(object types.NamespacedName) command.Hub {
 	return command.Hub{IoTHub: object, Host: s.HostName()}
 }

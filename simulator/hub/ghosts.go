@@ -9,8 +9,8 @@ import (
 // maxGhosts is of how many deleted devices the last state is kept.
 const maxGhosts = 4096
 
-// ghosts are the devices that were deleted last, as they were. A hub was seen to list and to count devices 25 minutes after
-// they had been deleted; a query shows them where a fault says so.
+// ghosts are the devices that were deleted last, as they were. A hub was seen to list and to count
+// devices 25 minutes after they had been deleted; a query shows them where a fault says so.
 type ghosts struct {
 	mu    sync.Mutex
 	order []string
@@ -45,7 +45,8 @@ func (g *ghosts) forget(id string) {
 	g.order = slices.DeleteFunc(g.order, func(other string) bool { return other == id })
 }
 
-// Ghosts returns the last states of the devices that were deleted, by id: the newest 4096 that were not made again.
+// Ghosts returns the last states of the devices that were deleted, by id: the newest 4096 that were
+// not made again.
 func (h *Hub) Ghosts() []*Twin {
 	g := &h.ghosts
 	g.mu.Lock()

@@ -85,8 +85,8 @@ func (t text) check() (found []finding) {
 	return found
 }
 
-// checkSentences checks a paragraph. starts are the offsets of its lines, the first of them numbered
-// first.
+// checkSentences checks a paragraph. starts are the offsets of its lines, the first of them
+// numbered first.
 func checkSentences(paragraph string, starts []int, first int) (found []finding) {
 	at := func(offset int) int {
 		number := first - 1

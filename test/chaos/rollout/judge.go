@@ -55,8 +55,8 @@ func findAnswers(into map[string]answer, prefix string, o map[string]any) {
 // Writes returns all writes, in the order of the journal.
 func (t *Trace) Writes() []Write { return t.writes }
 
-// Written returns the writes to the devices that are meant, from a moment on and before another one; a zero one is no bound. It
-// tells writes before a gate opened, and after a stop.
+// Written returns the writes to the devices that are meant, from a moment on and before another
+// one; a zero one is no bound. It tells writes before a gate opened, and after a stop.
 func (t *Trace) Written(from, before time.Time, meant func(deviceID string) bool) []Write {
 	var found []Write
 	for _, w := range t.writes {
@@ -83,8 +83,8 @@ func (t *Trace) Needless() []Finding {
 // ForeignRemovals returns the removals of leaves that another had written last.
 func (t *Trace) ForeignRemovals() []Finding { return t.foreign }
 
-// LeftBehind returns the leaves that the judged writer wrote last, that are still there at the end of the journal, and that are
-// not wanted. Devices that are gone have none.
+// LeftBehind returns the leaves that the judged writer wrote last, that are still there at the end
+// of the journal, and that are not wanted. Devices that are gone have none.
 func (t *Trace) LeftBehind(wanted func(deviceID, leaf string) bool) []Finding {
 	var found []Finding
 	for _, id := range slices.Sorted(maps.Keys(t.devices)) {
@@ -98,9 +98,10 @@ func (t *Trace) LeftBehind(wanted func(deviceID, leaf string) bool) []Finding {
 	return found
 }
 
-// BeyondInFlight returns the writes that made more than most devices be in flight at a time: connected when they were written
-// to, and written to without an answer since. A device is no longer in flight once it has answered each leaf that was set, at
-// the version that set it or a later one and with another code than 202; once it went; or a time after the write, when whoever
+// BeyondInFlight returns the writes that made more than most devices be in flight at a time:
+// connected when they were written to, and written to without an answer since. A device is no
+// longer in flight once it has answered each leaf that was set, at the version that set it or a
+// later one and with another code than 202; once it went; or a time after the write, when whoever
 // waits for it has given up.
 func (t *Trace) BeyondInFlight(most int, givenUp time.Duration) []Finding {
 	var found []Finding
@@ -127,7 +128,8 @@ type waiting struct {
 	leaves map[string]int64 // by path: the version that set it
 }
 
-// takes adds what a write set, and reports whether the device was not in flight before. What a write removes is not answered.
+// takes adds what a write set, and reports whether the device was not in flight before. What a
+// write removes is not answered.
 func (f flight) takes(w *Write) bool {
 	d, known := f[w.DeviceID]
 	if !known {
@@ -171,7 +173,8 @@ func (f flight) land(deviceID string, answers map[string]answer) {
 	}
 }
 
-// answerFor returns the answer to a leaf: that of its property, which may be an object that the leaf is in.
+// answerFor returns the answer to a leaf: that of its property, which may be an object that the
+// leaf is in.
 func answerFor(answers map[string]answer, leaf string) (answer, bool) {
 	for path, a := range answers {
 		if leaf == path || len(leaf) > len(path) && leaf[:len(path)] == path && leaf[len(path)] == '/' {

@@ -68,7 +68,8 @@ func (c *course) trace() *Trace {
 	return t
 }
 
-// play reads lines: a device and what happens to it. "us" and "other" write a patch, "says" is a report.
+// play reads lines: a device and what happens to it. "us" and "other" write a patch, "says" is a
+// report.
 func (c *course) play(lines ...string) *course {
 	for _, line := range lines {
 		id, rest, _ := strings.Cut(line, " ")

@@ -1,6 +1,7 @@
-// Package rollout judges what a fleet's writer did to a simulated hub, by the hub's journal alone: how many devices had not
-// answered when it wrote to one more, what it wrote between two moments, what it removed that another had written, what of its
-// own it left, and what it wrote without a need. It knows no fleet: callers say which devices and leaves they mean.
+// Package rollout judges what a fleet's writer did to a simulated hub, by the hub's journal alone:
+// how many devices had not answered when it wrote to one more, what it wrote between two moments,
+// what it removed that another had written, what of its own it left, and what it wrote without a
+// need. It knows no fleet: callers say which devices and leaves they mean.
 //
 // A judge that doubts acquits: what a failover of the hub made unknowable is nobody's fault.
 package rollout
@@ -76,7 +77,8 @@ const (
 	unknown               // the hub failed over
 )
 
-// Follow reads a journal, in any order of devices. Every write over the service API counts as the judged writer's.
+// Follow reads a journal, in any order of devices. Every write over the service API counts as the
+// judged writer's.
 func Follow(journal []simulator.JournalEntry) (*Trace, error) {
 	t := &Trace{devices: map[string]*device{}}
 	inOrder := slices.SortedStableFunc(slices.Values(journal), func(a, b simulator.JournalEntry) int { return cmp.Compare(a.Seq, b.Seq) })
@@ -88,7 +90,8 @@ func Follow(journal []simulator.JournalEntry) (*Trace, error) {
 	return t, nil
 }
 
-// FollowFile reads the journal that a simulator writes, also while it does: a last line without its end is left out.
+// FollowFile reads the journal that a simulator writes, also while it does: a last line without its
+// end is left out.
 func FollowFile(path string) (*Trace, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -185,7 +188,8 @@ func (t *Trace) desired(d *device, e simulator.JournalEntry) (*Write, error) {
 	return &w, nil
 }
 
-// agree has the leaves be those that the hub had. One that nobody was seen to write came from a failover.
+// agree has the leaves be those that the hub had. One that nobody was seen to write came from a
+// failover.
 func (d *device) agree(with map[string]string) {
 	maps.DeleteFunc(d.leaves, func(path string, _ leaf) bool { _, there := with[path]; return !there })
 	for path, value := range with {
@@ -203,8 +207,8 @@ func (d *device) take(is, set map[string]string, by author) {
 	}
 }
 
-// leavesOf returns the leaves of an object by their paths, in JSON: arrays are leaves, nulls and empty objects are none, and
-// neither is the mark of a component.
+// leavesOf returns the leaves of an object by their paths, in JSON: arrays are leaves, nulls and
+// empty objects are none, and neither is the mark of a component.
 func leavesOf(o map[string]any) map[string]string {
 	leaves := map[string]string{}
 	collect(leaves, "", o)
